@@ -1,0 +1,251 @@
+"""`manage.py demo`: the whole of Florin on this machine, from nothing, until Ctrl-C."""
+
+import contextlib
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from argparse import ArgumentParser
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command, get_commands
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
+
+from config.embedded import EmbeddedServerError, PostgresServer, Server, ValkeyServer
+from config.embedded.keeper import die_with_parent
+from config.embedded.postgres import OWNER
+
+DEFAULT_PORT = 8000
+START_TIMEOUT_SECONDS = 60
+STOP_TIMEOUT_SECONDS = 10
+QUEUES = "billing,metering,notifications"
+
+
+class Stopped(Exception):
+    """The user asked the demo to stop."""
+
+
+@dataclass
+class Part:
+    """A child process of the demo, with its log."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+class Command(BaseCommand):
+    """Start embedded servers, migrate, fill in demo data, run web, worker and beat; stop all of it on Ctrl-C.
+
+    Works repeatedly and after any kill. Exit code 0 after Ctrl-C or SIGTERM, 1 when a part could not start or died.
+    """
+
+    help = "Run a complete demo on this machine: database, broker, demo data, web server, worker and beat."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """--port, --reset and --no-seed."""
+        parser.add_argument("--port", type=int, help=f"port to listen on (default: {DEFAULT_PORT}, or the next free)")
+        parser.add_argument("--reset", action="store_true", help="delete the demo's database and broker data first")
+        parser.add_argument("--no-seed", action="store_true", help="start without demo data")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run until stopped."""
+        if settings.FLORIN_ENV != "demo" or not settings.EMBEDDED_BROKER or settings.DATABASE_OWNER is None:
+            raise CommandError(
+                "The demo brings its own servers and made-up data. Unset FLORIN_ENV, DATABASE_URL and "
+                "CELERY_BROKER_URL to run it; for your own servers, see the README."
+            )
+        port = self.choose_port(options["port"])
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _stop)
+        postgres, broker = PostgresServer("demo"), ValkeyServer("demo")
+        parts: list[Part] = []
+        try:
+            logins = self.prepare(postgres, broker, options)
+            parts = self.start_parts(port, postgres, broker)
+            self.announce(port, logins)
+            self.watch(parts)
+        except Stopped:
+            self.say("Stopping")
+        except EmbeddedServerError as error:
+            raise CommandError(str(error)) from error
+        finally:
+            # A second Ctrl-C must not leave half of it running.
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
+            stop_parts(parts)
+            connections.close_all()
+            for server in (broker, postgres):
+                server.release()
+        self.say("Stopped")
+
+    def choose_port(self, wanted: int | None) -> int:
+        """The wanted port, or the first free one from 8000 on."""
+        if wanted is not None:
+            if not _is_free(wanted):
+                raise CommandError(f"Port {wanted} is taken.")
+            return wanted
+        for port in range(DEFAULT_PORT, DEFAULT_PORT + 100):
+            if _is_free(port):
+                return port
+        raise CommandError(f"No free port from {DEFAULT_PORT} on; name one with --port.")
+
+    def prepare(self, postgres: Server, broker: Server, options: dict[str, Any]) -> str:
+        """Servers, tables and data; returns what the seed says about logins."""
+        servers = {"PostgreSQL": postgres, "Broker": broker}
+        if options["reset"]:
+            for server in servers.values():
+                server.reset()
+            self.say("Earlier demo data deleted")
+        for name, server in servers.items():
+            server.ensure()
+            self.say(f"{name} is running")
+        call_command("migrate", verbosity=0, interactive=False)
+        self.say("Database is up to date")
+        if options["no_seed"] or "seed_demo" not in get_commands():
+            return ""
+        self.say("Demo data (the first time takes up to a minute) ...")
+        shown = io.StringIO()
+        with contextlib.redirect_stdout(shown):
+            result = call_command("seed_demo", stdout=shown)
+        self.say("Demo data is there")
+        return str(result or shown.getvalue()).strip()
+
+    def start_parts(self, port: int, postgres: PostgresServer, broker: ValkeyServer) -> list[Part]:
+        """Web, worker and beat, each in a process group of its own; returns when the web answers /health.
+
+        Either all run when this returns, or none does and it has raised.
+        """
+        environment = {
+            **os.environ,
+            "FLORIN_ENV": "demo",
+            "DATABASE_URL": postgres.url(),
+            "DATABASE_OWNER_URL": postgres.url(OWNER),
+            "CELERY_BROKER_URL": broker.url(),
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "FLORIN_END_WITH_PARENT": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
+        web = ["granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--no-ws"]
+        web += ["--workers", "2", "--blocking-threads", "4", "config.wsgi:application"]
+        celery = ["celery", "--app", "config", "--quiet"]
+        worker = ["worker", "--queues", QUEUES, "--concurrency", "2", "--loglevel", "INFO"]
+        worker += ["--without-gossip", "--without-mingle", "--hostname", f"demo-{port}@%h"]
+        beat = ["beat", "--loglevel", "INFO", "--pidfile", ""]
+        programs = {"web": web, "worker": [*celery, *worker], "beat": [*celery, *beat]}
+        parts: list[Part] = []
+        try:
+            for name, program in programs.items():
+                parts.append(start_part(name, [sys.executable, "-m", *program], environment))
+            self.wait_for_web(port, parts)
+        except BaseException:
+            stop_parts(parts)
+            raise
+        self.say("Web, worker and beat are running")
+        return parts
+
+    def wait_for_web(self, port: int, parts: list[Part]) -> None:
+        """Return when /health says that the database and the broker answer."""
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while time.monotonic() < deadline:
+            report_deaths(parts)
+            with contextlib.suppress(OSError, urllib.error.URLError):
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:  # noqa: S310
+                    if answer.status == 200:
+                        return
+            time.sleep(0.1)
+        raise CommandError(f"The web server does not answer. The end of its log:\n{_tail(parts[0].log)}")
+
+    def announce(self, port: int, logins: str) -> None:
+        """The address and the logins, in a box."""
+        lines = [f"Florin is running at http://127.0.0.1:{port}/", f"Staff: http://127.0.0.1:{port}/admin/", ""]
+        lines += [*logins.splitlines(), ""] if logins else []
+        lines += [f"Logs: {settings.STATE_DIR / 'log'}", f"E-mail: {settings.STATE_DIR / 'mail'}"]
+        lines += ["Ctrl-C stops it and leaves no process behind."]
+        width = max(map(len, lines))
+        box = [f"+-{'-' * width}-+", *(f"| {line.ljust(width)} |" for line in lines), f"+-{'-' * width}-+"]
+        self.stdout.write("\n" + "\n".join(box) + "\n")
+        self.stdout.flush()
+
+    def watch(self, parts: list[Part]) -> None:
+        """Wait for a signal, which raises Stopped, or for the death of a part, which raises CommandError."""
+        while True:
+            report_deaths(parts)
+            time.sleep(0.3)
+
+    def say(self, message: str) -> None:
+        """One line of status, at once."""
+        self.stdout.write(f"- {message}")
+        self.stdout.flush()
+
+
+def start_part(name: str, command: list[str], environment: dict[str, str]) -> Part:
+    """Start a child that gets SIGTERM when this process ends, however it ends."""
+    folder = settings.STATE_DIR / "log"
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / f"{name}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=settings.BASE_DIR,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            # A group of its own: the terminal's Ctrl-C reaches us alone, and we stop it in order.
+            start_new_session=True,
+            preexec_fn=die_with_parent(signal.SIGTERM),
+        )
+    return Part(name, process, log)
+
+
+def stop_parts(parts: list[Part]) -> None:
+    """Ask each to end, and end the whole group of whichever has not after ten seconds."""
+    for part in parts:
+        with contextlib.suppress(ProcessLookupError):
+            part.process.terminate()
+    deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
+    for part in parts:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            part.process.wait(max(0.0, deadline - time.monotonic()))
+        # Also when the leader has gone: its pool may not have.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(part.process.pid, signal.SIGKILL)
+        part.process.wait()
+
+
+def report_deaths(parts: list[Part]) -> None:
+    """Raise CommandError with the end of its log when a part has ended."""
+    for part in parts:
+        if (code := part.process.poll()) is not None:
+            raise CommandError(f"{part.name} ended with code {code}. The end of {part.log}:\n{_tail(part.log)}")
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stopped
+
+
+def _tail(log: Path, lines: int = 20) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As the web server does: a port whose last connections are still fading away is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,77 @@
+"""The Celery app, and THE list of what runs when. Settings that begin with CELERY_ are in config/settings.py.
+
+Queues: `billing` (the default), `metering`, `notifications`; a task names its own: `@shared_task(queue="metering")`.
+What is due lives in rows: a beat entry only says "look now", so a missed or doubled tick does no harm.
+"""
+
+import logging.config
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import beat_init, setup_logging, worker_init, worker_process_init
+
+from config.embedded import ValkeyServer
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+# One entry a line of the day, soonest first:
+#   "expire-holds": {"task": "billing.tasks.expire_holds", "schedule": 30.0},
+#   "seal-ledger": {"task": "billing.tasks.seal_ledger", "schedule": crontab(minute=5)},
+BEAT_SCHEDULE: dict[str, dict[str, Any]] = {}
+
+
+class Florin(Celery):
+    """Celery, which starts the embedded broker before it first connects; with CELERY_BROKER_URL set, plain Celery."""
+
+    _embedded: ValkeyServer | None = None
+
+    def connection_for_write(self, *args: Any, **kwargs: Any) -> Any:
+        """A connection for sending tasks."""
+        self._ensure_broker()
+        return super().connection_for_write(*args, **kwargs)
+
+    def connection_for_read(self, *args: Any, **kwargs: Any) -> Any:
+        """A connection for receiving tasks."""
+        self._ensure_broker()
+        return super().connection_for_read(*args, **kwargs)
+
+    def _ensure_broker(self) -> None:
+        from django.conf import settings
+
+        if settings.EMBEDDED_BROKER:
+            self._embedded = self._embedded or ValkeyServer("demo")
+            self._embedded.ensure()
+
+
+app = Florin("florin")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks(["billing"])
+
+
+@setup_logging.connect
+def use_our_logging(**_: object) -> None:
+    """Keep Celery from installing its own log handlers: workers log as the web does."""
+    from django.conf import settings
+
+    logging.config.dictConfig(settings.LOGGING)
+
+
+@worker_init.connect
+@beat_init.connect
+def refuse_unsafe_start(**_: object) -> None:
+    """Worker and beat refuse to start as the web does. SystemExit, because Celery swallows other exceptions here."""
+    from billing.checks import UnsafeDeployment, refuse_unsafe_deployment
+
+    try:
+        refuse_unsafe_deployment()
+    except UnsafeDeployment as error:
+        raise SystemExit(str(error)) from error
+
+
+@worker_process_init.connect
+def die_with_worker(**_: object) -> None:
+    """A pool process of the demo ends with its worker, even when that one is killed."""
+    from config.processes import end_with_parent
+
+    end_with_parent()

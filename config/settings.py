@@ -1,0 +1,235 @@
+"""All settings, from environment variables. Without any, this is a demo on embedded servers.
+
+FLORIN_ENV is `production`, `demo` or `test`; unset, it is production when DATABASE_URL is set, else demo.
+Production refuses to start on unsafe settings: see billing/checks.py.
+"""
+
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from kombu import Queue
+from psycopg import IsolationLevel
+
+from config import environment
+from config.celery import BEAT_SCHEDULE
+from config.embedded import ValkeyServer, places
+from config.embedded.backend.base import embedded_database
+from config.embedded.postgres import OWNER, RUNTIME
+from config.logs import logging_settings
+from config.secret import demo_secret_key
+
+BASE_DIR = places.ROOT
+STATE_DIR = places.state_dir()
+
+# --- Which installation this is --------------------------------------------------------------------------------------
+_url = environment.database("DATABASE_URL")
+FLORIN_ENV = environment.text("FLORIN_ENV", "production" if _url else "demo")
+if FLORIN_ENV not in {"production", "demo", "test"}:
+    raise ImproperlyConfigured(f"FLORIN_ENV must be production, demo or test, not {FLORIN_ENV!r}.")
+PRODUCTION = FLORIN_ENV == "production"
+if PRODUCTION:
+    for _name in ("SECRET_KEY", "ALLOWED_HOSTS", "DATABASE_URL", "CELERY_BROKER_URL"):
+        if not environment.text(_name):
+            raise ImproperlyConfigured(
+                f"{_name} must be set in production (that is, when DATABASE_URL is set or FLORIN_ENV=production)."
+            )
+
+DEBUG = environment.flag("DEBUG")
+SECRET_KEY = environment.text("SECRET_KEY") or demo_secret_key(STATE_DIR)
+ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = environment.words("CSRF_TRUSTED_ORIGINS")
+
+# --- Database --------------------------------------------------------------------------------------------------------
+# Two roles: the owner migrates (DATABASE_OWNER_URL), everything else connects as the runtime role (DATABASE_URL).
+if _url is not None:
+    _database: dict[str, Any] = {"ENGINE": "django.db.backends.postgresql", **_url}
+    DATABASE_OWNER = environment.database("DATABASE_OWNER_URL")
+elif FLORIN_ENV == "test":
+    # Tests make and drop databases and switch triggers off, so they connect as the owner.
+    _database = embedded_database("test", OWNER)
+    DATABASE_OWNER = None
+else:
+    _database = embedded_database("demo", RUNTIME)
+    DATABASE_OWNER = embedded_database("demo", OWNER)
+DATABASE_RUNTIME_ROLE = environment.text("DATABASE_RUNTIME_ROLE", _database["USER"] if DATABASE_OWNER else RUNTIME)
+_database["OPTIONS"] = {
+    "application_name": "florin",
+    **_database["OPTIONS"],
+    "isolation_level": IsolationLevel.READ_COMMITTED,
+}
+DATABASES = {"default": {**_database, "CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Application -----------------------------------------------------------------------------------------------------
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+AUTH_USER_MODEL = "billing.User"
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_filters",
+    "django_htmx",
+    "pgtrigger",
+    "simple_history",
+    "csp",
+    "billing.apps.BillingConfig",
+    "portal",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "simple_history.middleware.HistoryRequestMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+LOGIN_URL = "/login"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "/login"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{validator}"}
+    for validator in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_THOUSAND_SEPARATOR = True
+
+# --- Static files, uploads, mail -------------------------------------------------------------------------------------
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = not PRODUCTION
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        # The manifest needs `collectstatic`, a step of a deployment that a demo does not have.
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if PRODUCTION
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+MEDIA_ROOT = STATE_DIR / "media"
+globals().update(environment.email("EMAIL_URL", STATE_DIR / "mail"))
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = environment.text("DEFAULT_FROM_EMAIL", "Florin <florin@localhost>")
+
+# --- Browser security ------------------------------------------------------------------------------------------------
+# FLORIN_HTTPS=false is for a network where nothing but plain HTTP exists; FLORIN_TRUST_PROXY=true believes the
+# X-Forwarded-Proto of a proxy that always sets it.
+HTTPS = environment.flag("FLORIN_HTTPS", default=PRODUCTION)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^health$"]
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if environment.flag("FLORIN_TRUST_PROXY") else None
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "manifest-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+
+# --- API -------------------------------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["billing.api.authentication.BearerKey"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["billing.api.parsing.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "billing.api.errors.handle",
+    "UNAUTHENTICATED_USER": None,
+    "COERCE_DECIMAL_TO_STRING": True,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Florin",
+    "DESCRIPTION": "Credits and usage-based billing.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+# --- Celery (what runs when: config/celery.py) -----------------------------------------------------------------------
+_broker_url = environment.text("CELERY_BROKER_URL")
+EMBEDDED_BROKER = not _broker_url
+CELERY_BROKER_URL = _broker_url or ValkeyServer("demo").url()
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = (
+    # A task of a killed worker comes back after the timeout; without the throttle kombu looks only every 100 s or so.
+    {"visibility_timeout": 900, "unacked_restore_throttle": 1} if "redis" in CELERY_BROKER_URL.split(":")[0] else {}
+)
+CELERY_TASK_DEFAULT_QUEUE = "billing"
+CELERY_TASK_QUEUES = [Queue("billing"), Queue("metering"), Queue("notifications")]
+# A misspelt queue fails at once instead of collecting tasks that nobody reads.
+CELERY_TASK_CREATE_MISSING_QUEUES = False
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# Shorter than the visibility timeout, so that no task is ever handed out twice while it runs.
+CELERY_TASK_SOFT_TIME_LIMIT = 600
+CELERY_TASK_TIME_LIMIT = 660
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = BEAT_SCHEDULE
+# In memory: what is due lives in rows, so there is nothing to remember and no file to corrupt.
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
+
+# --- Logging ---------------------------------------------------------------------------------------------------------
+LOGGING = logging_settings(as_json=PRODUCTION, level=environment.text("LOG_LEVEL", "INFO").upper())
+
+# --- Florin ----------------------------------------------------------------------------------------------------------
+FLORIN_EVENT_MAX_AGE_DAYS = environment.number("FLORIN_EVENT_MAX_AGE_DAYS", 35)
+FLORIN_EVENT_MAX_AHEAD_SECONDS = environment.number("FLORIN_EVENT_MAX_AHEAD_SECONDS", 300)
+FLORIN_EXPIRY_GRACE_SECONDS = environment.number("FLORIN_EXPIRY_GRACE_SECONDS", 3600)
+FLORIN_MAX_BODY_BYTES = environment.number("FLORIN_MAX_BODY_BYTES", 8 * 1024 * 1024, minimum=1)
+FLORIN_MAX_BATCH = environment.number("FLORIN_MAX_BATCH", 10_000, minimum=1)
+FLORIN_IDEMPOTENCY_LEASE_SECONDS = environment.number("FLORIN_IDEMPOTENCY_LEASE_SECONDS", 60, minimum=1)
+FLORIN_IDEMPOTENCY_RETENTION_HOURS = environment.number("FLORIN_IDEMPOTENCY_RETENTION_HOURS", 48, minimum=1)
+DATA_UPLOAD_MAX_MEMORY_SIZE = FLORIN_MAX_BODY_BYTES

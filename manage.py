@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+"""Florin's commands. `python3 manage.py demo` and `python3 manage.py test` work on a bare checkout.
+
+When the packages are missing, this file makes `.venv` with the standard library, installs requirements.txt into it
+(every file checked against its hash) and runs itself again there. In an environment that has the packages, it does
+nothing of the kind. It must parse on any Python 3, so that an old one gets a message and not a syntax error.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.abspath(__file__))
+VENV = os.path.join(ROOT, ".venv")
+PYTHON = os.path.join(VENV, "bin", "python")
+# In the venv, written last: the hash of the lock that was installed. "building" while an installation runs.
+STAMP = os.path.join(VENV, "florin-lock-hash")
+BUILDING = "building"
+AGAIN = "FLORIN_INSTALLED_PACKAGES"
+
+
+def main():
+    """Run the command, after installing the packages if they are missing."""
+    if sys.version_info < (3, 11):
+        fail("Florin needs Python 3.11 or newer; this is %s (%s)." % (sys.version.split()[0], sys.executable))
+    # Other programs (a test run's shell, an editor) may have set this for another project.
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    if needs_installation(sys.argv[1:2] == ["test"]):
+        if os.environ.pop(AGAIN, None):
+            fail("The packages of requirements.txt are installed in .venv, but not all can be found. Remove .venv.")
+        install()
+        os.environ[AGAIN] = "1"
+        os.execv(PYTHON, [PYTHON, os.path.abspath(__file__), *sys.argv[1:]])
+    os.environ.pop(AGAIN, None)
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)
+
+
+def needs_installation(with_development):
+    """Whether this interpreter cannot run Florin: its packages are missing, or our own .venv is out of date."""
+    if os.path.realpath(sys.prefix) == os.path.realpath(VENV) and os.path.exists(STAMP):
+        return read(STAMP) != lock_hash()
+    return bool(missing_packages(with_development))
+
+
+def missing_packages(with_development):
+    """The packages pyproject.toml asks for that this interpreter does not have, by name; versions are not judged."""
+    import importlib.metadata
+    import tomllib
+
+    with open(os.path.join(ROOT, "pyproject.toml"), "rb") as file:
+        project = tomllib.load(file)
+    wanted = project["project"]["dependencies"] + (project["dependency-groups"]["dev"] if with_development else [])
+    missing = []
+    for requirement in wanted:
+        name = re.match(r"[A-Za-z0-9._-]+", requirement).group()
+        try:
+            importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    return missing
+
+
+def install():
+    """Make .venv hold what requirements.txt says. Two at once take turns; a killed installation is done again."""
+    import fcntl
+
+    try:
+        turn = open(os.path.join(ROOT, ".venv.lock"), "a")
+    except OSError as error:
+        if stamp_is_current() and venv_works():
+            return
+        fail("Cannot write to %s (%s). Use a checkout of your own." % (ROOT, error.strerror))
+    try:
+        fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say("Another Florin is installing the packages; waiting for it.")
+        fcntl.flock(turn, fcntl.LOCK_EX)
+    if stamp_is_current() and venv_works():
+        return
+    started = time.time()
+    # Only what we began ourselves may be thrown away: a .venv without our stamp is somebody's own, and is added to.
+    if os.path.exists(STAMP) and (read(STAMP) == BUILDING or not venv_works()):
+        shutil.rmtree(VENV)
+    if not venv_works():
+        make_venv()
+    write_stamp(BUILDING)
+    say("Installing the packages of requirements.txt into .venv; about a minute, only this once.")
+    command = [PYTHON, "-m", "pip", "install", "--require-hashes", "--no-input", "--disable-pip-version-check"]
+    run([*command, "--progress-bar", "off", "-r", os.path.join(ROOT, "requirements.txt")], "pip install")
+    write_stamp(lock_hash())
+    say("Installed in %d seconds." % (time.time() - started))
+
+
+def make_venv():
+    """Make .venv with pip, or explain what the system lacks for that."""
+    try:
+        import ensurepip  # noqa: F401
+        import venv  # noqa: F401
+    except ImportError:
+        version = "%d.%d" % sys.version_info[:2]
+        fail(
+            "Python's venv module is not installed. On Debian or Ubuntu: apt-get install python3-venv "
+            "(or python%s-venv); on others, install the rest of Python's standard library." % version
+        )
+    say("Making a Python environment in .venv.")
+    if not os.path.exists(VENV):
+        os.mkdir(VENV)
+        write_stamp(BUILDING)
+    # In a process of its own, with the interpreter that all of this would run on without us.
+    run([sys.executable, "-m", "venv", VENV], "python -m venv")
+
+
+def stamp_is_current():
+    """Whether .venv is ours and was completely installed from the present lock."""
+    return os.path.exists(STAMP) and read(STAMP) == lock_hash()
+
+
+def venv_works():
+    """Whether .venv has an interpreter that starts and has pip."""
+    if not os.path.exists(PYTHON):
+        return False
+    try:
+        return subprocess.run([PYTHON, "-c", "import pip"], stderr=subprocess.DEVNULL).returncode == 0
+    except OSError:
+        return False
+
+
+def lock_hash():
+    """What identifies the installation: the lock's content."""
+    with open(os.path.join(ROOT, "requirements.txt"), "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def run(command, name):
+    """Run a program silently; on failure show what it said, and end."""
+    result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if result.returncode != 0:
+        sys.stderr.write(result.stdout.decode(errors="replace"))
+        fail("%s failed with code %d; see above." % (name, result.returncode))
+
+
+def read(path):
+    """A small file's content."""
+    with open(path) as file:
+        return file.read().strip()
+
+
+def write_stamp(content):
+    """Replace the stamp as a whole."""
+    with open(STAMP + ".new", "w") as file:
+        file.write(content)
+    os.replace(STAMP + ".new", STAMP)
+
+
+def say(message):
+    """Tell the user what takes the time."""
+    sys.stderr.write("florin: %s\n" % message)
+    sys.stderr.flush()
+
+
+def fail(message):
+    """End with a message instead of a traceback."""
+    say(message)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
