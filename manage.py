@@ -58,7 +58,7 @@ def missing_packages(with_development):
     wanted = project["project"]["dependencies"] + (project["dependency-groups"]["dev"] if with_development else [])
     missing = []
     for requirement in wanted:
-        name = re.match(r"[A-Za-z0-9._-]+", requirement).group()
+        name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
         try:
             importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:
@@ -71,7 +71,7 @@ def install():
     import fcntl
 
     try:
-        turn = open(os.path.join(ROOT, ".venv.lock"), "a")
+        turn = os.open(os.path.join(ROOT, ".venv.lock"), os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         if stamp_is_current() and venv_works():
             return

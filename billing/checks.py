@@ -105,7 +105,7 @@ def unsafe_server(connection: BaseDatabaseWrapper) -> list[Error]:
     problems = []
     names = ("fsync", "full_page_writes", "synchronous_commit", "default_transaction_isolation", "server_version_num")
     with connection.cursor() as cursor:
-        cursor.execute("SELECT " + ", ".join(f"current_setting('{name}')" for name in names))  # noqa: S608 (constants)
+        cursor.execute("SELECT " + ", ".join(f"current_setting('{name}')" for name in names))
         found = dict(zip(names, cursor.fetchone(), strict=True))
     lost = "A crash of the machine could lose or corrupt what Florin has confirmed."
     for name in ("fsync", "full_page_writes", "synchronous_commit"):

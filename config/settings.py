@@ -41,11 +41,13 @@ CSRF_TRUSTED_ORIGINS = environment.words("CSRF_TRUSTED_ORIGINS")
 
 # --- Database --------------------------------------------------------------------------------------------------------
 # Two roles: the owner migrates (DATABASE_OWNER_URL), everything else connects as the runtime role (DATABASE_URL).
+# Tests make and drop databases and switch triggers off, so they connect as the owner.
 if _url is not None:
-    _database: dict[str, Any] = {"ENGINE": "django.db.backends.postgresql", **_url}
     DATABASE_OWNER = environment.database("DATABASE_OWNER_URL")
+    if FLORIN_ENV == "test" and DATABASE_OWNER:
+        _url, DATABASE_OWNER = DATABASE_OWNER, None
+    _database: dict[str, Any] = {"ENGINE": "django.db.backends.postgresql", **_url}
 elif FLORIN_ENV == "test":
-    # Tests make and drop databases and switch triggers off, so they connect as the owner.
     _database = embedded_database("test", OWNER)
     DATABASE_OWNER = None
 else:
@@ -128,7 +130,7 @@ USE_THOUSAND_SEPARATOR = True
 
 # --- Static files, uploads, mail -------------------------------------------------------------------------------------
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+STATIC_ROOT = BASE_DIR / "staticfiles" if PRODUCTION else None
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = not PRODUCTION
 STORAGES = {

@@ -13,8 +13,4 @@ EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
 EMBEDDED_BROKER = False
 CELERY_BROKER_URL = "memory://"
-CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, int] = {}
-
-if DATABASE_OWNER:
-    DATABASES["default"].update({name: DATABASE_OWNER[name] for name in ("NAME", "USER", "PASSWORD", "HOST", "PORT")})
-    DATABASE_OWNER = None
+CELERY_BROKER_TRANSPORT_OPTIONS = {}

@@ -1,20 +1,18 @@
 """Run one server for as long as somebody uses it. A script of its own, standard library only: starts in 30 ms.
 
-It holds `keeper.lock` while it lives (a lock, not a process id: a zombie holds no lock), starts the server as its
+It inherits `keeper.lock`, held, and so holds it while it lives (a lock, not a process id: a zombie holds no lock), starts the server as its
 child, and asks for `users.lock` exclusively, which it gets when the last user has gone, however that user went.
 Then it stops the server. New users meanwhile wait for their shared lock, so nobody meets a server that is going away.
 """
 
 import ctypes
 import fcntl
-import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 
 PR_SET_PDEATHSIG = 1
@@ -22,7 +20,7 @@ STOP_TIMEOUT_SECONDS = 30
 
 
 def die_with_parent(number: int) -> Callable[[], None]:
-    """A `preexec_fn` that has the kernel send the signal to the child when its parent ends. Linux only, else nothing."""
+    """A `preexec_fn`: the kernel sends the child the signal when its parent ends. Linux only, else it does nothing."""
     parent = os.getpid()
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -37,25 +35,9 @@ def die_with_parent(number: int) -> Callable[[], None]:
     return arrange
 
 
-def take(lock: io.IOBase) -> bool:
-    """Take the lock exclusively, or give up after two seconds: those who ask whether it is held hold it an instant."""
-    deadline = time.monotonic() + 2
-    while time.monotonic() < deadline:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(0.005)
-        else:
-            return True
-    return False
-
-
 def main() -> int:
     """Keep the server described by the JSON in the first argument; returns the server's exit code."""
     spec = json.loads(sys.argv[1])
-    keeper_lock = open(spec["keeper_lock"], "a")
-    if not take(keeper_lock):
-        return 1
     stop_signal = signal.Signals(spec["stop_signal"])
     with open(spec["log"], "ab") as log:
         server = subprocess.Popen(
@@ -76,7 +58,7 @@ def main() -> int:
         threading.Timer(STOP_TIMEOUT_SECONDS, server.kill).start()
 
     def stop_after_the_last_user() -> None:
-        users_lock = open(spec["users_lock"], "a")
+        users_lock = os.open(spec["users_lock"], os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(users_lock, fcntl.LOCK_EX)
         stop()
         # Held until this process ends: whoever comes now waits, then starts a new server.

@@ -3,7 +3,6 @@
 import atexit
 import contextlib
 import fcntl
-import io
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from config.embedded import places
 
@@ -38,7 +38,7 @@ class Server(ABC):
         self.log = self.home / "server.log"
         self.socket_dir = places.socket_dir(self.home, name)
         self._account: places.Account | None = None
-        self._use: io.IOBase | None = None
+        self._use: int | None = None
         self._guard = threading.Lock()
 
     @property
@@ -66,7 +66,7 @@ class Server(ABC):
         """End this process's use and wait for the server to stop; False when others still use it."""
         with self._guard:
             if self._use is not None:
-                self._use.close()
+                os.close(self._use)
                 self._use = None
         return self.wait_stopped()
 
@@ -144,7 +144,7 @@ class Server(ABC):
             return
         make_passable_folder(self.home.parent)
         self.make_folder(self.home)
-        self._use = open(self.home / "users.lock", "a")
+        self._use = os.open(self.home / "users.lock", os.O_RDWR | os.O_CREAT, 0o600)
         # Waits while a keeper is stopping the server, so that we never meet one that is going away.
         fcntl.flock(self._use, fcntl.LOCK_SH)
         atexit.register(self.release)
@@ -174,7 +174,6 @@ class Server(ABC):
             "environment": self._environment(),
             "cwd": str(self.data),
             "log": str(self.log),
-            "keeper_lock": str(self.home / "keeper.lock"),
             "users_lock": str(self.home / "users.lock"),
             "stop_signal": int(self.stop_signal),
             "uid": self.account.uid,
@@ -184,18 +183,17 @@ class Server(ABC):
         # A grandchild: nobody here has to wait for it, and a signal to our process group does not reach it.
         launcher = "import os, sys; os.fork() and os._exit(0); os.setsid(); os.execv(sys.executable, sys.argv[1:])"
         program = [sys.executable, "-I", "-S", str(keeper), json.dumps(spec)]
-        with self.log.open("ab") as log:
+        # The keeper inherits the lock already held: there is no moment in which it lives and nobody can tell.
+        with self._locked("keeper.lock") as lock, self.log.open("ab") as log:
             subprocess.run(
                 [sys.executable, "-I", "-S", "-c", launcher, *program],
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                pass_fds=[lock],
                 check=True,
             )
-        deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        while not self._is_kept() and not self.answers() and time.monotonic() < deadline:
-            time.sleep(0.01)
 
     def _end_strays(self) -> None:
         """End processes of an earlier server whose keeper was killed: they are known by their working folder."""
@@ -231,16 +229,16 @@ class Server(ABC):
             return True
 
     @contextlib.contextmanager
-    def _locked(self, lock: str) -> Iterator[None]:
+    def _locked(self, lock: str) -> Iterator[int]:
         with open(self.home / lock, "a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+            yield file.fileno()
 
     def _environment(self) -> dict[str, str]:
         # Fixed, so that a server never depends on who happened to start it.
         return {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", "HOME": str(self.home)}
 
-    def _as_account(self) -> dict[str, object]:
+    def _as_account(self) -> dict[str, Any]:
         if os.geteuid() != 0:
             return {}
         return {"user": self.account.uid, "group": self.account.gid, "extra_groups": []}

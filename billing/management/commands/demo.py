@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from argparse import ArgumentParser
 from dataclasses import dataclass
@@ -75,7 +74,7 @@ class Command(BaseCommand):
             logins = self.prepare(postgres, broker, options)
             parts = self.start_parts(port, postgres, broker)
             self.announce(port, logins)
-            self.watch(parts)
+            self.watch(parts, (postgres, broker))
         except Stopped:
             self.say("Stopping")
         except EmbeddedServerError as error:
@@ -160,12 +159,18 @@ class Command(BaseCommand):
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             report_deaths(parts)
-            with contextlib.suppress(OSError, urllib.error.URLError):
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:  # noqa: S310
-                    if answer.status == 200:
-                        return
+            if self.web_answers(port):
+                return
             time.sleep(0.1)
         raise CommandError(f"The web server does not answer. The end of its log:\n{_tail(parts[0].log)}")
+
+    def web_answers(self, port: int) -> bool:
+        """Whether /health says 200."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
 
     def announce(self, port: int, logins: str) -> None:
         """The address and the logins, in a box."""
@@ -178,10 +183,15 @@ class Command(BaseCommand):
         self.stdout.write("\n" + "\n".join(box) + "\n")
         self.stdout.flush()
 
-    def watch(self, parts: list[Part]) -> None:
-        """Wait for a signal, which raises Stopped, or for the death of a part, which raises CommandError."""
+    def watch(self, parts: list[Part], servers: tuple[Server, ...]) -> None:
+        """Wait for a signal, which raises Stopped, or for the death of a part, which raises CommandError.
+
+        A server that was killed is started again; the parts connect to it anew.
+        """
         while True:
             report_deaths(parts)
+            for server in servers:
+                server.ensure()
             time.sleep(0.3)
 
     def say(self, message: str) -> None:

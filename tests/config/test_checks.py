@@ -1,0 +1,198 @@
+"""Production refuses to start on what could lose or expose money; nothing else does."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.core.checks import run_checks
+from django.db import connection
+from psycopg import IsolationLevel
+
+from billing import checks
+from config.embedded import PostgresServer
+from config.embedded.postgres import OWNER, RUNTIME
+
+# Fixed, so that parallel test processes name their tests alike.
+GOOD_KEY = "IPGZByYF_UoF5TuMUUq63KSNCE8LnOhFcTrYrXCc0qFVS4gBmmEFXu8Mnl11_RRapEJYqbljqJAeACQt2V"
+
+
+@pytest.fixture
+def production(settings):
+    """Safe production settings, for a test to spoil one of."""
+    settings.PRODUCTION = True
+    settings.SECRET_KEY = GOOD_KEY
+    settings.DEBUG = False
+    settings.ALLOWED_HOSTS = ["billing.example.com"]
+    return settings
+
+
+@pytest.fixture(scope="module")
+def durable() -> Iterator[PostgresServer]:
+    """A server as an operator should run it."""
+    with tempfile.TemporaryDirectory(prefix="fl-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        server = PostgresServer("benchmark", Path(folder))
+        server.ensure()
+        yield server
+        server.release()
+
+
+def ids(problems) -> list[str]:
+    return sorted(problem.id for problem in problems)
+
+
+def test_safe_settings_pass(production):
+    assert checks.unsafe_settings() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("SECRET_KEY", "short", "florin.E001"),
+        ("SECRET_KEY", GOOD_KEY[:49], "florin.E001"),
+        ("SECRET_KEY", "a" * 80, "florin.E001"),
+        ("SECRET_KEY", "django-insecure-" + GOOD_KEY, "florin.E001"),
+        ("SECRET_KEY", "change-me-" + GOOD_KEY, "florin.E001"),
+        ("DEBUG", True, "florin.E002"),
+        ("ALLOWED_HOSTS", [], "florin.E003"),
+        ("ALLOWED_HOSTS", [" "], "florin.E003"),
+        ("ALLOWED_HOSTS", ["billing.example.com", "*"], "florin.E003"),
+        ("ALLOWED_HOSTS", ["*.example.com"], "florin.E003"),
+        ("ALLOWED_HOSTS", [".com"], "florin.E003"),
+    ],
+)
+def test_an_unsafe_setting_is_an_error_in_production_and_nowhere_else(production, name, value, expected):
+    setattr(production, name, value)
+    assert ids(checks.unsafe_settings()) == [expected]
+    assert expected in ids(run_checks(tags=["security"]))
+    production.PRODUCTION = False
+    assert expected not in ids(run_checks(tags=["security"]))
+
+
+def test_another_isolation_level_in_the_settings_is_an_error(production, monkeypatch):
+    options = production.DATABASES["default"]["OPTIONS"]
+    monkeypatch.setitem(options, "isolation_level", IsolationLevel.REPEATABLE_READ)
+    assert ids(checks.unsafe_settings()) == ["florin.E007"]
+
+
+@pytest.mark.django_db
+def test_the_careless_test_server_is_refused_for_each_of_its_settings():
+    problems = checks.unsafe_server(connection)
+    assert ids(problems) == ["florin.E005"] * 3
+    said = " ".join(problem.msg for problem in problems)
+    assert all(name in said for name in ("fsync", "full_page_writes", "synchronous_commit"))
+
+
+@pytest.mark.django_db
+def test_a_database_with_another_default_isolation_level_is_refused():
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL default_transaction_isolation = 'serializable'")
+    assert "florin.E007" in ids(checks.unsafe_server(connection))
+
+
+@pytest.mark.django_db
+def test_an_old_postgresql_is_refused(monkeypatch):
+    monkeypatch.setattr(checks, "POSTGRES_MIN_VERSION", 99)
+    assert "florin.E006" in ids(checks.unsafe_server(connection))
+
+
+@pytest.mark.django_db
+def test_a_superuser_is_refused_as_runtime_role():
+    assert ids(checks.unsafe_role(connection)) == ["florin.E008"]
+
+
+def test_the_runtime_role_that_migrate_sets_up_is_accepted(runtime_role):
+    assert checks.unsafe_role(connection) == []
+
+
+def test_a_role_that_owns_an_append_only_table_is_refused(db):
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE billing_posting OWNER TO {RUNTIME}")
+        cursor.execute(f"SET ROLE {RUNTIME}")
+    assert ids(checks.unsafe_role(connection)) == ["florin.E009"]
+
+
+@pytest.mark.parametrize("privilege", ["UPDATE", "DELETE", "TRUNCATE"])
+def test_a_role_that_may_rewrite_an_append_only_table_is_refused(db, privilege):
+    with connection.cursor() as cursor:
+        cursor.execute(f"GRANT {privilege} ON billing_posting TO {RUNTIME}")
+        cursor.execute(f"SET ROLE {RUNTIME}")
+    problems = checks.unsafe_role(connection)
+    assert ids(problems) == ["florin.E009"]
+    assert "billing_posting" in problems[0].msg
+
+
+@pytest.mark.django_db
+def test_the_database_check_runs_for_the_named_database_in_production_only(production):
+    assert "florin.E005" in ids(run_checks(tags=["database"], databases=["default"]))
+    assert "florin.E005" not in ids(run_checks(tags=["database"], databases=[]))
+    production.PRODUCTION = False
+    assert "florin.E005" not in ids(run_checks(tags=["database"], databases=["default"]))
+
+
+@pytest.mark.django_db
+def test_refusal_lists_every_reason(production):
+    production.DEBUG = True
+    with pytest.raises(checks.UnsafeDeployment) as refusal:
+        checks.refuse_unsafe_deployment()
+    assert all(f"florin.{number}" in str(refusal.value) for number in ("E002", "E005", "E008"))
+
+
+WEB = [sys.executable, "-c", "import config.wsgi"]
+WORKER = [sys.executable, "-m", "celery", "-A", "config", "worker", "--pool", "solo"]
+BEAT = [sys.executable, "-m", "celery", "-A", "config", "beat"]
+
+
+def start(command: list[str], url: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a production process for at most 20 seconds."""
+    return subprocess.run(
+        command,
+        env={
+            "PATH": os.environ["PATH"],
+            "DATABASE_URL": url,
+            "CELERY_BROKER_URL": "memory://",
+            "SECRET_KEY": GOOD_KEY,
+            "ALLOWED_HOSTS": "billing.example.com",
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+
+
+@pytest.mark.parametrize("command", [WEB, WORKER, BEAT], ids=["web", "worker", "beat"])
+def test_every_process_refuses_to_start(command, durable):
+    result = start(command, durable.url(OWNER), DEBUG="true")
+    assert result.returncode != 0
+    said = result.stdout + result.stderr
+    assert "Florin refuses to start" in said
+    assert "florin.E002: DEBUG is on." in said
+    assert "florin.E008: The runtime role florin_owner is a superuser." in said
+
+
+def test_the_web_starts_on_a_durable_server_with_the_runtime_role(durable):
+    result = start(WEB, durable.url())
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_web_refuses_a_server_whose_isolation_level_was_changed(durable):
+    with psycopg.connect(durable.url(OWNER), autocommit=True) as owner:
+        owner.execute(f"ALTER ROLE {RUNTIME} SET default_transaction_isolation = 'repeatable read'")
+        try:
+            assert "florin.E007" in start(WEB, durable.url()).stderr
+        finally:
+            owner.execute(f"ALTER ROLE {RUNTIME} RESET default_transaction_isolation")
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEY", "ALLOWED_HOSTS", "CELERY_BROKER_URL"])
+def test_production_names_a_variable_that_is_missing(name, durable):
+    result = start(WEB, durable.url(), **{name: ""})
+    assert result.returncode != 0
+    assert f"{name} must be set in production" in result.stderr
