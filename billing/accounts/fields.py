@@ -1,0 +1,37 @@
+"""Validators of account fields, shared by models, API and admin."""
+
+import re
+from functools import cache
+from zoneinfo import available_timezones
+
+from django.core.exceptions import ValidationError
+from moneyed import CURRENCIES
+
+_EXTERNAL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,99}\Z", re.ASCII)
+
+
+def validate_external_id(value: str) -> None:
+    """Refuse ids that are not URL-safe or that look like ours (`acc_…`)."""
+    if not _EXTERNAL_ID.match(value):
+        raise ValidationError(
+            "Use 1 to 100 letters, digits or . _ : @ - and start with a letter or digit.", code="invalid_external_id"
+        )
+    if value.startswith("acc_"):
+        raise ValidationError("An external id may not start with acc_, which marks our own ids.", code="reserved")
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def validate_time_zone(value: str) -> None:
+    """Refuse what is not an IANA time zone name."""
+    if value not in _zones():
+        raise ValidationError("Use an IANA time zone name, e.g. Europe/Berlin.", code="invalid_time_zone")
+
+
+def validate_currency(value: str) -> None:
+    """Refuse what is not an ISO 4217 currency code."""
+    if value not in CURRENCIES:
+        raise ValidationError("Use a three-letter ISO 4217 currency code, e.g. EUR.", code="invalid_currency")

@@ -1,0 +1,205 @@
+"""Tables of the accounts room."""
+
+from typing import ClassVar
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.models import PermissionsMixin
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower
+
+from billing.accounts.fields import validate_currency, validate_external_id, validate_time_zone
+
+
+class UserManager(BaseUserManager["User"]):
+    """Creates users by e-mail address, as `createsuperuser` and the tests expect."""
+
+    def create_user(self, email: str, password: str | None = None, **fields: object) -> "User":
+        user = self.model(email=self.normalize_email(email), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: object) -> "User":
+        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+
+    def get_by_natural_key(self, username: str | None) -> "User":
+        """Find a user whatever the case of the address typed at login."""
+        return self.get(email__iexact=username)
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """A person who can log in: a customer's member, or staff. The e-mail address is the login name."""
+
+    email = models.EmailField(max_length=254)
+    name = models.CharField(max_length=120, blank=True)
+    is_staff = models.BooleanField(default=False, help_text="May open the staff admin.")
+    is_active = models.BooleanField(default=True, help_text="Switch off instead of deleting.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects: ClassVar[UserManager] = UserManager()
+
+    USERNAME_FIELD = "email"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    class Meta:
+        constraints = (models.UniqueConstraint(Lower("email"), name="user_email_unique"),)
+
+    def __str__(self) -> str:
+        return self.email
+
+    def get_full_name(self) -> str:
+        return self.name or self.email
+
+    def get_short_name(self) -> str:
+        return (self.name or self.email).split()[0]
+
+
+class Account(models.Model):
+    """A customer organisation; owns pools, subscription and invoices.
+
+    `external_id` is the integrator's own id for it. It may not start with `acc_`, so that `{account}` in a URL can be
+    either our id or theirs without doubt. A parked account (`parked_at`) refuses charges, holds and transfers until
+    staff release it; facts (usage events) are still recorded.
+    """
+
+    name = models.CharField(max_length=200)
+    external_id = models.CharField(max_length=100, unique=True, validators=[validate_external_id])
+    billing_email = models.EmailField(max_length=254)
+    country = models.CharField(
+        max_length=2, validators=[RegexValidator(r"^[A-Z]{2}\Z", "Use the two-letter ISO 3166-1 code, e.g. DE.")]
+    )
+    currency = models.CharField(max_length=3, default="USD", validators=[validate_currency])
+    time_zone = models.CharField(max_length=64, default="UTC", validators=[validate_time_zone])
+    tax_number = models.CharField(max_length=32, blank=True)
+    segment_override = models.CharField(max_length=40, blank=True, help_text="Wins over the computed segment.")
+    account_manager = models.ForeignKey(
+        User, null=True, blank=True, on_delete=models.SET_NULL, related_name="managed_accounts"
+    )
+    created_at = models.DateTimeField()
+    parked_at = models.DateTimeField(null=True, blank=True)
+    parked_reason = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                name="account_external_id_unlike_ours", condition=~Q(external_id__startswith="acc_")
+            ),
+            models.CheckConstraint(name="account_external_id_present", condition=~Q(external_id="")),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Role(models.TextChoices):
+    """What a member may do: owners and admins manage, members spend, viewers look."""
+
+    OWNER = "owner"
+    ADMIN = "admin"
+    MEMBER = "member"
+    VIEWER = "viewer"
+
+
+class Member(models.Model):
+    """A user's place in an account."""
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="members")
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="memberships")
+    role = models.CharField(max_length=10, choices=Role.choices, default=Role.MEMBER)
+    created_at = models.DateTimeField()
+    removed_at = models.DateTimeField(null=True, blank=True, help_text="A removed member keeps its history.")
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("account", "user"), name="member_unique"),)
+
+    def __str__(self) -> str:
+        return f"{self.user_id} in {self.account_id} ({self.role})"
+
+
+class Invitation(models.Model):
+    """An offer of a place in an account, sent by e-mail; only the token's digest is stored."""
+
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="invitations")
+    email = models.EmailField(max_length=254)
+    role = models.CharField(max_length=10, choices=Role.choices, default=Role.MEMBER)
+    token_digest = models.BinaryField(max_length=32, unique=True)
+    invited_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                "account",
+                Lower("email"),
+                condition=Q(accepted_at=None, revoked_at=None),
+                name="invitation_one_open_per_address",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.email} to {self.account_id}"
+
+
+class Scope(models.TextChoices):
+    """What a key may do. `read` never implies a write, and a write never implies another."""
+
+    READ = "read"
+    USAGE_WRITE = "usage:write"
+    CHARGES_WRITE = "charges:write"
+    ACCOUNTS_WRITE = "accounts:write"
+    CREDITS_WRITE = "credits:write"
+
+
+class ApiKey(models.Model):
+    """A program's credential: platform-wide (`account` empty) or bound to one account.
+
+    The secret is `fl_<prefix>_<random>`; the row keeps the prefix for look-up and the SHA-256 digest of the whole
+    (the secret has 256 random bits, so a slow hash would add cost and no safety).
+    """
+
+    account = models.ForeignKey(Account, null=True, blank=True, on_delete=models.CASCADE, related_name="api_keys")
+    name = models.CharField(max_length=80)
+    prefix = models.CharField(max_length=12, unique=True)
+    digest = models.BinaryField(max_length=32)
+    scopes = ArrayField(models.CharField(max_length=20, choices=Scope.choices))
+    created_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True, help_text="Kept to the minute.")
+    rotated_from = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL)
+
+    def __str__(self) -> str:
+        return f"{self.name} (fl_{self.prefix}…)"
+
+
+class IdempotencyKey(models.Model):
+    """One `Idempotency-Key` header of one API key: who holds it, and the first answer once there is one.
+
+    `locked_until` is the lease of the request that is running; when it has passed without an answer its holder is
+    taken for dead and another request may run.
+    """
+
+    api_key = models.ForeignKey(ApiKey, on_delete=models.CASCADE)
+    key = models.CharField(max_length=255)
+    fingerprint = models.BinaryField(max_length=32, help_text="SHA-256 of method, path and body.")
+    created_at = models.DateTimeField()
+    locked_until = models.DateTimeField()
+    lease = models.UUIDField(help_text="Who holds the lock; an overtaken holder cannot write its answer.")
+    status = models.SmallIntegerField(null=True)
+    body = models.TextField(blank=True)
+    content_type = models.CharField(max_length=60, blank=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("api_key", "key"), name="idempotency_key_unique"),)
+        indexes = (models.Index(fields=("created_at",), name="idempotency_created"),)
+
+    def __str__(self) -> str:
+        return self.key

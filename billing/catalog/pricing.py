@@ -1,0 +1,152 @@
+"""Pure arithmetic of prices: usage to credits, packs to money. The only place in Florin that rounds.
+
+No I/O, no clock, no model instances. Credits and quantities are `Decimal` with at most six decimals; money is rounded
+to the currency's minor units. All arithmetic runs in a context of 60 digits, so nothing is lost before the one rounding.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, ROUND_UP, Context, Decimal
+
+from moneyed import get_currency
+
+ZERO = Decimal(0)
+CREDIT_QUANTUM = Decimal("0.000001")
+MAX_CREDITS = Decimal(10) ** 18
+
+_EXACT = Context(prec=60)
+_MODES = {"half_even": ROUND_HALF_EVEN, "half_up": ROUND_HALF_UP, "up": ROUND_UP, "down": ROUND_DOWN}
+_QUANTA = tuple(Decimal(1).scaleb(-places) for places in range(7))
+
+
+class AmountTooLarge(ValueError):
+    """A result of 10^18 credits or more: the columns could not hold it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """A slice of a graduated price: units up to and including `up_to` (None: no end) at `price` per unit size."""
+
+    up_to: Decimal | None
+    price: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """One published rate, ready for arithmetic. `match` are the property values an event must have."""
+
+    rate_id: int
+    meter_id: int
+    match: tuple[tuple[str, object], ...]
+    dimension: str
+    model: str
+    price: Decimal
+    unit_size: Decimal
+    tiers: tuple[Tier, ...]
+    minimum: Decimal
+    rounding: str
+    decimals: int
+
+
+def round_credits(amount: Decimal, *, rounding: str = "half_even", decimals: int = 6) -> Decimal:
+    """Round credits to `decimals` places with a named mode; `half_even` unless a rate says otherwise.
+
+    Raises AmountTooLarge from 10^18 on.
+    """
+    if amount >= MAX_CREDITS:
+        raise AmountTooLarge
+    return amount.quantize(_QUANTA[decimals], rounding=_MODES[rounding], context=_EXACT)
+
+
+def cumulative_credits(price: Price, quantity: Decimal) -> Decimal:
+    """Credits for a period's whole `quantity` (units) at this price, rounded as the rate states.
+
+    Zero for nothing used, never below the rate's minimum otherwise. It never falls as the quantity grows.
+    """
+    if not quantity:
+        return ZERO
+    if price.model == "per_unit":
+        exact = _EXACT.divide(_EXACT.multiply(quantity, price.price), price.unit_size)
+    elif price.model == "per_package":
+        packages = _EXACT.divide(quantity, price.unit_size).to_integral_value(ROUND_CEILING)
+        exact = _EXACT.multiply(packages, price.price)
+    else:
+        exact = _graduated(price, quantity)
+    return round_credits(max(exact, price.minimum), rounding=price.rounding, decimals=price.decimals)
+
+
+def charge_credits(price: Price, *, before: Decimal, quantity: Decimal) -> Decimal:
+    """Credits for `quantity` more units after `before` units of the same period: f(before + quantity) - f(before).
+
+    Because it is a difference of one cumulative function, events in any grouping or order cost the same in total.
+    Example: packages of 1,000 at 2 credits; 600 then 600 units cost 2, then 2 (two packages begun), as 1,200 at once.
+    """
+    after = _EXACT.add(before, quantity)
+    return cumulative_credits(price, after) - cumulative_credits(price, before)
+
+
+def _graduated(price: Price, quantity: Decimal) -> Decimal:
+    total, begins = ZERO, ZERO
+    for tier in price.tiers:
+        ends = quantity if tier.up_to is None else min(quantity, tier.up_to)
+        if ends > begins:
+            slice_price = _EXACT.divide(_EXACT.multiply(ends - begins, tier.price), price.unit_size)
+            total = _EXACT.add(total, slice_price)
+            begins = ends
+    return total
+
+
+def best_price(prices: Sequence[Price], properties: Mapping[str, object]) -> Price | None:
+    """The price whose `match` fits the event's properties with most entries; ties go to the lower rate id.
+
+    `prices` are the rates of one meter on one version, sorted most specific first (`specific_first`).
+    """
+    for price in prices:
+        if all(properties.get(name, _ABSENT) == value for name, value in price.match):
+            return price
+    return None
+
+
+_ABSENT = object()
+
+
+def specific_first(prices: Sequence[Price]) -> tuple[Price, ...]:
+    """Sort rates of one meter so that the first that matches is the one that applies."""
+    return tuple(sorted(prices, key=lambda price: (-len(price.match), price.rate_id)))
+
+
+def check_tiers(tiers: Sequence[Tier]) -> str | None:
+    """Say what is wrong with graduated tiers, or None: at least one, bounds rising, only the last without end."""
+    if not tiers:
+        return "A graduated rate needs at least one tier."
+    previous = ZERO
+    for index, tier in enumerate(tiers):
+        last = index == len(tiers) - 1
+        if (tier.up_to is None) != last:
+            return "The last tier, and only the last, must have no upper bound."
+        if tier.price < 0 or not tier.price.is_finite():
+            return "A tier's price must be zero or more."
+        if tier.up_to is not None:
+            if tier.up_to <= previous:
+                return "Each tier must end above the one before."
+            previous = tier.up_to
+    return None
+
+
+def round_money(amount: Decimal, currency: str) -> Decimal:
+    """Round money half-up to the currency's minor units (2 decimals for EUR, 0 for JPY, 3 for KWD)."""
+    sub_unit = get_currency(currency).sub_unit
+    return amount.quantize(Decimal(1) / Decimal(sub_unit), rounding=ROUND_HALF_UP, context=_EXACT)
+
+
+def pack_price(tiers: Sequence[tuple[Decimal, Decimal]], credits: Decimal, currency: str) -> tuple[Decimal, Decimal]:
+    """Price of a pack of `credits`: (money per credit, total money), volume model: the reached tier prices all of it.
+
+    `tiers` are (from_credits, unit price) pairs. Raises ValueError below the first tier.
+    Example: 10,000 at 0.10 and 100,000 at 0.07: 99,999 cost 9,999.90, 100,000 cost 7,000.00.
+    """
+    reached = [pair for pair in tiers if pair[0] <= credits]
+    if not reached:
+        raise ValueError("fewer credits than the first tier begins with")
+    unit_price = max(reached)[1]
+    return unit_price, round_money(_EXACT.multiply(unit_price, credits), currency)

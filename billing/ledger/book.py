@@ -1,0 +1,285 @@
+"""A pool and its lots in memory: the structures that the ledger's pure arithmetic works on. No I/O.
+
+A `Book` is a pool with its open lots, read under the pool's lock by `books.open_books` and written back by
+`books.write_books`. The pure functions of `burn.py` and `moves.py` change a book and note each step as a `Line` of a
+`Draft` posting. What may be refused is asked first (`ensure_covered`, `ensure_free`), before a draft is begun, so a
+refusal has changed nothing.
+
+Burn order (L2): priority, then scoped to a meter before general, then soonest expiry (never last), then promotional
+before paid, then effective time, then id. Lots are kept in that order, so spending walks them once.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+
+ZERO = Decimal(0)
+NEVER = datetime.max.replace(tzinfo=UTC)
+DEBT_KINDS = ("overage", "overdraft")
+
+
+@dataclass(slots=True, eq=False)
+class Lot:
+    """A credit grant in memory; the fields are the table's. `id` is None until a new lot is written."""
+
+    id: int | None
+    kind: str
+    amount: Decimal
+    remaining: Decimal
+    held: Decimal
+    spent: Decimal
+    reversed: Decimal
+    expired: Decimal
+    revoked: Decimal
+    transferred: Decimal
+    is_open: bool
+    priority: int
+    effective_at: datetime
+    expires_at: datetime | None
+    cost_basis: Decimal
+    currency: str
+    meter_id: int | None
+    rollovers: int = 0
+    source: "Lot | int | None" = None
+    note: str = ""
+    changed: bool = False
+
+    @property
+    def free(self) -> Decimal:
+        return self.remaining - self.held
+
+    @property
+    def outstanding(self) -> Decimal:
+        """What of an overdraft lot has been neither repaid nor given back."""
+        return self.amount - self.revoked
+
+    def is_valid_at(self, at: datetime) -> bool:
+        return self.effective_at <= at and (self.expires_at is None or at < self.expires_at)
+
+    @property
+    def burn_key(self) -> tuple[object, ...]:
+        return (
+            self.priority,
+            self.meter_id is None,
+            self.expires_at or NEVER,
+            self.cost_basis > 0,
+            self.effective_at,
+            self.id if self.id is not None else 1 << 62,
+        )
+
+
+@dataclass(slots=True)
+class Line:
+    """One ledger entry to be: `flow` is the lot's counter, `amount` the signed change of its remaining credits."""
+
+    lot: Lot
+    flow: str
+    amount: Decimal
+    reverses_line: int | None = None
+    repays: Lot | int | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Draft:
+    """A posting to be. `id` is given beforehand, so that rows written beside it can name it."""
+
+    id: int
+    act: str
+    reference: str
+    version: int
+    balance_before: Decimal
+    occurred_at: datetime
+    posted_at: datetime
+    lines: list[Line] = field(default_factory=list)
+    credits: Decimal = ZERO
+    amount: Decimal = ZERO
+    balance_after: Decimal = ZERO
+    overdraft_after: Decimal = ZERO
+    fingerprint: bytes | None = None
+    meter_id: int | None = None
+    member_id: int | None = None
+    hold_id: int | None = None
+    reverses_id: int | None = None
+    counterpart_id: int | None = None
+    actor: str = ""
+    note: str = ""
+
+
+@dataclass(slots=True)
+class Crossing:
+    """That a pool's spending crossed a threshold (percent of the cycle's allocation)."""
+
+    threshold: int
+    cycle_number: int
+    arming: int
+    spent: Decimal
+    allocation: Decimal
+
+
+@dataclass(slots=True, eq=False)
+class Book:
+    """A pool and its open lots in memory, under the pool's lock."""
+
+    pool_id: int
+    account_id: int
+    key: str
+    policy: str
+    burst_limit: Decimal
+    overage_cap: Decimal | None
+    balance: Decimal
+    held: Decimal
+    held_uncovered: Decimal
+    overdraft: Decimal
+    version: int
+    last_posted_at: datetime
+    cycle_number: int
+    cycle_starts_at: datetime
+    cycle_ends_at: datetime
+    cycle_allocation: Decimal
+    cycle_spent: Decimal
+    cycle_overage: Decimal
+    cycle_carried: Decimal
+    alert_level: int
+    alert_arming: int
+    time_zone: str
+    currency: str
+    parked: bool
+    lots: list[Lot] = field(default_factory=list)
+    drafts: list[Draft] = field(default_factory=list)
+    crossings: list[Crossing] = field(default_factory=list)
+    posting_ids: list[int] = field(default_factory=list)
+    changed: bool = False
+
+
+def draft(book: Book, *, act: str, reference: str, now: datetime, occurred_at: datetime | None = None) -> Draft:
+    """Begin the pool's next posting. Its time never lies before the pool's last one, so versions are in time order."""
+    book.version += 1
+    book.last_posted_at = max(book.last_posted_at, now)
+    posting = Draft(
+        id=book.posting_ids.pop(),
+        act=act,
+        reference=reference,
+        version=book.version,
+        balance_before=book.balance,
+        occurred_at=occurred_at or now,
+        posted_at=book.last_posted_at,
+    )
+    posting.balance_after, posting.overdraft_after = book.balance, book.overdraft
+    book.drafts.append(posting)
+    book.changed = True
+    return posting
+
+
+def move(book: Book, posting: Draft, line: Line) -> None:
+    """Apply a line to its lot, pool and posting, joining it to the posting's last line where that is the same."""
+    lot, amount = line.lot, line.amount
+    size = abs(amount)
+    if line.flow == "grant":
+        lot.amount += size
+    elif line.flow == "spend":
+        lot.spent += size
+    elif line.flow == "reverse":
+        lot.reversed += size
+    elif line.flow == "expire":
+        lot.expired += size
+    elif line.flow == "revoke":
+        lot.revoked += size
+    else:
+        lot.transferred += size
+    lot.remaining += amount
+    lot.is_open = stays_open(lot)
+    lot.changed = True
+    book.balance += amount
+    posting.amount += amount
+    posting.balance_after, posting.overdraft_after = book.balance, book.overdraft
+    twin = _line_to_join(posting.lines, line)
+    if twin is not None:
+        twin.amount += amount
+    else:
+        posting.lines.append(line)
+
+
+def _line_to_join(lines: list[Line], line: Line) -> Line | None:
+    """The last line of the same kind and lot, if any; a debt lot's grant may stand one before."""
+    for twin in lines[-1:] if line.flow != "grant" else lines[-2:]:
+        if (
+            twin.lot is line.lot
+            and twin.flow == line.flow
+            and twin.reverses_line == line.reverses_line
+            and twin.repays is line.repays
+        ):
+            return twin
+    return None
+
+
+def stays_open(lot: Lot) -> bool:
+    if lot.kind == "overdraft":
+        return lot.outstanding > 0
+    return lot.remaining > 0 or lot.kind == "overage"
+
+
+def add_lot(book: Book, posting: Draft, lot: Lot) -> Lot:
+    """Put a new lot (with amount zero) in its place in burn order and grant its credits. `lot.amount` is the grant."""
+    granted, lot.amount = lot.amount, ZERO
+    book.lots.append(lot)
+    book.lots.sort(key=lambda each: each.burn_key)
+    move(book, posting, Line(lot, "grant", granted))
+    return lot
+
+
+def new_lot(
+    *,
+    kind: str,
+    amount: Decimal,
+    effective_at: datetime,
+    currency: str,
+    expires_at: datetime | None = None,
+    priority: int = 50,
+    cost_basis: Decimal = ZERO,
+    meter_id: int | None = None,
+    rollovers: int = 0,
+    source: "Lot | int | None" = None,
+    note: str = "",
+) -> Lot:
+    """A lot not yet written, of `amount` credits."""
+    zeros = (ZERO,) * 7
+    return Lot(
+        None, kind, amount, *zeros, True, priority, effective_at, expires_at, cost_basis, currency, meter_id,
+        rollovers, source, note,
+    )  # fmt: skip
+
+
+def spendable(book: Book, *, now: datetime, occurred_at: datetime, meter_id: int | None) -> list[Lot]:
+    """Lots a spend may use, in burn order: valid now, or (L6) valid when it happened and not yet posted as expired."""
+    return [
+        lot
+        for lot in book.lots
+        if lot.free > 0
+        and lot.kind not in DEBT_KINDS
+        and (lot.meter_id is None or lot.meter_id == meter_id)
+        and (lot.is_valid_at(now) or lot.is_valid_at(occurred_at))
+    ]
+
+
+def available(book: Book, *, at: datetime) -> Decimal:
+    """Credits available at a moment (L5): all lots valid then, less what open holds reserve and what is overdrawn."""
+    lots = (lot for lot in book.lots if lot.kind not in DEBT_KINDS and lot.is_valid_at(at))
+    return max(sum((lot.free for lot in lots), ZERO) - book.overdraft, ZERO)
+
+
+def available_for(book: Book, *, at: datetime, meter_id: int | None) -> Decimal:
+    """Credits available at a moment to usage of one meter (None: to spends without a meter)."""
+    lots = spendable(book, now=at, occurred_at=at, meter_id=meter_id)
+    return max(sum((lot.free for lot in lots), ZERO) - book.overdraft, ZERO)
+
+
+def free_credits(lots: list[Lot]) -> Decimal:
+    """Sum of what is free in these lots."""
+    return sum((lot.free for lot in lots), ZERO)
+
+
+def set_held(book: Book, lot: Lot, change: Decimal) -> None:
+    lot.held += change
+    lot.changed = True
+    book.held += change
+    book.changed = True

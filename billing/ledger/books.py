@@ -1,0 +1,298 @@
+"""Reading pools under their locks and writing them back: the only I/O of ledger acts, a few set-based statements.
+
+`open_books` locks pools in primary-key order (READ COMMITTED; the statements that follow see what the lock waited for)
+and reads their open lots in the same round trip. `write_books` writes lots, postings, entries, pools, limits and alerts
+in one more. Callers hold one database transaction around both.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import psycopg
+from django.db import connection
+
+from billing.ledger.book import ZERO, Book, Draft, Lot
+from billing.ledger.burn import settle_overdraft
+from billing.ledger.cycles import month_start, roll_cycle
+from billing.notifications import outbox
+
+Statement = tuple[str, Sequence[object]]
+
+
+class PoolNotFound(LookupError):
+    """No pool has this primary key."""
+
+
+@dataclass(slots=True)
+class Limit:
+    """A member's spend limit in memory, under its row lock; credits."""
+
+    member_id: int
+    amount: Decimal
+    spent: Decimal
+    period_starts_at: datetime
+    changed: bool = False
+
+
+@dataclass(slots=True)
+class OpenBooks:
+    """What `open_books` read. `extras` are the rows of the extra statements, in their order."""
+
+    books: dict[int, Book]
+    limits: dict[int, Limit]
+    extras: list[list[tuple]]
+
+
+_POOLS = """
+SELECT p.id, p.account_id, p.key, p.policy, p.burst_limit, p.overage_cap, p.balance, p.held, p.held_uncovered,
+       p.overdraft, p.version, p.last_posted_at, p.cycle_number, p.cycle_starts_at, p.cycle_ends_at,
+       p.cycle_allocation, p.cycle_spent, p.cycle_overage, p.cycle_carried, p.alert_level, p.alert_arming,
+       a.time_zone, a.currency, a.parked_at IS NOT NULL
+FROM billing_creditpool p JOIN billing_account a ON a.id = p.account_id
+WHERE p.id = ANY(%s) ORDER BY p.id FOR NO KEY UPDATE OF p
+"""
+_OPEN_LOTS = """
+SELECT pool_id, id, kind, amount, remaining, held, spent, reversed, expired, revoked, transferred, is_open, priority,
+       effective_at, expires_at, cost_basis, currency, meter_id, rollovers
+FROM billing_creditgrant WHERE is_open AND pool_id = ANY(%s)
+"""
+_NAMED_LOTS = """
+SELECT pool_id, id, kind, amount, remaining, held, spent, reversed, expired, revoked, transferred, is_open, priority,
+       effective_at, expires_at, cost_basis, currency, meter_id, rollovers
+FROM billing_creditgrant WHERE NOT is_open AND id = ANY(%s)
+"""
+_LIMITS = """
+SELECT member_id, amount, spent, period_starts_at FROM billing_memberlimit
+WHERE member_id = ANY(%s) ORDER BY member_id FOR NO KEY UPDATE
+"""
+_POSTING_IDS = "SELECT nextval('billing_posting_id_seq') FROM generate_series(1, %s)"
+_LOT_IDS = "SELECT nextval('billing_creditgrant_id_seq') FROM generate_series(1, %s)"
+
+
+def pipelined(statements: Iterable[Statement]) -> list[list[tuple]]:
+    """Run statements in one round trip; the rows of each (empty for writes). Needs an open transaction for locks."""
+    connection.ensure_connection()
+    raw = connection.connection
+    cursors = []
+    with raw.pipeline():
+        for sql, parameters in statements:
+            cursor = psycopg.Cursor(raw)
+            cursor.execute(sql, parameters)
+            cursors.append(cursor)
+    return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
+
+
+def open_books(
+    pool_ids: Collection[int],
+    *,
+    now: datetime,
+    postings: int,
+    lot_ids: Collection[int] = (),
+    member_ids: Collection[int] = (),
+    extras: Sequence[Statement] = (),
+) -> OpenBooks:
+    """Lock pools in primary-key order and read them with their open lots, brought up to `now`.
+
+    Up to `now` means: cycles that have ended are rolled and overdraft is repaid from credits that are free by now.
+    `postings` is how many postings the caller may write over all pools. `lot_ids` names closed lots to read as well,
+    `member_ids` whose spend limits to lock, `extras` further reads for the same round trip (after the locks).
+    Raises PoolNotFound.
+    """
+    wanted = sorted(set(pool_ids))
+    rows = pipelined(
+        [
+            (_POOLS, [wanted]),
+            (_OPEN_LOTS, [wanted]),
+            (_NAMED_LOTS, [sorted(lot_ids)]),
+            (_LIMITS, [sorted(member_ids)]),
+            (_POSTING_IDS, [postings + len(wanted) * 2]),
+            *extras,
+        ]
+    )
+    posting_ids = [row[0] for row in reversed(rows[4])]
+    books = {row[0]: Book(*row, posting_ids=posting_ids) for row in rows[0]}
+    if len(books) != len(wanted):
+        raise PoolNotFound(sorted(set(wanted) - set(books)))
+    for pool_id, *columns in [*rows[1], *rows[2]]:
+        books[pool_id].lots.append(Lot(*columns))
+    for book in books.values():
+        book.lots.sort(key=lambda lot: lot.burn_key)
+        roll_cycle(book, now=now)
+        settle_overdraft(book, now=now)
+    limits = {row[0]: Limit(*row) for row in rows[3]}
+    if limits:
+        _begin_limit_periods(limits, next(iter(books.values())).time_zone, now)
+    return OpenBooks(books, limits, rows[5:])
+
+
+def _begin_limit_periods(limits: dict[int, Limit], time_zone: str, now: datetime) -> None:
+    starts_at = month_start(now, time_zone)
+    for limit in limits.values():
+        if limit.period_starts_at < starts_at:
+            limit.period_starts_at, limit.spent, limit.changed = starts_at, ZERO, True
+
+
+def write_books(opened: OpenBooks, *, now: datetime, extras: Sequence[Statement] = ()) -> None:
+    """Write what has changed, with `extras` in the same round trip, and the alerts' notification rows."""
+    books = [book for book in opened.books.values() if book.changed]
+    drafts = [posting for book in books for posting in book.drafts]
+    new = [(book, lot) for book in books for lot in book.lots if lot.id is None]
+    if new:
+        ids = pipelined([(_LOT_IDS, [len(new)])])[0]
+        for (_, lot), (lot_id,) in zip(new, ids, strict=True):
+            lot.id = lot_id
+    fresh = {id(lot) for _, lot in new}
+    changed = [lot for book in books for lot in book.lots if lot.changed and id(lot) not in fresh]
+    limits = [limit for limit in opened.limits.values() if limit.changed]
+    statements: list[Statement] = []
+    if new:
+        statements.append(_insert_lots(new, now))
+    if changed:
+        statements.append(_update_lots(changed))
+    if drafts:
+        statements += [_insert_postings(books), _insert_entries(drafts)]
+    if books:
+        statements.append(_update_pools(books))
+    if limits:
+        statements.append(_update_limits(limits))
+    statements += extras
+    if statements:
+        pipelined(statements)
+    for book in books:
+        _write_alerts(book, now)
+
+
+def _columns(rows: Iterable[Sequence[object]]) -> list[list[object]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _insert_lots(new: list[tuple[Book, Lot]], now: datetime) -> Statement:
+    sql = """
+    INSERT INTO billing_creditgrant (id, pool_id, kind, amount, remaining, held, spent, reversed, expired, revoked,
+        transferred, is_open, priority, effective_at, expires_at, cost_basis, currency, meter_id, rollovers, source_id,
+        note, created_at)
+    SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[],
+        %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::bool[], %s::smallint[],
+        %s::timestamptz[], %s::timestamptz[], %s::numeric[], %s::text[], %s::bigint[], %s::smallint[], %s::bigint[],
+        %s::text[], %s::timestamptz[])
+    """
+    rows = [
+        (
+            lot.id, book.pool_id, lot.kind, lot.amount, lot.remaining, lot.held, lot.spent, lot.reversed, lot.expired,
+            lot.revoked, lot.transferred, lot.is_open, lot.priority, lot.effective_at, lot.expires_at, lot.cost_basis,
+            lot.currency, lot.meter_id, lot.rollovers, _id_of(lot.source), lot.note, now,
+        )
+        for book, lot in new
+    ]  # fmt: skip
+    return sql, _columns(rows)
+
+
+def _update_lots(lots: list[Lot]) -> Statement:
+    sql = """
+    UPDATE billing_creditgrant g SET amount = u.amount, remaining = u.remaining, held = u.held, spent = u.spent,
+        reversed = u.reversed, expired = u.expired, revoked = u.revoked, transferred = u.transferred,
+        is_open = u.is_open
+    FROM unnest(%s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[],
+        %s::numeric[], %s::numeric[], %s::bool[])
+        AS u(id, amount, remaining, held, spent, reversed, expired, revoked, transferred, is_open)
+    WHERE g.id = u.id
+    """
+    rows = [
+        (
+            lot.id, lot.amount, lot.remaining, lot.held, lot.spent, lot.reversed, lot.expired, lot.revoked,
+            lot.transferred, lot.is_open,
+        )
+        for lot in lots
+    ]  # fmt: skip
+    return sql, _columns(rows)
+
+
+def _insert_postings(books: list[Book]) -> Statement:
+    sql = """
+    INSERT INTO billing_posting (id, pool_id, version, act, reference, fingerprint, credits, amount, balance_before,
+        balance_after, overdraft_after, posted_at, occurred_at, meter_id, member_id, hold_id, reverses_id,
+        counterpart_id, actor, note)
+    SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::bytea[], %s::numeric[],
+        %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::timestamptz[], %s::timestamptz[], %s::bigint[],
+        %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[])
+    """
+    rows = [
+        (
+            p.id, book.pool_id, p.version, p.act, p.reference, p.fingerprint, p.credits, p.amount, p.balance_before,
+            p.balance_after, p.overdraft_after, p.posted_at, p.occurred_at, p.meter_id, p.member_id, p.hold_id,
+            p.reverses_id, p.counterpart_id, p.actor, p.note,
+        )
+        for book in books
+        for p in book.drafts
+    ]  # fmt: skip
+    return sql, _columns(rows)
+
+
+def _insert_entries(drafts: list[Draft]) -> Statement:
+    sql = """
+    INSERT INTO billing_ledgerentry (posting_id, line, grant_id, flow, amount, reverses_line, repays_id)
+    SELECT * FROM unnest(%s::bigint[], %s::int[], %s::bigint[], %s::text[], %s::numeric[], %s::int[], %s::bigint[])
+    """
+    rows = [
+        (posting.id, number, line.lot.id, line.flow, line.amount, line.reverses_line, _id_of(line.repays))
+        for posting in drafts
+        for number, line in enumerate(posting.lines, start=1)
+    ]
+    return sql, _columns(rows) if rows else [[]] * 7
+
+
+def _update_pools(books: list[Book]) -> Statement:
+    sql = """
+    UPDATE billing_creditpool p SET balance = u.balance, held = u.held, held_uncovered = u.held_uncovered,
+        overdraft = u.overdraft, version = u.version, last_posted_at = u.last_posted_at,
+        cycle_number = u.cycle_number, cycle_starts_at = u.cycle_starts_at, cycle_ends_at = u.cycle_ends_at,
+        cycle_allocation = u.cycle_allocation, cycle_spent = u.cycle_spent, cycle_overage = u.cycle_overage,
+        cycle_carried = u.cycle_carried, alert_level = u.alert_level, alert_arming = u.alert_arming
+    FROM unnest(%s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::bigint[],
+        %s::timestamptz[], %s::int[], %s::timestamptz[], %s::timestamptz[], %s::numeric[], %s::numeric[],
+        %s::numeric[], %s::numeric[], %s::smallint[], %s::int[])
+        AS u(id, balance, held, held_uncovered, overdraft, version, last_posted_at, cycle_number, cycle_starts_at,
+             cycle_ends_at, cycle_allocation, cycle_spent, cycle_overage, cycle_carried, alert_level, alert_arming)
+    WHERE p.id = u.id
+    """
+    rows = [
+        (
+            b.pool_id, b.balance, b.held, b.held_uncovered, b.overdraft, b.version, b.last_posted_at, b.cycle_number,
+            b.cycle_starts_at, b.cycle_ends_at, b.cycle_allocation, b.cycle_spent, b.cycle_overage, b.cycle_carried,
+            b.alert_level, b.alert_arming,
+        )
+        for b in books
+    ]  # fmt: skip
+    return sql, _columns(rows)
+
+
+def _update_limits(limits: list[Limit]) -> Statement:
+    sql = """
+    UPDATE billing_memberlimit m SET spent = u.spent, period_starts_at = u.period_starts_at
+    FROM unnest(%s::bigint[], %s::numeric[], %s::timestamptz[]) AS u(member_id, spent, period_starts_at)
+    WHERE m.member_id = u.member_id
+    """
+    return sql, _columns([(limit.member_id, limit.spent, limit.period_starts_at) for limit in limits])
+
+
+def _write_alerts(book: Book, now: datetime) -> None:
+    for crossing in book.crossings:
+        outbox.write(
+            kind="threshold",
+            dedupe_key=f"threshold:{book.pool_id}:{crossing.cycle_number}:{crossing.threshold}:{crossing.arming}",
+            account_id=book.account_id,
+            payload={
+                "pool": book.key,
+                "threshold": crossing.threshold,
+                "spent": str(crossing.spent),
+                "allocation": str(crossing.allocation),
+                "cycle_ends_at": book.cycle_ends_at.astimezone(UTC).isoformat(),
+            },
+            now=now,
+        )
+
+
+def _id_of(lot: Lot | int | None) -> int | None:
+    return lot.id if isinstance(lot, Lot) else lot

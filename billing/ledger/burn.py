@@ -1,0 +1,177 @@
+"""Spending and holding: which credits an amount burns, and what if they run short. Pure arithmetic, no I/O."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from billing.ledger.book import ZERO, Book, Draft, Line, Lot, draft, free_credits, move, new_lot, set_held, spendable
+from billing.ledger.cycles import note_crossings
+
+
+class InsufficientCredits(Exception):
+    """The pool's credits and its exhaustion policy do not cover the amount. Both are credits."""
+
+    def __init__(self, required: Decimal, available: Decimal) -> None:
+        super().__init__(f"{required} credits required, {available} available")
+        self.required = required
+        self.available = available
+
+
+class NotEnoughLeft(Exception):
+    """Less is free in the lot or pool than was asked for (held credits are not free). Both are credits."""
+
+    def __init__(self, required: Decimal, free: Decimal) -> None:
+        super().__init__(f"{required} credits asked for, {free} free")
+        self.required = required
+        self.free = free
+
+
+def policy_room(book: Book) -> Decimal | None:
+    """How many credits beyond the lots the exhaustion policy allows now; None: without limit."""
+    if book.policy == "burst":
+        return max(book.burst_limit - book.overdraft - book.held_uncovered, ZERO)
+    if book.policy == "overage":
+        if book.overage_cap is None:
+            return None
+        return max(book.overage_cap - book.cycle_overage - book.held_uncovered, ZERO)
+    return ZERO
+
+
+def burn(book: Book, posting: Draft, credits: Decimal, *, lots: list[Lot]) -> None:
+    """Spend credits from `lots` (burn order), then on the exhaustion policy; count them in the cycle and its alerts.
+
+    Never refuses: under `block`, and beyond a limit, the shortfall becomes overdraft, as facts need. A charge asks
+    `ensure_covered` first.
+    """
+    left = credits
+    for lot in lots:
+        if not left:
+            break
+        taken = min(lot.free, left)
+        if taken > 0:
+            move(book, posting, Line(lot, "spend", -taken))
+            left -= taken
+    if left:
+        _run_short(book, posting, left)
+    _count_spent(book, posting, credits)
+
+
+def _count_spent(book: Book, posting: Draft, credits: Decimal) -> None:
+    posting.credits += credits
+    book.cycle_spent += credits
+    note_crossings(book)
+
+
+def ensure_covered(book: Book, credits: Decimal, covered: Decimal) -> None:
+    """Raise InsufficientCredits unless `covered` credits on lots and the policy together reach `credits`."""
+    room = policy_room(book)
+    if room is not None and credits - covered > room:
+        raise InsufficientCredits(credits, covered)
+
+
+def ensure_free(amount: Decimal, free: Decimal) -> None:
+    """Raise NotEnoughLeft when `amount` is more than is free (spent or held credits cannot be taken)."""
+    if amount > free:
+        raise NotEnoughLeft(amount, free)
+
+
+def _run_short(book: Book, posting: Draft, shortfall: Decimal) -> None:
+    """Turn a shortfall into an overage lot (as far as policy and cap allow) and an overdraft lot, spent at once."""
+    if book.policy == "overage":
+        room = policy_room(book)
+        metered = shortfall if room is None else min(shortfall, room)
+        if metered:
+            book.cycle_overage += metered
+            _spend_on_debt(book, posting, "overage", metered)
+            shortfall -= metered
+    if shortfall:
+        book.overdraft += shortfall
+        _spend_on_debt(book, posting, "overdraft", shortfall)
+
+
+def _spend_on_debt(book: Book, posting: Draft, kind: str, amount: Decimal) -> None:
+    """Grant and spend in one posting on the open lot of this kind, so a busy pool does not gain a lot per event."""
+    lot = next((each for each in book.lots if each.kind == kind), None)
+    if lot is None:
+        lot = new_lot(kind=kind, amount=ZERO, effective_at=posting.occurred_at, currency=book.currency)
+        book.lots.append(lot)
+    move(book, posting, Line(lot, "grant", amount))
+    move(book, posting, Line(lot, "spend", -amount))
+
+
+def settle_overdraft(book: Book, *, now: datetime) -> Draft | None:
+    """Repay what is overdrawn out of credits that are free now (general lots only): the `repay` act, when there is any.
+
+    The spend moves from the overdraft lot to a real one: the real lot is spent, the overdraft lot's spend is reversed
+    and the lot revoked by the same amount. What the cycle has spent does not change: it was counted when it happened.
+    """
+    if not book.overdraft:
+        return None
+    lots = spendable(book, now=now, occurred_at=now, meter_id=None)
+    debts = [lot for lot in book.lots if lot.kind == "overdraft" and lot.outstanding > 0]
+    if not lots or not debts:
+        return None
+    posting = draft(book, act="repay", reference=f"repay:{book.version + 1}", now=now)
+    for debt in debts:
+        for lot in lots:
+            paid = min(lot.free, debt.outstanding)
+            if paid > 0:
+                pay_debt(book, paid)
+                move(book, posting, Line(lot, "spend", -paid, repays=debt))
+                move(book, posting, Line(debt, "reverse", paid))
+                move(book, posting, Line(debt, "revoke", -paid))
+                posting.credits += paid
+    return posting
+
+
+def pay_debt(book: Book, paid: Decimal) -> None:
+    """Lower the overdraft. Debt of earlier cycles comes out of this cycle's allocation, of which it leaves less."""
+    book.overdraft -= paid
+    carried = min(paid, book.cycle_carried)
+    book.cycle_carried -= carried
+    book.cycle_allocation = max(book.cycle_allocation - carried, ZERO)
+
+
+def reserve(
+    book: Book, amount: Decimal, *, now: datetime, meter_id: int | None
+) -> tuple[list[tuple[Lot, Decimal]], Decimal]:
+    """Reserve credits on lots in burn order, the rest on the exhaustion policy: (parts of lots, uncovered).
+
+    Raises InsufficientCredits, before any change, when policy and lots do not reach.
+    """
+    lots = spendable(book, now=now, occurred_at=now, meter_id=meter_id)
+    ensure_covered(book, amount, free_credits(lots))
+    parts, left = [], amount
+    for lot in lots:
+        taken = min(lot.free, left)
+        if taken > 0:
+            set_held(book, lot, taken)
+            parts.append((lot, taken))
+            left -= taken
+    book.held_uncovered += left
+    book.changed = True
+    return parts, left
+
+
+def unreserve(book: Book, parts: list[tuple[Lot, Decimal]], uncovered: Decimal) -> None:
+    """Give back what a hold still reserves."""
+    for lot, part in parts:
+        set_held(book, lot, -part)
+    book.held_uncovered -= uncovered
+    book.changed = True
+
+
+def capture(
+    book: Book, posting: Draft, parts: list[tuple[Lot, Decimal]], *, uncovered: Decimal, extra: Decimal, lots: list[Lot]
+) -> None:
+    """Spend parts of lots that a hold reserved, then its uncovered part and `extra` credits beyond the hold.
+
+    The last two burn what is free in `lots` first and then run on the exhaustion policy. The caller has asked
+    `ensure_covered` for the extra; what the hold reserved is never refused.
+    """
+    for lot, part in parts:
+        set_held(book, lot, -part)
+        move(book, posting, Line(lot, "spend", -part))
+        _count_spent(book, posting, part)
+    book.held_uncovered -= uncovered
+    if uncovered + extra:
+        burn(book, posting, uncovered + extra, lots=lots)

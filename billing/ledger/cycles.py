@@ -1,0 +1,77 @@
+"""A pool's cycle: its allocation, what of it is spent, and the alerts on the way. Pure arithmetic, no I/O.
+
+L12: a cycle's allocation is what was available when it began and what is granted since. Crossing 75, 90 and 100 %
+is noted once each per cycle; a top-up arms again the thresholds that are ahead again.
+"""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from billing.ledger.book import ZERO, Book, Crossing, available
+
+THRESHOLDS = (75, 90, 100)
+
+
+def percent_spent(book: Book) -> Decimal:
+    if not book.cycle_allocation:
+        return ZERO
+    return book.cycle_spent * 100 / book.cycle_allocation
+
+
+def note_crossings(book: Book) -> None:
+    """Note each threshold that spending has newly reached; a jump over several notes each of them."""
+    percent = percent_spent(book)
+    for threshold in THRESHOLDS:
+        if book.alert_level < threshold <= percent:
+            book.alert_level = threshold
+            book.crossings.append(
+                Crossing(threshold, book.cycle_number, book.alert_arming, book.cycle_spent, book.cycle_allocation)
+            )
+
+
+def rearm(book: Book) -> None:
+    """After a top-up: thresholds above today's percentage may be crossed, and told of, again."""
+    percent = percent_spent(book)
+    level = max((threshold for threshold in THRESHOLDS if threshold <= percent), default=0)
+    if level < book.alert_level:
+        book.alert_level = level
+        book.alert_arming += 1
+
+
+def roll_cycle(book: Book, *, now: datetime) -> None:
+    """Begin the cycle `now` lies in, as often as cycles have ended: calendar months of the account's time zone.
+
+    A new cycle's allocation is what was available when it began and what becomes effective before it ends; alerts are
+    armed anew; overage counts from zero. Overdraft still owed is carried, and lowers the allocation when it is repaid.
+    """
+    while now >= book.cycle_ends_at:
+        starts_at = book.cycle_ends_at
+        book.cycle_number += 1
+        book.cycle_starts_at = starts_at
+        book.cycle_ends_at = month_after(starts_at, book.time_zone)
+        coming = (lot.free for lot in book.lots if starts_at < lot.effective_at < book.cycle_ends_at)
+        book.cycle_allocation = available(book, at=starts_at) + sum(coming, ZERO)
+        book.cycle_spent = book.cycle_overage = ZERO
+        book.cycle_carried = book.overdraft
+        book.alert_level = 0
+        book.changed = True
+        for lot in book.lots:
+            if lot.kind == "overage" and lot.is_open:
+                lot.is_open = False
+                lot.changed = True
+        book.lots = [lot for lot in book.lots if lot.kind != "overage"]
+
+
+def month_start(at: datetime, time_zone: str) -> datetime:
+    """Midnight of the first of the month that `at` lies in, in the time zone, as UTC."""
+    local = at.astimezone(ZoneInfo(time_zone))
+    return local.replace(day=1, hour=0, minute=0, second=0, microsecond=0, fold=0).astimezone(UTC)
+
+
+def month_after(at: datetime, time_zone: str) -> datetime:
+    """Midnight of the first of the month after the one `at` lies in, in the time zone, as UTC."""
+    local = at.astimezone(ZoneInfo(time_zone))
+    year, month = (local.year + 1, 1) if local.month == 12 else (local.year, local.month + 1)
+    first = local.replace(year=year, month=month, day=1, hour=0, minute=0, second=0, microsecond=0, fold=0)
+    return first.astimezone(UTC)

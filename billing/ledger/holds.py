@@ -1,0 +1,229 @@
+"""Holds: credits reserved now for work whose cost is known only afterwards, then captured or released.
+
+Every function locks the hold's pool. A hold ends 24 hours after `now` at the latest and can be extended by as much at
+a time. What a hold reserves cannot expire, be revoked or be spent otherwise while it is open.
+"""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.db import transaction
+
+from billing.ledger import burn
+from billing.ledger.book import Book, Lot, draft, free_credits, spendable
+from billing.ledger.books import OpenBooks, open_books, write_books
+from billing.ledger.models import Hold, HoldLine, Posting
+from billing.ledger.posting import AccountParked, SpendLimitReached, count_against
+
+MAX_SECONDS = 24 * 3600
+
+
+class HoldClosed(Exception):
+    """The hold is captured, released or expired. `hold` tells which."""
+
+    def __init__(self, hold: Hold) -> None:
+        super().__init__(f"hold is {hold.state}")
+        self.hold = hold
+
+
+class HoldTooLong(Exception):
+    """A hold may reach at most 24 hours ahead."""
+
+
+class HoldConflict(Exception):
+    """The reference is in use for another hold."""
+
+
+def place(
+    *,
+    pool_id: int,
+    amount: Decimal,
+    reference: str,
+    now: datetime,
+    expires_in_seconds: int = 3600,
+    meter_id: int | None = None,
+    member_id: int | None = None,
+    note: str = "",
+    fingerprint: bytes | None = None,
+) -> Hold:
+    """Reserve `amount` credits, on lots first and then on the exhaustion policy. A repeat returns the first hold.
+
+    Raises InsufficientCredits, SpendLimitReached, AccountParked, HoldTooLong or HoldConflict; nothing is written then.
+    """
+    _check_length(expires_in_seconds)
+    with transaction.atomic():
+        opened = open_books([pool_id], now=now, postings=0, member_ids=[member_id] if member_id else [])
+        first = Hold.objects.filter(pool_id=pool_id, reference=reference).first()
+        if first is not None:
+            if fingerprint and first.fingerprint and bytes(first.fingerprint) != fingerprint:
+                raise HoldConflict(reference)
+            return first
+        book = opened.books[pool_id]
+        if book.parked:
+            raise AccountParked
+        limit = opened.limits.get(member_id or 0)
+        if limit is not None and limit.spent + amount > limit.amount:
+            raise SpendLimitReached(limit.amount, limit.spent)
+        parts, uncovered = burn.reserve(book, amount, now=now, meter_id=meter_id)
+        hold = Hold.objects.create(
+            pool_id=pool_id,
+            reference=reference,
+            fingerprint=fingerprint,
+            amount=amount,
+            uncovered=uncovered,
+            meter_id=meter_id,
+            member_id=member_id,
+            created_at=now,
+            expires_at=now + timedelta(seconds=expires_in_seconds),
+            note=note,
+        )
+        write_books(opened, now=now)
+        HoldLine.objects.bulk_create(
+            HoldLine(hold=hold, grant_id=lot.id, position=position, amount=part)
+            for position, (lot, part) in enumerate(parts, start=1)
+        )
+        return hold
+
+
+def capture(
+    *,
+    hold_id: int,
+    amount: Decimal,
+    now: datetime,
+    final: bool = True,
+    reference: str | None = None,
+    note: str = "",
+    actor: str = "",
+) -> tuple[Hold, Posting | None]:
+    """Spend `amount` of a hold, from the lots it reserved, as of when it was placed; beyond the hold as a charge does.
+
+    `final` releases the rest; otherwise the rest stays reserved and further captures may follow. The posting is None
+    for an amount of zero. `reference` makes a repeat safe (default: one final capture per hold).
+    Raises Hold.DoesNotExist, HoldClosed, InsufficientCredits (only for what exceeds the hold), AccountParked.
+    """
+    if amount < 0:
+        raise ValueError("a capture cannot be negative")
+    reference = reference or f"capture:{hold_id}"
+    with transaction.atomic():
+        hold, opened, book = _open(hold_id, now, postings=1)
+        first = Posting.objects.filter(pool_id=hold.pool_id, reference=reference).first()
+        if first is not None and first.credits == amount:
+            return hold, first
+        if not amount and hold.state == Hold.State.CAPTURED:
+            return hold, None
+        _ensure_open(hold, now)
+        parts, lines = _reserved_parts(hold, book)
+        taken, rest, left = _take(parts, amount)
+        uncovered = min(left, hold.uncovered)
+        extra = left - uncovered
+        lots = spendable(book, now=now, occurred_at=hold.created_at, meter_id=hold.meter_id)
+        if extra:
+            if book.parked:
+                raise AccountParked
+            burn.ensure_covered(book, uncovered + extra, free_credits(lots) + uncovered)
+        posting = None
+        if amount:
+            posting = draft(book, act="spend", reference=reference, now=now, occurred_at=hold.created_at)
+            posting.hold_id, posting.meter_id, posting.member_id = hold.pk, hold.meter_id, hold.member_id
+            posting.actor, posting.note = actor, note
+            burn.capture(book, posting, taken, uncovered=uncovered, extra=extra, lots=lots)
+            count_against(opened.limits.get(hold.member_id or 0), amount)
+        hold.captured += amount
+        hold.uncovered -= uncovered
+        _note_captured(lines, taken)
+        if final:
+            burn.unreserve(book, rest, hold.uncovered)
+            hold.state, hold.closed_at = Hold.State.CAPTURED, now
+        hold.save()
+        write_books(opened, now=now)
+        return hold, Posting.objects.get(pk=posting.id) if posting else None
+
+
+def release(*, hold_id: int, now: datetime) -> Hold:
+    """Give back all that a hold still reserves. Releasing a released hold changes nothing. Raises HoldClosed."""
+    return _close(hold_id, Hold.State.RELEASED, now)
+
+
+def extend(*, hold_id: int, expires_in_seconds: int, now: datetime) -> Hold:
+    """Let an open hold last until `now` + `expires_in_seconds`. Raises HoldClosed, HoldTooLong."""
+    _check_length(expires_in_seconds)
+    with transaction.atomic():
+        hold, _, _ = _open(hold_id, now, postings=0)
+        _ensure_open(hold, now)
+        hold.expires_at = now + timedelta(seconds=expires_in_seconds)
+        hold.save(update_fields=["expires_at"])
+        return hold
+
+
+def expire_due(*, now: datetime, limit: int = 1000) -> int:
+    """Close open holds whose time is up, each in its own transaction; how many."""
+    due = Hold.objects.filter(state=Hold.State.OPEN, expires_at__lte=now).order_by("expires_at")
+    closed = 0
+    for hold_id in list(due.values_list("pk", flat=True)[:limit]):
+        closed += _close(hold_id, Hold.State.EXPIRED, now).state == Hold.State.EXPIRED
+    return closed
+
+
+def _close(hold_id: int, state: Hold.State, now: datetime) -> Hold:
+    with transaction.atomic():
+        hold, opened, book = _open(hold_id, now, postings=0)
+        if hold.state == state or (state == Hold.State.EXPIRED and hold.expires_at > now):
+            return hold
+        if hold.state != Hold.State.OPEN:
+            if state == Hold.State.EXPIRED:
+                return hold
+            raise HoldClosed(hold)
+        parts, _ = _reserved_parts(hold, book)
+        burn.unreserve(book, parts, hold.uncovered)
+        hold.state, hold.closed_at = state, now
+        hold.save(update_fields=["state", "closed_at"])
+        write_books(opened, now=now)
+        return hold
+
+
+def _open(hold_id: int, now: datetime, *, postings: int) -> tuple[Hold, OpenBooks, Book]:
+    """Lock the hold's pool, then read the hold: its row changes only under that lock."""
+    pool_id, member_id = Hold.objects.values_list("pool_id", "member_id").get(pk=hold_id)
+    opened = open_books([pool_id], now=now, postings=postings, member_ids=[member_id] if member_id else [])
+    return Hold.objects.get(pk=hold_id), opened, opened.books[pool_id]
+
+
+def _ensure_open(hold: Hold, now: datetime) -> None:
+    if hold.state != Hold.State.OPEN or hold.expires_at <= now:
+        raise HoldClosed(hold)
+
+
+def _check_length(seconds: int) -> None:
+    if not 0 < seconds <= MAX_SECONDS:
+        raise HoldTooLong
+
+
+def _reserved_parts(hold: Hold, book: Book) -> tuple[list[tuple[Lot, Decimal]], list[HoldLine]]:
+    """What the hold still reserves, lot by lot in burn order, and the rows that say so."""
+    lots = {lot.id: lot for lot in book.lots}
+    lines = list(HoldLine.objects.filter(hold=hold).order_by("position"))
+    return [(lots[line.grant_id], line.amount - line.captured) for line in lines if line.amount > line.captured], lines
+
+
+Parts = list[tuple[Lot, Decimal]]
+
+
+def _take(parts: Parts, amount: Decimal) -> tuple[Parts, Parts, Decimal]:
+    """The first `amount` credits of the parts, what is left of the parts, and what of the amount they do not cover."""
+    taken, rest, left = [], [], amount
+    for lot, part in parts:
+        piece = min(part, left)
+        left -= piece
+        if piece:
+            taken.append((lot, piece))
+        if part > piece:
+            rest.append((lot, part - piece))
+    return taken, rest, left
+
+
+def _note_captured(lines: list[HoldLine], taken: list[tuple[Lot, Decimal]]) -> None:
+    pieces = {lot.id: piece for lot, piece in taken}
+    for line in lines:
+        if line.grant_id in pieces:
+            line.captured += pieces[line.grant_id]
+            line.save(update_fields=["captured"])

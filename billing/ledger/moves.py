@@ -1,0 +1,165 @@
+"""Granting, expiring, revoking, transferring, rolling over and reversing lots. Pure arithmetic, no I/O."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from billing.ledger.book import (
+    DEBT_KINDS,
+    ZERO,
+    Book,
+    Draft,
+    Line,
+    Lot,
+    add_lot,
+    move,
+    new_lot,
+    spendable,
+    stays_open,
+)
+from billing.ledger.burn import pay_debt
+from billing.ledger.cycles import rearm
+
+
+def grant(book: Book, posting: Draft, lot: Lot) -> None:
+    """Add a lot; the cycle's allocation grows and thresholds that are ahead again are armed again (L12)."""
+    add_lot(book, posting, lot)
+    posting.credits += lot.amount
+    if lot.effective_at < book.cycle_ends_at:
+        book.cycle_allocation += lot.amount
+        rearm(book)
+
+
+def expire(book: Book, posting: Draft, lot: Lot) -> None:
+    """Post what is left of an expired lot as breakage. The caller has checked time, grace and holds."""
+    posting.credits += lot.remaining
+    move(book, posting, Line(lot, "expire", -lot.remaining))
+
+
+def revoke(book: Book, posting: Draft, lot: Lot, amount: Decimal) -> None:
+    """Take back part of a lot, which the caller has checked is free."""
+    move(book, posting, Line(lot, "revoke", -amount))
+    posting.credits += amount
+    book.cycle_allocation = max(book.cycle_allocation - amount, ZERO)
+
+
+def transfer(source: Book, target: Book, amount: Decimal, *, out: Draft, into: Draft, now: datetime) -> None:
+    """Move free general credits between pools in burn order; each part keeps its expiry, cost basis and priority.
+
+    The caller has checked that `amount` is free. Credits scoped to a meter stay where they are.
+    """
+    lots = spendable(source, now=now, occurred_at=now, meter_id=None)
+    left = amount
+    for lot in lots:
+        moved = min(lot.free, left)
+        if moved > 0:
+            move(source, out, Line(lot, "transfer", -moved))
+            twin = new_lot(
+                kind="transfer", amount=moved, effective_at=lot.effective_at, expires_at=lot.expires_at,
+                priority=lot.priority, cost_basis=lot.cost_basis, currency=lot.currency, rollovers=lot.rollovers,
+                source=lot,
+            )  # fmt: skip
+            grant(target, into, twin)
+            left -= moved
+    out.credits += amount
+    source.cycle_allocation = max(source.cycle_allocation - amount, ZERO)
+
+
+@dataclass(frozen=True, slots=True)
+class RolloverRule:
+    """What may live on past a period's end (L10). Credits; None: no limit.
+
+    `cap` bounds what one period's allocation hands on, `cumulative_cap` all rolled credits together,
+    `max_periods` how often a credit may roll.
+    """
+
+    cap: Decimal | None
+    max_periods: int
+    cumulative_cap: Decimal | None = None
+
+
+def roll_over(
+    book: Book, posting: Draft, *, ends_at: datetime, new_expires_at: datetime | None, rule: RolloverRule
+) -> Decimal:
+    """Roll lots of kind allocation and rollover that end at `ends_at` into new lots; the rest expires. Credits rolled.
+
+    Freshest lots are served first, so a cumulative cap trims the oldest rollovers first. Held credits stay in their
+    lot until the hold ends. Example: cap 300, cumulative 500; left: 400 allocation, 250 rolled once, 100 rolled twice:
+    300 of the allocation roll, then 200 of the 250; 100 + 50 + 100 expire.
+    """
+    ending = sorted(ending_lots(book, ends_at), key=lambda lot: (lot.rollovers, lot.burn_key))
+    fresh_room, total_room, rolled = rule.cap, rule.cumulative_cap, ZERO
+    for lot in ending:
+        free = lot.free
+        share = free if lot.rollovers < rule.max_periods else ZERO
+        if lot.rollovers == 0 and fresh_room is not None:
+            share = min(share, fresh_room)
+            fresh_room -= share
+        if total_room is not None:
+            share = min(share, total_room)
+            total_room -= share
+        if share:
+            move(book, posting, Line(lot, "transfer", -share))
+            twin = new_lot(
+                kind="rollover", amount=share, effective_at=ends_at, expires_at=new_expires_at, priority=lot.priority,
+                cost_basis=lot.cost_basis, currency=lot.currency, meter_id=lot.meter_id, rollovers=lot.rollovers + 1,
+                source=lot,
+            )  # fmt: skip
+            add_lot(book, posting, twin)
+            rolled += share
+        if free > share:
+            move(book, posting, Line(lot, "expire", share - free))
+        posting.credits += free
+    return rolled
+
+
+def ending_lots(book: Book, ends_at: datetime) -> list[Lot]:
+    """Allocations and rollovers that end at `ends_at` and have free credits left."""
+    return [
+        lot
+        for lot in book.lots
+        if lot.kind in ("allocation", "rollover") and lot.expires_at == ends_at and lot.free > 0
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """A burn line to give back: `line` is its number in the reversed posting, `amount` (positive) what of it."""
+
+    line: int
+    lot: Lot
+    amount: Decimal
+
+
+def reverse(book: Book, posting: Draft, undos: list[Undo], *, repaid_by: dict[int, list[tuple[Lot, Decimal]]]) -> None:
+    """Return spent credits to the lots they came from, in the order given (last burned first, L9).
+
+    What was overage is undone, not given back. So is an overdraft that is still owed; where it has been repaid, the
+    credits go back to the lots that repaid it: `repaid_by` names them by overdraft lot id, newest first, with what
+    each still has to give. The cycle's spent amount falls; an alert already sent is not sent again.
+    """
+    for undo in undos:
+        lot, left = undo.lot, undo.amount
+        posting.credits += left
+        book.cycle_spent = max(book.cycle_spent - left, ZERO)
+        if lot.kind not in DEBT_KINDS:
+            move(book, posting, Line(lot, "reverse", left, reverses_line=undo.line))
+            continue
+        owed = left if lot.kind == "overage" else min(left, lot.outstanding)
+        if owed:
+            if lot.kind == "overdraft":
+                pay_debt(book, owed)
+            elif lot.is_open:
+                book.cycle_overage = max(book.cycle_overage - owed, ZERO)
+            was_open = lot.is_open
+            move(book, posting, Line(lot, "reverse", owed, reverses_line=undo.line))
+            move(book, posting, Line(lot, "revoke", -owed))
+            lot.is_open = was_open and stays_open(lot)
+            left -= owed
+        payers = repaid_by.get(lot.id or 0, [])
+        for index, (payer, paid) in enumerate(payers):
+            back = min(paid, left)
+            if back > 0:
+                move(book, posting, Line(payer, "reverse", back, reverses_line=undo.line, repays=lot))
+                payers[index] = (payer, paid - back)
+                left -= back

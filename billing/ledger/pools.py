@@ -1,0 +1,131 @@
+"""Opening pools and setting how they behave. Locks: the pool's row, for a change of policy."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import IntegrityError, transaction
+
+from billing.accounts.models import Account, Member
+from billing.ledger.cycles import month_after, month_start
+from billing.ledger.models import CreditPool, MemberLimit
+
+MAIN_KEY = "main"
+
+
+class ExternalIdTaken(Exception):
+    """Another account has this external id."""
+
+
+class PoolKeyTaken(Exception):
+    """The account has a pool of this key already."""
+
+
+def open_account(
+    *,
+    name: str,
+    external_id: str,
+    billing_email: str,
+    country: str,
+    currency: str = "USD",
+    time_zone: str = "UTC",
+    tax_number: str = "",
+    segment_override: str = "",
+    policy: str = CreditPool.Policy.BLOCK,
+    burst_limit: Decimal = Decimal(0),
+    overage_cap: Decimal | None = None,
+    now: datetime,
+) -> Account:
+    """Create an account and its main pool. The fields are taken as checked. Raises ExternalIdTaken."""
+    try:
+        with transaction.atomic():
+            account = Account.objects.create(
+                name=name,
+                external_id=external_id,
+                billing_email=billing_email,
+                country=country,
+                currency=currency,
+                time_zone=time_zone,
+                tax_number=tax_number,
+                segment_override=segment_override,
+                created_at=now,
+            )
+    except IntegrityError as error:
+        if "external_id" in str(error):
+            raise ExternalIdTaken(external_id) from error
+        raise
+    _create_pool(account, MAIN_KEY, "Main pool", CreditPool.Kind.MAIN, policy, burst_limit, overage_cap, now)
+    return account
+
+
+def open_pool(
+    *,
+    account: Account,
+    key: str,
+    name: str,
+    policy: str = CreditPool.Policy.BLOCK,
+    burst_limit: Decimal = Decimal(0),
+    overage_cap: Decimal | None = None,
+    now: datetime,
+) -> CreditPool:
+    """Open a team pool. Raises PoolKeyTaken."""
+    try:
+        with transaction.atomic():
+            return _create_pool(account, key, name, CreditPool.Kind.TEAM, policy, burst_limit, overage_cap, now)
+    except IntegrityError as error:
+        raise PoolKeyTaken(key) from error
+
+
+def _create_pool(
+    account: Account,
+    key: str,
+    name: str,
+    kind: str,
+    policy: str,
+    burst_limit: Decimal,
+    overage_cap: Decimal | None,
+    now: datetime,
+) -> CreditPool:
+    return CreditPool.objects.create(
+        account=account,
+        key=key,
+        name=name,
+        kind=kind,
+        policy=policy,
+        burst_limit=burst_limit,
+        overage_cap=overage_cap,
+        last_posted_at=now,
+        cycle_starts_at=month_start(now, account.time_zone),
+        cycle_ends_at=month_after(now, account.time_zone),
+        created_at=now,
+    )
+
+
+def get_main_pool(account_id: int) -> CreditPool:
+    """The account's main pool. Raises CreditPool.DoesNotExist."""
+    return CreditPool.objects.get(account_id=account_id, kind=CreditPool.Kind.MAIN)
+
+
+def set_policy(*, pool_id: int, policy: str, burst_limit: Decimal, overage_cap: Decimal | None) -> CreditPool:
+    """Set what happens when the pool's credits run out. An overdraft beyond a lowered limit stays until repaid."""
+    with transaction.atomic():
+        pool = CreditPool.objects.select_for_update(no_key=True).get(pk=pool_id)
+        pool.policy, pool.burst_limit, pool.overage_cap = policy, burst_limit, overage_cap
+        pool.save(update_fields=["policy", "burst_limit", "overage_cap"])
+        return pool
+
+
+def set_member_limit(*, member_id: int, amount: Decimal | None, now: datetime) -> MemberLimit | None:
+    """Limit what a member may spend per calendar month of the account's zone; None lifts the limit. Spending so far
+    is counted from the moment a limit is first set."""
+    with transaction.atomic():
+        limit = MemberLimit.objects.select_for_update(no_key=True).filter(member_id=member_id).first()
+        if amount is None:
+            if limit is not None:
+                limit.delete()
+            return None
+        if limit is not None:
+            limit.amount = amount
+            limit.save(update_fields=["amount"])
+            return limit
+        zone = Member.objects.values_list("account__time_zone", flat=True).get(pk=member_id)
+        return MemberLimit.objects.create(member_id=member_id, amount=amount, period_starts_at=month_start(now, zone))

@@ -1,0 +1,386 @@
+"""The acts on the ledger, each one database transaction: grant, spend, revoke, transfer, reverse, expire, roll over.
+
+Every act locks its pools' rows in primary-key order. It happens once per (pool, reference): repeating it returns the
+first posting; the same reference for another request (another `fingerprint`) raises ReferenceConflict. Credits are
+`Decimal` with at most six decimals.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.db import transaction
+
+from billing.ledger import moves
+from billing.ledger.book import ZERO, Book, Lot, available_for, draft, free_credits, new_lot, spendable
+from billing.ledger.books import Limit, OpenBooks, open_books, write_books
+from billing.ledger.burn import InsufficientCredits, NotEnoughLeft, burn, ensure_covered, ensure_free, settle_overdraft
+from billing.ledger.models import CreditGrant, CreditPool, GrantKind, LedgerEntry, Posting
+
+__all__ = ["InsufficientCredits", "NotEnoughLeft"]
+
+_GRANTABLE = frozenset(GrantKind.values) - {"overage", "overdraft", "transfer", "rollover"}
+
+
+class AccountParked(Exception):
+    """The account is parked for examination: no charge, hold or transfer until staff release it."""
+
+
+class SpendLimitReached(Exception):
+    """The charge would take the member past the month's limit. Both are credits."""
+
+    def __init__(self, limit: Decimal, spent: Decimal) -> None:
+        super().__init__(f"{spent} of {limit} credits spent this month")
+        self.limit = limit
+        self.spent = spent
+
+
+class ReferenceConflict(Exception):
+    """The reference is in use for another request."""
+
+    def __init__(self, posting: Posting) -> None:
+        super().__init__(f"reference {posting.reference} is taken")
+        self.posting = posting
+
+
+class AlreadyReversed(Exception):
+    """Nothing of the posting is left to reverse."""
+
+
+class NotReversible(Exception):
+    """Only spends can be reversed; take a grant back with `revoke`, a transfer with one the other way."""
+
+
+class GrantNotFound(LookupError):
+    """No lot has this primary key."""
+
+
+def find_posting(*, pool_id: int, reference: str, fingerprint: bytes | None = None) -> Posting | None:
+    """The posting of this reference, if there is one. Raises ReferenceConflict when it was another request's."""
+    posting = Posting.objects.filter(pool_id=pool_id, reference=reference).first()
+    if posting is None:
+        return None
+    if fingerprint is not None and posting.fingerprint is not None and bytes(posting.fingerprint) != fingerprint:
+        raise ReferenceConflict(posting)
+    return posting
+
+
+def grant(
+    *,
+    pool_id: int,
+    amount: Decimal,
+    kind: str,
+    reference: str,
+    now: datetime,
+    priority: int = 50,
+    effective_at: datetime | None = None,
+    expires_at: datetime | None = None,
+    cost_basis: Decimal = ZERO,
+    currency: str | None = None,
+    meter_id: int | None = None,
+    note: str = "",
+    actor: str = "",
+    fingerprint: bytes | None = None,
+) -> Posting:
+    """Add a lot of `amount` credits, valid in `[effective_at (default now), expires_at)`, and repay overdraft from it.
+
+    `cost_basis` is money per credit in `currency` (default: the account's). Raises ValueError for an amount of zero or
+    less, a kind that only the ledger itself makes, or a validity that ends before it begins.
+    """
+    if amount <= 0 or kind not in _GRANTABLE or (expires_at and expires_at <= (effective_at or now)):
+        raise ValueError("a grant needs a positive amount, a kind that can be granted and a validity that lasts")
+    with transaction.atomic():
+        opened = open_books([pool_id], now=now, postings=2)
+        if (first := find_posting(pool_id=pool_id, reference=reference, fingerprint=fingerprint)) is not None:
+            return first
+        book = opened.books[pool_id]
+        posting = draft(book, act="grant", reference=reference, now=now)
+        posting.fingerprint, posting.actor, posting.note, posting.meter_id = fingerprint, actor, note, meter_id
+        lot = new_lot(
+            kind=kind, amount=amount, effective_at=effective_at or now, expires_at=expires_at, priority=priority,
+            cost_basis=cost_basis, currency=currency or book.currency, meter_id=meter_id, note=note,
+        )  # fmt: skip
+        moves.grant(book, posting, lot)
+        settle_overdraft(book, now=now)
+        write_books(opened, now=now)
+        return Posting.objects.get(pk=posting.id)
+
+
+def spend(
+    *,
+    pool_id: int,
+    credits: Decimal,
+    reference: str,
+    now: datetime,
+    occurred_at: datetime | None = None,
+    meter_id: int | None = None,
+    member_id: int | None = None,
+    note: str = "",
+    actor: str = "",
+    fingerprint: bytes | None = None,
+) -> Posting:
+    """Spend credits in burn order, then on the pool's exhaustion policy.
+
+    Raises InsufficientCredits, SpendLimitReached, AccountParked or ReferenceConflict; nothing is written then.
+    """
+    if credits <= 0:
+        raise ValueError("a spend needs a positive amount")
+    with transaction.atomic():
+        opened = open_books([pool_id], now=now, postings=1, member_ids=[member_id] if member_id else [])
+        if (first := find_posting(pool_id=pool_id, reference=reference, fingerprint=fingerprint)) is not None:
+            return first
+        book = opened.books[pool_id]
+        lots = admit(
+            book, credits, limit=opened.limits.get(member_id or 0), now=now, occurred_at=occurred_at or now,
+            meter_id=meter_id,
+        )  # fmt: skip
+        posting = draft(book, act="spend", reference=reference, now=now, occurred_at=occurred_at)
+        posting.fingerprint, posting.actor, posting.note = fingerprint, actor, note
+        posting.meter_id, posting.member_id = meter_id, member_id
+        burn(book, posting, credits, lots=lots)
+        count_against(opened.limits.get(member_id or 0), credits)
+        write_books(opened, now=now)
+        return Posting.objects.get(pk=posting.id)
+
+
+def admit(
+    book: Book, credits: Decimal, *, limit: Limit | None, now: datetime, occurred_at: datetime, meter_id: int | None
+) -> list[Lot]:
+    """The lots a charge may burn, after asking everything that may refuse it; changes nothing.
+
+    Raises AccountParked, SpendLimitReached or InsufficientCredits.
+    """
+    if book.parked:
+        raise AccountParked
+    if limit is not None and limit.spent + credits > limit.amount:
+        raise SpendLimitReached(limit.amount, limit.spent)
+    lots = spendable(book, now=now, occurred_at=occurred_at, meter_id=meter_id)
+    ensure_covered(book, credits, free_credits(lots))
+    return lots
+
+
+def count_against(limit: Limit | None, credits: Decimal) -> None:
+    """Count spent (or, negative, returned) credits against a member's limit."""
+    if limit is not None:
+        limit.spent = max(limit.spent + credits, ZERO)
+        limit.changed = True
+
+
+def revoke(
+    *, grant_id: int, reference: str, now: datetime, amount: Decimal | None = None, note: str = "", actor: str = ""
+) -> Posting:
+    """Take back `amount` (default: all that is free) of a lot. Raises NotEnoughLeft or GrantNotFound."""
+    pool_id = _pool_of(grant_id)
+    with transaction.atomic():
+        opened = open_books([pool_id], now=now, postings=1, lot_ids=[grant_id])
+        if (first := find_posting(pool_id=pool_id, reference=reference)) is not None:
+            return first
+        book = opened.books[pool_id]
+        lot = next(each for each in book.lots if each.id == grant_id)
+        asked = lot.free if amount is None else amount
+        ensure_free(max(asked, Decimal("0.000001")), lot.free)
+        posting = draft(book, act="revoke", reference=reference, now=now)
+        posting.actor, posting.note = actor, note
+        moves.revoke(book, posting, lot, asked)
+        write_books(opened, now=now)
+        return Posting.objects.get(pk=posting.id)
+
+
+def _pool_of(grant_id: int) -> int:
+    pool_id = CreditGrant.objects.filter(pk=grant_id).values_list("pool_id", flat=True).first()
+    if pool_id is None:
+        raise GrantNotFound(grant_id)
+    return pool_id
+
+
+def transfer(
+    *,
+    from_pool_id: int,
+    to_pool_id: int,
+    amount: Decimal,
+    reference: str,
+    now: datetime,
+    note: str = "",
+    actor: str = "",
+    fingerprint: bytes | None = None,
+) -> Posting:
+    """Move general credits between two pools of one account, each lot with its expiry and cost.
+
+    Returns the outgoing posting.
+
+    Both postings carry the reference and name each other. Raises NotEnoughLeft, AccountParked, ReferenceConflict, or
+    ValueError for a pool to itself, pools of two accounts, or an amount of zero or less.
+    """
+    if amount <= 0 or from_pool_id == to_pool_id:
+        raise ValueError("a transfer needs a positive amount and two pools")
+    with transaction.atomic():
+        opened = open_books([from_pool_id, to_pool_id], now=now, postings=3)
+        if (first := find_posting(pool_id=from_pool_id, reference=reference, fingerprint=fingerprint)) is not None:
+            return first
+        source, target = opened.books[from_pool_id], opened.books[to_pool_id]
+        if source.account_id != target.account_id:
+            raise ValueError("a transfer stays within one account")
+        if source.parked:
+            raise AccountParked
+        ensure_free(amount, available_for(source, at=now, meter_id=None))
+        out = draft(source, act="transfer", reference=reference, now=now)
+        into = draft(target, act="transfer", reference=reference, now=now)
+        out.counterpart_id, into.counterpart_id = into.id, out.id
+        for posting in (out, into):
+            posting.fingerprint, posting.actor, posting.note = fingerprint, actor, note
+        moves.transfer(source, target, amount, out=out, into=into, now=now)
+        settle_overdraft(target, now=now)
+        write_books(opened, now=now)
+        return Posting.objects.get(pk=out.id)
+
+
+def reverse(*, posting_id: int, now: datetime, note: str = "", actor: str = "") -> Posting:
+    """Return what a spend still has not returned to the lots it came from, last burned first; at most once.
+
+    Raises Posting.DoesNotExist, NotReversible for other acts, AlreadyReversed when nothing is left.
+    """
+    original = Posting.objects.get(pk=posting_id)
+    if original.act != Posting.Act.SPEND:
+        raise NotReversible(original.act)
+    with transaction.atomic():
+        opened, posting = reverse_part(original, now=now, reference=f"reverse:{posting_id}", window=None)
+        posting.actor, posting.note = actor, note
+        write_books(opened, now=now)
+        return Posting.objects.get(pk=posting.id)
+
+
+def reverse_part(
+    original: Posting,
+    *,
+    now: datetime,
+    reference: str,
+    window: tuple[Decimal, Decimal] | None,
+    extra_pool_ids: Sequence[int] = (),
+) -> tuple[OpenBooks, moves.Draft]:
+    """Open the posting's pool and return to its lots what burned between the `window` offsets (None: all that is left).
+
+    The caller is in a transaction, finishes the draft and writes the books. Raises AlreadyReversed.
+    """
+    pool_id = original.pool_id
+    wanted = sorted({pool_id, *extra_pool_ids})
+    list(CreditPool.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk").values_list("pk"))
+    entries = list(LedgerEntry.objects.filter(posting=original).order_by("line"))
+    lot_ids = {entry.grant_id for entry in entries} | _payers_of(entries)
+    member_ids = [original.member_id] if original.member_id else []
+    opened = open_books(wanted, now=now, postings=2, lot_ids=lot_ids, member_ids=member_ids)
+    book = opened.books[pool_id]
+    undos = _undos(book, entries, _returned(original), window)
+    if not undos or Posting.objects.filter(pool_id=pool_id, reference=reference).exists():
+        raise AlreadyReversed
+    posting = draft(book, act="reverse", reference=reference, now=now)
+    posting.reverses_id, posting.meter_id, posting.member_id = original.pk, original.meter_id, original.member_id
+    moves.reverse(book, posting, undos, repaid_by=_repaid_by(book, undos))
+    if original.member_id:
+        count_against(opened.limits.get(original.member_id), -posting.credits)
+    settle_overdraft(book, now=now)
+    return opened, posting
+
+
+def _returned(original: Posting) -> dict[int, Decimal]:
+    """Credits already returned of each line of a posting, by line number."""
+    returned: dict[int, Decimal] = {}
+    lines = LedgerEntry.objects.filter(posting__reverses=original, flow="reverse").values_list(
+        "reverses_line", "amount"
+    )
+    for line, amount in lines:
+        if line is not None:
+            returned[line] = returned.get(line, ZERO) + amount
+    return returned
+
+
+def _undos(
+    book: Book, entries: list[LedgerEntry], returned: dict[int, Decimal], window: tuple[Decimal, Decimal] | None
+) -> list[moves.Undo]:
+    """Which parts of the spend lines to give back, last burned first.
+
+    A posting's spend lines stand in burn order, so the credits between two offsets are a slice of them. Returned
+    parts never overlap: an event's slice is its own, and a whole reversal takes what is left of each line.
+    """
+    lots = {lot.id: lot for lot in book.lots}
+    undos, offset = [], ZERO
+    for entry in entries:
+        if entry.flow != LedgerEntry.Flow.SPEND:
+            continue
+        size = -entry.amount
+        left = size - returned.get(entry.line, ZERO)
+        if window is None:
+            part = left
+        else:
+            begins, ends = max(window[0], offset), min(window[1], offset + size)
+            part = min(max(ends - begins, ZERO), left)
+        if part > 0:
+            undos.append(moves.Undo(entry.line, lots[entry.grant_id], part))
+        offset += size
+    return undos[::-1]
+
+
+def _payers_of(entries: list[LedgerEntry]) -> set[int]:
+    lot_ids = [entry.grant_id for entry in entries]
+    return set(LedgerEntry.objects.filter(repays_id__in=lot_ids).values_list("grant_id", flat=True))
+
+
+def _repaid_by(book: Book, undos: list[moves.Undo]) -> dict[int, list[tuple[Lot, Decimal]]]:
+    """For overdraft lots: who repaid them and still has how much of it to get back, latest payer first."""
+    debts = [undo.lot.id for undo in undos if undo.lot.kind == "overdraft"]
+    lots = {lot.id: lot for lot in book.lots}
+    paid: dict[tuple[int, int], Decimal] = {}
+    rows = LedgerEntry.objects.filter(repays_id__in=debts).order_by("posting_id", "line")
+    for entry in rows.values_list("repays_id", "grant_id", "amount"):
+        key = (entry[0], entry[1])
+        paid[key] = paid.pop(key, ZERO) - entry[2]
+    repaid: dict[int, list[tuple[Lot, Decimal]]] = {}
+    for (debt, payer), amount in reversed(paid.items()):
+        if amount > 0:
+            repaid.setdefault(debt, []).append((lots[payer], amount))
+    return repaid
+
+
+def expire_lots(*, pool_id: int, now: datetime, grace_seconds: int) -> list[Posting]:
+    """Post the breakage of the pool's lots whose end, plus grace, has passed; one posting a lot.
+
+    A lot that an open hold reserves waits until the hold ends (L6). Running again finds nothing more.
+    """
+    with transaction.atomic():
+        ended = list(
+            CreditGrant.objects.filter(
+                pool_id=pool_id, is_open=True, expires_at__lte=now - timedelta(seconds=grace_seconds)
+            ).values_list("pk", flat=True)
+        )
+        opened = open_books([pool_id], now=now, postings=len(ended))
+        book = opened.books[pool_id]
+        ids = []
+        for lot in [each for each in book.lots if each.id in ended and each.remaining > 0 and not each.held]:
+            posting = draft(book, act="expire", reference=f"expire:{lot.id}@{lot.expired.normalize():f}", now=now)
+            posting.occurred_at = lot.expires_at or now
+            moves.expire(book, posting, lot)
+            ids.append(posting.id)
+        write_books(opened, now=now)
+        return list(Posting.objects.filter(pk__in=ids))
+
+
+def roll_over(
+    *,
+    pool_id: int,
+    ends_at: datetime,
+    new_expires_at: datetime | None,
+    rule: moves.RolloverRule,
+    reference: str,
+    now: datetime,
+) -> Posting | None:
+    """Roll what may live on past a period's end into new lots and expire the rest (L10); None when nothing ended."""
+    with transaction.atomic():
+        opened = open_books([pool_id], now=now, postings=1)
+        if (first := find_posting(pool_id=pool_id, reference=reference)) is not None:
+            return first
+        book = opened.books[pool_id]
+        if not moves.ending_lots(book, ends_at):
+            return None
+        posting = draft(book, act="rollover", reference=reference, now=now, occurred_at=ends_at)
+        moves.roll_over(book, posting, ends_at=ends_at, new_expires_at=new_expires_at, rule=rule)
+        write_books(opened, now=now)
+        return Posting.objects.get(pk=posting.id)

@@ -1,0 +1,14 @@
+"""What was used.
+
+Nouns: `UsageEvent` (a fact), `DailyUsage` (totals), `UsageCounter` (a period's cumulative quantity, which prices the
+next event), `UniqueValue`, `GaugeSeries` and `GaugeReading`, `EventReversal`, `RejectedEvent`, `ImportRun`.
+
+How it works: `events.py` reads and checks what came in, `ingest.py` finds duplicates, rates, burns and stores in one
+transaction, `grouping.py` lets concurrent single requests of a process share one such transaction.
+
+Promises: an event id counts once per account, for ever; the event, its credits, its lots, the balance, the alerts and
+the daily totals are written together or not at all; a fact is never refused for lack of credits; what is rejected is
+kept and can be replayed after the cause is mended.
+
+Boundaries: prices come from the catalog, credits move through the ledger; this room does neither itself.
+"""

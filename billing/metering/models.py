@@ -1,0 +1,226 @@
+"""Tables of the metering room."""
+
+from django.contrib.postgres.indexes import BrinIndex
+from django.db import models
+from django.db.models import Q
+
+from billing.accounts.models import Account, ApiKey, Member
+from billing.catalog.models import MAX_CREDITS, Meter, Rate
+from billing.ledger.models import CreditPool, CreditsField, Posting
+
+
+class UsageEvent(models.Model):
+    """A fact: an account used a quantity of a meter at a time. Append-only.
+
+    The primary key (account, event id) is the table's only index on the ingest path; a BRIN index, which costs next
+    to nothing, serves listings by arrival. Foreign keys are not checked row by row here: the same transaction writes
+    a `DailyUsage` row for the pair of account and meter, and the posting, which are. `quantity` is what was reported,
+    `counted` what it counts for (1 for a counting meter, 0 or 1 for a unique one, 0 for a gauge's reading).
+    `burn_offset` is how many credits of the posting were burned before this event's, so a reversal finds its lots.
+    `late`: it happened in a period that had closed, and was charged to the current one.
+    """
+
+    pk = models.CompositePrimaryKey("account_id", "event_id")
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, db_index=False, db_constraint=False)
+    event_id = models.CharField(max_length=200)
+    meter = models.ForeignKey(Meter, on_delete=models.PROTECT, db_index=False, db_constraint=False)
+    pool = models.ForeignKey(CreditPool, on_delete=models.PROTECT, db_index=False, db_constraint=False)
+    member = models.ForeignKey(Member, null=True, on_delete=models.PROTECT, db_index=False, db_constraint=False)
+    quantity = models.DecimalField(max_digits=24, decimal_places=6)
+    counted = models.DecimalField(max_digits=24, decimal_places=6)
+    properties = models.JSONField(default=dict)
+    occurred_at = models.DateTimeField()
+    received_at = models.DateTimeField()
+    late = models.BooleanField(default=False)
+    credits = CreditsField()
+    unit_cost = models.DecimalField(max_digits=24, decimal_places=12)
+    rate = models.ForeignKey(Rate, null=True, on_delete=models.PROTECT, db_index=False, db_constraint=False)
+    posting = models.ForeignKey(Posting, null=True, on_delete=models.PROTECT, db_index=False, db_constraint=False)
+    burn_offset = CreditsField(default=0)
+    period_starts_at = models.DateTimeField(help_text="Start of the period it was priced in.")
+    fingerprint = models.BinaryField(max_length=16)
+
+    class Meta:
+        indexes = (BrinIndex(fields=("received_at",), name="usage_event_arrival", pages_per_range=32),)
+        constraints = (
+            models.CheckConstraint(
+                name="usage_event_sane",
+                condition=Q(quantity__gte=0, quantity__lt=MAX_CREDITS)
+                & Q(counted__gte=0, counted__lt=MAX_CREDITS)
+                & Q(credits__gte=0, credits__lt=MAX_CREDITS),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.event_id
+
+
+class EventReversal(models.Model):
+    """That an event's credits were given back, once. Append-only."""
+
+    pk = models.CompositePrimaryKey("account_id", "event_id")
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, db_index=False)
+    event_id = models.CharField(max_length=200)
+    posting = models.ForeignKey(Posting, null=True, on_delete=models.PROTECT, db_index=False)
+    credits = CreditsField()
+    reason = models.CharField(max_length=200, blank=True)
+    actor = models.CharField(max_length=80, blank=True)
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.event_id
+
+
+class DailyUsage(models.Model):
+    """Totals of one account, meter and member on one day of the account's time zone (by when it happened)."""
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, db_index=False)
+    meter = models.ForeignKey(Meter, on_delete=models.PROTECT, db_index=False)
+    member = models.ForeignKey(Member, null=True, on_delete=models.PROTECT, db_index=False)
+    day = models.DateField()
+    events = models.BigIntegerField()
+    quantity = models.DecimalField(max_digits=30, decimal_places=6)
+    credits = models.DecimalField(max_digits=30, decimal_places=6)
+    cost = models.DecimalField(max_digits=30, decimal_places=12, help_text="Our cost, in the meter's currency.")
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=("account", "day", "meter", "member"), nulls_distinct=False, name="daily_usage_unique"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.meter_id}"
+
+
+class UsageCounter(models.Model):
+    """The cumulative quantity of a period, per account, meter and rate dimension (the rate's `match`, canonical)."""
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, db_index=False)
+    meter = models.ForeignKey(Meter, on_delete=models.PROTECT, db_index=False)
+    dimension = models.CharField(max_length=500)
+    period_starts_at = models.DateTimeField()
+    quantity = models.DecimalField(max_digits=30, decimal_places=6)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=("account", "period_starts_at", "meter", "dimension"), name="usage_counter_unique"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.meter_id} {self.dimension}: {self.quantity}"
+
+
+class UniqueValue(models.Model):
+    """A value a unique meter has counted in a period, as a digest, and the event that brought it."""
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, db_index=False)
+    meter = models.ForeignKey(Meter, on_delete=models.PROTECT, db_index=False)
+    period_starts_at = models.DateTimeField()
+    value = models.BinaryField(max_length=16)
+    event_id = models.CharField(max_length=200)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("account", "period_starts_at", "meter", "value"), name="unique_value_once"),
+        )
+
+    def __str__(self) -> str:
+        return self.event_id
+
+
+class GaugeSeries(models.Model):
+    """One gauge of one account, e.g. one volume's size, and how much of it has been charged.
+
+    The integral of level x time up to `base_at` is `base_quantity`, with `base_level` in force there; what follows is
+    integrated from `GaugeReading` rows. `charged_quantity` of the integral has been turned into usage events,
+    `sequence` of them, up to `charged_until`.
+    """
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT)
+    meter = models.ForeignKey(Meter, on_delete=models.PROTECT, db_index=False)
+    pool = models.ForeignKey(CreditPool, on_delete=models.PROTECT, db_index=False)
+    series = models.CharField(max_length=200, blank=True)
+    base_at = models.DateTimeField()
+    base_level = models.DecimalField(max_digits=24, decimal_places=6, default=0)
+    base_quantity = models.DecimalField(max_digits=30, decimal_places=6, default=0)
+    charged_quantity = models.DecimalField(max_digits=30, decimal_places=6, default=0)
+    charged_until = models.DateTimeField()
+    sequence = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("account", "meter", "series"), name="gauge_series_unique"),)
+
+    def __str__(self) -> str:
+        return f"{self.meter_id} {self.series}"
+
+
+class GaugeReading(models.Model):
+    """The level of a series from a moment on, as an event reported it."""
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, db_index=False)
+    meter = models.ForeignKey(Meter, on_delete=models.PROTECT, db_index=False)
+    series = models.CharField(max_length=200, blank=True)
+    occurred_at = models.DateTimeField()
+    event_id = models.CharField(max_length=200)
+    level = models.DecimalField(max_digits=24, decimal_places=6)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=("account", "meter", "series", "occurred_at", "event_id"), name="gauge_reading_unique"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.level} at {self.occurred_at}"
+
+
+class RejectedEvent(models.Model):
+    """An event that could not be taken, as it came (ASCII JSON), kept for replay after the cause is mended."""
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        REPLAYED = "replayed"
+        DISMISSED = "dismissed"
+
+    account = models.ForeignKey(Account, null=True, on_delete=models.PROTECT)
+    api_key = models.ForeignKey(ApiKey, null=True, on_delete=models.SET_NULL)
+    event_id = models.CharField(max_length=200, blank=True)
+    body = models.TextField()
+    code = models.CharField(max_length=40)
+    detail = models.CharField(max_length=300)
+    source = models.CharField(max_length=20, default="api")
+    state = models.CharField(max_length=9, choices=State.choices, default=State.OPEN)
+    received_at = models.DateTimeField()
+    replayed_at = models.DateTimeField(null=True)
+    attempts = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        indexes = (models.Index(fields=("id",), name="rejected_open", condition=Q(state="open")),)
+
+    def __str__(self) -> str:
+        return f"{self.event_id or '(no id)'}: {self.code}"
+
+
+class ImportRun(models.Model):
+    """How far the import of one file has come; committed with each batch, so a restart goes on exactly there.
+
+    `digest` is the SHA-256 of the file's content and the import's options.
+    """
+
+    digest = models.BinaryField(max_length=32, unique=True)
+    name = models.CharField(max_length=200)
+    rows_done = models.BigIntegerField(default=0)
+    accepted = models.BigIntegerField(default=0)
+    duplicates = models.BigIntegerField(default=0)
+    conflicts = models.BigIntegerField(default=0)
+    rejected = models.BigIntegerField(default=0)
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,97 @@
+"""What the first migration needs beyond Django's own operations: guards that hold for every role, and storage hints."""
+
+APPEND_ONLY = (
+    "billing_posting",
+    "billing_ledgerentry",
+    "billing_usageevent",
+    "billing_eventreversal",
+    "billing_ledgerseal",
+    "billing_sealedrange",
+)
+CATALOG = (
+    "billing_meter",
+    "billing_ratecard",
+    "billing_ratecardversion",
+    "billing_rate",
+)
+
+_REFUSE = """
+CREATE FUNCTION florin_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% is append-only: % refused', TG_TABLE_NAME, TG_OP USING ERRCODE = 'insufficient_privilege';
+END $$;
+"""
+_REFUSE_TRIGGER = """
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
+    FOR EACH STATEMENT EXECUTE FUNCTION florin_refuse_change();
+ALTER TABLE {table} ENABLE ALWAYS TRIGGER append_only;
+"""
+
+# A published version and its rates never change; the publishing itself is the last change a version sees.
+_PUBLISHED = """
+CREATE FUNCTION florin_keep_published_version() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.published_at IS NOT NULL THEN
+        RAISE EXCEPTION 'rate card version % is published: % refused', OLD.id, TG_OP
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER published_immutable BEFORE UPDATE OR DELETE ON billing_ratecardversion
+    FOR EACH ROW EXECUTE FUNCTION florin_keep_published_version();
+ALTER TABLE billing_ratecardversion ENABLE ALWAYS TRIGGER published_immutable;
+
+CREATE FUNCTION florin_keep_published_rate() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE touched bigint[];
+BEGIN
+    touched := CASE TG_OP
+        WHEN 'INSERT' THEN ARRAY[NEW.version_id]
+        WHEN 'DELETE' THEN ARRAY[OLD.version_id]
+        ELSE ARRAY[OLD.version_id, NEW.version_id] END;
+    PERFORM 1 FROM billing_ratecardversion v WHERE v.id = ANY (touched) FOR SHARE;
+    IF EXISTS (SELECT 1 FROM billing_ratecardversion v WHERE v.id = ANY (touched) AND v.published_at IS NOT NULL) THEN
+        RAISE EXCEPTION 'rate of a published rate card version: % refused', TG_OP
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER published_immutable BEFORE INSERT OR UPDATE OR DELETE ON billing_rate
+    FOR EACH ROW EXECUTE FUNCTION florin_keep_published_rate();
+ALTER TABLE billing_rate ENABLE ALWAYS TRIGGER published_immutable;
+"""
+
+# Every change of what prices depend on raises the revision in its own transaction; processes reload when it has risen.
+_REVISION = """
+CREATE FUNCTION florin_raise_catalog_revision() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO billing_catalogrevision (id, revision)
+    VALUES (1, floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
+    ON CONFLICT (id) DO UPDATE SET revision = greatest(billing_catalogrevision.revision + 1, EXCLUDED.revision);
+    RETURN NULL;
+END $$;
+"""
+_REVISION_TRIGGER = """
+CREATE TRIGGER catalog_revision AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table}
+    FOR EACH STATEMENT EXECUTE FUNCTION florin_raise_catalog_revision();
+"""
+
+# Balances change in place all the time: room on the page keeps those updates off the indexes (HOT).
+_STORAGE = """
+ALTER TABLE billing_creditpool SET (fillfactor = 50);
+ALTER TABLE billing_creditgrant SET (fillfactor = 50);
+ALTER TABLE billing_usagecounter SET (fillfactor = 70);
+ALTER TABLE billing_dailyusage SET (fillfactor = 70);
+"""
+
+FORWARD = "".join(
+    [
+        _REFUSE,
+        *(_REFUSE_TRIGGER.format(table=table) for table in APPEND_ONLY),
+        _PUBLISHED,
+        _REVISION,
+        *(_REVISION_TRIGGER.format(table=table) for table in CATALOG),
+        _STORAGE,
+    ]
+)

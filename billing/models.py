@@ -1,0 +1,72 @@
+"""Index of every room's tables, so that Django finds them."""
+
+from billing.accounts.models import Account, ApiKey, IdempotencyKey, Invitation, Member, User
+from billing.catalog.models import (
+    CatalogRevision,
+    Meter,
+    Pack,
+    PackTier,
+    Rate,
+    RateCard,
+    RateCardAssignment,
+    RateCardVersion,
+)
+from billing.ledger.models import (
+    CreditGrant,
+    CreditPool,
+    Hold,
+    HoldLine,
+    LedgerEntry,
+    LedgerSeal,
+    MemberLimit,
+    Posting,
+    SealedRange,
+)
+from billing.metering.models import (
+    DailyUsage,
+    EventReversal,
+    GaugeReading,
+    GaugeSeries,
+    ImportRun,
+    RejectedEvent,
+    UniqueValue,
+    UsageCounter,
+    UsageEvent,
+)
+from billing.notifications.models import Notification
+
+__all__ = [
+    "Account",
+    "ApiKey",
+    "CatalogRevision",
+    "CreditGrant",
+    "CreditPool",
+    "DailyUsage",
+    "EventReversal",
+    "GaugeReading",
+    "GaugeSeries",
+    "Hold",
+    "HoldLine",
+    "IdempotencyKey",
+    "ImportRun",
+    "Invitation",
+    "LedgerEntry",
+    "LedgerSeal",
+    "Member",
+    "MemberLimit",
+    "Meter",
+    "Notification",
+    "Pack",
+    "PackTier",
+    "Posting",
+    "Rate",
+    "RateCard",
+    "RateCardAssignment",
+    "RateCardVersion",
+    "RejectedEvent",
+    "SealedRange",
+    "UniqueValue",
+    "UsageCounter",
+    "UsageEvent",
+    "User",
+]
