@@ -234,4 +234,8 @@ FLORIN_MAX_BODY_BYTES = environment.number("FLORIN_MAX_BODY_BYTES", 8 * 1024 * 1
 FLORIN_MAX_BATCH = environment.number("FLORIN_MAX_BATCH", 10_000, minimum=1)
 FLORIN_IDEMPOTENCY_LEASE_SECONDS = environment.number("FLORIN_IDEMPOTENCY_LEASE_SECONDS", 60, minimum=1)
 FLORIN_IDEMPOTENCY_RETENTION_HOURS = environment.number("FLORIN_IDEMPOTENCY_RETENTION_HOURS", 48, minimum=1)
+# Per API key, counted in Django's cache; 0 switches the limit off.
+FLORIN_REQUESTS_PER_MINUTE = environment.number("FLORIN_REQUESTS_PER_MINUTE", 120_000)
+# Where people reach this installation: links in e-mails begin with it.
+FLORIN_PUBLIC_URL = environment.text("FLORIN_PUBLIC_URL", "http://localhost:8000").rstrip("/")
 DATA_UPLOAD_MAX_MEMORY_SIZE = FLORIN_MAX_BODY_BYTES

@@ -1,0 +1,27 @@
+"""What is known of an account: changing it."""
+
+from django.db import transaction
+
+from billing.accounts.models import Account
+
+CHANGEABLE = frozenset(
+    {"name", "billing_email", "country", "time_zone", "tax_number", "segment_override", "account_manager"}
+)
+
+
+def change(*, account_id: int, changes: dict[str, object]) -> Account:
+    """Change details of an account and return it. Locks its row.
+
+    `external_id` and `currency` stay for ever: integrators and money refer to them. Raises ValueError for a field that
+    may not change, and django's ValidationError for a value that does not fit.
+    """
+    if fixed := changes.keys() - CHANGEABLE:
+        raise ValueError(f"cannot be changed: {', '.join(sorted(fixed))}")
+    with transaction.atomic():
+        account = Account.objects.select_for_update().get(pk=account_id)
+        for name, value in changes.items():
+            setattr(account, name, value)
+        account.clean_fields(exclude={field.name for field in Account._meta.fields} - changes.keys())
+        if changes:
+            account.save(update_fields=list(changes))
+    return account

@@ -1,0 +1,72 @@
+"""Members: a user's place in an account. An account that has an owner always keeps one."""
+
+from datetime import datetime
+
+from django.db import transaction
+
+from billing.accounts.models import Account, Member, Role, User
+
+
+class AlreadyMember(Exception):
+    """The user has a place in the account."""
+
+
+class LastOwner(Exception):
+    """The account would be left without an owner."""
+
+
+def add(*, account: Account, user: User, role: str, now: datetime) -> Member:
+    """Give the user a place; a removed member comes back with its history. Locks the account's row.
+
+    Raises AlreadyMember, and ValueError for a role that does not exist.
+    """
+    role = Role(role)
+    with transaction.atomic():
+        Account.objects.select_for_update().get(pk=account.pk)
+        member = Member.objects.filter(account=account, user=user).first()
+        if member is None:
+            return Member.objects.create(account=account, user=user, role=role, created_at=now)
+        if member.removed_at is None:
+            raise AlreadyMember
+        member.role, member.removed_at = role, None
+        member.save(update_fields=["role", "removed_at"])
+        return member
+
+
+def change_role(*, member_id: int, role: str) -> Member:
+    """Give a member another role. Locks the account's row. Raises LastOwner, Member.DoesNotExist when removed."""
+    role = Role(role)
+    with transaction.atomic():
+        member = _lock(member_id)
+        if role != Role.OWNER:
+            _keep_an_owner(member)
+        member.role = role
+        member.save(update_fields=["role"])
+        return member
+
+
+def remove(*, member_id: int, now: datetime) -> None:
+    """Take a member's place away; its history stays. Locks the account's row.
+
+    Raises LastOwner, Member.DoesNotExist when removed already.
+    """
+    with transaction.atomic():
+        member = _lock(member_id)
+        _keep_an_owner(member)
+        member.removed_at = now
+        member.save(update_fields=["removed_at"])
+
+
+def _lock(member_id: int) -> Member:
+    # The account's row, not the member's: two owners who remove each other must not pass each other by.
+    account_id = Member.objects.values_list("account_id", flat=True).get(pk=member_id)
+    Account.objects.select_for_update().get(pk=account_id)
+    return Member.objects.get(pk=member_id, removed_at=None)
+
+
+def _keep_an_owner(leaving: Member) -> None:
+    if leaving.role != Role.OWNER:
+        return
+    others = Member.objects.filter(account_id=leaving.account_id, role=Role.OWNER, removed_at=None)
+    if not others.exclude(pk=leaving.pk).exists():
+        raise LastOwner

@@ -1,0 +1,1 @@
+"""The integrators' door: DRF views, one file per resource."""

@@ -1,0 +1,179 @@
+"""What every view of the API has: one key, one scope per method, strict query parameters, a request id.
+
+A view states `scopes`, method to scope; a method that only a platform-wide key may call is in `platform_only`.
+"""
+
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from rest_framework import serializers
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from billing.accounts.models import Account, ApiKey, Scope
+from billing.api import ids
+from billing.api.authentication import BearerKey
+from billing.api.errors import Problem
+from billing.api.parsing import StrictJSONParser
+from billing.api.renderers import PlainJSONRenderer
+from billing.api.schema import FlorinSchema
+from billing.api.throttling import PerKeyThrottle
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z", re.ASCII)
+
+
+class JSONAlways(BaseContentNegotiation):
+    """Answers JSON whatever `Accept` says (RFC 9110 allows it); picks the parser by Content-Type."""
+
+    def select_parser(self, request: Request, parsers: list[BaseParser]) -> BaseParser | None:
+        """The parser of the media type, parameters aside; a charset other than UTF-8 has none."""
+        media_type, _, parameters = request.content_type.partition(";")
+        charset = re.search(r"charset\s*=\s*\"?([\w-]+)", parameters, re.IGNORECASE)
+        if charset and charset[1].lower() not in {"utf-8", "utf8", "us-ascii"}:
+            return None
+        return next((parser for parser in parsers if parser.media_type == media_type.strip().lower()), None)
+
+    def select_renderer(
+        self, request: Request, renderers: list[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        """The first renderer."""
+        return renderers[0], renderers[0].media_type
+
+
+class ApiView(APIView):
+    """The base of every view that needs a key."""
+
+    scopes: ClassVar[Mapping[str, Scope | None]] = {}
+    platform_only: ClassVar[frozenset[str]] = frozenset()
+
+    authentication_classes = [BearerKey]
+    permission_classes = []
+    parser_classes = [StrictJSONParser]
+    renderer_classes = [PlainJSONRenderer]
+    throttle_classes = [PerKeyThrottle]
+    content_negotiation_class = JSONAlways
+    metadata_class = None
+    http_method_names = ["get", "post", "patch", "head"]
+    schema = FlorinSchema()
+
+    request_id: str
+    needs_key: ClassVar[bool] = True
+
+    def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        """Name the request; the caller's own `X-Request-Id` is kept."""
+        super().setup(request, *args, **kwargs)
+        given = request.META.get("HTTP_X_REQUEST_ID", "")
+        self.request_id = given if _REQUEST_ID.match(given) else str(uuid.uuid4())
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuse in this order: too long, no key, method, scope, throttle."""
+        refuse_unreadable_body(request)
+        super().initial(request, *args, **kwargs)
+
+    def check_permissions(self, request: Request) -> None:
+        """Whether the key may call this method."""
+        if not self.needs_key:
+            return
+        if request.auth is None:
+            self.permission_denied(request)
+        method = "GET" if request.method == "HEAD" else str(request.method)
+        if method not in self.scopes:
+            return  # The answer will be 405.
+        scope = self.scopes[method]
+        if scope is not None and scope not in request.auth.scopes:
+            raise Problem("missing_scope", f"The key lacks the scope {scope}.", required_scope=str(scope))
+        if method in self.platform_only and request.auth.account_id is not None:
+            raise Problem("platform_key_required")
+
+    def finalize_response(
+        self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        """Add the request's id, and keep answers out of caches."""
+        response = super().finalize_response(request, response, *args, **kwargs)
+        response["X-Request-Id"] = self.request_id
+        response.setdefault("Cache-Control", "no-store")
+        return response
+
+
+class PublicView(ApiView):
+    """The base of the few views that need no key."""
+
+    authentication_classes = []
+    throttle_classes = []
+    needs_key = False
+
+
+def refuse_unreadable_body(request: Request) -> None:
+    """Refuse by the headers what need not be read: a body that is too long, or that does not say how long it is."""
+    if "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
+        raise Problem("length_required")
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if not length.isascii() or not length.isdigit():
+        raise Problem("length_required")
+    limit = settings.FLORIN_MAX_BODY_BYTES
+    if len(length) > 18 or int(length) > limit:
+        raise Problem("payload_too_large", max_bytes=limit)
+
+
+def read_query(request: Request, serializer_class: type[serializers.Serializer[Any]]) -> dict[str, Any]:
+    """The query parameters as the serializer reads them; raises ValidationError, also for unknown or repeated ones."""
+    data = {}
+    for name, values in request.query_params.lists():
+        if len(values) > 1:
+            detail = serializers.ErrorDetail("Give it once.", code="repeated")
+            raise serializers.ValidationError({name[:100]: [detail]})
+        data[name] = values[0]
+    serializer = serializer_class(data=data)
+    serializer.is_valid(raise_exception=True)
+    return dict(serializer.validated_data)
+
+
+def read_body(request: Request, serializer_class: type[serializers.Serializer[Any]], **options: Any) -> dict[str, Any]:
+    """The body as the serializer reads it; raises ValidationError."""
+    serializer = serializer_class(data=request.data, **options)
+    serializer.is_valid(raise_exception=True)
+    return dict(serializer.validated_data)
+
+
+def get_account(request: Request, reference: str) -> Account:
+    """The account of a URL or body: our id or the integrator's `external_id`. Raises Problem `not_found`.
+
+    A bound key sees its own account only; that costs no query.
+    """
+    key: ApiKey = request.auth
+    if key.account is not None:
+        if reference not in (ids.encode(ids.ACCOUNT, key.account.pk), key.account.external_id):
+            raise Problem("not_found")
+        return key.account
+    found = Account.objects.all()
+    if reference.startswith(f"{ids.ACCOUNT}_"):
+        found = found.filter(pk=get_id(ids.ACCOUNT, reference))
+    elif "\x00" in reference or len(reference) > 100:
+        raise Problem("not_found")
+    else:
+        found = found.filter(external_id=reference)
+    account = found.first()
+    if account is None:
+        raise Problem("not_found")
+    return account
+
+
+def get_id(prefix: str, text: str) -> int:
+    """The primary key in an id of a URL. Raises Problem `not_found`."""
+    try:
+        return ids.decode(prefix, text)
+    except ids.InvalidId:
+        raise Problem("not_found") from None
+
+
+def actor(request: Request) -> str:
+    """Who acts, as the ledger writes it down."""
+    return f"key:{request.auth.pk}"

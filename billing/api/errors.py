@@ -1,0 +1,175 @@
+"""Errors as RFC 9457 problem documents: the only place where exceptions meet HTTP status codes."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views import defaults
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from billing.accounts import idempotency
+from billing.api.problems import KINDS
+
+MEDIA_TYPE = "application/problem+json"
+API_ROOT = "/api/"
+
+log = structlog.get_logger(__name__)
+
+
+class Problem(Exception):
+    """A refusal that says why: `code` is one of `problems.KINDS`.
+
+    `errors` are (field, code, detail); `members` are further members of the document, e.g. `required`.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        detail: str = "",
+        *,
+        errors: Sequence[tuple[str, str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+        **members: object,
+    ) -> None:
+        super().__init__(code)
+        self.code = code
+        self.detail = detail or KINDS[code].meaning
+        self.errors = errors
+        self.headers = headers or {}
+        self.members = members
+
+    @property
+    def status(self) -> int:
+        return KINDS[self.code].status
+
+
+def document(problem: Problem, *, instance: str) -> dict[str, object]:
+    """The problem as JSON-ready members. `instance` names this one occurrence."""
+    body: dict[str, object] = {
+        "type": f"/api/v1/problems/{problem.code}",
+        "title": KINDS[problem.code].title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "code": problem.code,
+        "instance": f"urn:florin:request:{instance}",
+        **problem.members,
+    }
+    if problem.errors:
+        body["errors"] = [{"field": field, "code": code, "detail": detail} for field, code, detail in problem.errors]
+    return body
+
+
+def handle(error: Exception, context: Mapping[str, Any]) -> Response:
+    """DRF's exception handler: an exception becomes a problem document, an unknown one a 500 without leak."""
+    request_id = context["view"].request_id
+    problem = translate(error)
+    if problem is None:
+        log.error("api.internal_error", error_id=request_id, exc_info=error)
+        problem = Problem("internal_error", error_id=request_id)
+    set_rollback()
+    headers = {**problem.headers}
+    if challenge := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = challenge
+    body = document(problem, instance=request_id)
+    return Response(body, status=problem.status, headers=headers, content_type=MEDIA_TYPE)
+
+
+def translate(error: Exception) -> Problem | None:
+    """What an exception means to the caller; None when it is a fault of ours."""
+    match error:
+        case Problem():
+            return error
+        case exceptions.ValidationError():
+            return Problem("invalid_request", errors=flatten(error.detail))
+        case exceptions.NotAuthenticated():
+            return Problem("authentication_required")
+        case exceptions.AuthenticationFailed():
+            return Problem("invalid_key")
+        case exceptions.PermissionDenied() | DjangoPermissionDenied():
+            return Problem("forbidden")
+        case exceptions.NotFound() | Http404():
+            return Problem("not_found")
+        case exceptions.MethodNotAllowed():
+            return Problem("method_not_allowed")
+        case exceptions.UnsupportedMediaType():
+            return Problem("unsupported_media_type")
+        case exceptions.Throttled():
+            return Problem("too_many_requests", headers={"Retry-After": str(max(1, int(error.wait or 1)))})
+        case RequestDataTooBig():
+            return Problem("payload_too_large")
+        case exceptions.ParseError() | SuspiciousOperation():
+            return Problem("bad_request")
+        case idempotency.KeyReused():
+            return Problem("idempotency_key_reused")
+        case idempotency.InProgress():
+            return Problem("request_in_progress", headers={"Retry-After": str(error.retry_after_seconds)})
+        case OperationalError() | InterfaceError():
+            log.error("api.database_unavailable", exc_info=error)
+            return Problem("unavailable", headers={"Retry-After": "1"})
+    return None
+
+
+def flatten(detail: object, path: str = "") -> list[tuple[str, str, str]]:
+    """DRF's nested error detail as (field, code, detail), fields as dotted paths: `events.3.quantity`."""
+    if isinstance(detail, Mapping):
+        return [
+            line
+            for name, inner in detail.items()
+            for line in flatten(inner, path if name == "non_field_errors" else _join(path, str(name)))
+        ]
+    if isinstance(detail, list | tuple):
+        lines: list[tuple[str, str, str]] = []
+        for index, inner in enumerate(detail):
+            nested = isinstance(inner, Mapping | list | tuple)
+            lines += flatten(inner, _join(path, str(index)) if nested else path)
+        return lines
+    return [(path, getattr(detail, "code", None) or "invalid", str(detail))]
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+# Django's own handlers (named in config/urls.py), for what never reaches a view of the API.
+
+
+def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """A request that Django refuses, e.g. for a host name that is not ours."""
+    if not request.path.startswith(API_ROOT):
+        return defaults.bad_request(request, exception)
+    return _plain(Problem("payload_too_large" if isinstance(exception, RequestDataTooBig) else "bad_request"))
+
+
+def handler403(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Something that Django forbids."""
+    if not request.path.startswith(API_ROOT):
+        return defaults.permission_denied(request, exception)
+    return _plain(Problem("forbidden"))
+
+
+def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """An address that nothing answers."""
+    if not request.path.startswith(API_ROOT):
+        return defaults.page_not_found(request, exception)
+    return _plain(Problem("not_found"))
+
+
+def handler500(request: HttpRequest) -> HttpResponse:
+    """A fault outside any view; Django has logged it."""
+    if not request.path.startswith(API_ROOT):
+        return defaults.server_error(request)
+    error_id = str(uuid.uuid4())
+    log.error("api.internal_error", error_id=error_id)
+    return _plain(Problem("internal_error", error_id=error_id), instance=error_id)
+
+
+def _plain(problem: Problem, *, instance: str = "") -> JsonResponse:
+    body = document(problem, instance=instance or str(uuid.uuid4()))
+    return JsonResponse(body, status=problem.status, content_type=MEDIA_TYPE)

@@ -1,0 +1,231 @@
+"""Serializer fields that take one spelling of a value and no other, and the serializers made of them."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+from django.core.exceptions import ValidationError as DjangoValidationError
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from billing.api import ids
+
+MAX_INTEGER_DIGITS = 18
+MAX_DECIMALS = 6
+
+_DECIMAL = re.compile(r"(-?)([0-9]{1,18})(?:\.([0-9]{1,6}))?\Z", re.ASCII)
+_INSTANT = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})\Z",
+    re.ASCII,
+)
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z", re.ASCII)
+_WHOLE = re.compile(r"[0-9]{1,18}\Z", re.ASCII)
+MIN_YEAR, MAX_YEAR = 1970, 9998
+
+
+class Strict(serializers.Serializer[Any]):
+    """A serializer that refuses fields it does not know, so that a misspelt one is never silently ignored."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """As DRF's, after the names of the fields."""
+        if isinstance(data, Mapping):
+            unknown = [name for name in data if name not in self.fields or self.fields[name].read_only]
+            if unknown:
+                message = serializers.ErrorDetail("There is no such field.", code="unknown_field")
+                raise serializers.ValidationError({str(name)[:100]: [message] for name in unknown[:10]})
+        return super().to_internal_value(data)
+
+
+class Text(serializers.CharField):
+    """A JSON string; numbers and booleans are not taken for one. Outer blanks are removed."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class Email(serializers.EmailField):
+    """An e-mail address."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class Choice(serializers.ChoiceField):
+    """One of a few strings."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str) or data not in self.choices:
+            self.fail("invalid_choice", input=str(data)[:50])
+        return data
+
+
+class Flag(serializers.BooleanField):
+    """JSON's true or false."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=str(data)[:50])
+        return data
+
+
+@extend_schema_field({"type": "integer"})
+class Whole(serializers.IntegerField):
+    """A whole number: a JSON integer, or ASCII digits in a query parameter."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, str) and _WHOLE.match(data):
+            return int(data)
+        if not isinstance(data, int) or isinstance(data, bool) or abs(data) >= 10**18:
+            self.fail("invalid")
+        return data
+
+
+_DECIMAL_SCHEMA = {
+    "type": "string",
+    "format": "decimal",
+    "pattern": r"^-?[0-9]{1,18}(\.[0-9]{1,6})?$",
+    "examples": ["12.5"],
+}
+
+
+@extend_schema_field(_DECIMAL_SCHEMA)
+class Amount(serializers.Field[Decimal, Any, str, Any]):
+    """Credits or a quantity: at most 18 digits before the point and 6 after.
+
+    Taken as a string of ASCII digits (no exponent, no separators) or a JSON number of that size; written as a string
+    without needless zeros.
+    """
+
+    default_error_messages = {
+        "invalid": 'Write a decimal string with at most 18 digits before the point and 6 after, e.g. "12.5".',
+        "not_positive": "Must be more than zero.",
+        "negative": "Must not be negative.",
+    }
+
+    def __init__(self, *, zero: bool = True, **options: Any) -> None:
+        super().__init__(**options)
+        self.takes_zero = zero
+
+    def to_internal_value(self, data: Any) -> Decimal:
+        amount = read_decimal(data)
+        if amount is None:
+            self.fail("invalid")
+        if amount < 0:
+            self.fail("negative")
+        if not amount and not self.takes_zero:
+            self.fail("not_positive")
+        return amount
+
+    def to_representation(self, value: Decimal) -> str:
+        return write_decimal(value)
+
+
+def read_decimal(data: object) -> Decimal | None:
+    """A decimal of at most 18 integer digits and 6 decimals from a string or a JSON number; None for anything else."""
+    if isinstance(data, str):
+        return _without_sign_of_zero(Decimal(data)) if _DECIMAL.match(data) else None
+    if isinstance(data, bool) or not isinstance(data, int | Decimal):
+        return None
+    number = Decimal(data)
+    if not number.is_finite() or number.adjusted() >= MAX_INTEGER_DIGITS:
+        return None
+    if number and number.normalize().as_tuple().exponent < -MAX_DECIMALS:  # type: ignore[operator]  (finite)
+        return None
+    return _without_sign_of_zero(number)
+
+
+def _without_sign_of_zero(number: Decimal) -> Decimal:
+    return number if number else Decimal(0)
+
+
+def write_decimal(value: Decimal) -> str:
+    """Plain digits, without exponent and needless zeros: `12.5`, `100`, `0`."""
+    text = format(value, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+@extend_schema_field(OpenApiTypes.DATETIME)
+class Instant(serializers.Field[datetime, Any, str, Any]):
+    """A moment: RFC 3339 with an offset, years 1970 to 9998. Digits below a microsecond are cut off."""
+
+    default_error_messages = {
+        "invalid": "Write an RFC 3339 time with an offset, e.g. 2026-03-01T12:00:00Z.",
+        "out_of_range": f"The year must be {MIN_YEAR} to {MAX_YEAR}.",
+    }
+
+    def to_internal_value(self, data: Any) -> datetime:
+        if not isinstance(data, str) or (match := _INSTANT.match(data)) is None:
+            self.fail("invalid")
+        if not MIN_YEAR <= int(match[1]) <= MAX_YEAR:
+            self.fail("out_of_range")
+        day, fraction, offset = data[:10], (match[7] or ".0")[:7], match[8].upper()
+        try:
+            moment = datetime.fromisoformat(f"{day}T{data[11:19]}{fraction.ljust(7, '0')}{offset}")
+        except ValueError:
+            self.fail("invalid")
+        return moment.astimezone(UTC)
+
+    def to_representation(self, value: datetime) -> str:
+        return write_instant(value)
+
+
+def write_instant(value: datetime) -> str:
+    """RFC 3339 in UTC: `2026-03-01T12:00:00Z`, with microseconds only when there are any."""
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+@extend_schema_field(OpenApiTypes.DATE)
+class Day(serializers.Field[date, Any, str, Any]):
+    """A calendar day, `2026-03-01`."""
+
+    default_error_messages = {
+        "invalid": "Write a day as YYYY-MM-DD.",
+        "out_of_range": f"The year must be {MIN_YEAR} to {MAX_YEAR}.",
+    }
+
+    def to_internal_value(self, data: Any) -> date:
+        if not isinstance(data, str) or not _DAY.match(data):
+            self.fail("invalid")
+        try:
+            day = date.fromisoformat(data)
+        except ValueError:
+            self.fail("invalid")
+        if not MIN_YEAR <= day.year <= MAX_YEAR:
+            self.fail("out_of_range")
+        return day
+
+    def to_representation(self, value: date) -> str:
+        return value.isoformat()
+
+
+class PublicId(serializers.Field[int, Any, str, Any]):
+    """A public id of one kind (`grt_5`) for a primary key."""
+
+    default_error_messages = {"invalid": "This is not an id of this kind."}
+
+    def __init__(self, prefix: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.prefix = prefix
+
+    def to_internal_value(self, data: Any) -> int:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        try:
+            return ids.decode(self.prefix, data)
+        except ids.InvalidId:
+            self.fail("invalid")
+
+    def to_representation(self, value: int) -> str:
+        return ids.encode(self.prefix, value)
+
+
+def as_field_error(error: DjangoValidationError) -> serializers.ValidationError:
+    """Django's validation error as DRF's, fields kept."""
+    return serializers.ValidationError(serializers.as_serializer_error(error))

@@ -1,0 +1,82 @@
+"""Every error code of the API: its status, its title and what it means. Codes are stable; texts may improve."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of problem."""
+
+    status: int
+    title: str
+    meaning: str
+
+
+KINDS: dict[str, Kind] = {
+    # --- the request itself
+    "invalid_request": Kind(400, "Invalid request", "Fields or query parameters are wrong; `errors` names each."),
+    "malformed_json": Kind(
+        400,
+        "Malformed JSON",
+        "The body is not one UTF-8 JSON document, nests deeper than 32, repeats a key in an object, or has NaN, "
+        "Infinity, numbers beyond a double's range, NUL characters or unpaired surrogates.",
+    ),
+    "invalid_cursor": Kind(400, "Invalid cursor", "Pass `next_cursor` of an earlier answer unchanged."),
+    "invalid_idempotency_key": Kind(
+        400, "Invalid Idempotency-Key", "The header must be 1 to 255 visible ASCII characters."
+    ),
+    "bad_request": Kind(400, "Bad request", "The HTTP request cannot be understood."),
+    "not_found": Kind(404, "Not found", "There is no such thing, or this key may not know of it."),
+    "method_not_allowed": Kind(405, "Method not allowed", "The `Allow` header names what this address takes."),
+    "length_required": Kind(411, "Length required", "Send a Content-Length; chunked bodies are not taken."),
+    "payload_too_large": Kind(413, "Payload too large", "The body exceeds the limit; send it in parts."),
+    "unsupported_media_type": Kind(415, "Unsupported media type", "The Content-Type is not one this address takes."),
+    "too_many_requests": Kind(429, "Too many requests", "Wait `Retry-After` seconds; the limit counts per key."),
+    "internal_error": Kind(
+        500, "Internal error", "A fault of ours; quote `error_id` to the operator. Retrying with the same ids is safe."
+    ),
+    "unavailable": Kind(503, "Temporarily unavailable", "The database could not be reached in time; try again."),
+    # --- who asks
+    "authentication_required": Kind(401, "Authentication required", "Send `Authorization: Bearer <key>`."),
+    "invalid_key": Kind(401, "Invalid key", "The key is unknown, expired or revoked."),
+    "missing_scope": Kind(403, "Missing scope", "The key lacks `required_scope`."),
+    "platform_key_required": Kind(403, "Platform key required", "A key bound to one account may not do this."),
+    "forbidden": Kind(403, "Forbidden", "This is not allowed."),
+    # --- repeated requests
+    "idempotency_key_reused": Kind(
+        422, "Idempotency-Key reused", "The key was used for another request; take a new one."
+    ),
+    "request_in_progress": Kind(
+        409, "Request in progress", "The first request with this Idempotency-Key runs; wait `Retry-After` seconds."
+    ),
+    "reference_conflict": Kind(
+        409, "Reference conflict", "The reference names an earlier, different act on this pool."
+    ),
+    "id_conflict": Kind(409, "Id conflict", "The id names an earlier, different event or charge of this account."),
+    # --- credits
+    "insufficient_credits": Kind(
+        402, "Insufficient credits", "`required` credits were asked for, `available` are there; nothing was taken."
+    ),
+    "spend_limit": Kind(
+        402, "Spend limit reached", "The member's spend limit leaves `available` of `required` credits."
+    ),
+    "not_enough_left": Kind(
+        409, "Not enough left", "`required` credits were to be moved, `available` are free to move."
+    ),
+    "account_parked": Kind(409, "Account parked", "Staff must release the account first; usage is still recorded."),
+    "already_reversed": Kind(409, "Already reversed", "The act was reversed before; a reversal happens once."),
+    "not_reversible": Kind(409, "Not reversible", "Acts of this kind are undone in other ways."),
+    "hold_closed": Kind(409, "Hold closed", "The hold was captured, released or has expired."),
+    "hold_too_long": Kind(400, "Hold too long", "A hold ends within 24 hours from now; extend it later."),
+    "amount_too_large": Kind(422, "Amount too large", "The result would be 10^18 credits or more."),
+    # --- accounts
+    "external_id_taken": Kind(409, "External id taken", "Another account has this external_id."),
+    "pool_key_taken": Kind(409, "Pool key taken", "Another pool of the account has this key."),
+    # --- usage
+    "unknown_account": Kind(422, "Unknown account", "No account has this id or external_id."),
+    "unknown_meter": Kind(422, "Unknown meter", "No meter in use has this key."),
+    "unknown_pool": Kind(422, "Unknown pool", "The account has no pool with this key."),
+    "unknown_member": Kind(422, "Unknown member", "The account has no such member."),
+    "no_rate": Kind(422, "No rate", "The account's rate card had no rate for this meter and these properties then."),
+    "not_chargeable": Kind(422, "Not chargeable", "This kind of meter takes events, not charges."),
+}

@@ -1,0 +1,117 @@
+"""OpenAPI: what every operation has is added here, so that views describe only what is their own."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema_serializer
+from rest_framework import serializers
+
+from billing.api.problems import KINDS
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+
+_IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    str,
+    OpenApiParameter.HEADER,
+    description=(
+        "Makes a repeat safe: the same key and request get the first answer (with `Idempotency-Replayed: true`), "
+        "another request under the key gets 422, and while the first still runs a repeat gets 409 with Retry-After."
+    ),
+)
+
+
+class FieldProblem(serializers.Serializer[Any]):
+    """What is wrong with one field or query parameter."""
+
+    field = serializers.CharField(help_text="Dotted path, e.g. `tiers.0.price`; empty for the body as a whole.")
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+@extend_schema_serializer(component_name="Problem")
+class ProblemDocument(serializers.Serializer[Any]):
+    """An RFC 9457 problem document. Further members depend on `code`."""
+
+    type = serializers.CharField(help_text="Where the code is explained.")
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    code = serializers.CharField(help_text="Stable; see /api/v1/problems.")
+    instance = serializers.CharField(help_text="This occurrence; the same id as the X-Request-Id header.")
+    errors = FieldProblem(many=True, required=False)
+
+
+def refusals(*codes: str) -> dict[tuple[int, str], OpenApiResponse]:
+    """Responses for `extend_schema`: the problems an operation may answer with, by status."""
+    by_status: dict[int, list[str]] = {}
+    for code in codes:
+        by_status.setdefault(KINDS[code].status, []).append(code)
+    return {
+        (status, PROBLEM_MEDIA_TYPE): OpenApiResponse(ProblemDocument, _description(status, of_status))
+        for status, of_status in by_status.items()
+    }
+
+
+def _description(status: int, codes: Sequence[str]) -> str:
+    return f"{HTTPStatus(status).phrase}: " + ", ".join(f"`{code}`" for code in codes)
+
+
+class FlorinSchema(AutoSchema):
+    """Adds the header of idempotent operations and the problems that any operation of its kind may answer with."""
+
+    def get_override_parameters(self) -> list[Any]:
+        """The Idempotency-Key header, where it counts."""
+        given = list(super().get_override_parameters())
+        return [*given, _IDEMPOTENCY_KEY] if self._is_idempotent() else given
+
+    def get_operation(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
+        """The operation with its common problems."""
+        operation: dict[str, Any] | None = super().get_operation(*args, **kwargs)
+        if operation is None:
+            return None
+        responses = operation["responses"]
+        for (status, _), problem in refusals(*self._common_codes()).items():
+            added = self._get_response_for_code(problem, str(status), [PROBLEM_MEDIA_TYPE])
+            known = responses.setdefault(str(status), added)
+            if known is not added:
+                known["description"] += ", " + added["description"].partition(": ")[2]
+        operation["responses"] = dict(sorted(responses.items()))
+        return operation
+
+    def _common_codes(self) -> list[str]:
+        codes = ["internal_error"]
+        if self.view.needs_key:
+            codes += ["authentication_required", "invalid_key", "missing_scope", "too_many_requests"]
+            if self.method in self.view.platform_only:
+                codes.append("platform_key_required")
+        if "{" in self.path:
+            codes.append("not_found")
+        if self.method != "GET":
+            codes += ["invalid_request", "malformed_json", "payload_too_large", "unsupported_media_type"]
+        elif self.get_override_parameters():
+            codes.append("invalid_request")
+        if self._is_idempotent():
+            codes += ["invalid_idempotency_key", "idempotency_key_reused", "request_in_progress"]
+        return codes
+
+    def _is_idempotent(self) -> bool:
+        return hasattr(getattr(self.view, self.method.lower(), None), "is_idempotent")
+
+
+class BearerKeyScheme(OpenApiAuthenticationExtension):
+    """How `BearerKey` is shown."""
+
+    target_class = "billing.api.authentication.BearerKey"
+    name = "key"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
+        """HTTP bearer."""
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A key of Florin, `fl_…`. Each operation says which scope it needs.",
+        }
