@@ -1,8 +1,9 @@
 """Run one server for as long as somebody uses it. A script of its own, standard library only: starts in 30 ms.
 
-It inherits `keeper.lock`, held, and so holds it while it lives (a lock, not a process id: a zombie holds no lock), starts the server as its
-child, and asks for `users.lock` exclusively, which it gets when the last user has gone, however that user went.
-Then it stops the server. New users meanwhile wait for their shared lock, so nobody meets a server that is going away.
+It inherits `keeper.lock`, held, and so holds it while it lives (a lock, not a process id: a zombie holds none). It
+starts the server as its child, and asks for `users.lock` exclusively, which it gets when the last user has gone,
+however that user went. Then it stops the server. New users meanwhile wait for their shared lock, so nobody meets a
+server that is going away.
 """
 
 import ctypes
