@@ -1,7 +1,7 @@
 """Pure arithmetic of prices: usage to credits, packs to money. The only place in Florin that rounds.
 
 No I/O, no clock, no model instances. Credits and quantities are `Decimal` with at most six decimals; money is rounded
-to the currency's minor units. All arithmetic runs in a context of 60 digits, so nothing is lost before the one rounding.
+to the currency's minor units. Arithmetic runs in a context of 60 digits, so nothing is lost before the one rounding.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,0 +1,149 @@
+"""The catalog in memory: meters and published prices, reloaded when the catalog's revision has risen.
+
+Published versions never change, so what is cached can only be incomplete, never wrong; the revision (one row, raised
+by triggers in the transaction of every change) tells when to load anew.
+"""
+
+import threading
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from json import dumps
+
+from billing.catalog.models import Meter, Rate, RateCard, RateCardVersion
+from billing.catalog.pricing import Price, Tier, specific_first
+
+REVISION = "SELECT revision FROM billing_catalogrevision WHERE id = 1"
+
+# U4: contract or grandfathered card, else experiment variant, else plan, else default.
+_PRECEDENCE = ("contract", "grandfathered", "experiment", "plan")
+
+
+@dataclass(frozen=True, slots=True)
+class MeterInfo:
+    """What rating needs to know of a meter."""
+
+    id: int
+    key: str
+    kind: str
+    counts_events: bool
+    series_property: str
+    unique_property: str
+    unit_cost: Decimal
+    archived: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Which card an account has in `[starts_at, ends_at)`, and why (`RateCardAssignment.Kind`)."""
+
+    kind: str
+    rate_card_id: int
+    starts_at: datetime
+    ends_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedVersion:
+    """A published version's prices by meter id, most specific first."""
+
+    id: int
+    effective_at: datetime
+    prices: dict[int, tuple[Price, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All meters and published prices at one revision."""
+
+    revision: int
+    meters: dict[str, MeterInfo]
+    cards: dict[int, tuple[PublishedVersion, ...]]
+    default_card_id: int | None
+
+    def prices(self, card_id: int | None, meter_id: int, at: datetime) -> tuple[Price, ...]:
+        """A card's rates for a meter in the version in force at a time; empty when it has none.
+
+        Usage from before a card's first version is priced by that version, for there is no other price for it.
+        """
+        versions = self.cards.get(card_id or 0, ())
+        if not versions:
+            return ()
+        index = bisect_right(versions, at, key=lambda version: version.effective_at)
+        return versions[max(index - 1, 0)].prices.get(meter_id, ())
+
+    def card_id(self, assignments: Sequence[Assignment], at: datetime) -> int | None:
+        """The rate card that applies to an account at a time (U4)."""
+        best, best_rank = self.default_card_id, len(_PRECEDENCE)
+        for each in assignments:
+            if each.starts_at <= at and (each.ends_at is None or at < each.ends_at):
+                rank = _PRECEDENCE.index(each.kind)
+                if rank < best_rank:
+                    best, best_rank = each.rate_card_id, rank
+        return best
+
+
+_lock = threading.Lock()
+_cached: Catalog | None = None
+
+
+def catalog_at(revision: int | None) -> Catalog:
+    """The catalog at (or after) a revision just read from the database; one process keeps one."""
+    global _cached
+    cached = _cached
+    if cached is not None and cached.revision == (revision or 0):
+        return cached
+    with _lock:
+        loaded = load_catalog(revision or 0)
+        _cached = loaded
+        return loaded
+
+
+def load_catalog(revision: int) -> Catalog:
+    """Read the whole catalog: a few queries, however many accounts there are."""
+    meters = {
+        meter.key: MeterInfo(
+            meter.pk,
+            meter.key,
+            meter.kind,
+            meter.kind == Meter.Kind.COUNTER and meter.aggregation == Meter.Aggregation.COUNT,
+            meter.series_property,
+            meter.unique_property,
+            meter.unit_cost,
+            meter.archived_at is not None,
+        )
+        for meter in Meter.objects.all()
+    }
+    rates: dict[int, dict[int, list[Price]]] = {}
+    for rate in Rate.objects.filter(version__published_at__isnull=False):
+        rates.setdefault(rate.version_id, {}).setdefault(rate.meter_id, []).append(price_of(rate))
+    cards: dict[int, list[PublishedVersion]] = {}
+    for version in RateCardVersion.objects.filter(published_at__isnull=False).order_by("effective_at", "pk"):
+        prices = {meter_id: specific_first(found) for meter_id, found in rates.get(version.pk, {}).items()}
+        if version.effective_at is not None:  # a CHECK holds it for every published version
+            published = PublishedVersion(version.pk, version.effective_at, prices)
+            cards.setdefault(version.rate_card_id, []).append(published)
+    default = RateCard.objects.filter(is_default=True).values_list("pk", flat=True).first()
+    return Catalog(revision, meters, {card: tuple(versions) for card, versions in cards.items()}, default)
+
+
+def price_of(rate: Rate) -> Price:
+    """A rate row as the arithmetic takes it."""
+    return Price(
+        rate_id=rate.pk,
+        meter_id=rate.meter_id,
+        match=tuple(sorted(rate.match.items())),
+        dimension=dumps(rate.match, sort_keys=True, separators=(",", ":")),
+        model=rate.model,
+        price=rate.price,
+        unit_size=rate.unit_size,
+        tiers=tuple(
+            Tier(None if tier["up_to"] is None else Decimal(tier["up_to"]), Decimal(tier["price"]))
+            for tier in rate.tiers
+        ),
+        minimum=rate.minimum,
+        rounding=rate.rounding,
+        decimals=rate.decimals,
+    )

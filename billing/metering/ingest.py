@@ -1,0 +1,196 @@
+"""The way in for usage: events, which are facts and always recorded, and charges, which may be refused.
+
+Both go through `processing.process`: a batch directly, single requests grouped with others that wait (`grouping`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.conf import settings
+
+from billing.metering.events import InvalidEvent, Usage, fingerprint, read_event, read_properties
+from billing.metering.grouping import process_together
+from billing.metering.processing import process
+from billing.metering.work import ZERO, Work
+
+# Up to this many events a request is grouped with others that wait; a larger one is a group of its own.
+GROUPED_UP_TO = 10
+
+
+class IdConflict(Exception):
+    """The id is taken by an earlier request with another body."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventResult:
+    """What became of one event. `status`: accepted, duplicate (with the first result), conflict or rejected."""
+
+    id: str
+    status: str
+    credits: Decimal
+    late: bool
+    posting_id: int | None
+    code: str
+    detail: str
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What became of a batch, in its order. `balances`: credits available per account's external id, afterwards."""
+
+    accepted: int
+    duplicates: int
+    conflicts: int
+    rejected: int
+    results: list[EventResult]
+    balances: dict[str, Decimal]
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeRequest:
+    """A charge: of usage (`meter_key`, `quantity`, `properties`) or of bare `credits`. `id` makes a repeat safe.
+
+    `account`, `pool_key` and `member` are named as in events; `occurred_at` defaults to now.
+    """
+
+    account: str
+    id: str
+    meter_key: str = ""
+    quantity: Decimal = Decimal(1)
+    properties: dict[str, object] = field(default_factory=dict)
+    credits: Decimal | None = None
+    pool_key: str = ""
+    member: str = ""
+    occurred_at: datetime | None = None
+    actor: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeResult:
+    """A charge that went through, now or before (`duplicate`). `posting_id` is None when it cost nothing."""
+
+    credits: Decimal
+    available: Decimal
+    posting_id: int | None
+    duplicate: bool
+
+
+def take_events(
+    *,
+    events: Sequence[object],
+    now: datetime,
+    account_id: int | None = None,
+    account_name: str = "",
+    api_key_id: int | None = None,
+    source: str = "api",
+    max_age: timedelta | None = None,
+    actor: str = "",
+) -> BatchResult:
+    """Take parsed JSON events, each with its own result; rejected ones are kept for replay.
+
+    With `account_id` (a key bound to one account; `account_name` is its external id) events of other accounts are
+    rejected as unknown and the account may be left out. `max_age` widens how old an event may be, for imports.
+    """
+    ahead = timedelta(seconds=settings.FLORIN_EVENT_MAX_AHEAD_SECONDS)
+    age = max_age or timedelta(days=settings.FLORIN_EVENT_MAX_AGE_DAYS)
+    own = {account_name, f"acc_{account_id}"}
+    works = []
+    for raw in events:
+        work = Work(is_charge=False, usage=None, raw=raw, actor=actor)
+        works.append(work)
+        try:
+            work.usage = read_event(raw, now=now, max_ahead=ahead, max_age=age)
+            if account_id is not None:
+                _bind(work.usage, account_name, own)
+            elif not work.usage.account:
+                raise InvalidEvent("missing_field", "The field 'account' is required.", "account")
+        except InvalidEvent as fault:
+            work.reject(fault)
+            work.faulty_as_sent = True
+    if len(works) <= GROUPED_UP_TO and source == "api":
+        process_together(works, now=now, api_key_id=api_key_id)
+    else:
+        process(works, now=now, api_key_id=api_key_id, source=source)
+    return _batch_result(works)
+
+
+def _bind(usage: Usage, account_name: str, own: set[str]) -> None:
+    if usage.account and usage.account not in own:
+        raise InvalidEvent("unknown_account", f"There is no account {usage.account!r}.", "account")
+    usage.account = account_name
+
+
+def _batch_result(works: Sequence[Work]) -> BatchResult:
+    counts = {"accepted": 0, "duplicate": 0, "conflict": 0, "rejected": 0}
+    results, balances = [], {}
+    for work in works:
+        counts[work.verdict] += 1
+        fault = work.fault
+        if work.account:
+            balances[work.account.external_id] = work.available
+        conflict = work.verdict == "conflict"
+        results.append(
+            EventResult(
+                id=work.usage.id if work.usage else _stated_id(work.raw),
+                status=work.verdict,
+                credits=work.credits,
+                late=work.late,
+                posting_id=work.posting_id,
+                code=fault.code if fault else "id_conflict" if conflict else "",
+                detail=fault.detail if fault else "This id was used for another event." if conflict else "",
+                field=fault.field if fault else "id" if conflict else "",
+            )
+        )
+    return BatchResult(
+        counts["accepted"], counts["duplicate"], counts["conflict"], counts["rejected"], results, balances
+    )
+
+
+def _stated_id(raw: object) -> str:
+    stated = raw.get("id") if isinstance(raw, dict) else None
+    return stated[:200] if isinstance(stated, str) else ""
+
+
+def charge(*, request: ChargeRequest, now: datetime, api_key_id: int | None = None) -> ChargeResult:
+    """Charge usage or bare credits, if the pool covers it. A repeat of the same id and body returns the first result.
+
+    Raises InvalidEvent (unknown names, no rate), IdConflict, InsufficientCredits, SpendLimitReached or AccountParked;
+    nothing is written then.
+    """
+    work = Work(
+        is_charge=True,
+        usage=_usage_of(request),
+        bare_credits=request.credits,
+        actor=request.actor,
+        note=request.note,
+    )
+    process_together([work], now=now, api_key_id=api_key_id)
+    if work.fault is not None:
+        raise work.fault
+    if work.refusal is not None:
+        raise work.refusal
+    if work.verdict == "conflict":
+        raise IdConflict(request.id)
+    return ChargeResult(work.credits or ZERO, work.available, work.posting_id, work.verdict == "duplicate")
+
+
+def _usage_of(request: ChargeRequest) -> Usage:
+    properties, encoded = read_properties(request.properties)
+    usage = Usage(
+        id=request.id,
+        account=request.account,
+        meter=request.meter_key,
+        quantity=request.quantity,
+        properties=properties,
+        encoded_properties=encoded,
+        stated_at=request.occurred_at,
+        pool=request.pool_key,
+        member=request.member,
+    )
+    amount = "" if request.credits is None else f"{request.credits.normalize():f}"
+    usage.fingerprint = fingerprint(usage, f"charge {amount}")
+    return usage

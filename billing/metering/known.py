@@ -1,0 +1,135 @@
+"""What the database already holds of a batch's ids, counters and values; read under the locks."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from hashlib import blake2b
+
+from billing.ledger.books import Statement
+from billing.metering.work import ZERO, Work
+
+_EVENTS = """
+SELECT e.account_id, e.event_id, e.fingerprint, e.credits, e.posting_id, e.late
+FROM unnest(%s::bigint[], %s::text[]) AS u(account_id, event_id)
+JOIN billing_usageevent e ON e.account_id = u.account_id AND e.event_id = u.event_id
+"""
+_CHARGES = """
+SELECT c.account_id, p.reference, p.fingerprint, p.credits, p.id, false
+FROM unnest(%s::bigint[], %s::text[]) AS u(account_id, reference)
+JOIN billing_creditpool c ON c.account_id = u.account_id
+JOIN billing_posting p ON p.pool_id = c.id AND p.reference = u.reference
+"""
+_COUNTERS = """
+SELECT c.account_id, c.meter_id, c.dimension, c.period_starts_at, c.quantity
+FROM unnest(%s::bigint[], %s::timestamptz[], %s::bigint[]) AS u(account_id, period_starts_at, meter_id)
+JOIN billing_usagecounter c ON c.account_id = u.account_id AND c.period_starts_at = u.period_starts_at
+    AND c.meter_id = u.meter_id
+"""
+_VALUES = """
+SELECT v.account_id, v.meter_id, v.period_starts_at, v.value
+FROM unnest(%s::bigint[], %s::timestamptz[], %s::bigint[], %s::bytea[])
+    AS u(account_id, period_starts_at, meter_id, value)
+JOIN billing_uniquevalue v ON v.account_id = u.account_id AND v.period_starts_at = u.period_starts_at
+    AND v.meter_id = u.meter_id AND v.value = u.value
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """The first result under an id."""
+
+    fingerprint: bytes
+    credits: Decimal
+    posting_id: int | None
+    late: bool
+
+
+@dataclass(slots=True)
+class Known:
+    """What the database, and the batch so far, already hold."""
+
+    events: dict[tuple[int, str], First] = field(default_factory=dict)
+    charges: dict[tuple[int, str], First] = field(default_factory=dict)
+    counters: dict[tuple[int, int, str, datetime], Decimal] = field(default_factory=dict)
+    values: set[tuple[int, int, datetime, bytes]] = field(default_factory=set)
+
+    def first_of(self, work: Work) -> First | None:
+        key = _key(work)
+        return self.events.get(key) or (self.charges.get(key) if work.is_charge else None)
+
+    def counter(self, work: Work) -> Decimal:
+        return self.counters.get(counter_key(work), ZERO)
+
+    def count_of_value(self, work: Work) -> Decimal:
+        """1 when the value is new in its period, else 0."""
+        return Decimal(0) if value_key(work) in self.values else Decimal(1)
+
+    def count(self, work: Work) -> None:
+        """Take in an accepted work, so that the batch's later items see it."""
+        fingerprint = work.usage.fingerprint if work.usage else b""
+        target = self.events if work.meter else self.charges
+        target[_key(work)] = First(fingerprint, work.credits, work.posting_id, work.late)
+        if work.price is not None:
+            key = counter_key(work)
+            self.counters[key] = self.counters.get(key, ZERO) + work.counted
+        if work.meter and work.meter.kind == "unique":
+            self.values.add(value_key(work))
+
+
+def known_statements(works: Sequence[Work]) -> list[Statement]:
+    """The reads, to run under the locks, that `read_known` understands."""
+    ids = [_key(work) for work in works]
+    charges = [(account, f"charge:{id_}") for (account, id_), work in zip(ids, works, strict=True) if work.is_charge]
+    counters = {(key[0], key[3], key[1]) for work in works if work.meter for key in (counter_key(work),)}
+    values = {value_key(work) for work in works if work.meter and work.meter.kind == "unique"}
+    return [
+        (_EVENTS, columns(ids, 2)),
+        (_CHARGES, columns(charges, 2)),
+        (_COUNTERS, columns(counters, 3)),
+        (_VALUES, columns(((key[0], key[2], key[1], key[3]) for key in values), 4)),
+    ]
+
+
+def read_known(rows: list[list[tuple]]) -> Known:
+    """What the rows of `known_statements` say."""
+    known = Known()
+    for account_id, event_id, fingerprint, credits, posting_id, late in rows[0]:
+        known.events[account_id, event_id] = First(fingerprint, credits, posting_id, late)
+    for account_id, reference, fingerprint, credits, posting_id, late in rows[1]:
+        first = First(fingerprint or b"", credits, posting_id, late)
+        known.charges[account_id, reference.removeprefix("charge:")] = first
+    for *key, quantity in rows[2]:
+        known.counters[tuple(key)] = quantity  # type: ignore[index]
+    known.values = {(row[0], row[1], row[2], bytes(row[3])) for row in rows[3]}
+    return known
+
+
+def _key(work: Work) -> tuple[int, str]:
+    return (work.account.id if work.account else 0, work.usage.id if work.usage else "")
+
+
+def counter_key(work: Work) -> tuple[int, int, str, datetime]:
+    return (
+        work.account.id if work.account else 0,
+        work.meter.id if work.meter else 0,
+        work.price.dimension if work.price else "",
+        work.period_starts_at,
+    )
+
+
+def value_key(work: Work) -> tuple[int, int, datetime, bytes]:
+    value = work.usage.properties.get(work.meter.unique_property) if work.usage and work.meter else None
+    digest = blake2b(json.dumps(value, default=str).encode(), digest_size=16).digest()
+    return (
+        work.account.id if work.account else 0,
+        work.meter.id if work.meter else 0,
+        work.period_starts_at,
+        digest,
+    )
+
+
+def columns(rows: Iterable[Sequence[object]], width: int) -> list[list[object]]:
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return columns or [[] for _ in range(width)]

@@ -1,0 +1,231 @@
+"""What ingest writes: events, counters, values, readings, daily totals, rejected events. Set-based statements."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import psycopg
+from django.db import connection
+
+from billing.ledger.books import OpenBooks, Statement, write_books
+from billing.metering.known import columns, counter_key, value_key
+from billing.metering.models import RejectedEvent
+from billing.metering.work import NO_TIME, ZERO, Work
+
+# From this many events on, COPY is faster than one INSERT over arrays, despite its extra round trip.
+COPY_FROM = 40
+MAX_REJECTED_LENGTH = 64 * 1024
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the batch adds, summed by the rows it touches."""
+
+    works: list[Work] = field(default_factory=list)
+    counters: dict[tuple[int, int, str, datetime], Decimal] = field(default_factory=dict)
+    days: dict[tuple[int, date, int, int | None], list[Decimal]] = field(default_factory=dict)
+    values: dict[tuple[int, int, datetime, bytes], str] = field(default_factory=dict)
+    readings: list[Work] = field(default_factory=list)
+
+    def add(self, work: Work) -> None:
+        if work.meter is None or work.account is None:
+            return
+        self.works.append(work)
+        if work.price is not None and work.counted:
+            key = counter_key(work)
+            self.counters[key] = self.counters.get(key, ZERO) + work.counted
+            if work.meter.kind == "unique":
+                self.values[value_key(work)] = work.usage.id if work.usage else ""
+        if work.meter.kind == "gauge" and not work.derived:
+            self.readings.append(work)
+        day = work.occurred_at.astimezone(_zone(work.account.time_zone)).date()
+        total = self.days.setdefault((work.account.id, day, work.meter.id, work.member_id), [ZERO] * 4)
+        total[0] += 1
+        total[1] += work.counted
+        total[2] += work.credits
+        total[3] += work.counted * work.meter.unit_cost
+
+
+_zones: dict[str, ZoneInfo] = {}
+
+
+def _zone(name: str) -> ZoneInfo:
+    zone = _zones.get(name)
+    if zone is None:
+        zone = _zones[name] = ZoneInfo(name)
+    return zone
+
+
+def write_usage(opened: OpenBooks, tally: Tally, *, now: datetime) -> None:
+    """Write events, counters, values, readings and daily totals together with the ledger's books."""
+    extras: list[Statement] = []
+    if tally.works:
+        rows = [_event_row(work, now) for work in tally.works]
+        if len(rows) >= COPY_FROM:
+            _copy_events(rows)
+        else:
+            extras.append((_INSERT_EVENTS, columns(rows, len(rows[0]))))
+        extras.append((_UPSERT_DAYS, columns(((*key, *total) for key, total in tally.days.items()), 8)))
+    if tally.counters:
+        extras.append((_UPSERT_COUNTERS, columns(((*key, total) for key, total in tally.counters.items()), 5)))
+    if tally.values:
+        extras.append((_INSERT_VALUES, columns(((*key, event_id) for key, event_id in tally.values.items()), 5)))
+    if tally.readings:
+        extras += [
+            (_INSERT_SERIES, columns({_series_row(work) for work in tally.readings}, 5)),
+            (_INSERT_READINGS, columns((_reading_row(work) for work in tally.readings), 6)),
+        ]
+    write_books(opened, now=now, extras=extras)
+
+
+_EVENT_COLUMNS = (
+    "account_id, event_id, meter_id, pool_id, member_id, quantity, counted, properties, occurred_at, received_at, "
+    "late, credits, unit_cost, rate_id, posting_id, burn_offset, period_starts_at, fingerprint"
+)
+_INSERT_EVENTS = """
+INSERT INTO billing_usageevent (account_id, event_id, meter_id, pool_id, member_id, quantity, counted, properties,
+    occurred_at, received_at, late, credits, unit_cost, rate_id, posting_id, burn_offset, period_starts_at, fingerprint)
+SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[],
+    %s::jsonb[], %s::timestamptz[], %s::timestamptz[], %s::bool[], %s::numeric[], %s::numeric[], %s::bigint[],
+    %s::bigint[], %s::numeric[], %s::timestamptz[], %s::bytea[])
+"""
+# Rows are written in key order, so that two batches for pools of one account cannot deadlock on them.
+_UPSERT_DAYS = """
+INSERT INTO billing_dailyusage AS d (account_id, day, meter_id, member_id, events, quantity, credits, cost)
+SELECT * FROM unnest(%s::bigint[], %s::date[], %s::bigint[], %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[],
+    %s::numeric[]) ORDER BY 1, 2, 3, 4
+ON CONFLICT (account_id, day, meter_id, member_id) DO UPDATE SET events = d.events + EXCLUDED.events,
+    quantity = d.quantity + EXCLUDED.quantity, credits = d.credits + EXCLUDED.credits, cost = d.cost + EXCLUDED.cost
+"""
+_UPSERT_COUNTERS = """
+INSERT INTO billing_usagecounter AS c (account_id, meter_id, dimension, period_starts_at, quantity)
+SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::timestamptz[], %s::numeric[]) ORDER BY 1, 4, 2, 3
+ON CONFLICT (account_id, period_starts_at, meter_id, dimension)
+DO UPDATE SET quantity = c.quantity + EXCLUDED.quantity
+"""
+_INSERT_VALUES = """
+INSERT INTO billing_uniquevalue (account_id, meter_id, period_starts_at, value, event_id)
+SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[], %s::bytea[], %s::text[])
+"""
+_INSERT_SERIES = """
+INSERT INTO billing_gaugeseries (account_id, meter_id, pool_id, series, base_at, base_level, base_quantity,
+    charged_quantity, charged_until, sequence)
+SELECT account_id, meter_id, pool_id, series, base_at, 0, 0, 0, base_at, 0
+FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::timestamptz[])
+    AS u(account_id, meter_id, pool_id, series, base_at) ORDER BY 1, 2, 4
+ON CONFLICT (account_id, meter_id, series) DO NOTHING
+"""
+_INSERT_READINGS = """
+INSERT INTO billing_gaugereading (account_id, meter_id, series, occurred_at, event_id, level)
+SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::timestamptz[], %s::text[], %s::numeric[])
+"""
+
+
+def _event_row(work: Work, now: datetime) -> tuple[object, ...]:
+    usage, account, meter = work.usage, work.account, work.meter
+    if usage is None or account is None or meter is None:
+        raise TypeError("only looked-up usage of a meter has a row")
+    return (
+        account.id,
+        usage.id,
+        meter.id,
+        work.pool_id,
+        work.member_id,
+        usage.quantity,
+        work.counted,
+        usage.encoded_properties,
+        work.occurred_at,
+        now,
+        work.late,
+        work.credits,
+        meter.unit_cost,
+        work.price.rate_id if work.price else None,
+        work.posting_id,
+        work.burn_offset,
+        work.period_starts_at,
+        usage.fingerprint,
+    )
+
+
+def _copy_events(rows: list[tuple[object, ...]]) -> None:
+    text = "".join([_copy_line(row) for row in rows])
+    with (
+        psycopg.Cursor(connection.connection) as cursor,
+        cursor.copy(f"COPY billing_usageevent ({_EVENT_COLUMNS}) FROM STDIN") as copy,
+    ):
+        copy.write(text.encode())
+
+
+def _copy_line(row: tuple[object, ...]) -> str:
+    """A row in PostgreSQL's COPY text format: tab-separated, backslash-escaped, `\\N` for NULL."""
+    account, event, meter, pool, member, quantity, counted, properties, *rest = row
+    occurred, received, late, credits, cost, rate, posting, offset, period, fingerprint = rest
+    return (
+        f"{account}\t{_escaped(event)}\t{meter}\t{pool}\t{_or_null(member)}\t{quantity}\t{counted}\t"
+        f"{_escaped(properties)}\t{occurred}\t{received}\t{late}\t{credits}\t{cost}\t{_or_null(rate)}\t"
+        f"{_or_null(posting)}\t{offset}\t{period}\t\\\\x{fingerprint.hex()}\n"  # type: ignore[attr-defined]
+    )
+
+
+def _escaped(value: object) -> str:
+    text = str(value)
+    if "\\" in text or "\t" in text or "\n" in text or "\r" in text:
+        text = text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+    return text
+
+
+def _or_null(value: object) -> object:
+    return "\\N" if value is None else value
+
+
+def series_of(work: Work) -> str:
+    """Which series of its gauge a reading belongs to; empty when the meter tells none apart."""
+    if work.usage is None or work.meter is None or not work.meter.series_property:
+        return ""
+    return str(work.usage.properties.get(work.meter.series_property, ""))[:200]
+
+
+def _series_row(work: Work) -> tuple[object, ...]:
+    """A series begins at the first moment an event may still report, so that a late first reading finds it begun."""
+    return (
+        work.account.id if work.account else 0,
+        work.meter.id if work.meter else 0,
+        work.pool_id,
+        series_of(work),
+        NO_TIME,
+    )
+
+
+def _reading_row(work: Work) -> tuple[object, ...]:
+    return (
+        work.account.id if work.account else 0,
+        work.meter.id if work.meter else 0,
+        series_of(work),
+        work.occurred_at,
+        work.usage.id if work.usage else "",
+        work.usage.quantity if work.usage else ZERO,
+    )
+
+
+def store_rejected(works: Sequence[Work], *, now: datetime, api_key_id: int | None, source: str) -> None:
+    """Keep rejected events as they came (ASCII JSON), to be replayed once the cause is mended."""
+    rows = []
+    for work in works:
+        fault = work.fault
+        body = json.dumps(work.raw, default=str)
+        rows.append(
+            RejectedEvent(
+                account_id=work.account.id if work.account else None,
+                api_key_id=api_key_id,
+                event_id=work.usage.id if work.usage else "",
+                body=body if len(body) <= MAX_REJECTED_LENGTH else "",
+                code=fault.code if fault else "",
+                detail=fault.detail[:300] if fault else "",
+                source=source,
+                received_at=now,
+            )
+        )
+    RejectedEvent.objects.bulk_create(rows)

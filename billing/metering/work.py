@@ -1,0 +1,106 @@
+"""One piece of usage on its way through ingest: an event or a charge, what was found out about it, and its verdict."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from billing.catalog.prices import MeterInfo
+from billing.catalog.pricing import Price
+from billing.ledger.burn import Draft
+from billing.metering.events import InvalidEvent, Usage
+from billing.metering.resolve import AccountInfo, World, member_id_of
+
+ZERO = Decimal(0)
+NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """An event (a fact) or a charge (which may be refused). `credits` is given beforehand for a charge of bare credits.
+
+    `verdict`: accepted, duplicate, conflict, rejected, or for charges refused (see `refusal`).
+    `derived`: made by Florin itself, e.g. a gauge's accrued level x time, whose quantity counts as it is.
+    """
+
+    is_charge: bool
+    usage: Usage | None
+    raw: object = None
+    derived: bool = False
+    bare_credits: Decimal | None = None
+    actor: str = ""
+    note: str = ""
+    account: AccountInfo | None = None
+    meter: MeterInfo | None = None
+    prices: tuple[Price, ...] = ()
+    pool_id: int = 0
+    member_id: int | None = None
+    occurred_at: datetime = NO_TIME
+    period_starts_at: datetime = NO_TIME
+    late: bool = False
+    counted: Decimal = ZERO
+    price: Price | None = None
+    credits: Decimal = ZERO
+    burn_offset: Decimal = ZERO
+    draft: Draft | None = None
+    posting_id: int | None = None
+    available: Decimal = ZERO
+    verdict: str = ""
+    fault: InvalidEvent | None = None
+    refusal: Exception | None = None
+    faulty_as_sent: bool = False
+
+    def start_over(self) -> None:
+        """Forget what an attempt that failed as a whole has set, unless the usage was faulty as it came."""
+        if not self.faulty_as_sent:
+            self.verdict, self.fault, self.refusal = "", None, None
+            self.draft, self.posting_id, self.credits, self.late = None, None, ZERO, False
+
+    def reject(self, fault: InvalidEvent) -> None:
+        self.verdict, self.fault = "rejected", fault
+
+
+def find_out(work: Work, world: World, *, now: datetime, grace_seconds: int) -> None:
+    """Look up what the usage names and when it counts; a name that leads nowhere rejects it."""
+    try:
+        _find_out(work, world, now, grace_seconds)
+    except InvalidEvent as fault:
+        work.reject(fault)
+
+
+def _find_out(work: Work, world: World, now: datetime, grace_seconds: int) -> None:
+    usage = work.usage
+    if usage is None:
+        return
+    account = world.accounts.get(usage.account)
+    if account is None:
+        raise InvalidEvent("unknown_account", f"There is no account {usage.account!r}.", "account")
+    work.account = account
+    work.pool_id = account.pools.get(usage.pool, 0) if usage.pool else account.main_pool_id
+    if not work.pool_id:
+        raise InvalidEvent("unknown_pool", f"The account has no pool {usage.pool!r}.", "pool")
+    if usage.member:
+        work.member_id = member_id_of(usage.member)
+        if work.member_id not in account.members:
+            raise InvalidEvent("unknown_member", f"The account has no member {usage.member!r}.", "member")
+    work.occurred_at = usage.stated_at or now
+    if work.bare_credits is not None:
+        return
+    meter = world.catalog.meters.get(usage.meter)
+    if meter is None or meter.archived:
+        raise InvalidEvent("unknown_meter", f"There is no active meter {usage.meter!r}.", "meter")
+    work.meter = meter
+    starts_at, ends_at = account.period_of(work.occurred_at)
+    if (now - ends_at).total_seconds() >= grace_seconds:
+        work.late = True
+        starts_at, _ = account.period_of(now)
+    work.period_starts_at = starts_at
+    if meter.kind == "unique" and meter.unique_property not in usage.properties:
+        raise InvalidEvent(
+            "missing_property", f"This meter counts values of the property {meter.unique_property!r}.", "properties"
+        )
+    card_id = world.catalog.card_id(account.assignments, work.occurred_at)
+    work.prices = world.catalog.prices(card_id, meter.id, work.occurred_at)
+    if not work.prices:
+        raise InvalidEvent(
+            "no_rate", f"The account's rate card has no rate for the meter {meter.key!r}; zero is a rate too.", "meter"
+        )
