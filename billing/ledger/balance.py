@@ -10,6 +10,7 @@ from django.db.models import Q, Sum
 from billing.ledger.book import DEBT_KINDS, ZERO, Book
 from billing.ledger.book import Lot as BookLot
 from billing.ledger.book import available as available_in
+from billing.ledger.burn import settle_overdraft
 from billing.ledger.cycles import percent_spent, roll_cycle
 from billing.ledger.models import CreditGrant, CreditPool, Hold, HoldLine, LedgerEntry, Posting
 
@@ -71,6 +72,7 @@ def read(*, pool_id: int, now: datetime) -> Balance:
     grants = list(CreditGrant.objects.filter(pool_id=pool_id, is_open=True).select_related("meter"))
     book = book_of(pool, grants)
     roll_cycle(book, now=now)
+    settle_overdraft(book, now=now)
     cycle = Cycle(
         book.cycle_starts_at,
         book.cycle_ends_at,
@@ -127,7 +129,8 @@ def _holds_at(pool_id: int, at: datetime) -> tuple[dict[int, Decimal], Decimal]:
 
 
 def book_of(pool: CreditPool, grants: Iterable[CreditGrant]) -> Book:
-    """A book of rows that were read without a lock: for reading and estimating only, never to be written."""
+    """A book of rows that were read without a lock: for reading and estimating only, never to be written. It has one
+    posting id, so that overdraft can be settled in it as the next act would."""
     lots = [
         BookLot(
             grant.pk, grant.kind, grant.amount, grant.remaining, grant.held, grant.spent, grant.reversed,
@@ -142,7 +145,7 @@ def book_of(pool: CreditPool, grants: Iterable[CreditGrant]) -> Book:
         pool.held_uncovered, pool.overdraft, pool.version, pool.last_posted_at, pool.cycle_number,
         pool.cycle_starts_at, pool.cycle_ends_at, pool.cycle_allocation, pool.cycle_spent, pool.cycle_overage,
         pool.cycle_carried, pool.alert_level, pool.alert_arming, pool.account.time_zone, pool.account.currency,
-        pool.account.parked_at is not None, lots,
+        pool.account.parked_at is not None, lots, posting_ids=[0],
     )  # fmt: skip
 
 

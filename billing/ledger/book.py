@@ -263,14 +263,20 @@ def spendable(book: Book, *, now: datetime, occurred_at: datetime, meter_id: int
 
 def available(book: Book, *, at: datetime) -> Decimal:
     """Credits available at a moment (L5): all lots valid then, less what open holds reserve and what is overdrawn."""
-    lots = (lot for lot in book.lots if lot.kind not in DEBT_KINDS and lot.is_valid_at(at))
-    return max(sum((lot.free for lot in lots), ZERO) - book.overdraft, ZERO)
+    return _beyond_overdraft(
+        book, [lot for lot in book.lots if lot.kind not in DEBT_KINDS and lot.free > 0 and lot.is_valid_at(at)]
+    )
 
 
 def available_for(book: Book, *, at: datetime, meter_id: int | None) -> Decimal:
     """Credits available at a moment to usage of one meter (None: to spends without a meter)."""
-    lots = spendable(book, now=at, occurred_at=at, meter_id=meter_id)
-    return max(sum((lot.free for lot in lots), ZERO) - book.overdraft, ZERO)
+    return _beyond_overdraft(book, spendable(book, now=at, occurred_at=at, meter_id=meter_id))
+
+
+def _beyond_overdraft(book: Book, lots: list[Lot]) -> Decimal:
+    """What overdraft leaves of these lots: it is repaid from general credits only, so those of a meter stay whole."""
+    general = free_credits([lot for lot in lots if lot.meter_id is None])
+    return free_credits(lots) - min(general, book.overdraft)
 
 
 def free_credits(lots: list[Lot]) -> Decimal:

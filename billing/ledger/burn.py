@@ -90,7 +90,7 @@ def _run_short(book: Book, posting: Draft, shortfall: Decimal) -> None:
 
 def _spend_on_debt(book: Book, posting: Draft, kind: str, amount: Decimal) -> None:
     """Grant and spend in one posting on the open lot of this kind, so a busy pool does not gain a lot per event."""
-    lot = next((each for each in book.lots if each.kind == kind), None)
+    lot = next((each for each in book.lots if each.kind == kind and each.is_open), None)
     if lot is None:
         lot = new_lot(kind=kind, amount=ZERO, effective_at=posting.occurred_at, currency=book.currency)
         book.lots.append(lot)

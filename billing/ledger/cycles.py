@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from billing.ledger.book import ZERO, Book, Crossing, available
+from billing.ledger.book import DEBT_KINDS, ZERO, Book, Crossing, Lot, free_credits
 
 THRESHOLDS = (75, 90, 100)
 
@@ -42,16 +42,16 @@ def rearm(book: Book) -> None:
 def roll_cycle(book: Book, *, now: datetime) -> None:
     """Begin the cycle `now` lies in, as often as cycles have ended: calendar months of the account's time zone.
 
-    A new cycle's allocation is what was available when it began and what becomes effective before it ends; alerts are
-    armed anew; overage counts from zero. Overdraft still owed is carried, and lowers the allocation when it is repaid.
+    A new cycle's allocation is what was free when it began and what becomes effective before it ends; alerts are armed
+    anew; overage counts from zero, on a new lot. Overdraft still owed is carried: it lowers the allocation when it is
+    repaid, not before, so that it lowers it once.
     """
     while now >= book.cycle_ends_at:
         starts_at = book.cycle_ends_at
         book.cycle_number += 1
         book.cycle_starts_at = starts_at
         book.cycle_ends_at = month_after(starts_at, book.time_zone)
-        coming = (lot.free for lot in book.lots if starts_at < lot.effective_at < book.cycle_ends_at)
-        book.cycle_allocation = available(book, at=starts_at) + sum(coming, ZERO)
+        book.cycle_allocation = free_credits(_lots_of_cycle(book))
         book.cycle_spent = book.cycle_overage = ZERO
         book.cycle_carried = book.overdraft
         book.alert_level = 0
@@ -60,7 +60,17 @@ def roll_cycle(book: Book, *, now: datetime) -> None:
             if lot.kind == "overage" and lot.is_open:
                 lot.is_open = False
                 lot.changed = True
-        book.lots = [lot for lot in book.lots if lot.kind != "overage"]
+
+
+def _lots_of_cycle(book: Book) -> list[Lot]:
+    """Lots whose credits are good at some time of the book's cycle, as seen from its beginning."""
+    return [
+        lot
+        for lot in book.lots
+        if lot.kind not in DEBT_KINDS
+        and lot.effective_at < book.cycle_ends_at
+        and (lot.expires_at is None or lot.expires_at > book.cycle_starts_at)
+    ]
 
 
 def month_start(at: datetime, time_zone: str) -> datetime:

@@ -13,7 +13,7 @@ from billing.ledger import burn
 from billing.ledger.book import Book, Lot, draft, free_credits, spendable
 from billing.ledger.books import OpenBooks, open_books, write_books
 from billing.ledger.models import Hold, HoldLine, Posting
-from billing.ledger.posting import AccountParked, SpendLimitReached, count_against
+from billing.ledger.posting import AccountParked, ReferenceConflict, count_against, ensure_within
 
 MAX_SECONDS = 24 * 3600
 
@@ -48,8 +48,11 @@ def place(
 ) -> Hold:
     """Reserve `amount` credits, on lots first and then on the exhaustion policy. A repeat returns the first hold.
 
-    Raises InsufficientCredits, SpendLimitReached, AccountParked, HoldTooLong or HoldConflict; nothing is written then.
+    Raises InsufficientCredits, SpendLimitReached, AccountParked, HoldTooLong or HoldConflict, or ValueError for an
+    amount of zero or less; nothing is written then.
     """
+    if amount <= 0:
+        raise ValueError("a hold needs a positive amount")
     _check_length(expires_in_seconds)
     with transaction.atomic():
         opened = open_books([pool_id], now=now, postings=0, member_ids=[member_id] if member_id else [])
@@ -61,9 +64,7 @@ def place(
         book = opened.books[pool_id]
         if book.parked:
             raise AccountParked
-        limit = opened.limits.get(member_id or 0)
-        if limit is not None and limit.spent + amount > limit.amount:
-            raise SpendLimitReached(limit.amount, limit.spent)
+        ensure_within(opened.limits.get(member_id or 0), amount)
         parts, uncovered = burn.reserve(book, amount, now=now, meter_id=meter_id)
         hold = Hold.objects.create(
             pool_id=pool_id,
@@ -79,7 +80,7 @@ def place(
         )
         write_books(opened, now=now)
         HoldLine.objects.bulk_create(
-            HoldLine(hold=hold, grant_id=lot.id, position=position, amount=part)
+            HoldLine(hold=hold, grant_id=lot.id or 0, position=position, amount=part)
             for position, (lot, part) in enumerate(parts, start=1)
         )
         return hold
@@ -99,7 +100,8 @@ def capture(
 
     `final` releases the rest; otherwise the rest stays reserved and further captures may follow. The posting is None
     for an amount of zero. `reference` makes a repeat safe (default: one final capture per hold).
-    Raises Hold.DoesNotExist, HoldClosed, InsufficientCredits (only for what exceeds the hold), AccountParked.
+    Raises Hold.DoesNotExist, HoldClosed, ReferenceConflict, and only for what exceeds the hold InsufficientCredits,
+    SpendLimitReached or AccountParked; nothing is written then.
     """
     if amount < 0:
         raise ValueError("a capture cannot be negative")
@@ -107,19 +109,23 @@ def capture(
     with transaction.atomic():
         hold, opened, book = _open(hold_id, now, postings=1)
         first = Posting.objects.filter(pool_id=hold.pool_id, reference=reference).first()
-        if first is not None and first.credits == amount:
+        if first is not None and first.hold_id == hold.pk and first.credits == amount:
             return hold, first
         if not amount and hold.state == Hold.State.CAPTURED:
             return hold, None
         _ensure_open(hold, now)
+        if first is not None:
+            raise ReferenceConflict(first)
         parts, lines = _reserved_parts(hold, book)
         taken, rest, left = _take(parts, amount)
         uncovered = min(left, hold.uncovered)
         extra = left - uncovered
         lots = spendable(book, now=now, occurred_at=hold.created_at, meter_id=hold.meter_id)
+        limit = opened.limits.get(hold.member_id or 0)
         if extra:
             if book.parked:
                 raise AccountParked
+            ensure_within(limit, amount)
             burn.ensure_covered(book, uncovered + extra, free_credits(lots) + uncovered)
         posting = None
         if amount:
@@ -127,7 +133,7 @@ def capture(
             posting.hold_id, posting.meter_id, posting.member_id = hold.pk, hold.meter_id, hold.member_id
             posting.actor, posting.note = actor, note
             burn.capture(book, posting, taken, uncovered=uncovered, extra=extra, lots=lots)
-            count_against(opened.limits.get(hold.member_id or 0), amount)
+            count_against(limit, amount)
         hold.captured += amount
         hold.uncovered -= uncovered
         _note_captured(lines, taken)

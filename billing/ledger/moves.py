@@ -40,7 +40,8 @@ def revoke(book: Book, posting: Draft, lot: Lot, amount: Decimal) -> None:
     """Take back part of a lot, which the caller has checked is free."""
     move(book, posting, Line(lot, "revoke", -amount))
     posting.credits += amount
-    book.cycle_allocation = max(book.cycle_allocation - amount, ZERO)
+    if lot.effective_at < book.cycle_ends_at:
+        book.cycle_allocation = max(book.cycle_allocation - amount, ZERO)
 
 
 def transfer(source: Book, target: Book, amount: Decimal, *, out: Draft, into: Draft, now: datetime) -> None:

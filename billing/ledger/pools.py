@@ -49,12 +49,12 @@ def open_account(
                 segment_override=segment_override,
                 created_at=now,
             )
+            _create_pool(account, MAIN_KEY, "Main pool", CreditPool.Kind.MAIN, policy, burst_limit, overage_cap, now)
+            return account
     except IntegrityError as error:
         if "external_id" in str(error):
             raise ExternalIdTaken(external_id) from error
         raise
-    _create_pool(account, MAIN_KEY, "Main pool", CreditPool.Kind.MAIN, policy, burst_limit, overage_cap, now)
-    return account
 
 
 def open_pool(

@@ -11,8 +11,9 @@ from decimal import Decimal
 
 from django.db import transaction
 
+from billing.catalog.pricing import CREDIT_QUANTUM
 from billing.ledger import moves
-from billing.ledger.book import ZERO, Book, Lot, available_for, draft, free_credits, new_lot, spendable
+from billing.ledger.book import ZERO, Book, Draft, Lot, available_for, draft, free_credits, new_lot, spendable
 from billing.ledger.books import Limit, OpenBooks, open_books, write_books
 from billing.ledger.burn import InsufficientCredits, NotEnoughLeft, burn, ensure_covered, ensure_free, settle_overdraft
 from billing.ledger.models import CreditGrant, CreditPool, GrantKind, LedgerEntry, Posting
@@ -152,11 +153,16 @@ def admit(
     """
     if book.parked:
         raise AccountParked
-    if limit is not None and limit.spent + credits > limit.amount:
-        raise SpendLimitReached(limit.amount, limit.spent)
+    ensure_within(limit, credits)
     lots = spendable(book, now=now, occurred_at=occurred_at, meter_id=meter_id)
     ensure_covered(book, credits, free_credits(lots))
     return lots
+
+
+def ensure_within(limit: Limit | None, credits: Decimal) -> None:
+    """Raise SpendLimitReached when `credits` more would take the member past the month's limit."""
+    if limit is not None and limit.spent + credits > limit.amount:
+        raise SpendLimitReached(limit.amount, limit.spent)
 
 
 def count_against(limit: Limit | None, credits: Decimal) -> None:
@@ -169,7 +175,12 @@ def count_against(limit: Limit | None, credits: Decimal) -> None:
 def revoke(
     *, grant_id: int, reference: str, now: datetime, amount: Decimal | None = None, note: str = "", actor: str = ""
 ) -> Posting:
-    """Take back `amount` (default: all that is free) of a lot. Raises NotEnoughLeft or GrantNotFound."""
+    """Take back `amount` (default: all that is free) of a lot.
+
+    Raises NotEnoughLeft, GrantNotFound, or ValueError for an amount of zero or less; nothing is written then.
+    """
+    if amount is not None and amount <= 0:
+        raise ValueError("a revocation needs a positive amount")
     pool_id = _pool_of(grant_id)
     with transaction.atomic():
         opened = open_books([pool_id], now=now, postings=1, lot_ids=[grant_id])
@@ -178,7 +189,7 @@ def revoke(
         book = opened.books[pool_id]
         lot = next(each for each in book.lots if each.id == grant_id)
         asked = lot.free if amount is None else amount
-        ensure_free(max(asked, Decimal("0.000001")), lot.free)
+        ensure_free(max(asked, CREDIT_QUANTUM), lot.free)
         posting = draft(book, act="revoke", reference=reference, now=now)
         posting.actor, posting.note = actor, note
         moves.revoke(book, posting, lot, asked)
@@ -256,7 +267,7 @@ def reverse_part(
     reference: str,
     window: tuple[Decimal, Decimal] | None,
     extra_pool_ids: Sequence[int] = (),
-) -> tuple[OpenBooks, moves.Draft]:
+) -> tuple[OpenBooks, Draft]:
     """Open the posting's pool and return to its lots what burned between the `window` offsets (None: all that is left).
 
     The caller is in a transaction, finishes the draft and writes the books. Raises AlreadyReversed.
@@ -330,9 +341,9 @@ def _repaid_by(book: Book, undos: list[moves.Undo]) -> dict[int, list[tuple[Lot,
     lots = {lot.id: lot for lot in book.lots}
     paid: dict[tuple[int, int], Decimal] = {}
     rows = LedgerEntry.objects.filter(repays_id__in=debts).order_by("posting_id", "line")
-    for entry in rows.values_list("repays_id", "grant_id", "amount"):
-        key = (entry[0], entry[1])
-        paid[key] = paid.pop(key, ZERO) - entry[2]
+    for debt_id, payer_id, amount in rows.values_list("repays_id", "grant_id", "amount"):
+        key = (debt_id or 0, payer_id)
+        paid[key] = paid.pop(key, ZERO) - amount
     repaid: dict[int, list[tuple[Lot, Decimal]]] = {}
     for (debt, payer), amount in reversed(paid.items()):
         if amount > 0:
