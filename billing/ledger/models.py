@@ -345,7 +345,7 @@ class MemberLimit(models.Model):
 
 
 class LedgerSeal(models.Model):
-    """A link of the hash chain: SHA-256 of the previous digest and the newly sealed postings. Append-only."""
+    """A link of the hash chain: SHA-256 of the previous digest and the digests of the seal's ranges. Append-only."""
 
     previous = models.OneToOneField("self", null=True, on_delete=models.PROTECT)
     digest = models.BinaryField(max_length=32, unique=True)
@@ -357,12 +357,13 @@ class LedgerSeal(models.Model):
 
 
 class SealedRange(models.Model):
-    """Which versions of one pool a seal covers, both ends included. Append-only."""
+    """Which versions of one pool a seal covers, both ends included, and the SHA-256 of their postings. Append-only."""
 
     seal = models.ForeignKey(LedgerSeal, on_delete=models.PROTECT, related_name="ranges")
     pool = models.ForeignKey(CreditPool, on_delete=models.PROTECT, related_name="+", db_index=False)
     first_version = models.BigIntegerField()
     last_version = models.BigIntegerField()
+    digest = models.BinaryField(max_length=32)
 
     class Meta:
         constraints = (

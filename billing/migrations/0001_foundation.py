@@ -1171,6 +1171,7 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("first_version", models.BigIntegerField()),
                 ("last_version", models.BigIntegerField()),
+                ("digest", models.BinaryField(max_length=32)),
                 (
                     "pool",
                     models.ForeignKey(
