@@ -56,6 +56,9 @@ else:
 DATABASE_RUNTIME_ROLE = environment.text("DATABASE_RUNTIME_ROLE", _database["USER"] if DATABASE_OWNER else RUNTIME)
 _database["OPTIONS"] = {
     "application_name": "florin",
+    # The ledger's statements are prepared once per connection. Behind a pooler that cannot keep prepared statements
+    # apart, say prepare_threshold=… in DATABASE_URL's query or use its session mode.
+    "prepare_threshold": 5,
     **_database["OPTIONS"],
     "isolation_level": IsolationLevel.READ_COMMITTED,
 }

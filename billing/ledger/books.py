@@ -5,20 +5,16 @@ and reads their open lots in the same round trip. `write_books` writes lots, pos
 in one more. Callers hold one database transaction around both.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
-import psycopg
-from django.db import connection
-
 from billing.ledger.book import ZERO, Book, Draft, Lot
 from billing.ledger.burn import settle_overdraft
 from billing.ledger.cycles import month_start, roll_cycle
+from billing.ledger.pipeline import Statement, array, columns, pipelined
 from billing.notifications import outbox
-
-Statement = tuple[str, Sequence[object]]
 
 
 class PoolNotFound(LookupError):
@@ -38,11 +34,11 @@ class Limit:
 
 @dataclass(slots=True)
 class OpenBooks:
-    """What `open_books` read. `extras` are the rows of the extra statements, in their order."""
+    """What `open_books` read. `extras` are the rows of the extra statements, by name."""
 
     books: dict[int, Book]
     limits: dict[int, Limit]
-    extras: list[list[tuple]]
+    extras: dict[str, list[tuple]]
 
 
 _POOLS = """
@@ -51,37 +47,24 @@ SELECT p.id, p.account_id, p.key, p.policy, p.burst_limit, p.overage_cap, p.bala
        p.cycle_allocation, p.cycle_spent, p.cycle_overage, p.cycle_carried, p.alert_level, p.alert_arming,
        a.time_zone, a.currency, a.parked_at IS NOT NULL
 FROM billing_creditpool p JOIN billing_account a ON a.id = p.account_id
-WHERE p.id = ANY(%s) ORDER BY p.id FOR NO KEY UPDATE OF p
+WHERE p.id = ANY(%s::bigint[]) ORDER BY p.id FOR NO KEY UPDATE OF p
 """
 _OPEN_LOTS = """
 SELECT pool_id, id, kind, amount, remaining, held, spent, reversed, expired, revoked, transferred, is_open, priority,
        effective_at, expires_at, cost_basis, currency, meter_id, rollovers
-FROM billing_creditgrant WHERE is_open AND pool_id = ANY(%s)
+FROM billing_creditgrant WHERE is_open AND pool_id = ANY(%s::bigint[])
 """
 _NAMED_LOTS = """
 SELECT pool_id, id, kind, amount, remaining, held, spent, reversed, expired, revoked, transferred, is_open, priority,
        effective_at, expires_at, cost_basis, currency, meter_id, rollovers
-FROM billing_creditgrant WHERE NOT is_open AND id = ANY(%s)
+FROM billing_creditgrant WHERE NOT is_open AND id = ANY(%s::bigint[])
 """
 _LIMITS = """
 SELECT member_id, amount, spent, period_starts_at FROM billing_memberlimit
-WHERE member_id = ANY(%s) ORDER BY member_id FOR NO KEY UPDATE
+WHERE member_id = ANY(%s::bigint[]) ORDER BY member_id FOR NO KEY UPDATE
 """
 _POSTING_IDS = "SELECT nextval('billing_posting_id_seq') FROM generate_series(1, %s)"
 _LOT_IDS = "SELECT nextval('billing_creditgrant_id_seq') FROM generate_series(1, %s)"
-
-
-def pipelined(statements: Iterable[Statement]) -> list[list[tuple]]:
-    """Run statements in one round trip; the rows of each (empty for writes). Needs an open transaction for locks."""
-    connection.ensure_connection()
-    raw = connection.connection
-    cursors = []
-    with raw.pipeline():
-        for sql, parameters in statements:
-            cursor = psycopg.Cursor(raw)
-            cursor.execute(sql, parameters)
-            cursors.append(cursor)
-    return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
 
 def open_books(
@@ -91,7 +74,7 @@ def open_books(
     postings: int,
     lot_ids: Collection[int] = (),
     member_ids: Collection[int] = (),
-    extras: Sequence[Statement] = (),
+    extras: Mapping[str, Statement] | None = None,
 ) -> OpenBooks:
     """Lock pools in primary-key order and read them with their open lots, brought up to `now`.
 
@@ -101,30 +84,31 @@ def open_books(
     Raises PoolNotFound.
     """
     wanted = sorted(set(pool_ids))
-    rows = pipelined(
-        [
-            (_POOLS, [wanted]),
-            (_OPEN_LOTS, [wanted]),
-            (_NAMED_LOTS, [sorted(lot_ids)]),
-            (_LIMITS, [sorted(member_ids)]),
-            (_POSTING_IDS, [postings + len(wanted) * 2]),
-            *extras,
-        ]
-    )
-    posting_ids = [row[0] for row in reversed(rows[4])]
-    books = {row[0]: Book(*row, posting_ids=posting_ids) for row in rows[0]}
+    reads: dict[str, Statement] = {
+        "pools": (_POOLS, [array(wanted)]),
+        "lots": (_OPEN_LOTS, [array(wanted)]),
+        "ids": (_POSTING_IDS, [postings + len(wanted) * 2]),
+    }
+    if lot_ids:
+        reads["named lots"] = (_NAMED_LOTS, [array(lot_ids)])
+    if member_ids:
+        reads["limits"] = (_LIMITS, [array(member_ids)])
+    reads |= extras or {}
+    rows = dict(zip(reads, pipelined(list(reads.values())), strict=True))
+    posting_ids = [row[0] for row in reversed(rows["ids"])]
+    books = {row[0]: Book(*row, posting_ids=posting_ids) for row in rows["pools"]}
     if len(books) != len(wanted):
         raise PoolNotFound(sorted(set(wanted) - set(books)))
-    for pool_id, *columns in [*rows[1], *rows[2]]:
-        books[pool_id].lots.append(Lot(*columns))
+    for pool_id, *lot in [*rows["lots"], *rows.get("named lots", [])]:
+        books[pool_id].lots.append(Lot(*lot))
     for book in books.values():
         book.lots.sort(key=lambda lot: lot.burn_key)
         roll_cycle(book, now=now)
         settle_overdraft(book, now=now)
-    limits = {row[0]: Limit(*row) for row in rows[3]}
+    limits = {row[0]: Limit(*row) for row in rows.get("limits", [])}
     if limits:
         _begin_limit_periods(limits, next(iter(books.values())).time_zone, now)
-    return OpenBooks(books, limits, rows[5:])
+    return OpenBooks(books, limits, rows)
 
 
 def _begin_limit_periods(limits: dict[int, Limit], time_zone: str, now: datetime) -> None:
@@ -164,10 +148,6 @@ def write_books(opened: OpenBooks, *, now: datetime, extras: Sequence[Statement]
         _write_alerts(book, now)
 
 
-def _columns(rows: Iterable[Sequence[object]]) -> list[list[object]]:
-    return [list(column) for column in zip(*rows, strict=True)]
-
-
 def _insert_lots(new: list[tuple[Book, Lot]], now: datetime) -> Statement:
     sql = """
     INSERT INTO billing_creditgrant (id, pool_id, kind, amount, remaining, held, spent, reversed, expired, revoked,
@@ -186,7 +166,7 @@ def _insert_lots(new: list[tuple[Book, Lot]], now: datetime) -> Statement:
         )
         for book, lot in new
     ]  # fmt: skip
-    return sql, _columns(rows)
+    return sql, columns(rows, 22)
 
 
 def _update_lots(lots: list[Lot]) -> Statement:
@@ -206,7 +186,7 @@ def _update_lots(lots: list[Lot]) -> Statement:
         )
         for lot in lots
     ]  # fmt: skip
-    return sql, _columns(rows)
+    return sql, columns(rows, 10)
 
 
 def _insert_postings(books: list[Book]) -> Statement:
@@ -227,7 +207,7 @@ def _insert_postings(books: list[Book]) -> Statement:
         for book in books
         for p in book.drafts
     ]  # fmt: skip
-    return sql, _columns(rows)
+    return sql, columns(rows, 20)
 
 
 def _insert_entries(drafts: list[Draft]) -> Statement:
@@ -240,7 +220,7 @@ def _insert_entries(drafts: list[Draft]) -> Statement:
         for posting in drafts
         for number, line in enumerate(posting.lines, start=1)
     ]
-    return sql, _columns(rows) if rows else [[]] * 7
+    return sql, columns(rows, 7)
 
 
 def _update_pools(books: list[Book]) -> Statement:
@@ -265,7 +245,7 @@ def _update_pools(books: list[Book]) -> Statement:
         )
         for b in books
     ]  # fmt: skip
-    return sql, _columns(rows)
+    return sql, columns(rows, 16)
 
 
 def _update_limits(limits: list[Limit]) -> Statement:
@@ -274,7 +254,7 @@ def _update_limits(limits: list[Limit]) -> Statement:
     FROM unnest(%s::bigint[], %s::numeric[], %s::timestamptz[]) AS u(member_id, spent, period_starts_at)
     WHERE m.member_id = u.member_id
     """
-    return sql, _columns([(limit.member_id, limit.spent, limit.period_starts_at) for limit in limits])
+    return sql, columns([(limit.member_id, limit.spent, limit.period_starts_at) for limit in limits], 3)
 
 
 def _write_alerts(book: Book, now: datetime) -> None:

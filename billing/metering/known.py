@@ -1,13 +1,14 @@
 """What the database already holds of a batch's ids, counters and values; read under the locks."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from hashlib import blake2b
+from typing import Any
 
-from billing.ledger.books import Statement
+from billing.ledger.pipeline import Statement, columns
 from billing.metering.work import ZERO, Work
 
 _EVENTS = """
@@ -52,7 +53,7 @@ class Known:
 
     events: dict[tuple[int, str], First] = field(default_factory=dict)
     charges: dict[tuple[int, str], First] = field(default_factory=dict)
-    counters: dict[tuple[int, int, str, datetime], Decimal] = field(default_factory=dict)
+    counters: dict[tuple[Any, ...], Decimal] = field(default_factory=dict)
     values: set[tuple[int, int, datetime, bytes]] = field(default_factory=set)
 
     def first_of(self, work: Work) -> First | None:
@@ -78,31 +79,32 @@ class Known:
             self.values.add(value_key(work))
 
 
-def known_statements(works: Sequence[Work]) -> list[Statement]:
-    """The reads, to run under the locks, that `read_known` understands."""
+def known_statements(works: Sequence[Work]) -> dict[str, Statement]:
+    """The reads, to run under the locks, that `read_known` understands; only those the batch has a use for."""
     ids = [_key(work) for work in works]
-    charges = [(account, f"charge:{id_}") for (account, id_), work in zip(ids, works, strict=True) if work.is_charge]
+    charges = [(key[0], f"charge:{key[1]}") for key, work in zip(ids, works, strict=True) if work.is_charge]
     counters = {(key[0], key[3], key[1]) for work in works if work.meter for key in (counter_key(work),)}
     values = {value_key(work) for work in works if work.meter and work.meter.kind == "unique"}
-    return [
-        (_EVENTS, columns(ids, 2)),
-        (_CHARGES, columns(charges, 2)),
-        (_COUNTERS, columns(counters, 3)),
-        (_VALUES, columns(((key[0], key[2], key[1], key[3]) for key in values), 4)),
-    ]
+    reads = {"events": (_EVENTS, columns(ids, 2))}
+    if charges:
+        reads["charges"] = (_CHARGES, columns(charges, 2))
+    if counters:
+        reads["counters"] = (_COUNTERS, columns(counters, 3))
+    if values:
+        reads["values"] = (_VALUES, columns(((key[0], key[2], key[1], key[3]) for key in values), 4))
+    return dict(reads)
 
 
-def read_known(rows: list[list[tuple]]) -> Known:
+def read_known(rows: Mapping[str, list[tuple[Any, ...]]]) -> Known:
     """What the rows of `known_statements` say."""
     known = Known()
-    for account_id, event_id, fingerprint, credits, posting_id, late in rows[0]:
-        known.events[account_id, event_id] = First(fingerprint, credits, posting_id, late)
-    for account_id, reference, fingerprint, credits, posting_id, late in rows[1]:
-        first = First(fingerprint or b"", credits, posting_id, late)
-        known.charges[account_id, reference.removeprefix("charge:")] = first
-    for *key, quantity in rows[2]:
-        known.counters[tuple(key)] = quantity  # type: ignore[index]
-    known.values = {(row[0], row[1], row[2], bytes(row[3])) for row in rows[3]}
+    for account_id, event_id, *first in rows["events"]:
+        known.events[account_id, event_id] = First(*first)
+    for account_id, reference, fingerprint, *first in rows.get("charges", []):
+        known.charges[account_id, reference.removeprefix("charge:")] = First(fingerprint or b"", *first)
+    for *key, quantity in rows.get("counters", []):
+        known.counters[tuple(key)] = quantity
+    known.values = {(row[0], row[1], row[2], bytes(row[3])) for row in rows.get("values", [])}
     return known
 
 
@@ -128,8 +130,3 @@ def value_key(work: Work) -> tuple[int, int, datetime, bytes]:
         work.period_starts_at,
         digest,
     )
-
-
-def columns(rows: Iterable[Sequence[object]], width: int) -> list[list[object]]:
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    return columns or [[] for _ in range(width)]

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from billing.catalog.prices import REVISION, Assignment, Catalog, catalog_at
-from billing.ledger.books import pipelined
 from billing.ledger.cycles import month_after, month_start
+from billing.ledger.pipeline import Statement, array, pipelined
 
 
 @dataclass(slots=True)
@@ -44,18 +44,18 @@ class World:
 _ACCOUNTS = """
 SELECT a.id, a.external_id, a.time_zone, p.id
 FROM billing_account a JOIN billing_creditpool p ON p.account_id = a.id AND p.kind = 'main'
-WHERE a.external_id = ANY(%s) OR a.id = ANY(%s)
+WHERE a.external_id = ANY(%s::text[]) OR a.id = ANY(%s::bigint[])
 """
 _ASSIGNMENTS = """
 SELECT r.account_id, r.kind, r.rate_card_id, r.starts_at, r.ends_at
 FROM billing_ratecardassignment r JOIN billing_account a ON a.id = r.account_id
-WHERE a.external_id = ANY(%s) OR a.id = ANY(%s)
+WHERE a.external_id = ANY(%s::text[]) OR a.id = ANY(%s::bigint[])
 """
 _POOLS = """
 SELECT p.account_id, p.key, p.id FROM billing_creditpool p JOIN billing_account a ON a.id = p.account_id
-WHERE p.key = ANY(%s) AND (a.external_id = ANY(%s) OR a.id = ANY(%s))
+WHERE p.key = ANY(%s::text[]) AND (a.external_id = ANY(%s::text[]) OR a.id = ANY(%s::bigint[]))
 """
-_MEMBERS = "SELECT account_id, id FROM billing_member WHERE id = ANY(%s) AND removed_at IS NULL"
+_MEMBERS = "SELECT account_id, id FROM billing_member WHERE id = ANY(%s::bigint[]) AND removed_at IS NULL"
 
 
 def account_id_of(name: str) -> int | None:
@@ -76,17 +76,17 @@ def member_id_of(name: str) -> int | None:
 
 def resolve(*, accounts: Collection[str], pools: Collection[str], members: Collection[int]) -> World:
     """Look up accounts by name, pools by key within them, and members by primary key. One round trip, no locks."""
-    external = [name for name in accounts if account_id_of(name) is None]
-    ours = [found for name in accounts if (found := account_id_of(name)) is not None]
-    statements: list[tuple[str, list[object]]] = [
+    external = array([name for name in accounts if account_id_of(name) is None])
+    ours = array([found for name in accounts if (found := account_id_of(name)) is not None])
+    statements: list[Statement] = [
         (REVISION, []),
         (_ACCOUNTS, [external, ours]),
         (_ASSIGNMENTS, [external, ours]),
     ]
     if pools:
-        statements.append((_POOLS, [sorted(pools), external, ours]))
+        statements.append((_POOLS, [array(pools), external, ours]))
     if members:
-        statements.append((_MEMBERS, [sorted(members)]))
+        statements.append((_MEMBERS, [array(members)]))
     rows = pipelined(statements)
     by_id = {row[0]: AccountInfo(*row) for row in rows[1]}
     for account_id, *assignment in rows[2]:

@@ -10,8 +10,9 @@ from zoneinfo import ZoneInfo
 import psycopg
 from django.db import connection
 
-from billing.ledger.books import OpenBooks, Statement, write_books
-from billing.metering.known import columns, counter_key, value_key
+from billing.ledger.books import OpenBooks, write_books
+from billing.ledger.pipeline import Statement, columns
+from billing.metering.known import counter_key, value_key
 from billing.metering.models import RejectedEvent
 from billing.metering.work import NO_TIME, ZERO, Work
 
