@@ -1,5 +1,6 @@
 """`manage.py demo` as a newcomer runs it: from nothing, until Ctrl-C, after a kill; never a process left behind."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -26,7 +27,8 @@ def var() -> Iterator[Path]:
     folder.chmod(0o755)
     yield folder
     for pid in processes_with(folder):
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -96,7 +98,8 @@ def test_a_kill_9_of_everything_is_survived(var):
     demo = start_demo(var, "--port", str(free_port()))
     wait_for_the_box(demo)
     for pid in processes_with(var):
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     demo.communicate()
     again = start_demo(var, "--port", str(free_port()), "--reset")
     assert "Earlier demo data deleted" in wait_for_the_box(again)

@@ -1,5 +1,6 @@
 """The embedded servers: started once, stopped after the last user, back after any kill."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -34,7 +35,7 @@ def folder() -> Iterator[Path]:
     yield path
     for data in path.glob("*/data"):
         for pid in processes_in(data):
-            os.kill(pid, signal.SIGKILL)
+            kill_9(pid)
     shutil.rmtree(path, ignore_errors=True)
 
 
@@ -44,6 +45,12 @@ def postgres(folder: Path) -> Iterator[PostgresServer]:
     server = PostgresServer("test", folder)
     yield server
     server.release()
+
+
+def kill_9(pid: int) -> None:
+    """A process may have ended by itself because another was killed first."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def ask(server: PostgresServer, question: str, role: str = OWNER) -> str:
@@ -145,7 +152,7 @@ def test_ensure_recovers_after_kill_9(postgres, victim):
     keeper = keeper_of(first)
     victims = {"postmaster": [first], "keeper": [keeper], "everything": [keeper, *processes_in(postgres.data)]}
     for pid in victims[victim]:
-        os.kill(pid, signal.SIGKILL)
+        kill_9(pid)
     wait_until(lambda: not postgres._is_kept())
     postgres.ensure()
     assert ask(postgres, "SELECT answer FROM kept") == "42"
@@ -220,7 +227,7 @@ def test_the_broker_keeps_its_queue_through_kill_9(folder):
         assert say(broker, "LPUSH queue task") == ":1"
         time.sleep(1.2)  # appendfsync everysec
         for pid in processes_in(broker.data):
-            os.kill(pid, signal.SIGKILL)
+            kill_9(pid)
         wait_until(lambda: not broker._is_kept())
         broker.ensure()
         assert say(broker, "LLEN queue") == ":1"
