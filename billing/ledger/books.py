@@ -96,12 +96,13 @@ def open_books(
     reads |= extras or {}
     rows = dict(zip(reads, pipelined(list(reads.values())), strict=True))
     posting_ids = [row[0] for row in reversed(rows["ids"])]
-    books = {row[0]: Book(*row, posting_ids=posting_ids) for row in rows["pools"]}
+    books = {row[0]: Book(*row) for row in rows["pools"]}
     if len(books) != len(wanted):
         raise PoolNotFound(sorted(set(wanted) - set(books)))
     for pool_id, *lot in [*rows["lots"], *rows.get("named lots", [])]:
         books[pool_id].lots.append(Lot(*lot))
     for book in books.values():
+        book.posting_ids = posting_ids
         book.lots.sort(key=lambda lot: lot.burn_key)
         roll_cycle(book, now=now)
         settle_overdraft(book, now=now)

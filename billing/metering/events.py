@@ -119,15 +119,16 @@ def _text(flat: Mapping[str, object], name: str, longest: int, *, optional: bool
 def read_quantity(value: object) -> Decimal:
     """A quantity, level or amount: a JSON number or decimal string, zero or more, at most 18 digits before the point
     and 6 after. Raises InvalidEvent."""
-    kind = type(value)
-    if kind is int:
-        if 0 <= value < 10**18:  # type: ignore[operator]
-            return Decimal(value)  # type: ignore[arg-type]
-    elif kind is str:
-        if _NUMBER.match(value):  # type: ignore[arg-type]
-            return Decimal(value)  # type: ignore[arg-type]
-    elif kind is Decimal and _NUMBER.match(f"{value:f}"[:40]):
-        return value  # type: ignore[return-value]
+    if isinstance(value, int):
+        if type(value) is not bool and 0 <= value < 10**18:
+            return Decimal(value)
+    elif isinstance(value, str):
+        if _NUMBER.match(value):
+            return Decimal(value)
+    elif (
+        isinstance(value, Decimal) and value.is_finite() and abs(value.adjusted()) < 30 and _NUMBER.match(f"{value:f}")
+    ):
+        return value
     raise InvalidEvent(
         "invalid_quantity",
         "A quantity is zero or more, with at most 18 digits before the point and 6 after.",

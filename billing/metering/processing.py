@@ -18,9 +18,9 @@ from billing.ledger.burn import InsufficientCredits, burn
 from billing.ledger.posting import AccountParked, ReferenceConflict, SpendLimitReached, admit, count_against
 from billing.metering.events import InvalidEvent
 from billing.metering.known import Known, known_statements, read_known
-from billing.metering.resolve import resolve
+from billing.metering.resolve import member_id_of, resolve
 from billing.metering.store import Tally, store_rejected, write_usage
-from billing.metering.work import ZERO, Work, find_out, member_id_of
+from billing.metering.work import ZERO, Work, find_out
 
 Refusal = (InsufficientCredits, SpendLimitReached, AccountParked, ReferenceConflict)
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from billing.catalog.prices import MeterInfo
 from billing.catalog.pricing import Price
-from billing.ledger.burn import Draft
+from billing.ledger.book import Draft
 from billing.metering.events import InvalidEvent, Usage
 from billing.metering.resolve import AccountInfo, World, member_id_of
 
