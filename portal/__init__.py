@@ -1,0 +1,1 @@
+"""The customers' door. It has no tables; `access.py` is the one tenancy check."""

@@ -1,0 +1,81 @@
+"""The one tenancy check: every page of an account asks here who may see it.
+
+Promises
+- Whoever is not signed in goes to the login page and comes back.
+- Whoever is not a member of the account, or not any more, gets 404: the same as for an account that does not exist.
+- Every role may read. The page's times are in the account's zone, and no cache keeps what it shows.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Concatenate, ParamSpec
+from zoneinfo import ZoneInfo
+
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+
+from billing.accounts.models import Account, Member, User
+from billing.api import ids
+
+Extra = ParamSpec("Extra")
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A person on a page of one of their accounts. `places` are all the accounts they are in, this one included."""
+
+    member: Member
+    places: list[Member]
+
+    @property
+    def account(self) -> Account:
+        return self.member.account
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.member.account.time_zone)
+
+    def url(self, name: str) -> str:
+        """Where this account's page `name` is."""
+        return account_url(self.member.account, name)
+
+
+def account_url(account: Account, name: str = "dashboard") -> str:
+    """Where the account's page `name` is; addresses carry our own id, which never changes."""
+    return reverse(f"portal:{name}", kwargs={"account": _public_id(account.pk)})
+
+
+def _public_id(account_id: int) -> str:
+    return ids.encode(ids.ACCOUNT, account_id)
+
+
+def list_places(user: User) -> list[Member]:
+    """All accounts the person is in, by name."""
+    places = Member.objects.filter(user=user, removed_at=None).select_related("account")
+    return list(places.order_by("account__name", "account_id"))
+
+
+def account_page(
+    view: Callable[Concatenate[HttpRequest, Visit, Extra], HttpResponseBase],
+) -> Callable[..., HttpResponseBase]:
+    """Turn `view(request, visit)` into a page of `/a/<account>`, our id or the integrator's, for its members only."""
+
+    @never_cache
+    @login_required
+    @wraps(view)
+    def page(request: HttpRequest, account: str, *args: Extra.args, **kwargs: Extra.kwargs) -> HttpResponseBase:
+        assert isinstance(request.user, User)  # noqa: S101  login_required lets nobody else through
+        places = list_places(request.user)
+        here = [place for place in places if account in (_public_id(place.account_id), place.account.external_id)]
+        if not here:
+            raise Http404("No such account.")
+        visit = Visit(member=here[0], places=places)
+        with timezone.override(visit.zone):
+            return view(request, visit, *args, **kwargs)
+
+    return page

@@ -1,0 +1,206 @@
+"""Charts as geometry for the templates' SVG. Pure arithmetic: no I/O, no clock.
+
+All coordinates are strings, because Django would put thousands separators into numbers.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+
+from portal.burn import Burn
+
+# The stylesheet has seven fills; the last is for everything that is not among the six largest.
+SERIES = 6
+OTHER = "Other"
+WIDTH, HEIGHT = 1000, 200
+BAR_SHARE = 0.72
+WARNINGS = (75, 90)
+ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One meter's burn: its colour's number, its credits in the whole period and their share."""
+
+    number: int
+    name: str
+    credits: Decimal
+    percent: Decimal
+
+    @property
+    def width(self) -> str:
+        """Length of the share's bar, of 100."""
+        return f"{self.percent:.2f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A day's burn of one series as a rectangle."""
+
+    series: Series
+    credits: Decimal
+    y: str
+    height: str
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """A bar: `hit_x` and `hit_width` are the whole day's strip. `label` stands under it, a `minor` one only on a wide
+    page."""
+
+    on: date
+    credits: Decimal
+    segments: list[Segment]
+    x: str
+    width: str
+    hit_x: str
+    hit_width: str
+    label: str
+    minor: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BurnChart:
+    """Credits used by day, stacked by meter. `scale` are the axis labels from the top down."""
+
+    days: list[Day]
+    series: list[Series]
+    scale: list[Decimal]
+    credits: Decimal
+    peak: Day | None
+
+    @property
+    def daily(self) -> Decimal:
+        """Credits a day, on average."""
+        return self.credits / len(self.days)
+
+
+def burn_chart(burns: Sequence[Burn], *, first: date, last: date) -> BurnChart:
+    """Lay out burns from `first` to `last`, both included. Two meters of one name are one series."""
+    series = _series(burns)
+    of_name = {entry.name: entry for entry in series}
+    by_day: dict[date, dict[Series, Decimal]] = {}
+    for burn in burns:
+        stack = by_day.setdefault(burn.day, {})
+        entry = of_name.get(burn.meter) or of_name[OTHER]
+        stack[entry] = stack.get(entry, ZERO) + burn.credits
+    top = _nice_ceiling(max((sum(stack.values(), ZERO) for stack in by_day.values()), default=ZERO))
+    count = (last - first).days + 1
+    days = [
+        _day(first + timedelta(days=index), by_day.get(first + timedelta(days=index), {}), index, count, top)
+        for index in range(count)
+    ]
+    total = sum((entry.credits for entry in series), ZERO)
+    peak = max(days, key=lambda day: day.credits) if total else None
+    return BurnChart(days=days, series=series, scale=[top, top / 2, ZERO], credits=total, peak=peak)
+
+
+def _series(burns: Sequence[Burn]) -> list[Series]:
+    totals: dict[str, Decimal] = {}
+    for burn in burns:
+        totals[burn.meter] = totals.get(burn.meter, ZERO) + burn.credits
+    total = sum(totals.values(), ZERO)
+    ranked = sorted(totals.items(), key=lambda pair: (-pair[1], pair[0]))
+    if len(ranked) > SERIES:
+        ranked = [*ranked[:SERIES], (OTHER, sum((credits for _, credits in ranked[SERIES:]), ZERO))]
+    return [
+        Series(number=number, name=name, credits=credits, percent=credits * 100 / total if total else ZERO)
+        for number, (name, credits) in enumerate(ranked, start=1)
+    ]
+
+
+def _day(on: date, stack: Mapping[Series, Decimal], index: int, count: int, top: Decimal) -> Day:
+    step = WIDTH / count
+    below = ZERO
+    segments = []
+    for series, credits in sorted(stack.items(), key=lambda pair: pair[0].number):
+        below += credits
+        if credits:
+            y, height = HEIGHT * (1 - below / top), HEIGHT * credits / top
+            segments.append(Segment(series=series, credits=credits, y=f"{y:.2f}", height=f"{height:.2f}"))
+    # About five labels, counted from the last day, and none so close to the first that they would touch.
+    from_end, stride = count - 1 - index, math.ceil(count / 5)
+    labelled = index == 0 or (from_end % stride == 0 and index >= stride)
+    return Day(
+        on=on,
+        credits=below,
+        segments=segments,
+        x=f"{step * (index + (1 - BAR_SHARE) / 2):.2f}",
+        width=f"{step * BAR_SHARE:.2f}",
+        hit_x=f"{step * index:.2f}",
+        hit_width=f"{step:.2f}",
+        label=f"{on.day} {on:%b}" if labelled else "",
+        minor=index != 0 and from_end % (2 * stride) != 0,
+    )
+
+
+def _nice_ceiling(value: Decimal) -> Decimal:
+    """The next of 1, 2, 4, 5, 10 times a power of ten, so that the axis' half is a short number too."""
+    if not value:
+        return Decimal(1)
+    power = Decimal(1).scaleb(value.adjusted())
+    return next(step * power for step in map(Decimal, (1, 2, 4, 5, 10)) if value <= step * power)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A threshold on the coin's edge: a line across it and where its label stands."""
+
+    percent: int
+    x1: str
+    y1: str
+    x2: str
+    y2: str
+    label_x: str
+    label_y: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coin:
+    """The balance's coin: its edge has a hundred reeds, one for each percent of the cycle's allocation.
+
+    Reeds wear off clockwise from the top as credits are spent. `left` and `worn` are dash patterns on a circle whose
+    `pathLength` is 100; `level` is a class: `calm`, `high` from 75 % spent, `urgent` from 90 %.
+    """
+
+    percent: int
+    worn: str
+    left: str
+    level: str
+    marks: list[Mark]
+
+
+def coin(percent_spent: Decimal) -> Coin:
+    """Lay out the coin for a percentage spent; beyond 100 the edge is bare. Percentages are cut off, as alerts are."""
+    shown = max(0, math.floor(percent_spent))
+    reeds = min(shown, 100)
+    level = "urgent" if shown >= WARNINGS[1] else "high" if shown >= WARNINGS[0] else "calm"
+    return Coin(
+        percent=shown,
+        worn=_reeds(0, reeds),
+        left=_reeds(reeds, 100),
+        level=level,
+        marks=[_mark(percent) for percent in WARNINGS],
+    )
+
+
+def _reeds(first: int, end: int) -> str:
+    """Dashes for the reeds `first` to `end`: each 0.55 long with a gap of 0.45, and nothing drawn elsewhere."""
+    if first == end:
+        return "0 100"
+    lead = ["0", str(first)] if first else []
+    tail = ["0.55", f"{100 - end + 0.45:g}"]
+    return " ".join([*lead, *(["0.55", "0.45"] * (end - first - 1)), *tail])
+
+
+def _mark(percent: int) -> Mark:
+    angle = math.radians(percent * 3.6 - 90)
+    cos, sin = math.cos(angle), math.sin(angle)
+
+    def at(radius: float) -> tuple[str, str]:
+        return f"{100 + radius * cos:.2f}", f"{100 + radius * sin:.2f}"
+
+    (x1, y1), (x2, y2), (label_x, label_y) = at(66), at(91), at(97)
+    return Mark(percent=percent, x1=x1, y1=y1, x2=x2, y2=y2, label_x=label_x, label_y=label_y)

@@ -1,0 +1,94 @@
+"""Amounts and times in words."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from billing.notifications import wording
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        ("0", "0"),
+        ("0.000000", "0"),
+        ("500.000000", "500"),
+        ("12345.678", "12,345.67"),
+        ("99.999999", "99.99"),
+        ("1.5", "1.5"),
+        ("0.0012345", "0.00123"),
+        ("0.999999", "0.999"),
+        ("0.000001", "0.000001"),
+        ("-250.5", "\N{MINUS SIGN}250.5"),
+        ("1E+6", "1,000,000"),
+        ("999999999999999999.999999", "999,999,999,999,999,999.99"),
+    ],
+)
+def test_credits_show_at_most_the_digits_that_matter(amount: str, text: str) -> None:
+    assert wording.credits_text(Decimal(amount)) == text
+
+
+@pytest.mark.parametrize(
+    ("amount", "places", "text"),
+    [
+        ("19043.558000", 0, "19,043.558"),
+        ("0.000001", 0, "0.000001"),
+        ("1200", 0, "1,200"),
+        ("1200", 3, "1,200.000"),
+        ("-1.23456", 3, "\N{MINUS SIGN}1.23456"),
+    ],
+)
+def test_a_ledger_shows_every_digit(amount: str, places: int, text: str) -> None:
+    assert wording.exact_credits_text(Decimal(amount), places) == text
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        ("0", "0"),
+        ("26329683.21", "26.3 million"),
+        ("1250000000", "1.25 billion"),
+        ("4E+12", "4 trillion"),
+        ("10559", "10,500"),
+        ("0.12345", "0.123"),
+        ("1000000", "1 million"),
+    ],
+)
+def test_estimates_are_rough(amount: str, text: str) -> None:
+    assert wording.rough_text(Decimal(amount)) == text
+
+
+@pytest.mark.parametrize(
+    ("noun", "many"),
+    [("token", "tokens"), ("query", "queries"), ("day", "days"), ("batch", "batches"), ("GB-hour", "GB-hours")],
+)
+def test_units_have_a_plural(noun: str, many: str) -> None:
+    assert wording.plural(noun) == many
+
+
+@pytest.mark.parametrize(
+    ("off", "text"),
+    [
+        (timedelta(0), "now"),
+        (timedelta(days=-3), "now"),
+        (timedelta(minutes=59), "within the hour"),
+        (timedelta(hours=1), "in 1 hour"),
+        (timedelta(hours=5), "in 5 hours"),
+        (timedelta(hours=13), "tomorrow"),
+        (timedelta(days=12), "in 12 days"),
+        (timedelta(days=100), "in 3 months"),
+    ],
+)
+def test_a_moment_is_told_by_how_far_off_it_is(off: timedelta, text: str) -> None:
+    assert wording.days_off(NOON + off, NOON) == text
+
+
+def test_days_are_counted_in_the_readers_time_zone() -> None:
+    late_in_auckland = NOON.astimezone(ZoneInfo("Pacific/Auckland"))
+    assert wording.days_off(NOON + timedelta(hours=10), NOON) == "in 10 hours"
+    assert wording.days_off(NOON + timedelta(hours=24), late_in_auckland) == "tomorrow"
+    assert wording.days_off(NOON + timedelta(hours=-1, days=1), late_in_auckland.replace(hour=1)) == "tomorrow"
