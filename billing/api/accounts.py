@@ -13,8 +13,8 @@ from billing.accounts import details
 from billing.accounts.fields import validate_currency, validate_external_id, validate_time_zone
 from billing.accounts.models import Account, Scope
 from billing.api import ids
-from billing.api.base import ApiView, get_account, read_body, read_query
-from billing.api.fields import Amount, Choice, Email, Instant, PublicId, Strict, Text
+from billing.api.base import ApiView, caller, get_account, read_body, read_query
+from billing.api.fields import Amount, Choice, Document, Email, Instant, PublicId, Strict, Text
 from billing.api.idempotency import idempotent
 from billing.api.pagination import PageQuery, newest_first, page_of
 from billing.api.schema import refusals
@@ -49,7 +49,7 @@ class NewAccount(Details):
     overage_cap = Amount(required=False, allow_null=True, help_text="Largest overage in a cycle; null: no cap.")
 
 
-class AccountDocument(serializers.Serializer[Account]):
+class AccountDocument(Document):
     """A customer organisation."""
 
     id = PublicId(ids.ACCOUNT, source="pk")
@@ -100,8 +100,9 @@ class Accounts(ApiView):
         """Accounts, newest first. Scope `read`."""
         query = read_query(request, AccountQuery)
         rows = Account.objects.all()
-        if request.auth.account_id is not None:
-            rows = rows.filter(pk=request.auth.account_id)
+        own_id = caller(request).account_id
+        if own_id is not None:
+            rows = rows.filter(pk=own_id)
         if text := query.get("search"):
             rows = rows.filter(
                 Q(name__icontains=text) | Q(billing_email__icontains=text) | Q(external_id__icontains=text)

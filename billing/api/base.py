@@ -5,17 +5,17 @@ A view states `scopes`, method to scope; a method that only a platform-wide key 
 
 import re
 import uuid
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, cast
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.http.response import HttpResponseBase
 from rest_framework import serializers
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from billing.accounts.models import Account, ApiKey, Scope
@@ -26,6 +26,9 @@ from billing.api.parsing import StrictJSONParser
 from billing.api.renderers import PlainJSONRenderer
 from billing.api.schema import FlorinSchema
 from billing.api.throttling import PerKeyThrottle
+from billing.catalog.models import Meter
+from billing.ledger import pools
+from billing.ledger.models import CreditPool
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z", re.ASCII)
 
@@ -33,7 +36,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z", re.ASCII)
 class JSONAlways(BaseContentNegotiation):
     """Answers JSON whatever `Accept` says (RFC 9110 allows it); picks the parser by Content-Type."""
 
-    def select_parser(self, request: Request, parsers: list[BaseParser]) -> BaseParser | None:
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
         """The parser of the media type, parameters aside; a charset other than UTF-8 has none."""
         media_type, _, parameters = request.content_type.partition(";")
         charset = re.search(r"charset\s*=\s*\"?([\w-]+)", parameters, re.IGNORECASE)
@@ -42,10 +45,11 @@ class JSONAlways(BaseContentNegotiation):
         return next((parser for parser in parsers if parser.media_type == media_type.strip().lower()), None)
 
     def select_renderer(
-        self, request: Request, renderers: list[BaseRenderer], format_suffix: str | None = None
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
         """The first renderer."""
-        return renderers[0], renderers[0].media_type
+        renderer = next(iter(renderers))
+        return renderer, renderer.media_type
 
 
 class ApiView(APIView):
@@ -87,15 +91,13 @@ class ApiView(APIView):
         method = "GET" if request.method == "HEAD" else str(request.method)
         if method not in self.scopes:
             return  # The answer will be 405.
-        scope = self.scopes[method]
-        if scope is not None and scope not in request.auth.scopes:
+        key, scope = caller(request), self.scopes[method]
+        if scope is not None and scope not in key.scopes:
             raise Problem("missing_scope", f"The key lacks the scope {scope}.", required_scope=str(scope))
-        if method in self.platform_only and request.auth.account_id is not None:
+        if method in self.platform_only and key.account_id is not None:
             raise Problem("platform_key_required")
 
-    def finalize_response(
-        self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
-    ) -> HttpResponseBase:
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
         """Add the request's id, and keep answers out of caches."""
         response = super().finalize_response(request, response, *args, **kwargs)
         response["X-Request-Id"] = self.request_id
@@ -109,6 +111,11 @@ class PublicView(ApiView):
     authentication_classes = []
     throttle_classes = []
     needs_key = False
+
+
+def caller(request: Request) -> ApiKey:
+    """The key that asks, its account loaded."""
+    return cast(ApiKey, request.auth)
 
 
 def refuse_unreadable_body(request: Request) -> None:
@@ -148,7 +155,7 @@ def get_account(request: Request, reference: str) -> Account:
 
     A bound key sees its own account only; that costs no query.
     """
-    key: ApiKey = request.auth
+    key = caller(request)
     if key.account is not None:
         if reference not in (ids.encode(ids.ACCOUNT, key.account.pk), key.account.external_id):
             raise Problem("not_found")
@@ -166,6 +173,40 @@ def get_account(request: Request, reference: str) -> Account:
     return account
 
 
+def account_name(request: Request, reference: str) -> str:
+    """The name by which usage may mean the account of a body, without a query. Raises Problem `not_found` when a bound
+    key names another account than its own."""
+    own = caller(request).account
+    if own is not None and reference not in (ids.encode(ids.ACCOUNT, own.pk), own.external_id):
+        raise Problem("not_found")
+    return reference
+
+
+def get_pool(account: Account, key: str | None) -> CreditPool:
+    """The pool a body or query names, the main one for None. Raises Problem `unknown_pool`."""
+    pool = account.pools.filter(key=key or pools.MAIN_KEY).first()
+    if pool is None:
+        raise Problem("unknown_pool")
+    return pool
+
+
+def find_meter_id(key: str | None) -> int | None:
+    """The primary key of the meter a body names, if it names one. Raises Problem `unknown_meter`."""
+    if key is None:
+        return None
+    pk = Meter.objects.filter(key=key).values_list("pk", flat=True).first()
+    if pk is None:
+        raise Problem("unknown_meter")
+    return pk
+
+
+def find_member_id(account: Account, member_id: int | None) -> int | None:
+    """The same primary key, if it is a member of the account. Raises Problem `unknown_member`."""
+    if member_id is not None and not account.members.filter(pk=member_id, removed_at=None).exists():
+        raise Problem("unknown_member")
+    return member_id
+
+
 def get_id(prefix: str, text: str) -> int:
     """The primary key in an id of a URL. Raises Problem `not_found`."""
     try:
@@ -176,4 +217,4 @@ def get_id(prefix: str, text: str) -> int:
 
 def actor(request: Request) -> str:
     """Who acts, as the ledger writes it down."""
-    return f"key:{request.auth.pk}"
+    return f"key:{caller(request).pk}"

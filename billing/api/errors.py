@@ -1,13 +1,15 @@
 """Errors as RFC 9457 problem documents: the only place where exceptions meet HTTP status codes."""
 
+import math
 import uuid
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import structlog
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
-from django.db import InterfaceError, OperationalError
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
 from rest_framework import exceptions
@@ -15,10 +17,17 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from billing.accounts import idempotency
+from billing.api.fields import write_decimal
 from billing.api.problems import KINDS
+from billing.catalog import pricing
+from billing.ledger import holds, pools, posting
+from billing.ledger.models import Hold, Posting
+from billing.metering import ingest
+from billing.metering.events import InvalidEvent
 
 MEDIA_TYPE = "application/problem+json"
 API_ROOT = "/api/"
+NUMERIC_OVERFLOW = "22003"
 
 log = structlog.get_logger(__name__)
 
@@ -101,19 +110,57 @@ def translate(error: Exception) -> Problem | None:
         case exceptions.UnsupportedMediaType():
             return Problem("unsupported_media_type")
         case exceptions.Throttled():
-            return Problem("too_many_requests", headers={"Retry-After": str(max(1, int(error.wait or 1)))})
+            return Problem(
+                "too_many_requests", headers={"Retry-After": str(max(1, math.ceil(getattr(error, "wait", None) or 1)))}
+            )
         case RequestDataTooBig():
             return Problem("payload_too_large")
         case exceptions.ParseError() | SuspiciousOperation():
             return Problem("bad_request")
+        case pools.ExternalIdTaken():
+            return Problem("external_id_taken")
+        case pools.PoolKeyTaken():
+            return Problem("pool_key_taken")
         case idempotency.KeyReused():
             return Problem("idempotency_key_reused")
         case idempotency.InProgress():
             return Problem("request_in_progress", headers={"Retry-After": str(error.retry_after_seconds)})
+        case posting.InsufficientCredits():
+            return _short("insufficient_credits", error.required, error.available)
+        case posting.SpendLimitReached():
+            return Problem("spend_limit", limit=write_decimal(error.limit), spent=write_decimal(error.spent))
+        case posting.NotEnoughLeft():
+            return _short("not_enough_left", error.required, error.free)
+        case posting.AccountParked():
+            return Problem("account_parked")
+        case posting.ReferenceConflict() | holds.HoldConflict():
+            return Problem("reference_conflict")
+        case posting.AlreadyReversed():
+            return Problem("already_reversed")
+        case posting.NotReversible():
+            return Problem("not_reversible")
+        case posting.GrantNotFound() | Posting.DoesNotExist() | Hold.DoesNotExist():
+            return Problem("not_found")
+        case holds.HoldClosed():
+            return Problem("hold_closed", state=error.hold.state)
+        case holds.HoldTooLong():
+            return Problem("hold_too_long")
+        case InvalidEvent():
+            return Problem(error.code, error.detail, errors=[(error.field, error.code, error.detail)])
+        case ingest.IdConflict():
+            return Problem("id_conflict")
+        case pricing.AmountTooLarge():
+            return Problem("amount_too_large")
+        case DataError() if getattr(error.__cause__, "sqlstate", None) == NUMERIC_OVERFLOW:
+            return Problem("amount_too_large")
         case OperationalError() | InterfaceError():
             log.error("api.database_unavailable", exc_info=error)
             return Problem("unavailable", headers={"Retry-After": "1"})
     return None
+
+
+def _short(code: str, required: Decimal, available: Decimal) -> Problem:
+    return Problem(code, required=write_decimal(required), available=write_decimal(available))
 
 
 def flatten(detail: object, path: str = "") -> list[tuple[str, str, str]]:

@@ -13,10 +13,7 @@ from rest_framework import serializers
 
 from billing.api import ids
 
-MAX_INTEGER_DIGITS = 18
-MAX_DECIMALS = 6
-
-_DECIMAL = re.compile(r"(-?)([0-9]{1,18})(?:\.([0-9]{1,6}))?\Z", re.ASCII)
+_DECIMAL = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,12})?\Z", re.ASCII)
 _INSTANT = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})\Z",
     re.ASCII,
@@ -37,6 +34,10 @@ class Strict(serializers.Serializer[Any]):
                 message = serializers.ErrorDetail("There is no such field.", code="unknown_field")
                 raise serializers.ValidationError({str(name)[:100]: [message] for name in unknown[:10]})
         return super().to_internal_value(data)
+
+
+class Document(serializers.Serializer[Any]):
+    """What an answer looks like."""
 
 
 class Text(serializers.CharField):
@@ -87,36 +88,28 @@ class Whole(serializers.IntegerField):
         return data
 
 
-_DECIMAL_SCHEMA = {
-    "type": "string",
-    "format": "decimal",
-    "pattern": r"^-?[0-9]{1,18}(\.[0-9]{1,6})?$",
-    "examples": ["12.5"],
-}
-
-
-@extend_schema_field(_DECIMAL_SCHEMA)
+@extend_schema_field({"type": "string", "format": "decimal", "examples": ["12.5"]})
 class Amount(serializers.Field[Decimal, Any, str, Any]):
-    """Credits or a quantity: at most 18 digits before the point and 6 after.
+    """Credits or a quantity: at most 18 digits before the point and 6 after; a price: 12 and 12.
 
     Taken as a string of ASCII digits (no exponent, no separators) or a JSON number of that size; written as a string
     without needless zeros.
     """
 
     default_error_messages = {
-        "invalid": 'Write a decimal string with at most 18 digits before the point and 6 after, e.g. "12.5".',
+        "invalid": 'Write a decimal string with at most {digits} digits before the point and {decimals} after: "12.5".',
         "not_positive": "Must be more than zero.",
         "negative": "Must not be negative.",
     }
 
-    def __init__(self, *, zero: bool = True, **options: Any) -> None:
+    def __init__(self, *, zero: bool = True, digits: int = 18, decimals: int = 6, **options: Any) -> None:
         super().__init__(**options)
-        self.takes_zero = zero
+        self.takes_zero, self.digits, self.decimals = zero, digits, decimals
 
     def to_internal_value(self, data: Any) -> Decimal:
-        amount = read_decimal(data)
+        amount = read_decimal(data, digits=self.digits, decimals=self.decimals)
         if amount is None:
-            self.fail("invalid")
+            self.fail("invalid", digits=self.digits, decimals=self.decimals)
         if amount < 0:
             self.fail("negative")
         if not amount and not self.takes_zero:
@@ -127,22 +120,20 @@ class Amount(serializers.Field[Decimal, Any, str, Any]):
         return write_decimal(value)
 
 
-def read_decimal(data: object) -> Decimal | None:
-    """A decimal of at most 18 integer digits and 6 decimals from a string or a JSON number; None for anything else."""
+def read_decimal(data: object, *, digits: int = 18, decimals: int = 6) -> Decimal | None:
+    """A decimal of bounded size from a string or a JSON number; None for anything else."""
     if isinstance(data, str):
-        return _without_sign_of_zero(Decimal(data)) if _DECIMAL.match(data) else None
-    if isinstance(data, bool) or not isinstance(data, int | Decimal):
+        if not _DECIMAL.match(data):
+            return None
+    elif isinstance(data, bool) or not isinstance(data, int | Decimal):
         return None
     number = Decimal(data)
-    if not number.is_finite() or number.adjusted() >= MAX_INTEGER_DIGITS:
+    if not number:
+        return Decimal(0)
+    if not number.is_finite() or number.adjusted() >= digits:
         return None
-    if number and number.normalize().as_tuple().exponent < -MAX_DECIMALS:  # type: ignore[operator]  (finite)
-        return None
-    return _without_sign_of_zero(number)
-
-
-def _without_sign_of_zero(number: Decimal) -> Decimal:
-    return number if number else Decimal(0)
+    text = write_decimal(number)
+    return Decimal(text) if len(text.partition(".")[2]) <= decimals else None
 
 
 def write_decimal(value: Decimal) -> str:
@@ -224,6 +215,22 @@ class PublicId(serializers.Field[int, Any, str, Any]):
 
     def to_representation(self, value: int) -> str:
         return ids.encode(self.prefix, value)
+
+
+class Properties(serializers.DictField):
+    """Named values of usage; what they may be is the metering room's to say."""
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if not isinstance(data, dict):
+            self.fail("not_a_dict", input_type=type(data).__name__)
+        return data
+
+
+def check_range(attrs: dict[str, Any]) -> dict[str, Any]:
+    """Of query parameters `from` and `to`, refuse an upside-down range."""
+    if "from" in attrs and "to" in attrs and attrs["to"] < attrs["from"]:
+        raise serializers.ValidationError({"to": "Must not be before `from`."}, code="range")
+    return attrs
 
 
 def as_field_error(error: DjangoValidationError) -> serializers.ValidationError:

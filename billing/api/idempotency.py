@@ -1,9 +1,12 @@
 """The `Idempotency-Key` header on views that move credits."""
 
 import hashlib
+import json
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
 from functools import wraps
 from typing import Any
 
@@ -15,8 +18,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.accounts import idempotency
-from billing.api.base import ApiView
+from billing.api.base import ApiView, caller
 from billing.api.errors import Problem
+from billing.api.fields import write_decimal, write_instant
 
 HEADER = "Idempotency-Key"
 
@@ -40,7 +44,7 @@ def idempotent(handler: Callable[..., Response]) -> Callable[..., HttpResponseBa
         if not _KEY.match(key):
             raise Problem("invalid_idempotency_key")
         begun = idempotency.begin(
-            api_key_id=request.auth.pk,
+            api_key_id=caller(request).pk,
             key=key,
             fingerprint=fingerprint(request),
             lease_seconds=settings.FLORIN_IDEMPOTENCY_LEASE_SECONDS,
@@ -67,7 +71,8 @@ def idempotent(handler: Callable[..., Response]) -> Callable[..., HttpResponseBa
             )
         return response
 
-    run.is_idempotent = True  # type: ignore[attr-defined]  (the schema documents the header by it)
+    # The schema documents the header by it.
+    vars(run)["is_idempotent"] = True
     return run
 
 
@@ -76,6 +81,20 @@ def fingerprint(request: Request) -> bytes:
     digest = hashlib.sha256(f"{request.method} {request.get_full_path()}\n".encode())
     digest.update(request._request.body)
     return digest.digest()
+
+
+def act_fingerprint(kind: str, asked: Mapping[str, Any]) -> bytes:
+    """Digest of what an act was asked to do, so that the ledger can tell a repeat from another act."""
+    plain = {name: value for name, value in asked.items() if name != "reference"}
+    return hashlib.sha256(json.dumps([kind, plain], sort_keys=True, default=_spell).encode()).digest()
+
+
+def _spell(value: object) -> str:
+    if isinstance(value, Decimal):
+        return write_decimal(value)
+    if isinstance(value, datetime):
+        return write_instant(value)
+    raise TypeError(type(value).__name__)
 
 
 def ledger_reference(request: Request, given: str | None) -> str:
@@ -88,5 +107,5 @@ def ledger_reference(request: Request, given: str | None) -> str:
         return f"api:{given}"
     if key := request.headers.get(HEADER):
         digest = hashlib.sha256(f"{request.path}\n{key}".encode()).hexdigest()
-        return f"api-key:{request.auth.pk}:{digest}"
+        return f"api-key:{caller(request).pk}:{digest}"
     return f"api-once:{uuid.uuid4()}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Model, QuerySet
 from drf_spectacular.utils import inline_serializer
 from rest_framework import serializers
 
@@ -53,19 +53,6 @@ def newest_first(rows: QuerySet[M], query: dict[str, Any], *, key: str = "pk") -
     return cut(list(rows.order_by(f"-{key}")[: query["limit"] + 1]), query["limit"], lambda row: [getattr(row, key)])
 
 
-def newest_first_by_time(
-    rows: QuerySet[M], query: dict[str, Any], *, time: str, tie: str
-) -> tuple[list[M], str | None]:
-    """One page in descending order of a time and a text that breaks ties."""
-    if "cursor" in query:
-        moment, text = read_cursor(query["cursor"], [datetime, str])
-        rows = rows.filter(
-            Q(**{time: moment, f"{tie}__lt": text}) | Q(**{f"{time}__lt": moment}), **{f"{time}__lte": moment}
-        )
-    found = list(rows.order_by(f"-{time}", f"-{tie}")[: query["limit"] + 1])
-    return cut(found, query["limit"], lambda row: [getattr(row, time), getattr(row, tie)])
-
-
 def cut(rows: list[M], limit: int, key: Callable[[M], list[Any]]) -> tuple[list[M], str | None]:
     """Of one row more than the limit, the page, and the cursor if the row shows that there is more."""
     if len(rows) <= limit:
@@ -95,7 +82,7 @@ def read_cursor(cursor: str, types: Sequence[type]) -> list[Any]:
 def _read_key(value: object, kind: type) -> object:
     if kind is int and isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_PK:
         return value
-    if kind is str and isinstance(value, str) and "\x00" not in value and value.isprintable():
+    if kind is str and isinstance(value, str) and value.isprintable():
         return value
     if kind is datetime and isinstance(value, str):
         try:

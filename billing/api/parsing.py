@@ -1,7 +1,7 @@
 """Reading JSON bodies strictly: what passes here is a bounded tree of dicts, lists, strings, ints, Decimals and bools.
 
 Refused: bodies above FLORIN_MAX_BODY_BYTES, anything but UTF-8, nesting deeper than 32, repeated keys, NaN and Infinity
-tokens, numbers that a double could not hold, and (`StrictJSONParser`) NUL characters and unpaired surrogates.
+tokens, numbers that a double could not hold, NUL characters and unpaired surrogates.
 """
 
 import json
@@ -33,7 +33,6 @@ class StrictJSONParser(BaseParser):
     """Parses `application/json`."""
 
     media_type = "application/json"
-    refuses_unstorable_text = True
 
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
@@ -43,14 +42,11 @@ class StrictJSONParser(BaseParser):
         body = stream.read(limit + 1)
         if len(body) > limit:
             raise Problem("payload_too_large", max_bytes=limit)
-        return parse_json(body, refuse_unstorable_text=self.refuses_unstorable_text)
+        return parse_json(body)
 
 
-def parse_json(body: bytes, *, refuse_unstorable_text: bool = True) -> Any:
-    """Parse one document, see the module; raises Problem `malformed_json`.
-
-    With `refuse_unstorable_text` off, NUL characters and unpaired surrogates pass, for callers that judge each part.
-    """
+def parse_json(body: bytes) -> Any:
+    """Parse one document, see the module; raises Problem `malformed_json`."""
     try:
         document = _decoder.decode(body.decode("utf-8"))
     except _Refused as error:
@@ -65,7 +61,7 @@ def parse_json(body: bytes, *, refuse_unstorable_text: bool = True) -> Any:
     # Each level takes at least one bracket, so most bodies need no look.
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _too_deep(document):
         raise Problem("malformed_json", f"The document nests deeper than {MAX_DEPTH}.")
-    if refuse_unstorable_text and _SUSPICIOUS_ESCAPE.search(body) and not _is_storable(document):
+    if _SUSPICIOUS_ESCAPE.search(body) and not _is_storable(document):
         raise Problem("malformed_json", "A string has a NUL character or an unpaired surrogate.")
     return document
 

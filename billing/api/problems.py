@@ -72,11 +72,24 @@ KINDS: dict[str, Kind] = {
     # --- accounts
     "external_id_taken": Kind(409, "External id taken", "Another account has this external_id."),
     "pool_key_taken": Kind(409, "Pool key taken", "Another pool of the account has this key."),
-    # --- usage
+    # --- usage: why an event is rejected (it is kept, for replay), or a charge refused
+    "invalid_event": Kind(422, "Invalid event", "It is not an event in the flat form or a CloudEvent 1.0."),
+    "unknown_field": Kind(422, "Unknown field", "The event has a field that events do not have."),
+    "missing_field": Kind(422, "Missing field", "The event lacks a field that it needs."),
+    "invalid_field": Kind(422, "Invalid field", "A field of the event is not what it should be."),
+    "invalid_quantity": Kind(
+        422, "Invalid quantity", "A quantity is zero or more, with at most 18 digits before the point and 6 after."
+    ),
+    "invalid_properties": Kind(
+        422, "Invalid properties", "Properties are up to 50 short texts, numbers, booleans or nulls by name."
+    ),
+    "missing_property": Kind(422, "Missing property", "The meter needs a property that the event lacks."),
+    "invalid_time": Kind(422, "Invalid time", "A time is RFC 3339 with an offset."),
+    "time_ahead": Kind(422, "Time ahead", "The time lies further ahead than clocks may differ."),
+    "time_too_old": Kind(422, "Time too old", "It happened longer ago than is taken here; import it instead."),
     "unknown_account": Kind(422, "Unknown account", "No account has this id or external_id."),
     "unknown_meter": Kind(422, "Unknown meter", "No meter in use has this key."),
     "unknown_pool": Kind(422, "Unknown pool", "The account has no pool with this key."),
     "unknown_member": Kind(422, "Unknown member", "The account has no such member."),
-    "no_rate": Kind(422, "No rate", "The account's rate card had no rate for this meter and these properties then."),
-    "not_chargeable": Kind(422, "Not chargeable", "This kind of meter takes events, not charges."),
+    "no_rate": Kind(422, "No rate", "The account's rate card has no rate for this meter and these properties."),
 }

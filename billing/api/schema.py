@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerFieldExtension
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema_serializer
+from drf_spectacular.utils import Direction, OpenApiParameter, OpenApiResponse, extend_schema_serializer
 from rest_framework import serializers
 
+from billing.api.fields import Document
 from billing.api.problems import KINDS
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
@@ -24,7 +25,7 @@ _IDEMPOTENCY_KEY = OpenApiParameter(
 )
 
 
-class FieldProblem(serializers.Serializer[Any]):
+class FieldProblem(Document):
     """What is wrong with one field or query parameter."""
 
     field = serializers.CharField(help_text="Dotted path, e.g. `tiers.0.price`; empty for the body as a whole.")
@@ -33,7 +34,7 @@ class FieldProblem(serializers.Serializer[Any]):
 
 
 @extend_schema_serializer(component_name="Problem")
-class ProblemDocument(serializers.Serializer[Any]):
+class ProblemDocument(Document):
     """An RFC 9457 problem document. Further members depend on `code`."""
 
     type = serializers.CharField(help_text="Where the code is explained.")
@@ -42,7 +43,10 @@ class ProblemDocument(serializers.Serializer[Any]):
     detail = serializers.CharField()
     code = serializers.CharField(help_text="Stable; see /api/v1/problems.")
     instance = serializers.CharField(help_text="This occurrence; the same id as the X-Request-Id header.")
-    errors = FieldProblem(many=True, required=False)
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """`errors` is a name that serializers use themselves, so it cannot be declared above."""
+        return {**super().get_fields(), "errors": FieldProblem(many=True, required=False)}
 
 
 def refusals(*codes: str) -> dict[tuple[int, str], OpenApiResponse]:
@@ -62,6 +66,8 @@ def _description(status: int, codes: Sequence[str]) -> str:
 
 class FlorinSchema(AutoSchema):
     """Adds the header of idempotent operations and the problems that any operation of its kind may answer with."""
+
+    view: Any
 
     def get_override_parameters(self) -> list[Any]:
         """The Idempotency-Key header, where it counts."""
@@ -115,3 +121,13 @@ class BearerKeyScheme(OpenApiAuthenticationExtension):
             "scheme": "bearer",
             "description": "A key of Florin, `fl_…`. Each operation says which scope it needs.",
         }
+
+
+class PublicIdSchema(OpenApiSerializerFieldExtension):
+    """How `PublicId` is shown."""
+
+    target_class = "billing.api.fields.PublicId"
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: Direction) -> dict[str, Any]:
+        """A string with the prefix of its kind."""
+        return {"type": "string", "pattern": rf"^{self.target.prefix}_[1-9][0-9]{{0,18}}$"}

@@ -1,0 +1,88 @@
+"""`/accounts/{account}/balance`: what a pool holds."""
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.accounts.models import Scope
+from billing.api import ids
+from billing.api.base import ApiView, get_account, get_pool, read_query
+from billing.api.fields import Amount, Document, Instant, PublicId, Strict
+from billing.api.schema import refusals
+from billing.ledger import balance
+
+
+class BalanceQuery(Strict):
+    """Which pool, and when."""
+
+    pool = serializers.CharField(required=False, max_length=60, help_text="Key of a pool; the main pool if left out.")
+    at = Instant(required=False, help_text="A past moment: the balance as it was known then. Now if left out.")
+
+
+class CycleDocument(Document):
+    """The pool's cycle: what was there when it began and has come since, and what of it is spent."""
+
+    starts_at = Instant()
+    ends_at = Instant(help_text="Exclusive.")
+    allocation = Amount()
+    spent = Amount()
+    percent = Amount(help_text="How much of the allocation is spent.")
+
+
+class LotDocument(Document):
+    """One lot, in the order lots are burned."""
+
+    grant = PublicId(ids.GRANT, source="grant_id")
+    kind = serializers.CharField()
+    amount = Amount()
+    remaining = Amount()
+    held = Amount(help_text="Reserved by open holds, part of `remaining`.")
+    priority = serializers.IntegerField(help_text="Lower burns first.")
+    effective_at = Instant()
+    expires_at = Instant(allow_null=True)
+    meter = serializers.CharField(source="meter_key", allow_null=True, help_text="Only this meter may use the lot.")
+
+
+class ExpiryDocument(Document):
+    """When credits expire next, and how many."""
+
+    at = Instant()
+    credits = Amount()
+
+
+class BalanceDocument(Document):
+    """The balance of one pool."""
+
+    pool = serializers.CharField(source="pool_key")
+    available = Amount(help_text="Open lots that are valid, less holds and overdraft.")
+    held = Amount()
+    overdraft = Amount(help_text="Spent beyond the lots and not yet repaid.")
+    cycle = CycleDocument(allow_null=True, help_text="null for a past moment.")
+    lots = LotDocument(many=True)
+    next_expiry = ExpiryDocument(allow_null=True)
+
+
+class AccountBalance(ApiView):
+    """The balance of one of the account's pools."""
+
+    scopes = {"GET": Scope.READ}
+
+    @extend_schema(
+        operation_id="get_balance",
+        summary="Read a balance",
+        tags=["Balances"],
+        parameters=[BalanceQuery],
+        responses={200: BalanceDocument, **refusals("unknown_pool")},
+    )
+    def get(self, request: Request, account: str) -> Response:
+        """What is available, held and overdrawn, the cycle, and the lots. Scope `read`."""
+        now = timezone.now()
+        query = read_query(request, BalanceQuery)
+        pool = get_pool(get_account(request, account), query.get("pool"))
+        at = query.get("at")
+        if at is not None and at > now:
+            raise serializers.ValidationError({"at": "Must not be in the future."}, code="future")
+        found = balance.read(pool_id=pool.pk, now=now) if at is None else balance.read_at(pool_id=pool.pk, at=at)
+        return Response(BalanceDocument(found).data)

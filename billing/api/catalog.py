@@ -1,0 +1,193 @@
+"""`/meters`, `/rate-cards`, `/packs`: what is counted, what it costs and what is for sale."""
+
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Prefetch, Q
+from drf_spectacular.utils import extend_schema, extend_schema_field
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.accounts.models import Scope
+from billing.api.base import ApiView, caller, read_query
+from billing.api.fields import Amount, Document, Instant
+from billing.api.pagination import PageQuery, newest_first, page_of
+from billing.api.schema import refusals
+from billing.catalog.models import Meter, Pack, Rate, RateCard, RateCardVersion
+from billing.catalog.pricing import pack_price
+
+TAGS = ["Catalog"]
+
+
+class MeterDocument(Document):
+    """Something countable."""
+
+    key = serializers.CharField()
+    name = serializers.CharField()
+    unit = serializers.CharField()
+    kind = serializers.ChoiceField(Meter.Kind.choices)
+    aggregation = serializers.ChoiceField(Meter.Aggregation.choices, help_text="Of a counter.")
+    series_property = serializers.CharField(help_text="Of a gauge: the property that tells its series apart.")
+    gauge_unit_seconds = serializers.IntegerField(help_text="Of a gauge: level x this many seconds is one unit.")
+    unique_property = serializers.CharField(help_text="Of a unique meter: the property whose values are counted.")
+    created_at = Instant()
+    archived_at = Instant(allow_null=True, help_text="Since when it takes no more events.")
+
+
+class Meters(ApiView):
+    """All meters."""
+
+    scopes = {"GET": Scope.READ}
+
+    @extend_schema(
+        operation_id="list_meters",
+        summary="List meters",
+        tags=TAGS,
+        parameters=[PageQuery],
+        responses={200: page_of(MeterDocument, "Meter"), **refusals("invalid_cursor")},
+    )
+    def get(self, request: Request) -> Response:
+        """Meters, newest first. Scope `read`."""
+        query = read_query(request, PageQuery)
+        page, next_cursor = newest_first(Meter.objects.all(), query)
+        return Response({"items": MeterDocument(page, many=True).data, "next_cursor": next_cursor})
+
+
+class TierDocument(Document):
+    """One slice of a graduated rate."""
+
+    up_to = serializers.CharField(allow_null=True, help_text="In the meter's units, inclusive; null: no end.")
+    price = serializers.CharField(help_text="Credits per `unit_size`.")
+
+
+class RateDocument(Document):
+    """How a meter's usage becomes credits."""
+
+    meter = serializers.CharField(source="meter.key")
+    match = serializers.DictField(help_text="Property values an event must have; the most specific rate wins.")
+    model = serializers.ChoiceField(Rate.Model.choices)
+    price = Amount(help_text="Credits per `unit_size`.")
+    unit_size = Amount()
+    tiers = TierDocument(many=True)
+    minimum = Amount(help_text="Credits per period, once anything is used.")
+    rounding = serializers.ChoiceField(Rate.Rounding.choices)
+    decimals = serializers.IntegerField(help_text="Credits are rounded to this many decimals.")
+
+
+class VersionDocument(Document):
+    """One published edition of a rate card; it never changes."""
+
+    number = serializers.IntegerField()
+    effective_at = Instant(help_text="In force from then until the next version.")
+    published_at = Instant()
+    rates = RateDocument(many=True)
+
+
+class RateCardDocument(Document):
+    """A price list for usage."""
+
+    key = serializers.CharField()
+    name = serializers.CharField()
+    is_default = serializers.BooleanField(help_text="For accounts that have no other card.")
+    versions = VersionDocument(many=True)
+
+
+class RateCards(ApiView):
+    """Rate cards; a key bound to an account sees the default one and its own."""
+
+    scopes = {"GET": Scope.READ}
+
+    @extend_schema(
+        operation_id="list_rate_cards",
+        summary="List rate cards",
+        tags=TAGS,
+        parameters=[PageQuery],
+        responses={200: page_of(RateCardDocument, "RateCard"), **refusals("invalid_cursor")},
+    )
+    def get(self, request: Request) -> Response:
+        """Rate cards with their published versions and rates, newest first. Scope `read`."""
+        query = read_query(request, PageQuery)
+        published = RateCardVersion.objects.filter(published_at__isnull=False).order_by("-effective_at")
+        rates = Rate.objects.select_related("meter").order_by("pk")
+        cards = RateCard.objects.prefetch_related(
+            Prefetch("versions", published.prefetch_related(Prefetch("rates", rates)))
+        )
+        own = caller(request).account
+        if own is not None:
+            # What other customers have agreed on is their business.
+            assigned = own.rate_card_assignments.values("rate_card")
+            cards = cards.filter(Q(is_default=True) | Q(pk__in=assigned))
+        page, next_cursor = newest_first(cards, query)
+        return Response({"items": RateCardDocument(page, many=True).data, "next_cursor": next_cursor})
+
+
+class PackQuery(PageQuery):
+    """Filters of the list."""
+
+    credits = Amount(zero=False, required=False, help_text="Quote this amount in each pack that sells it.")
+
+
+class PackTierDocument(Document):
+    """The price of one credit from an amount on."""
+
+    from_credits = Amount()
+    unit_price = Amount(help_text="Money per credit, for all credits of the purchase.")
+
+
+class QuoteDocument(Document):
+    """What an amount would cost."""
+
+    credits = Amount()
+    unit_price = Amount()
+    total = Amount(help_text="Money, before tax.")
+
+
+class PackDocument(Document):
+    """Credits for sale, priced by volume: the tier that the amount reaches prices all of it."""
+
+    key = serializers.CharField()
+    name = serializers.CharField()
+    description = serializers.CharField()
+    currency = serializers.CharField()
+    min_credits = Amount()
+    max_credits = Amount()
+    step_credits = Amount(help_text="Amounts go from `min_credits` up in steps of this.")
+    validity_days = serializers.IntegerField(allow_null=True, help_text="null: the credits never expire.")
+    target_segments = serializers.ListField(child=serializers.CharField(), help_text="Empty: for everyone.")
+    tiers = PackTierDocument(many=True)
+    quote = serializers.SerializerMethodField(help_text="With `?credits=`: its price, null if not sold in this pack.")
+
+    @extend_schema_field(QuoteDocument(allow_null=True))
+    def get_quote(self, pack: Pack) -> dict[str, Any] | None:
+        """The price of the amount that the query asks about."""
+        asked: Decimal | None = self.context.get("credits")
+        if asked is None or not pack.min_credits <= asked <= pack.max_credits:
+            return None
+        if (asked - pack.min_credits) % pack.step_credits:
+            return None
+        tiers = [(tier.from_credits, tier.unit_price) for tier in pack.tiers.all() if tier.from_credits <= asked]
+        if not tiers:
+            return None
+        unit_price, total = pack_price(tiers, asked, pack.currency)
+        return QuoteDocument({"credits": asked, "unit_price": unit_price, "total": total}).data
+
+
+class Packs(ApiView):
+    """Packs on sale."""
+
+    scopes = {"GET": Scope.READ}
+
+    @extend_schema(
+        operation_id="list_packs",
+        summary="List packs",
+        tags=TAGS,
+        parameters=[PackQuery],
+        responses={200: page_of(PackDocument, "Pack"), **refusals("invalid_cursor")},
+    )
+    def get(self, request: Request) -> Response:
+        """Packs on sale, newest first, with their tiers and, if asked, a quote. Scope `read`."""
+        query = read_query(request, PackQuery)
+        page, next_cursor = newest_first(Pack.objects.filter(is_active=True).prefetch_related("tiers"), query)
+        context = {"credits": query.get("credits")}
+        return Response({"items": PackDocument(page, many=True, context=context).data, "next_cursor": next_cursor})

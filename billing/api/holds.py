@@ -1,0 +1,262 @@
+"""`/holds`: credits reserved for work whose cost is known only afterwards."""
+
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.accounts.models import Scope
+from billing.api import ids
+from billing.api.base import (
+    ApiView,
+    actor,
+    caller,
+    find_member_id,
+    find_meter_id,
+    get_account,
+    get_id,
+    get_pool,
+    read_body,
+    read_query,
+)
+from billing.api.entries import PostingDocument
+from billing.api.errors import Problem
+from billing.api.fields import Amount, Choice, Document, Flag, Instant, PublicId, Strict, Text, Whole
+from billing.api.idempotency import act_fingerprint, idempotent, ledger_reference
+from billing.api.pagination import PageQuery, newest_first, page_of
+from billing.api.schema import refusals
+from billing.ledger import holds
+from billing.ledger.models import Hold
+
+TAGS = ["Holds"]
+
+
+class NewHold(Strict):
+    """Credits to reserve."""
+
+    account = Text(max_length=100, help_text="Our id or your `external_id`.")
+    amount = Amount(zero=False)
+    pool = Text(max_length=60, required=False, help_text="Key of a pool; the main pool if left out.")
+    meter = Text(max_length=60, required=False, help_text="What for; lots that only this meter may use count too.")
+    member = PublicId(ids.MEMBER, required=False, help_text="Whose spend limit the captures count against.")
+    expires_in_seconds = Whole(
+        required=False, min_value=1, max_value=holds.MAX_SECONDS, help_text="An hour if left out; 24 hours at most."
+    )
+    note = Text(max_length=200, required=False, allow_blank=True)
+    reference = Text(max_length=150, required=False, help_text="Your id of the act: repeating it holds nothing more.")
+
+
+class HoldDocument(Document):
+    """A hold."""
+
+    id = PublicId(ids.HOLD, source="pk")
+    account = PublicId(ids.ACCOUNT, source="pool.account_id")
+    pool = serializers.CharField(source="pool.key")
+    state = serializers.ChoiceField(Hold.State.choices)
+    amount = Amount(help_text="What was reserved.")
+    captured = Amount()
+    meter = serializers.CharField(source="meter.key", default=None, allow_null=True)
+    member = PublicId(ids.MEMBER, source="member_id", allow_null=True)
+    reference = serializers.CharField()
+    note = serializers.CharField()
+    created_at = Instant()
+    expires_at = Instant()
+    closed_at = Instant(allow_null=True)
+
+
+class HoldQuery(PageQuery):
+    """Filters of the list."""
+
+    account = serializers.CharField(required=False, max_length=100, help_text="Our id or your `external_id`.")
+    state = Choice(Hold.State.choices, required=False)
+
+
+class Holds(ApiView):
+    """Holds of all accounts; a key bound to one sees just that."""
+
+    scopes = {"GET": Scope.READ, "POST": Scope.CHARGES_WRITE}
+
+    @extend_schema(
+        operation_id="list_holds",
+        summary="List holds",
+        tags=TAGS,
+        parameters=[HoldQuery],
+        responses={200: page_of(HoldDocument, "Hold"), **refusals("invalid_cursor", "not_found")},
+    )
+    def get(self, request: Request) -> Response:
+        """Holds, newest first. Scope `read`."""
+        query = read_query(request, HoldQuery)
+        rows = Hold.objects.select_related("pool", "meter")
+        account_id = get_account(request, query["account"]).pk if "account" in query else caller(request).account_id
+        if account_id is not None:
+            rows = rows.filter(pool__account_id=account_id)
+        if "state" in query:
+            rows = rows.filter(state=query["state"])
+        page, next_cursor = newest_first(rows, query)
+        return Response({"items": HoldDocument(page, many=True).data, "next_cursor": next_cursor})
+
+    @extend_schema(
+        operation_id="create_hold",
+        summary="Hold credits",
+        tags=TAGS,
+        request=NewHold,
+        responses={
+            201: HoldDocument,
+            **refusals(
+                "insufficient_credits",
+                "spend_limit",
+                "not_found",
+                "account_parked",
+                "reference_conflict",
+                "unknown_pool",
+                "unknown_meter",
+                "unknown_member",
+            ),
+        },
+        examples=[
+            OpenApiExample(
+                "Before a long job",
+                request_only=True,
+                value={"account": "org-42", "amount": "250", "expires_in_seconds": 1800, "reference": "job-7"},
+            )
+        ],
+    )
+    @idempotent
+    def post(self, request: Request) -> Response:
+        """Reserve credits now, to be captured or released later. Scope `charges:write`."""
+        asked = read_body(request, NewHold)
+        account = get_account(request, asked["account"])
+        given = {name: asked[name] for name in ("amount", "expires_in_seconds", "note") if name in asked}
+        hold = holds.place(
+            pool_id=get_pool(account, asked.get("pool")).pk,
+            meter_id=find_meter_id(asked.get("meter")),
+            member_id=find_member_id(account, asked.get("member")),
+            reference=ledger_reference(request, asked.get("reference")),
+            fingerprint=act_fingerprint("hold", asked),
+            now=timezone.now(),
+            **given,
+        )
+        return Response(HoldDocument(hold).data, status=201)
+
+
+class OneHold(ApiView):
+    """One hold."""
+
+    scopes = {"GET": Scope.READ}
+
+    @extend_schema(operation_id="get_hold", summary="Read a hold", tags=TAGS, responses={200: HoldDocument})
+    def get(self, request: Request, hold: str) -> Response:
+        """One hold. Scope `read`."""
+        return Response(HoldDocument(get_hold(request, hold)).data)
+
+
+class Capture(Strict):
+    """What the work cost."""
+
+    amount = Amount(help_text="Up to the hold, and beyond it as far as a charge could go; 0 just closes the hold.")
+    final = Flag(default=True, help_text="false: the rest stays reserved, and further captures may follow.")
+    note = Text(max_length=200, required=False, allow_blank=True)
+    reference = Text(
+        max_length=150, required=False, help_text="Your id of the act: repeating it captures nothing more."
+    )
+
+
+class CapturedDocument(Document):
+    """The hold, and the spend."""
+
+    hold = HoldDocument()
+    posting = PostingDocument(allow_null=True, help_text="null when nothing was captured.")
+
+
+class CaptureHold(ApiView):
+    """Spending what was held."""
+
+    scopes = {"POST": Scope.CHARGES_WRITE}
+
+    @extend_schema(
+        operation_id="capture_hold",
+        summary="Capture a hold",
+        tags=TAGS,
+        request=Capture,
+        responses={
+            200: CapturedDocument,
+            **refusals("insufficient_credits", "hold_closed", "account_parked"),
+        },
+    )
+    @idempotent
+    def post(self, request: Request, hold: str) -> Response:
+        """Spend credits of a hold, from the lots that were good when it was placed. Scope `charges:write`."""
+        pk = get_hold(request, hold).pk
+        asked = read_body(request, Capture)
+        # Without a name of its own, the one final capture of a hold is safe to repeat.
+        named = "reference" in asked or not asked["final"]
+        captured, done = holds.capture(
+            hold_id=pk,
+            amount=asked["amount"],
+            final=asked["final"],
+            note=asked.get("note", ""),
+            reference=ledger_reference(request, asked.get("reference")) if named else None,
+            actor=actor(request),
+            now=timezone.now(),
+        )
+        document = PostingDocument(done).data if done else None
+        return Response({"hold": HoldDocument(captured).data, "posting": document})
+
+
+class ReleaseHold(ApiView):
+    """Giving back what is held."""
+
+    scopes = {"POST": Scope.CHARGES_WRITE}
+
+    @extend_schema(
+        operation_id="release_hold",
+        summary="Release a hold",
+        tags=TAGS,
+        request=None,
+        responses={200: HoldDocument, **refusals("hold_closed")},
+    )
+    @idempotent
+    def post(self, request: Request, hold: str) -> Response:
+        """Give back all that is still reserved. Scope `charges:write`."""
+        pk = get_hold(request, hold).pk
+        read_body(request, Strict)
+        return Response(HoldDocument(holds.release(hold_id=pk, now=timezone.now())).data)
+
+
+class Extension(Strict):
+    """How long the hold shall last."""
+
+    expires_in_seconds = Whole(min_value=1, max_value=holds.MAX_SECONDS, help_text="From now; 24 hours at most.")
+
+
+class ExtendHold(ApiView):
+    """Letting a hold last."""
+
+    scopes = {"POST": Scope.CHARGES_WRITE}
+
+    @extend_schema(
+        operation_id="extend_hold",
+        summary="Extend a hold",
+        tags=TAGS,
+        request=Extension,
+        responses={200: HoldDocument, **refusals("hold_closed")},
+    )
+    @idempotent
+    def post(self, request: Request, hold: str) -> Response:
+        """Let an open hold last longer, or less long. Scope `charges:write`."""
+        pk = get_hold(request, hold).pk
+        asked = read_body(request, Extension)
+        return Response(HoldDocument(holds.extend(hold_id=pk, now=timezone.now(), **asked)).data)
+
+
+def get_hold(request: Request, reference: str) -> Hold:
+    """The hold of a URL, if the key may know of it. Raises Problem `not_found`."""
+    found = Hold.objects.select_related("pool", "meter").filter(pk=get_id(ids.HOLD, reference))
+    own_id = caller(request).account_id
+    if own_id is not None:
+        found = found.filter(pool__account_id=own_id)
+    hold = found.first()
+    if hold is None:
+        raise Problem("not_found")
+    return hold

@@ -1,0 +1,70 @@
+"""Asking the API, and judging its answers."""
+
+import json
+from typing import Any
+
+from django.test import Client
+
+from billing.accounts.models import Account, Scope
+from billing.ledger.models import CreditGrant, CreditPool, Hold, LedgerEntry, Posting
+from billing.metering.models import DailyUsage, RejectedEvent, UsageEvent
+
+
+class Api:
+    """A caller of the API with one key, or none."""
+
+    def __init__(self, secret: str | None) -> None:
+        self.client = Client(raise_request_exception=False)
+        self.headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+
+    def get(self, path: str, **query: Any) -> Any:
+        """GET with query parameters."""
+        return self.client.get(f"/api/v1{path}", query, headers=self.headers)
+
+    def post(self, path: str, body: Any = None, *, key: str | None = None) -> Any:
+        """POST a JSON body, maybe with an Idempotency-Key."""
+        headers = {"Idempotency-Key": key} if key else {}
+        return self.send("POST", path, json.dumps(body or {}).encode(), headers=headers)
+
+    def patch(self, path: str, body: Any) -> Any:
+        """PATCH a JSON body."""
+        return self.send("PATCH", path, json.dumps(body).encode())
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        *,
+        content_type: str = "application/json",
+        headers: dict[str, str] | None = None,
+    ) -> Any:
+        """Any request, byte for byte."""
+        headers = {**self.headers, **(headers or {})}
+        return self.client.generic(method, f"/api/v1{path}", body, content_type=content_type, headers=headers)
+
+
+def all_but(scope: str) -> list[str]:
+    """Every scope except one."""
+    return [each for each in Scope.values if each != scope]
+
+
+def assert_problem(response: Any, status: int, code: str, field: str | None = None) -> dict[str, Any]:
+    """The answer is this problem document (about this field); returns it."""
+    assert response.status_code == status, response.content
+    assert response["Content-Type"] == "application/problem+json"
+    problem: dict[str, Any] = response.json()
+    assert problem["code"] == code, problem
+    assert problem["status"] == status
+    assert {"type", "title", "detail", "instance"} <= problem.keys()
+    if field is not None:
+        assert field in [error["field"] for error in problem["errors"]], problem
+    return problem
+
+
+def written() -> dict[str, Any]:
+    """Everything that a refused write must leave as it is."""
+    models = (Account, CreditGrant, Hold, LedgerEntry, Posting, UsageEvent, DailyUsage, RejectedEvent)
+    counts: dict[str, Any] = {model.__name__: model._default_manager.count() for model in models}
+    counts["pools"] = list(CreditPool.objects.order_by("pk").values_list("pk", "balance", "held", "version", "policy"))
+    return counts

@@ -1,0 +1,248 @@
+import pytest
+
+from billing.accounts.models import Account, IdempotencyKey
+from billing.ledger.models import CreditPool
+from tests.api.asking import Api, all_but, assert_problem, written
+from tests.factories import make_account, make_key
+
+NEW = {
+    "external_id": "org-42",
+    "name": "Org 42",
+    "billing_email": "billing@org.example",
+    "country": "DE",
+    "currency": "EUR",
+    "time_zone": "Europe/Berlin",
+}
+CALLS = [("GET", "/accounts"), ("POST", "/accounts"), ("GET", "/accounts/acme"), ("PATCH", "/accounts/acme")]
+
+
+@pytest.mark.parametrize(("method", "path"), CALLS)
+def test_nobody_gets_in_without_a_key(anonymous, acme, method, path):
+    response = anonymous.send(method, path, b"{}")
+    assert_problem(response, 401, "authentication_required")
+    assert response["WWW-Authenticate"] == 'Bearer realm="florin"'
+
+
+@pytest.mark.parametrize(("method", "path"), CALLS)
+def test_a_key_needs_the_scope(scoped, acme, method, path):
+    scope = "read" if method == "GET" else "accounts:write"
+    before = written()
+    problem = assert_problem(scoped(all_but(scope)).send(method, path, b"{}"), 403, "missing_scope")
+    assert problem["required_scope"] == scope
+    assert written() == before
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/accounts"), ("PATCH", "/accounts/acme")])
+def test_a_customer_key_cannot_open_or_change_accounts(alice, method, path):
+    before = written()
+    assert_problem(alice.send(method, path, b"{}"), 403, "platform_key_required")
+    assert written() == before
+
+
+def test_an_account_is_opened_with_its_main_pool(platform):
+    response = platform.post("/accounts", NEW)
+    assert response.status_code == 201, response.content
+    account = Account.objects.get(external_id="org-42")
+    assert response.json() == {
+        **NEW,
+        "id": f"acc_{account.pk}",
+        "tax_number": "",
+        "segment_override": "",
+        "created_at": response.json()["created_at"],
+        "parked_at": None,
+    }
+    pool = CreditPool.objects.get(account=account)
+    assert (pool.key, pool.policy) == ("main", "block")
+
+
+def test_the_exhaustion_policy_can_be_set_at_once(platform):
+    response = platform.post("/accounts", {**NEW, "policy": "burst", "burst_limit": "500.5"})
+    assert response.status_code == 201
+    pool = CreditPool.objects.get(account__external_id="org-42")
+    assert (pool.policy, str(pool.burst_limit)) == ("burst", "500.500000")
+
+
+def test_an_external_id_is_given_once(platform, acme):
+    before = written()
+    assert_problem(platform.post("/accounts", {**NEW, "external_id": "acme"}), 409, "external_id_taken")
+    assert written() == before
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("external_id", "acc_7"),
+        ("external_id", "no spaces"),
+        ("external_id", "a/b"),
+        ("name", ""),
+        ("name", "x" * 201),
+        ("billing_email", "nobody"),
+        ("country", "de"),
+        ("country", "DEU"),
+        ("currency", "ZZZ"),
+        ("time_zone", "Mars/Olympus"),
+        ("policy", "yolo"),
+        ("burst_limit", "-1"),
+        ("colour", "red"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_field(platform, field, value):
+    before = written()
+    assert_problem(platform.post("/accounts", {**NEW, field: value}), 400, "invalid_request", field)
+    assert written() == before
+
+
+@pytest.mark.parametrize("field", ["external_id", "name", "billing_email", "country"])
+def test_what_is_required_must_be_there(platform, field):
+    body = {name: value for name, value in NEW.items() if name != field}
+    assert_problem(platform.post("/accounts", body), 400, "invalid_request", field)
+
+
+def test_a_repeat_with_the_same_key_opens_nothing_more(platform):
+    first = platform.post("/accounts", NEW, key="k1")
+    again = platform.post("/accounts", NEW, key="k1")
+    assert (again.status_code, again.json()) == (201, first.json())
+    assert again["Idempotency-Replayed"] == "true"
+    assert "Idempotency-Replayed" not in first
+    assert Account.objects.count() == 1
+
+
+def test_another_body_under_the_same_key_is_refused(platform):
+    platform.post("/accounts", NEW, key="k1")
+    before = written()
+    response = platform.post("/accounts", {**NEW, "external_id": "org-43"}, key="k1")
+    assert_problem(response, 422, "idempotency_key_reused")
+    assert written() == before
+
+
+def test_a_refusal_that_may_pass_later_frees_the_key(platform, acme):
+    assert platform.post("/accounts", {**NEW, "external_id": "acme"}, key="k1").status_code == 409
+    assert not IdempotencyKey.objects.exists()
+
+
+def test_a_lasting_refusal_is_kept_like_an_answer(platform):
+    first = platform.post("/accounts", {}, key="k1")
+    again = platform.post("/accounts", {}, key="k1")
+    assert (first.status_code, again.status_code) == (400, 400)
+    assert again["Idempotency-Replayed"] == "true"
+    assert again["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("key", ["", " ", "x" * 256, "schlüssel", "a b"])
+def test_an_odd_idempotency_key_is_refused(platform, key):
+    before = written()
+    response = platform.send("POST", "/accounts", b"{}", headers={"Idempotency-Key": key})
+    assert_problem(response, 400, "invalid_idempotency_key")
+    assert written() == before
+
+
+def test_an_account_is_found_by_either_id(platform, acme):
+    ours, theirs = platform.get(f"/accounts/acc_{acme.pk}"), platform.get("/accounts/acme")
+    assert ours.status_code == theirs.status_code == 200
+    assert ours.json() == theirs.json()
+    assert ours.json()["external_id"] == "acme"
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "nobody",
+        "acc_0",
+        "acc_01",
+        "acc_999999",
+        "acc_99999999999999999999",
+        "acc_-1",
+        "acc_١",
+        "ａｃｃ_1",
+        "%00",
+        "a%0Ab",
+    ],
+)
+def test_an_unknown_id_is_not_found(platform, acme, reference):
+    assert_problem(platform.get(f"/accounts/{reference}"), 404, "not_found")
+
+
+def test_a_stranger_sees_no_more_than_that_nothing_is_there(mallory, acme):
+    for reference in ("acme", f"acc_{acme.pk}"):
+        assert_problem(mallory.get(f"/accounts/{reference}"), 404, "not_found")
+
+
+def test_a_customer_key_lists_its_own_account_only(alice, acme):
+    make_account("other")
+    assert [item["external_id"] for item in alice.get("/accounts").json()["items"]] == ["acme"]
+
+
+def test_accounts_are_listed_newest_first_page_by_page(platform):
+    for number in range(5):
+        make_account(f"org-{number}")
+    seen, cursor = [], None
+    while True:
+        page = platform.get("/accounts", limit=2, **({"cursor": cursor} if cursor else {})).json()
+        seen += [item["external_id"] for item in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert seen == ["org-4", "org-3", "org-2", "org-1", "org-0"]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"external_id": "acme"}, ["acme"]),
+        ({"search": "CME"}, ["acme"]),
+        ({"search": "billing@beta"}, ["beta"]),
+        ({"country": "FR"}, ["beta"]),
+        ({"created_from": "2025-03-01T12:00:00Z"}, ["beta", "acme"]),
+        ({"created_to": "2025-03-01T12:00:00Z"}, []),
+    ],
+)
+def test_filters_narrow_the_list(platform, query, expected):
+    make_account("acme")
+    make_account("beta", country="FR")
+    assert [item["external_id"] for item in platform.get("/accounts", **query).json()["items"]] == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"limit": "abc"}, "limit"),
+        ({"limit": "0"}, "limit"),
+        ({"limit": "501"}, "limit"),
+        ({"limit": "\u0661"}, "limit"),
+        ({"search": "a\x00b"}, "search"),
+        ({"created_from": "2026-01-01T00:00:00"}, "created_from"),
+        ({"created_from": "2026-01-02T00:00:00Z", "created_to": "2026-01-01T00:00:00Z"}, "created_to"),
+        ({"lmit": "5"}, "lmit"),
+        ({"limit": ["1", "2"]}, "limit"),
+    ],
+)
+def test_a_malformed_query_is_refused_by_parameter(platform, query, field):
+    assert_problem(platform.get("/accounts", **query), 400, "invalid_request", field)
+
+
+@pytest.mark.parametrize("cursor", ["x", "AAAA", "W10", "WzEsMl0", "WyJhIl0", "Wy0xXQ", "WzFlNDAwXQ", "é", "W" * 900])
+def test_a_cursor_that_is_not_ours_is_refused(platform, cursor):
+    assert_problem(platform.get("/accounts", cursor=cursor), 400, "invalid_cursor")
+
+
+def test_details_can_be_changed(platform, acme):
+    response = platform.patch("/accounts/acme", {"name": "Acme SE", "country": "FR", "tax_number": "FR123"})
+    assert response.status_code == 200
+    assert (response.json()["name"], response.json()["country"]) == ("Acme SE", "FR")
+    acme.refresh_from_db()
+    assert (acme.name, acme.country, acme.tax_number) == ("Acme SE", "FR", "FR123")
+
+
+@pytest.mark.parametrize("field", ["external_id", "currency", "policy", "parked_at"])
+def test_what_stays_for_ever_cannot_be_changed(platform, acme, field):
+    assert_problem(platform.patch("/accounts/acme", {field: "EUR"}), 400, "invalid_request", field)
+    acme.refresh_from_db()
+    assert (acme.external_id, acme.currency) == ("acme", "USD")
+
+
+def test_reading_an_account_with_its_own_key_costs_one_query(acme, django_assert_num_queries):
+    _, secret = make_key(acme)
+    api = Api(secret)
+    api.get("/accounts/acme")
+    with django_assert_num_queries(1):
+        assert api.get("/accounts/acme").status_code == 200

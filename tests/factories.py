@@ -1,0 +1,69 @@
+"""Small functions that make what tests need, through the real services. One cast: alice owns, bob is in her team,
+mallory is a stranger."""
+
+import itertools
+from collections.abc import Collection
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from billing.accounts import keys, members
+from billing.accounts.models import Account, ApiKey, Member, Role, Scope, User
+from billing.catalog import rate_cards
+from billing.catalog.models import Meter, Rate, RateCard
+from billing.ledger import pools, posting
+from billing.ledger.models import Posting
+
+# Long past, so that what is made here exists for doors, which read the real clock.
+NOW = datetime(2025, 3, 1, 12, tzinfo=UTC)
+
+_numbers = itertools.count(1)
+
+
+def make_user(name: str = "alice", *, password: str | None = None) -> User:
+    """A user with an address of their own."""
+    return User.objects.create_user(f"{name}@example.com", password, name=name.title())
+
+
+def make_account(external_id: str = "", *, now: datetime = NOW, **fields: object) -> Account:
+    """An account with its main pool."""
+    external_id = external_id or f"org-{next(_numbers)}"
+    given = {"name": external_id.title(), "billing_email": f"billing@{external_id}.example", "country": "DE", **fields}
+    return pools.open_account(external_id=external_id, now=now, **given)  # type: ignore[arg-type]
+
+
+def make_member(account: Account, user: User, role: str = Role.MEMBER, *, now: datetime = NOW) -> Member:
+    """A place in the account."""
+    return members.add(account=account, user=user, role=role, now=now)
+
+
+def make_key(
+    account: Account | None = None, *, scopes: Collection[str] = tuple(Scope.values), now: datetime = NOW
+) -> tuple[ApiKey, str]:
+    """A key, with every scope unless told otherwise, and its secret."""
+    return keys.issue(name="test", scopes=scopes, account=account, now=now)
+
+
+def give_credits(account: Account, amount: str | Decimal, *, now: datetime = NOW, **fields: object) -> Posting:
+    """Credits in the account's main pool."""
+    pool = pools.get_main_pool(account.pk)
+    given = {"kind": "bonus", "reference": f"test:{next(_numbers)}", **fields}
+    return posting.grant(pool_id=pool.pk, amount=Decimal(amount), now=now, **given)  # type: ignore[arg-type]
+
+
+def make_meter(key: str = "tokens", *, now: datetime = NOW, **fields: object) -> Meter:
+    """A meter; a counter unless told otherwise."""
+    given = {"name": key.title(), "unit": key.rstrip("s"), **fields}
+    return Meter.objects.create(key=key, created_at=now, **given)
+
+
+def make_rate_card(
+    prices: dict[Meter, str], key: str = "standard", *, is_default: bool = True, now: datetime = NOW
+) -> RateCard:
+    """A card with one published version: credits per unit of each meter."""
+    card = RateCard.objects.create(key=key, name=key.title(), is_default=is_default, created_at=now)
+    version = rate_cards.draft_version(rate_card_id=card.pk, now=now)
+    Rate.objects.bulk_create(
+        Rate(version=version, meter=meter, price=Decimal(price)) for meter, price in prices.items()
+    )
+    rate_cards.publish(version_id=version.pk, effective_at=now, now=now)
+    return card
