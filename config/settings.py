@@ -4,6 +4,7 @@ FLORIN_ENV is `production`, `demo` or `test`; unset, it is production when DATAB
 Production refuses to start on unsafe settings: see billing/checks.py.
 """
 
+from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -234,6 +235,8 @@ LOGGING = logging_settings(as_json=PRODUCTION, level=environment.text("LOG_LEVEL
 # --- Florin ----------------------------------------------------------------------------------------------------------
 FLORIN_EVENT_MAX_AGE_DAYS = environment.number("FLORIN_EVENT_MAX_AGE_DAYS", 35)
 FLORIN_EVENT_MAX_AHEAD_SECONDS = environment.number("FLORIN_EVENT_MAX_AHEAD_SECONDS", 300)
+# Where `seal_ledger --export` appends the heads of the ledger's hash chain; copy them off this machine.
+FLORIN_SEAL_EXPORT_DIR = Path(environment.text("FLORIN_SEAL_EXPORT_DIR", str(STATE_DIR / "seals")))
 FLORIN_EXPIRY_GRACE_SECONDS = environment.number("FLORIN_EXPIRY_GRACE_SECONDS", 3600)
 FLORIN_MAX_BODY_BYTES = environment.number("FLORIN_MAX_BODY_BYTES", 8 * 1024 * 1024, minimum=1)
 FLORIN_MAX_BATCH = environment.number("FLORIN_MAX_BATCH", 10_000, minimum=1)
