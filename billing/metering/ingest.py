@@ -97,17 +97,13 @@ def take_events(
     """
     ahead = timedelta(seconds=settings.FLORIN_EVENT_MAX_AHEAD_SECONDS)
     age = max_age or timedelta(days=settings.FLORIN_EVENT_MAX_AGE_DAYS)
-    own = {account_name, f"acc_{account_id}"}
     works = []
     for raw in events:
         work = Work(is_charge=False, usage=None, raw=raw, actor=actor)
         works.append(work)
         try:
             work.usage = read_event(raw, now=now, max_ahead=ahead, max_age=age)
-            if account_id is not None:
-                _bind(work.usage, account_name, own)
-            elif not work.usage.account:
-                raise InvalidEvent("missing_field", "The field 'account' is required.", "account")
+            bind(work.usage, account_id, account_name)
         except InvalidEvent as fault:
             work.reject(fault)
             work.faulty_as_sent = True
@@ -118,10 +114,15 @@ def take_events(
     return _batch_result(works)
 
 
-def _bind(usage: Usage, account_name: str, own: set[str]) -> None:
-    if usage.account and usage.account not in own:
+def bind(usage: Usage, account_id: int | None, account_name: str) -> None:
+    """Hold usage to the account of the key it came with; None for a key of the platform. Raises InvalidEvent."""
+    if account_id is None:
+        if not usage.account:
+            raise InvalidEvent("missing_field", "The field 'account' is required.", "account")
+    elif usage.account and usage.account not in (account_name, f"acc_{account_id}"):
         raise InvalidEvent("unknown_account", f"There is no account {usage.account!r}.", "account")
-    usage.account = account_name
+    else:
+        usage.account = account_name
 
 
 def _batch_result(works: Sequence[Work]) -> BatchResult:

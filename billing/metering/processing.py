@@ -25,10 +25,18 @@ from billing.metering.work import ZERO, Work, find_out
 Refusal = (InsufficientCredits, SpendLimitReached, AccountParked, ReferenceConflict)
 
 
-def process(works: Sequence[Work], *, now: datetime, api_key_id: int | None = None, source: str = "api") -> None:
+def process(
+    works: Sequence[Work],
+    *,
+    now: datetime,
+    api_key_id: int | None = None,
+    source: str = "api",
+    keep_rejected: bool = True,
+) -> None:
     """Take events and charges; each work's verdict and figures are set. All or nothing for what is written.
 
-    Rejected events are kept in the same transaction. Raises only what makes the whole batch fail (a lost database).
+    Rejected events are kept in the same transaction, unless told otherwise (a replay has them already). Raises only
+    what makes the whole batch fail (a lost database).
     """
     open_works = [work for work in works if not work.verdict and work.usage]
     if open_works:
@@ -44,8 +52,32 @@ def process(works: Sequence[Work], *, now: datetime, api_key_id: int | None = No
         if ready:
             _take(ready, now)
         rejected = [work for work in works if work.verdict == "rejected" and not work.is_charge]
-        if rejected:
+        if rejected and keep_rejected:
             store_rejected(rejected, now=now, api_key_id=api_key_id, source=source)
+
+
+def rate(work: Work, known: Known) -> None:
+    """Set what the usage counts for, its price and its credits. Raises InvalidEvent (no_rate) or AmountTooLarge."""
+    usage, meter = work.usage, work.meter
+    if usage is None:
+        return
+    if work.bare_credits is not None or meter is None:
+        work.credits = work.bare_credits or ZERO
+        return
+    if work.derived:
+        work.counted = usage.quantity
+    elif meter.kind == "gauge":
+        work.counted = ZERO
+        return
+    elif meter.kind == "unique":
+        work.counted = known.count_of_value(work)
+    else:
+        work.counted = Decimal(1) if meter.counts_events else usage.quantity
+    work.price = best_price(work.prices, usage.properties)
+    if work.price is None:
+        raise InvalidEvent("no_rate", "No rate of the meter matches these properties.", "properties")
+    before = known.counter(work)
+    work.credits = charge_credits(work.price, before=before, quantity=work.counted)
 
 
 def _take(works: list[Work], now: datetime) -> None:
@@ -65,7 +97,7 @@ def _take(works: list[Work], now: datetime) -> None:
         if _is_repeat(work, known):
             continue
         try:
-            _rate(work, known)
+            rate(work, known)
             if work.is_charge:
                 _burn_charge(work, opened, now)
             elif work.credits:
@@ -101,30 +133,6 @@ def _is_repeat(work: Work, known: Known) -> bool:
         work.verdict = "duplicate"
         work.credits, work.posting_id, work.late = first.credits, first.posting_id, first.late
     return True
-
-
-def _rate(work: Work, known: Known) -> None:
-    """Set what the usage counts for, its price and its credits."""
-    usage, meter = work.usage, work.meter
-    if usage is None:
-        return
-    if work.bare_credits is not None or meter is None:
-        work.credits = work.bare_credits or ZERO
-        return
-    if work.derived:
-        work.counted = usage.quantity
-    elif meter.kind == "gauge":
-        work.counted = ZERO
-        return
-    elif meter.kind == "unique":
-        work.counted = known.count_of_value(work)
-    else:
-        work.counted = Decimal(1) if meter.counts_events else usage.quantity
-    work.price = best_price(work.prices, usage.properties)
-    if work.price is None:
-        raise InvalidEvent("no_rate", "No rate of the meter matches these properties.", "properties")
-    before = known.counter(work)
-    work.credits = charge_credits(work.price, before=before, quantity=work.counted)
 
 
 def _burn_charge(work: Work, opened: OpenBooks, now: datetime) -> None:
