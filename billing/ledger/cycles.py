@@ -51,7 +51,7 @@ def roll_cycle(book: Book, *, now: datetime) -> None:
         book.cycle_number += 1
         book.cycle_starts_at = starts_at
         book.cycle_ends_at = month_after(starts_at, book.time_zone)
-        book.cycle_allocation = free_credits(_lots_of_cycle(book))
+        book.cycle_allocation = free_credits([lot for lot in book.lots if is_of_cycle(book, lot)])
         book.cycle_spent = book.cycle_overage = ZERO
         book.cycle_carried = book.overdraft
         book.alert_level = 0
@@ -62,15 +62,13 @@ def roll_cycle(book: Book, *, now: datetime) -> None:
                 lot.changed = True
 
 
-def _lots_of_cycle(book: Book) -> list[Lot]:
-    """Lots whose credits are good at some time of the book's cycle, as seen from its beginning."""
-    return [
-        lot
-        for lot in book.lots
-        if lot.kind not in DEBT_KINDS
+def is_of_cycle(book: Book, lot: Lot) -> bool:
+    """Whether a lot's credits are good at some time of the book's cycle, and so count in its allocation."""
+    return (
+        lot.kind not in DEBT_KINDS
         and lot.effective_at < book.cycle_ends_at
         and (lot.expires_at is None or lot.expires_at > book.cycle_starts_at)
-    ]
+    )
 
 
 def month_start(at: datetime, time_zone: str) -> datetime:

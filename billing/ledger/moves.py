@@ -18,14 +18,18 @@ from billing.ledger.book import (
     stays_open,
 )
 from billing.ledger.burn import pay_debt
-from billing.ledger.cycles import rearm
+from billing.ledger.cycles import is_of_cycle, rearm
 
 
 def grant(book: Book, posting: Draft, lot: Lot) -> None:
     """Add a lot; the cycle's allocation grows and thresholds that are ahead again are armed again (L12)."""
     add_lot(book, posting, lot)
     posting.credits += lot.amount
-    if lot.effective_at < book.cycle_ends_at:
+    _count_granted(book, lot)
+
+
+def _count_granted(book: Book, lot: Lot) -> None:
+    if is_of_cycle(book, lot):
         book.cycle_allocation += lot.amount
         rearm(book)
 
@@ -40,7 +44,7 @@ def revoke(book: Book, posting: Draft, lot: Lot, amount: Decimal) -> None:
     """Take back part of a lot, which the caller has checked is free."""
     move(book, posting, Line(lot, "revoke", -amount))
     posting.credits += amount
-    if lot.effective_at < book.cycle_ends_at:
+    if is_of_cycle(book, lot):
         book.cycle_allocation = max(book.cycle_allocation - amount, ZERO)
 
 
@@ -85,7 +89,8 @@ def roll_over(
     """Roll lots of kind allocation and rollover that end at `ends_at` into new lots; the rest expires. Credits rolled.
 
     Freshest lots are served first, so a cumulative cap trims the oldest rollovers first. Held credits stay in their
-    lot until the hold ends. Example: cap 300, cumulative 500; left: 400 allocation, 250 rolled once, 100 rolled twice:
+    lot until the hold ends. A cycle that began at `ends_at` or later has not counted the old lots: it counts the new
+    ones as granted. Example: cap 300, cumulative 500; left: 400 allocation, 250 rolled once, 100 rolled twice:
     300 of the allocation roll, then 200 of the 250; 100 + 50 + 100 expire.
     """
     ending = sorted(ending_lots(book, ends_at), key=lambda lot: (lot.rollovers, lot.burn_key))
@@ -107,6 +112,8 @@ def roll_over(
                 source=lot,
             )  # fmt: skip
             add_lot(book, posting, twin)
+            if not is_of_cycle(book, lot):
+                _count_granted(book, twin)
             rolled += share
         if free > share:
             move(book, posting, Line(lot, "expire", share - free))
