@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+import psycopg
 import structlog
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
-from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
+from psycopg.errors import CheckViolation
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
@@ -27,7 +28,7 @@ from billing.metering.events import InvalidEvent
 
 MEDIA_TYPE = "application/problem+json"
 API_ROOT = "/api/"
-NUMERIC_OVERFLOW = "22003"
+AMOUNT_CHECKS = frozenset({"pool_amounts_sane", "grant_amounts_sane", "hold_amounts_sane"})
 
 log = structlog.get_logger(__name__)
 
@@ -92,9 +93,14 @@ def handle(error: Exception, context: Mapping[str, Any]) -> Response:
 
 def translate(error: Exception) -> Problem | None:
     """What an exception means to the caller; None when it is a fault of ours."""
+    if isinstance(error, Problem):
+        return error
+    return _translate_request(error) or _translate_act(error) or _translate_database(error)
+
+
+def _translate_request(error: Exception) -> Problem | None:
+    """What is wrong with the request itself."""
     match error:
-        case Problem():
-            return error
         case exceptions.ValidationError():
             return Problem("invalid_request", errors=flatten(error.detail))
         case exceptions.NotAuthenticated():
@@ -117,18 +123,26 @@ def translate(error: Exception) -> Problem | None:
             return Problem("payload_too_large")
         case exceptions.ParseError() | SuspiciousOperation():
             return Problem("bad_request")
-        case pools.ExternalIdTaken():
-            return Problem("external_id_taken")
-        case pools.PoolKeyTaken():
-            return Problem("pool_key_taken")
         case idempotency.KeyReused():
             return Problem("idempotency_key_reused")
         case idempotency.InProgress():
             return Problem("request_in_progress", headers={"Retry-After": str(error.retry_after_seconds)})
+    return None
+
+
+def _translate_act(error: Exception) -> Problem | None:
+    """Why a room refused to act."""
+    match error:
+        case pools.ExternalIdTaken():
+            return Problem("external_id_taken")
+        case pools.PoolKeyTaken():
+            return Problem("pool_key_taken")
         case posting.InsufficientCredits():
             return _short("insufficient_credits", error.required, error.available)
         case posting.SpendLimitReached():
-            return Problem("spend_limit", limit=write_decimal(error.limit), spent=write_decimal(error.spent))
+            limit, spent = error.limit, error.spent
+            left = write_decimal(max(limit - spent, Decimal(0)))
+            return Problem("spend_limit", limit=write_decimal(limit), spent=write_decimal(spent), available=left)
         case posting.NotEnoughLeft():
             return _short("not_enough_left", error.required, error.free)
         case posting.AccountParked():
@@ -151,11 +165,20 @@ def translate(error: Exception) -> Problem | None:
             return Problem("id_conflict")
         case pricing.AmountTooLarge():
             return Problem("amount_too_large")
-        case DataError() if getattr(error.__cause__, "sqlstate", None) == NUMERIC_OVERFLOW:
-            return Problem("amount_too_large")
-        case OperationalError() | InterfaceError():
-            log.error("api.database_unavailable", exc_info=error)
-            return Problem("unavailable", headers={"Retry-After": "1"})
+    return None
+
+
+def _translate_database(error: Exception) -> Problem | None:
+    """What the database refused. Django wraps what psycopg raises, but not on the pipelined path."""
+    cause = error if isinstance(error, psycopg.Error) else error.__cause__
+    if isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
+        log.error("api.database_unavailable", exc_info=error)
+        return Problem("unavailable", headers={"Retry-After": "1"})
+    is_overflow = isinstance(cause, psycopg.errors.NumericValueOutOfRange)
+    if is_overflow or (isinstance(cause, CheckViolation) and cause.diag.constraint_name in AMOUNT_CHECKS):
+        # Sums that outgrow a column are the caller's doing; that a check says so may also be a fault of ours.
+        log.warning("api.amount_too_large", exc_info=error)
+        return Problem("amount_too_large")
     return None
 
 

@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import QuerySet
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, extend_schema
@@ -21,10 +20,10 @@ from billing.api.idempotency import idempotent
 from billing.api.pagination import PageQuery, cut, page_of, read_cursor
 from billing.api.parsing import StrictJSONParser
 from billing.api.schema import refusals
-from billing.metering import ingest
-from billing.metering.models import EventReversal, UsageEvent
+from billing.metering import ingest, usage
 
 TAGS = ["Events"]
+FOR_EVER = timedelta(days=36_500)
 
 
 class CloudEventParser(StrictJSONParser):
@@ -185,23 +184,21 @@ def result_document(result: ingest.EventResult) -> dict[str, object]:
 class EventDocument(Document):
     """A stored event."""
 
-    id = serializers.CharField(source="event_id")
-    meter = serializers.CharField(source="meter.key")
-    pool = serializers.CharField(source="pool.key")
-    member = PublicId(ids.MEMBER, source="member_id", allow_null=True)
-    quantity = Amount(help_text="As reported.")
-    counted = Amount(help_text="What it counts for: 1 for a counting meter, 0 or 1 for a unique one.")
-    properties = serializers.DictField()
-    occurred_at = Instant()
-    received_at = Instant()
-    late = serializers.BooleanField()
-    credits = Amount()
-    posting = PublicId(ids.POSTING, source="posting_id", allow_null=True)
-    reversed = serializers.SerializerMethodField()
-
-    def get_reversed(self, event: UsageEvent) -> bool:
-        """Whether its credits were given back."""
-        return event.event_id in self.context["reversed"]
+    id = serializers.CharField(source="event.event_id")
+    meter = serializers.CharField(source="event.meter.key")
+    pool = serializers.CharField(source="event.pool.key")
+    member = PublicId(ids.MEMBER, source="event.member_id", allow_null=True)
+    quantity = Amount(source="event.quantity", help_text="As reported.")
+    counted = Amount(
+        source="event.counted", help_text="What it counts for: 1 for a counting meter, 0 or 1 for a unique one."
+    )
+    properties = serializers.DictField(source="event.properties")
+    occurred_at = Instant(source="event.occurred_at")
+    received_at = Instant(source="event.received_at")
+    late = serializers.BooleanField(source="event.late")
+    credits = Amount(source="event.credits")
+    posting = PublicId(ids.POSTING, source="event.posting_id", allow_null=True)
+    reversed_at = Instant(allow_null=True, help_text="When its credits were given back.")
 
 
 class EventQuery(PageQuery):
@@ -239,36 +236,17 @@ class AccountEvents(ApiView):
         """Events of an account in the order they arrived, newest first. Scope `read`."""
         query = read_query(request, EventQuery)
         found = get_account(request, account)
-        rows = UsageEvent.objects.filter(account=found).select_related("meter", "pool")
-        filters = {"meter": "meter__key", "member": "member_id", "from": "occurred_at__gte", "to": "occurred_at__lt"}
-        for name, lookup in filters.items():
-            if name in query:
-                rows = rows.filter(**{lookup: query[name]})
-        page, next_cursor = newest_events(rows, query, now=timezone.now())
-        event_ids = [event.event_id for event in page]
-        undone = EventReversal.objects.filter(account=found, event_id__in=event_ids)
-        context = {"reversed": set(undone.values_list("event_id", flat=True))}
-        return Response({"items": EventDocument(page, many=True, context=context).data, "next_cursor": next_cursor})
-
-
-# The usage table has no index by account and time (each would cost every event written). Arrival times lie close
-# together on disk, so a recent window is found fast; only when it holds too few events is the next one looked at.
-WINDOWS = (timedelta(hours=1), timedelta(days=1), timedelta(days=10), None)
-
-
-def newest_events(
-    rows: QuerySet[UsageEvent], query: dict[str, Any], *, now: datetime
-) -> tuple[list[UsageEvent], str | None]:
-    """One page by time of arrival, newest first, and the cursor to the next."""
-    limit, newest = query["limit"], now + timedelta(days=1)
-    if "cursor" in query:
-        newest, event_id = read_cursor(query["cursor"], [datetime, str])
-        rows = rows.filter(received_at__lte=newest).exclude(received_at=newest, event_id__gte=event_id)
-    ordered = rows.order_by("-received_at", "-event_id")
-    found: list[UsageEvent] = []
-    for window in WINDOWS:
-        within = ordered if window is None else ordered.filter(received_at__gt=min(newest, now) - window)
-        found = list(within[: limit + 1])
-        if len(found) > limit:
-            break
-    return cut(found, limit, lambda event: [event.received_at, event.event_id])
+        moment, event_id = read_cursor(query["cursor"], [datetime, str]) if "cursor" in query else (None, "")
+        rows = usage.list_events(
+            account_id=found.pk,
+            now=timezone.now(),
+            limit=query["limit"] + 1,
+            before=(moment, event_id) if moment else None,
+            window=FOR_EVER,
+            meter_key=query.get("meter", ""),
+            member_id=query.get("member"),
+            occurred_from=query.get("from"),
+            occurred_to=query.get("to"),
+        )
+        page, next_cursor = cut(rows, query["limit"], lambda row: [row.event.received_at, row.event.event_id])
+        return Response({"items": EventDocument(page, many=True).data, "next_cursor": next_cursor})

@@ -130,7 +130,8 @@ def read_decimal(data: object, *, digits: int = 18, decimals: int = 6) -> Decima
     number = Decimal(data)
     if not number:
         return Decimal(0)
-    if not number.is_finite() or number.adjusted() >= digits:
+    # The very largest number of that many digits is where the columns' checks begin to refuse.
+    if not number.is_finite() or number.adjusted() >= digits or number >= 10**digits - 1:
         return None
     text = write_decimal(number)
     return Decimal(text) if len(text.partition(".")[2]) <= decimals else None

@@ -23,6 +23,7 @@ DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
 
 M = TypeVar("M", bound=Model)
+R = TypeVar("R")
 
 
 class PageQuery(Strict):
@@ -53,7 +54,7 @@ def newest_first(rows: QuerySet[M], query: dict[str, Any], *, key: str = "pk") -
     return cut(list(rows.order_by(f"-{key}")[: query["limit"] + 1]), query["limit"], lambda row: [getattr(row, key)])
 
 
-def cut(rows: list[M], limit: int, key: Callable[[M], list[Any]]) -> tuple[list[M], str | None]:
+def cut(rows: list[R], limit: int, key: Callable[[R], list[Any]]) -> tuple[list[R], str | None]:
     """Of one row more than the limit, the page, and the cursor if the row shows that there is more."""
     if len(rows) <= limit:
         return rows, None

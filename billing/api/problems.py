@@ -58,7 +58,7 @@ KINDS: dict[str, Kind] = {
         402, "Insufficient credits", "`required` credits were asked for, `available` are there; nothing was taken."
     ),
     "spend_limit": Kind(
-        402, "Spend limit reached", "The member's spend limit leaves `available` of `required` credits."
+        402, "Spend limit reached", "The member has `spent` of this month's `limit`; `available` credits are left."
     ),
     "not_enough_left": Kind(
         409, "Not enough left", "`required` credits were to be moved, `available` are free to move."

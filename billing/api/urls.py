@@ -8,6 +8,7 @@ from billing.api import (
     balances,
     catalog,
     charges,
+    checks,
     docs,
     entries,
     events,
@@ -15,6 +16,7 @@ from billing.api import (
     holds,
     members,
     pools,
+    usage,
 )
 
 urlpatterns = [
@@ -33,6 +35,9 @@ urlpatterns = [
     path("packs", catalog.Packs.as_view()),
     path("accounts/<str:account>/events", events.AccountEvents.as_view()),
     path("events", events.Events.as_view()),
+    path("accounts/<str:account>/usage", usage.AccountUsage.as_view()),
+    path("checks", checks.Checks.as_view()),
+    path("estimates", checks.Estimates.as_view()),
     path("charges", charges.Charges.as_view()),
     path("transfers", pools.Transfers.as_view()),
     path("grants/<str:grant>/revoke", grants.RevokeGrant.as_view()),

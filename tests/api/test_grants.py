@@ -1,0 +1,214 @@
+import pytest
+
+from billing.ledger import pools, posting
+from billing.ledger.models import CreditGrant, CreditPool
+from tests.api.asking import all_but, assert_problem, written
+from tests.factories import NOW, give_credits, make_meter
+
+PATH = "/accounts/acme/grants"
+NEW = {"amount": "1000", "kind": "bonus"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [("GET", PATH, "read"), ("POST", PATH, "credits:write"), ("POST", "/grants/grt_1/revoke", "credits:write")],
+)
+def test_a_key_and_its_scope_are_needed(anonymous, scoped, acme, method, path, scope):
+    before = written()
+    assert_problem(anonymous.send(method, path, b"{}"), 401, "authentication_required")
+    assert_problem(scoped(all_but(scope)).send(method, path, b"{}"), 403, "missing_scope")
+    assert written() == before
+
+
+def test_a_stranger_sees_no_grants(mallory, acme):
+    give_credits(acme, "5")
+    assert_problem(mallory.get(PATH), 404, "not_found")
+
+
+def test_a_customer_cannot_give_themselves_credits(alice, acme):
+    before = written()
+    assert_problem(alice.post(PATH, NEW), 403, "platform_key_required")
+    assert written() == before
+
+
+def test_credits_are_granted_with_all_their_terms(platform, acme):
+    make_meter("tokens")
+    response = platform.post(
+        PATH,
+        {
+            **NEW,
+            "kind": "purchase",
+            "priority": 10,
+            "effective_at": "2025-06-01T02:00:00+02:00",
+            "expires_at": "2099-01-01T00:00:00Z",
+            "cost_basis": "0.070000000001",
+            "currency": "EUR",
+            "meter": "tokens",
+            "note": "order 7",
+            "reference": "order-7",
+        },
+    )
+    assert response.status_code == 201, response.content
+    answer = response.json()
+    grant = CreditGrant.objects.get()
+    assert answer == {
+        "id": f"grt_{grant.pk}", "pool": "main", "kind": "purchase", "amount": "1000", "remaining": "1000", "held": "0",
+        "spent": "0", "reversed": "0", "expired": "0", "revoked": "0", "transferred": "0", "is_open": True,
+        "priority": 10, "effective_at": "2025-06-01T00:00:00Z", "expires_at": "2099-01-01T00:00:00Z",
+        "cost_basis": "0.070000000001", "currency": "EUR", "meter": "tokens", "note": "order 7",
+        "created_at": answer["created_at"],
+    }  # fmt: skip
+    assert grant.entries.get().posting.reference == "api:order-7"
+    assert grant.entries.get().posting.actor.startswith("key:")
+
+
+def test_an_amount_may_be_a_json_number(platform, acme):
+    response = platform.send("POST", PATH, b'{"amount": 0.1, "kind": "bonus"}')
+    assert response.json()["amount"] == "0.1"
+
+
+def test_a_repeated_reference_gives_nothing_more(platform, acme):
+    first = platform.post(PATH, {**NEW, "reference": "welcome"})
+    again = platform.post(PATH, {**NEW, "amount": "1000.00", "reference": "welcome"})
+    assert again.json() == first.json()
+    assert CreditGrant.objects.count() == 1
+
+
+def test_a_reference_of_another_act_is_refused(platform, acme):
+    platform.post(PATH, {**NEW, "reference": "welcome"})
+    before = written()
+    assert_problem(platform.post(PATH, {**NEW, "amount": "2", "reference": "welcome"}), 409, "reference_conflict")
+    assert written() == before
+
+
+def test_a_repeat_after_a_crash_gives_nothing_more(platform, acme, monkeypatch):
+    """The holder dies between its effect and its answer; the one who takes over repeats the act."""
+    from billing.accounts import idempotency
+
+    with monkeypatch.context() as crashing:
+        crashing.setattr(idempotency, "finish", lambda **_: False)
+        crashing.setattr(idempotency, "abandon", lambda **_: None)
+        assert platform.post(PATH, NEW, key="k").status_code == 201
+    assert_problem(platform.post(PATH, NEW, key="k"), 409, "request_in_progress")
+    from billing.accounts.models import IdempotencyKey
+
+    IdempotencyKey.objects.update(locked_until=NOW)
+    assert platform.post(PATH, NEW, key="k").status_code == 201
+    assert CreditGrant.objects.count() == 1
+
+
+def test_a_request_in_progress_says_when_to_come_back(platform, acme, monkeypatch):
+    from billing.accounts import idempotency
+
+    monkeypatch.setattr(idempotency, "finish", lambda **_: False)
+    platform.post(PATH, NEW, key="k")
+    response = platform.post(PATH, NEW, key="k")
+    assert_problem(response, 409, "request_in_progress")
+    assert 1 <= int(response["Retry-After"]) <= 60
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("amount", "0"), ("amount", "-5"), ("amount", "1e3"), ("amount", "1_000"), ("amount", " 1"), ("amount", "+1"),
+        ("amount", "\uff11"), ("amount", "NaN"), ("amount", "Infinity"), ("amount", "1.0000001"), ("amount", True),
+        ("amount", "1" + "0" * 18), ("amount", 10**18), ("amount", 10**300), ("amount", None), ("amount", [1]),
+        ("amount", ".5"), ("amount", "5."), ("amount", ""), ("amount", {}), ("kind", "overdraft"), ("kind", "rollover"),
+        ("kind", 5), ("kind", ["bonus"]), ("expires_at", "2025-01-01T00:00:00Z"), ("expires_at", "2099-01-01T00:00:00"),
+        ("expires_at", "9999-01-01T00:00:00Z"), ("expires_at", 4070908800), ("effective_at", None),
+        ("effective_at", "2025-01-01"), ("priority", 1.5), ("priority", True), ("priority", 10**6),
+        ("currency", "EURO"), ("cost_basis", "-1"), ("cost_basis", "1" * 13), ("note", "x" * 201), ("note", 5),
+        ("reference", ""), ("reference", "x" * 151), ("reference", None), ("pool", ""), ("meter", []), ("hue", "red"),
+        ("amount", "9" * 18),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused_by_field(platform, acme, field, value):
+    before = written()
+    assert_problem(platform.post(PATH, {**NEW, field: value}), 400, "invalid_request", field)
+    assert written() == before
+
+
+@pytest.mark.parametrize(("field", "code"), [("pool", "unknown_pool"), ("meter", "unknown_meter")])
+def test_a_name_must_lead_somewhere(platform, acme, field, code):
+    before = written()
+    assert_problem(platform.post(PATH, {**NEW, field: "nowhere"}), 422, code)
+    assert written() == before
+
+
+def test_more_than_a_pool_can_hold_is_refused(platform, acme):
+    huge = {**NEW, "amount": "6" + "0" * 17}
+    assert platform.post(PATH, huge).status_code == 201
+    before = written()
+    assert_problem(platform.post(PATH, huge), 422, "amount_too_large")
+    assert written() == before
+
+
+def test_an_unknown_account_gets_no_credits(platform, acme):
+    before = written()
+    assert_problem(platform.post("/accounts/nobody/grants", NEW), 404, "not_found")
+    assert written() == before
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({}, ["purchase", "bonus"]),
+        ({"kind": "bonus"}, ["bonus"]),
+        ({"state": "closed"}, []),
+        ({"pool": "research"}, []),
+    ],
+)
+def test_grants_are_listed_newest_first_and_filtered(alice, acme, query, expected):
+    pools.open_pool(account=acme, key="research", name="Research", now=NOW)
+    give_credits(acme, "5", kind="bonus")
+    give_credits(acme, "6", kind="purchase")
+    assert [item["kind"] for item in alice.get(PATH, **query).json()["items"]] == expected
+
+
+@pytest.mark.parametrize(("query", "field"), [({"kind": "gold"}, "kind"), ({"state": "ajar"}, "state")])
+def test_a_malformed_query_is_refused_by_parameter(alice, acme, query, field):
+    assert_problem(alice.get(PATH, **query), 400, "invalid_request", field)
+
+
+@pytest.fixture
+def lot(acme) -> str:
+    given = give_credits(acme, "100")
+    return f"grt_{given.entries.get().grant_id}"
+
+
+def test_all_that_is_left_of_a_lot_is_revoked(platform, acme, lot):
+    response = platform.post(f"/grants/{lot}/revoke", {"note": "mistake"})
+    assert response.status_code == 201, response.content
+    assert (response.json()["act"], response.json()["amount"]) == ("revoke", "-100")
+    assert CreditPool.objects.get(account=acme).balance == 0
+
+
+def test_a_part_is_revoked_once_per_reference(platform, acme, lot):
+    for _ in range(2):
+        assert platform.post(f"/grants/{lot}/revoke", {"amount": "30", "reference": "r-1"}).status_code == 201
+    assert CreditPool.objects.get(account=acme).balance == 70
+
+
+def test_spent_credits_cannot_be_revoked(platform, acme, lot):
+    pool = pools.get_main_pool(acme.pk)
+    posting.spend(pool_id=pool.pk, credits=60, reference="s", now=NOW)
+    before = written()
+    problem = assert_problem(platform.post(f"/grants/{lot}/revoke", {"amount": "41"}), 409, "not_enough_left")
+    assert (problem["required"], problem["available"]) == ("41", "40")
+    assert written() == before
+
+
+def test_a_customer_cannot_revoke(alice, lot):
+    assert_problem(alice.post(f"/grants/{lot}/revoke"), 403, "platform_key_required")
+
+
+@pytest.mark.parametrize("grant", ["grt_999999", "grt_0", "pst_1", "x", "grt_99999999999999999999", "grt_1%00"])
+def test_an_unknown_grant_is_not_found(platform, lot, grant):
+    assert_problem(platform.post(f"/grants/{grant}/revoke"), 404, "not_found")
+
+
+@pytest.mark.parametrize("amount", ["0", "-1", "x", None])
+def test_a_malformed_revocation_is_refused(platform, lot, amount):
+    before = written()
+    assert_problem(platform.post(f"/grants/{lot}/revoke", {"amount": amount}), 400, "invalid_request", "amount")
+    assert written() == before

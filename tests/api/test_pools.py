@@ -1,0 +1,76 @@
+import pytest
+
+from billing.ledger import pools
+from billing.ledger.models import CreditPool
+from tests.api.asking import all_but, assert_problem, written
+from tests.factories import NOW
+
+NEW = {"key": "research", "name": "Research"}
+CALLS = [
+    ("GET", "/accounts/acme/pools", "read"),
+    ("POST", "/accounts/acme/pools", "accounts:write"),
+    ("PATCH", "/accounts/acme/pools/main", "accounts:write"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "scope"), CALLS)
+def test_a_key_and_its_scope_are_needed(anonymous, scoped, acme, method, path, scope):
+    before = written()
+    assert_problem(anonymous.send(method, path, b"{}"), 401, "authentication_required")
+    assert_problem(scoped(all_but(scope)).send(method, path, b"{}"), 403, "missing_scope")
+    assert written() == before
+
+
+def test_a_stranger_sees_no_pools(mallory, acme):
+    assert_problem(mallory.get("/accounts/acme/pools"), 404, "not_found")
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/accounts/acme/pools"), ("PATCH", "/accounts/acme/pools/main")])
+def test_a_customer_cannot_set_how_far_they_may_overspend(alice, acme, method, path):
+    before = written()
+    assert_problem(alice.send(method, path, b'{"policy": "overage"}'), 403, "platform_key_required")
+    assert written() == before
+
+
+def test_a_team_pool_is_opened_beside_the_main_pool(platform, alice, acme):
+    response = platform.post("/accounts/acme/pools", {**NEW, "policy": "overage", "overage_cap": "1000"})
+    assert response.status_code == 201, response.content
+    answer = response.json()
+    assert answer | {"id": "", "created_at": ""} == {
+        **NEW, "id": "", "created_at": "", "kind": "team", "policy": "overage", "burst_limit": "0",
+        "overage_cap": "1000",
+    }  # fmt: skip
+    assert [pool["key"] for pool in alice.get("/accounts/acme/pools").json()["items"]] == ["research", "main"]
+
+
+def test_a_pool_key_is_given_once_per_account(platform, acme):
+    before = written()
+    assert_problem(platform.post("/accounts/acme/pools", {"key": "main", "name": "M"}), 409, "pool_key_taken")
+    assert written() == before
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("key", "Has Space"), ("key", "UPPER"), ("key", ""), ("name", None), ("policy", "free"), ("burst_limit", "-0.1")],
+)
+def test_what_does_not_fit_is_refused_by_field(platform, acme, field, value):
+    before = written()
+    assert_problem(platform.post("/accounts/acme/pools", {**NEW, field: value}), 400, "invalid_request", field)
+    assert written() == before
+
+
+def test_a_policy_is_changed_and_the_rest_kept(platform, acme):
+    assert platform.patch("/accounts/acme/pools/main", {"policy": "burst", "burst_limit": 20}).status_code == 200
+    answer = platform.patch("/accounts/acme/pools/main", {"overage_cap": None}).json()
+    assert (answer["policy"], answer["burst_limit"], answer["overage_cap"]) == ("burst", "20", None)
+
+
+@pytest.mark.parametrize("key", ["nowhere", "%00", "ma%00in"])
+def test_an_unknown_pool_is_not_found(platform, acme, key):
+    assert_problem(platform.patch(f"/accounts/acme/pools/{key}", {"policy": "burst"}), 404, "not_found")
+
+
+def test_another_accounts_pool_is_not_found(platform, mallory, acme):
+    pools.open_pool(account=acme, key="research", name="Research", now=NOW)
+    assert_problem(platform.patch("/accounts/evil/pools/research", {"policy": "burst"}), 404, "not_found")
+    assert CreditPool.objects.get(key="research").policy == "block"
