@@ -10,9 +10,10 @@ from typing import Any
 
 from django.db import connection
 
-from billing.ledger import moves
+from billing.ledger import balance, holds, moves, pools, posting, verification
 from billing.ledger.book import Book, Draft, Line, Lot, draft, free_credits, new_lot, spendable
 from billing.ledger.burn import burn, ensure_covered, settle_overdraft
+from billing.ledger.models import CreditGrant, CreditPool, Hold, Posting
 
 Amount = Decimal | int | str
 
@@ -52,9 +53,9 @@ def make_book(*lots: Lot, **fields: Any) -> Book:
 def fact(book: Book, credits: Amount, *, occurred_at: datetime = NOW, meter_id: int | None = None) -> Draft:
     """Spend as a usage event does: never refused."""
     lots = spendable(book, now=NOW, occurred_at=occurred_at, meter_id=meter_id)
-    posting = draft(book, act="spend", reference=f"fact:{book.version}", now=NOW, occurred_at=occurred_at)
-    burn(book, posting, Decimal(credits), lots=lots)
-    return posting
+    spend = draft(book, act="spend", reference=f"fact:{book.version}", now=NOW, occurred_at=occurred_at)
+    burn(book, spend, Decimal(credits), lots=lots)
+    return spend
 
 
 def charge(book: Book, credits: Amount, **options: Any) -> Draft:
@@ -67,25 +68,25 @@ def charge(book: Book, credits: Amount, **options: Any) -> Draft:
 def grant(book: Book, amount: Amount, **fields: Any) -> Draft:
     """Grant a new lot and repay what is overdrawn, as the act does."""
     given = {"kind": "bonus", "effective_at": NOW, "currency": "USD", **fields}
-    posting = draft(book, act="grant", reference=f"grant:{book.version}", now=NOW)
-    moves.grant(book, posting, new_lot(amount=Decimal(amount), **given))
+    granting = draft(book, act="grant", reference=f"grant:{book.version}", now=NOW)
+    moves.grant(book, granting, new_lot(amount=Decimal(amount), **given))
     settle_overdraft(book, now=NOW)
-    return posting
+    return granting
 
 
-def lines_of(posting: Draft) -> list[tuple[int | None, str, Decimal]]:
+def lines_of(act: Draft) -> list[tuple[int | None, str, Decimal]]:
     """The entries to be: (lot, flow, amount)."""
-    return [(line.lot.id, line.flow, line.amount) for line in posting.lines]
+    return [(line.lot.id, line.flow, line.amount) for line in act.lines]
 
 
-def burned(posting: Draft) -> list[tuple[int | None, Decimal]]:
+def burned(act: Draft) -> list[tuple[int | None, Decimal]]:
     """What a posting burned, lot by lot."""
-    return [(line.lot.id, -line.amount) for line in posting.lines if line.flow == "spend"]
+    return [(line.lot.id, -line.amount) for line in act.lines if line.flow == "spend"]
 
 
-def undos_of(posting: Draft) -> list[moves.Undo]:
+def undos_of(act: Draft) -> list[moves.Undo]:
     """The whole of a spend, last burned first."""
-    numbered: list[tuple[int, Line]] = list(enumerate(posting.lines, start=1))
+    numbered: list[tuple[int, Line]] = list(enumerate(act.lines, start=1))
     return [moves.Undo(number, line.lot, -line.amount) for number, line in reversed(numbered) if line.flow == "spend"]
 
 
@@ -122,3 +123,43 @@ def nothing_written() -> Iterator[None]:
     before = all_rows()
     yield
     assert all_rows() == before
+
+
+def give(pool: CreditPool, amount: Amount, **fields: Any) -> CreditGrant:
+    """Grant credits through the ledger and return the lot."""
+    given = {"kind": "bonus", "reference": f"give:{next(_ids)}", "now": NOW, **fields}
+    granted = posting.grant(pool_id=pool.pk, amount=Decimal(amount), **given)
+    return CreditGrant.objects.get(pk=granted.entries.get(line=1).grant_id)
+
+
+def take(pool: CreditPool, credits: Amount, **fields: Any) -> Posting:
+    """Spend credits through the ledger."""
+    given = {"reference": f"take:{next(_ids)}", "now": NOW, **fields}
+    return posting.spend(pool_id=pool.pk, credits=Decimal(credits), **given)
+
+
+def hold(pool: CreditPool, amount: Amount, **fields: Any) -> Hold:
+    """Hold credits through the ledger."""
+    given = {"reference": f"hold:{next(_ids)}", "now": NOW, **fields}
+    return holds.place(pool_id=pool.pk, amount=Decimal(amount), **given)
+
+
+def available_in(pool: CreditPool, now: datetime = NOW) -> Decimal:
+    """What the pool's balance says is available."""
+    return balance.read(pool_id=pool.pk, now=now).available
+
+
+def entries_of(act: Posting) -> list[tuple[int, str, Decimal]]:
+    """(lot, flow, amount) of each line."""
+    return list(act.entries.order_by("line").values_list("grant_id", "flow", "amount"))
+
+
+def set_policy(pool: CreditPool, policy: str, *, burst: Amount = 0, cap: Amount | None = None) -> None:
+    """Set what happens when the pool's credits run out."""
+    cap = None if cap is None else Decimal(cap)
+    pools.set_policy(pool_id=pool.pk, policy=policy, burst_limit=Decimal(burst), overage_cap=cap)
+
+
+def assert_proven() -> None:
+    """verify_ledger finds nothing."""
+    assert verification.verify(now=NOW).findings == []
