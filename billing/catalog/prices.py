@@ -134,7 +134,11 @@ def price_of(rate: Rate) -> Price:
     return Price(
         rate_id=rate.pk,
         meter_id=rate.meter_id,
-        match=tuple(sorted(rate.match.items())),
+        # Fractions are read from events as decimals, to which a float compares unequal.
+        match=tuple(
+            (name, Decimal(str(value)) if isinstance(value, float) else value)
+            for name, value in sorted(rate.match.items())
+        ),
         dimension=dumps(rate.match, sort_keys=True, separators=(",", ":")),
         model=rate.model,
         price=rate.price,

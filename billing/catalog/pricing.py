@@ -58,6 +58,16 @@ def round_credits(amount: Decimal, *, rounding: str = "half_even", decimals: int
     return amount.quantize(_QUANTA[decimals], rounding=_MODES[rounding], context=_EXACT)
 
 
+def round_quantity(amount: Decimal) -> Decimal:
+    """Round a quantity of a meter's units half-even to the six decimals that quantities have."""
+    return amount.quantize(CREDIT_QUANTUM, rounding=ROUND_HALF_EVEN, context=_EXACT)
+
+
+def units_of(level_seconds: Decimal, unit_seconds: int) -> Decimal:
+    """Level x seconds (exact) in units of `unit_seconds`, rounded: 7,200 GB-seconds are 2 GB-hours (3,600)."""
+    return round_quantity(_EXACT.divide(level_seconds, Decimal(unit_seconds)))
+
+
 def cumulative_credits(price: Price, quantity: Decimal) -> Decimal:
     """Credits for a period's whole `quantity` (units) at this price, rounded as the rate states.
 

@@ -267,27 +267,30 @@ def reverse_part(
     reference: str,
     window: tuple[Decimal, Decimal] | None,
     extra_pool_ids: Sequence[int] = (),
+    member_id: int | None = None,
 ) -> tuple[OpenBooks, Draft]:
     """Open the posting's pool and return to its lots what burned between the `window` offsets (None: all that is left).
 
-    The caller is in a transaction, finishes the draft and writes the books. Raises AlreadyReversed.
+    The credits no longer count against the spend limit of `member_id` (default: the posting's member), if they counted
+    this month. The caller is in a transaction, finishes the draft and writes the books. Raises AlreadyReversed.
     """
     pool_id = original.pool_id
     wanted = sorted({pool_id, *extra_pool_ids})
     list(CreditPool.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk").values_list("pk"))
     entries = list(LedgerEntry.objects.filter(posting=original).order_by("line"))
     lot_ids = {entry.grant_id for entry in entries} | _payers_of(entries)
-    member_ids = [original.member_id] if original.member_id else []
-    opened = open_books(wanted, now=now, postings=2, lot_ids=lot_ids, member_ids=member_ids)
+    member_id = member_id or original.member_id
+    opened = open_books(wanted, now=now, postings=2, lot_ids=lot_ids, member_ids=[member_id] if member_id else [])
     book = opened.books[pool_id]
     undos = _undos(book, entries, _returned(original), window)
     if not undos or Posting.objects.filter(pool_id=pool_id, reference=reference).exists():
         raise AlreadyReversed
     posting = draft(book, act="reverse", reference=reference, now=now)
-    posting.reverses_id, posting.meter_id, posting.member_id = original.pk, original.meter_id, original.member_id
+    posting.reverses_id, posting.meter_id, posting.member_id = original.pk, original.meter_id, member_id
     moves.reverse(book, posting, undos, repaid_by=_repaid_by(book, undos))
-    if original.member_id:
-        count_against(opened.limits.get(original.member_id), -posting.credits)
+    limit = opened.limits.get(member_id or 0)
+    if limit is not None and original.posted_at >= limit.period_starts_at:
+        count_against(limit, -posting.credits)
     settle_overdraft(book, now=now)
     return opened, posting
 

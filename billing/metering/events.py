@@ -4,7 +4,7 @@ What is wrong is told as `InvalidEvent(code, field, detail)`; the codes are part
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -20,6 +20,8 @@ _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})\Z",
     re.ASCII,
 )
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_NUL_ESCAPE = "\\u0000"
 _FLAT_FIELDS = frozenset(("id", "account", "meter", "quantity", "properties", "occurred_at", "pool", "member"))
 _DATA_FIELDS = frozenset(("quantity", "properties", "pool", "member"))
 _ENCODER = msgspec.json.Encoder(decimal_format="number", order="sorted")
@@ -159,7 +161,18 @@ def read_properties(value: object) -> tuple[dict[str, object], str]:
                 f"Property {name!r} must be a short text, a number, a boolean or null.",
                 "properties",
             )
-    return value, _ENCODER.encode(value).decode()
+    try:
+        encoded = _ENCODER.encode(value).decode()
+    except UnicodeEncodeError:
+        encoded = _NUL_ESCAPE
+    if _NUL_ESCAPE in encoded and any(_UNSTORABLE.search(text) for text in _texts(value)):
+        raise InvalidEvent("invalid_properties", "A property has a character that cannot be stored.", "properties")
+    return value, encoded
+
+
+def _texts(properties: Mapping[str, object]) -> Iterator[str]:
+    yield from properties
+    yield from (value for value in properties.values() if isinstance(value, str))
 
 
 def read_time(value: object, *, now: datetime, max_ahead: timedelta, max_age: timedelta) -> datetime:

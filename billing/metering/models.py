@@ -135,9 +135,9 @@ class UniqueValue(models.Model):
 class GaugeSeries(models.Model):
     """One gauge of one account, e.g. one volume's size, and how much of it has been charged.
 
-    The integral of level x time up to `base_at` is `base_quantity`, with `base_level` in force there; what follows is
-    integrated from `GaugeReading` rows. `charged_quantity` of the integral has been turned into usage events,
-    `sequence` of them, up to `charged_until`.
+    The integral of level x seconds up to `base_at` is `base_level_seconds` (exact, so that it can be rounded once),
+    with `base_level` in force there; what follows is integrated from `GaugeReading` rows. `charged_quantity`, in the
+    meter's units, has been turned into usage events up to `charged_until`; `sequence` numbers them.
     """
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT)
@@ -146,7 +146,7 @@ class GaugeSeries(models.Model):
     series = models.CharField(max_length=200, blank=True)
     base_at = models.DateTimeField()
     base_level = models.DecimalField(max_digits=24, decimal_places=6, default=0)
-    base_quantity = models.DecimalField(max_digits=30, decimal_places=6, default=0)
+    base_level_seconds = models.DecimalField(max_digits=40, decimal_places=12, default=0)
     charged_quantity = models.DecimalField(max_digits=30, decimal_places=6, default=0)
     charged_until = models.DateTimeField()
     sequence = models.PositiveIntegerField(default=0)
@@ -196,7 +196,7 @@ class RejectedEvent(models.Model):
     source = models.CharField(max_length=20, default="api")
     state = models.CharField(max_length=9, choices=State.choices, default=State.OPEN)
     received_at = models.DateTimeField()
-    replayed_at = models.DateTimeField(null=True)
+    closed_at = models.DateTimeField(null=True, help_text="When it was replayed or dismissed.")
     attempts = models.PositiveIntegerField(default=0)
 
     class Meta:

@@ -112,7 +112,7 @@ INSERT INTO billing_uniquevalue (account_id, meter_id, period_starts_at, value, 
 SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[], %s::bytea[], %s::text[])
 """
 _INSERT_SERIES = """
-INSERT INTO billing_gaugeseries (account_id, meter_id, pool_id, series, base_at, base_level, base_quantity,
+INSERT INTO billing_gaugeseries (account_id, meter_id, pool_id, series, base_at, base_level, base_level_seconds,
     charged_quantity, charged_until, sequence)
 SELECT account_id, meter_id, pool_id, series, base_at, 0, 0, 0, base_at, 0
 FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::timestamptz[])
@@ -212,11 +212,11 @@ def _reading_row(work: Work) -> tuple[object, ...]:
 
 
 def store_rejected(works: Sequence[Work], *, now: datetime, api_key_id: int | None, source: str) -> None:
-    """Keep rejected events as they came (ASCII JSON), to be replayed once the cause is mended."""
+    """Keep rejected events as they came, to be replayed once the cause is mended. Up to 64 KiB each are kept."""
     rows = []
     for work in works:
         fault = work.fault
-        body = json.dumps(work.raw, default=str)
+        body = _ascii_json(work.raw)
         rows.append(
             RejectedEvent(
                 account_id=work.account.id if work.account else None,
@@ -230,3 +230,15 @@ def store_rejected(works: Sequence[Work], *, now: datetime, api_key_id: int | No
             )
         )
     RejectedEvent.objects.bulk_create(rows)
+
+
+def _ascii_json(value: object) -> str:
+    """JSON in ASCII, so that it can be stored whatever its texts hold, with each number as it was written."""
+    if isinstance(value, dict):
+        pairs = (f"{json.dumps(str(name))}: {_ascii_json(item)}" for name, item in value.items())
+        return "{" + ", ".join(pairs) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join([_ascii_json(item) for item in value]) + "]"
+    if isinstance(value, Decimal) and value.is_finite():
+        return str(value)
+    return json.dumps(value, default=str)

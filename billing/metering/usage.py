@@ -1,10 +1,10 @@
 """Reading what was used: totals by day, meter and member, and single events. Takes no locks."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from django.db.models import F, Q, Sum
 
@@ -49,11 +49,9 @@ def list_usage(*, account_id: int, from_on: date, to_on: date, group_by: Collect
     daily = DailyUsage.objects.filter(account_id=account_id, day__gte=from_on, day__lt=to_on)
     sums = {f"total_{name}": Sum(name) for name in ("quantity", "credits", "events")}
     columns = {f"by_{name}": F(_GROUPINGS[name]) for name in names}
-    rows: Iterable[dict[str, Any]]
+    rows: Iterable[Mapping[str, Any]] = [daily.aggregate(**sums)]
     if columns:
-        rows = daily.values(**columns).annotate(**sums).order_by(*columns)
-    else:
-        rows = [total for total in [daily.aggregate(**sums)] if total["total_events"] is not None]
+        rows = cast(Iterable[Mapping[str, Any]], daily.values(**columns).annotate(**sums).order_by(*columns))
     return [
         UsageRow(
             day=row.get("by_day"),
@@ -64,6 +62,7 @@ def list_usage(*, account_id: int, from_on: date, to_on: date, group_by: Collect
             events=row["total_events"],
         )
         for row in rows
+        if row["total_events"] is not None
     ]
 
 

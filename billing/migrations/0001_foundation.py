@@ -639,7 +639,7 @@ class Migration(migrations.Migration):
                 ("series", models.CharField(blank=True, max_length=200)),
                 ("base_at", models.DateTimeField()),
                 ("base_level", models.DecimalField(decimal_places=6, default=0, max_digits=24)),
-                ("base_quantity", models.DecimalField(decimal_places=6, default=0, max_digits=30)),
+                ("base_level_seconds", models.DecimalField(decimal_places=12, default=0, max_digits=40)),
                 ("charged_quantity", models.DecimalField(decimal_places=6, default=0, max_digits=30)),
                 ("charged_until", models.DateTimeField()),
                 ("sequence", models.PositiveIntegerField(default=0)),
@@ -1153,7 +1153,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("received_at", models.DateTimeField()),
-                ("replayed_at", models.DateTimeField(null=True)),
+                ("closed_at", models.DateTimeField(help_text="When it was replayed or dismissed.", null=True)),
                 ("attempts", models.PositiveIntegerField(default=0)),
                 (
                     "account",
