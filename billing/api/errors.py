@@ -23,7 +23,7 @@ from billing.api.problems import KINDS
 from billing.catalog import pricing
 from billing.ledger import holds, pools, posting
 from billing.ledger.models import Hold, Posting
-from billing.metering import ingest
+from billing.metering import ingest, reversal
 from billing.metering.events import InvalidEvent
 
 MEDIA_TYPE = "application/problem+json"
@@ -149,11 +149,13 @@ def _translate_act(error: Exception) -> Problem | None:
             return Problem("account_parked")
         case posting.ReferenceConflict() | holds.HoldConflict():
             return Problem("reference_conflict")
-        case posting.AlreadyReversed():
+        case posting.AlreadyReversed() | reversal.AlreadyReversed():
             return Problem("already_reversed")
         case posting.NotReversible():
             return Problem("not_reversible")
-        case posting.GrantNotFound() | Posting.DoesNotExist() | Hold.DoesNotExist():
+        case reversal.ReadingSettled():
+            return Problem("reading_settled")
+        case posting.GrantNotFound() | Posting.DoesNotExist() | Hold.DoesNotExist() | reversal.EventNotFound():
             return Problem("not_found")
         case holds.HoldClosed():
             return Problem("hold_closed", state=error.hold.state)

@@ -13,16 +13,17 @@ from rest_framework.response import Response
 
 from billing.accounts.models import Scope
 from billing.api import ids
-from billing.api.base import ApiView, actor, caller, get_account, read_query
+from billing.api.base import ApiView, actor, caller, get_account, read_body, read_query
 from billing.api.errors import Problem
-from billing.api.fields import Amount, Document, Instant, PublicId, check_range, write_decimal
+from billing.api.fields import Amount, Document, Instant, PublicId, Strict, Text, check_range, write_decimal
 from billing.api.idempotency import idempotent
 from billing.api.pagination import PageQuery, cut, page_of, read_cursor
 from billing.api.parsing import StrictJSONParser
 from billing.api.schema import refusals
-from billing.metering import ingest, usage
+from billing.metering import ingest, reversal, usage
 
 TAGS = ["Events"]
+MAX_EVENT_ID = 200
 FOR_EVER = timedelta(days=36_500)
 
 
@@ -250,3 +251,52 @@ class AccountEvents(ApiView):
         )
         page, next_cursor = cut(rows, query["limit"], lambda row: [row.event.received_at, row.event.event_id])
         return Response({"items": EventDocument(page, many=True).data, "next_cursor": next_cursor})
+
+
+class EventUndo(Strict):
+    """Which event is undone, and why."""
+
+    account = Text(max_length=100, help_text="Our id or your `external_id`: event ids are unique per account.")
+    reason = Text(max_length=200, required=False, allow_blank=True)
+
+
+class ReversalDocument(Document):
+    """That an event's credits were given back."""
+
+    id = serializers.CharField(source="event_id")
+    account = PublicId(ids.ACCOUNT, source="account_id")
+    credits = Amount(help_text="What was given back.")
+    posting = PublicId(ids.POSTING, source="posting_id", allow_null=True, help_text="null when it had cost nothing.")
+    reason = serializers.CharField()
+    created_at = Instant()
+
+
+class ReverseEvent(ApiView):
+    """Undoing an event."""
+
+    scopes = {"POST": Scope.CREDITS_WRITE}
+    platform_only = frozenset({"POST"})
+
+    @extend_schema(
+        operation_id="reverse_event",
+        summary="Reverse an event",
+        tags=TAGS,
+        request=EventUndo,
+        responses={201: ReversalDocument, **refusals("already_reversed", "reading_settled")},
+    )
+    @idempotent
+    def post(self, request: Request, event_id: str) -> Response:
+        """Give an event's credits back to the lots they came from, and take it out of the totals, once. The event
+        stays, as a fact. Scope `credits:write`, platform keys only."""
+        asked = read_body(request, EventUndo)
+        account = get_account(request, asked["account"])
+        if not event_id.isprintable() or len(event_id) > MAX_EVENT_ID:
+            raise Problem("not_found")
+        done = reversal.reverse_event(
+            account_id=account.pk,
+            event_id=event_id,
+            reason=asked.get("reason", ""),
+            actor=actor(request),
+            now=timezone.now(),
+        )
+        return Response(ReversalDocument(done).data, status=201)

@@ -66,6 +66,9 @@ KINDS: dict[str, Kind] = {
     "account_parked": Kind(409, "Account parked", "Staff must release the account first; usage is still recorded."),
     "already_reversed": Kind(409, "Already reversed", "The act was reversed before; a reversal happens once."),
     "not_reversible": Kind(409, "Not reversible", "Acts of this kind are undone in other ways."),
+    "reading_settled": Kind(
+        409, "Reading settled", "The gauge's reading is so old that its level x time has been settled for good."
+    ),
     "hold_closed": Kind(409, "Hold closed", "The hold was captured, released or has expired."),
     "hold_too_long": Kind(400, "Hold too long", "A hold ends within 24 hours from now; extend it later."),
     "amount_too_large": Kind(422, "Amount too large", "The result would be 10^18 credits or more."),

@@ -35,6 +35,7 @@ urlpatterns = [
     path("packs", catalog.Packs.as_view()),
     path("accounts/<str:account>/events", events.AccountEvents.as_view()),
     path("events", events.Events.as_view()),
+    path("events/<path:event_id>/reverse", events.ReverseEvent.as_view()),
     path("accounts/<str:account>/usage", usage.AccountUsage.as_view()),
     path("checks", checks.Checks.as_view()),
     path("estimates", checks.Estimates.as_view()),

@@ -1,0 +1,89 @@
+from decimal import Decimal
+
+import pytest
+
+from billing.catalog import rate_cards
+from billing.catalog.models import Pack, PackTier
+from tests.api.asking import all_but, assert_problem
+from tests.factories import NOW, make_meter, make_rate_card
+
+PATHS = ["/meters", "/rate-cards", "/packs"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_key_and_its_scope_are_needed(anonymous, scoped, path):
+    assert_problem(anonymous.get(path), 401, "authentication_required")
+    assert_problem(scoped(all_but("read")).get(path), 403, "missing_scope")
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_malformed_query_is_refused(platform, path):
+    assert_problem(platform.get(path, limit="many"), 400, "invalid_request", "limit")
+    assert_problem(platform.get(path, cursor="!"), 400, "invalid_cursor")
+
+
+def test_meters_are_listed_without_what_they_cost_us(alice):
+    make_meter("tokens", unit_cost=Decimal("0.0001"))
+    (item,) = alice.get("/meters").json()["items"]
+    assert (item["key"], item["kind"], item["unit"]) == ("tokens", "counter", "token")
+    assert "unit_cost" not in item
+
+
+def test_rate_cards_show_their_published_versions_only(platform):
+    card = make_rate_card({make_meter("tokens"): "0.002"})
+    rate_cards.draft_version(rate_card_id=card.pk, now=NOW)
+    (item,) = platform.get("/rate-cards").json()["items"]
+    (version,) = item["versions"]
+    assert (item["key"], version["number"]) == ("standard", 1)
+    (rate,) = version["rates"]
+    assert (rate["meter"], rate["price"], rate["unit_size"], rate["model"]) == ("tokens", "0.002", "1", "per_unit")
+
+
+def test_a_customer_sees_the_default_card_and_their_own_only(alice, platform, acme, mallory):
+    meter = make_meter("tokens")
+    make_rate_card({meter: "1"})
+    contract = make_rate_card({meter: "0.5"}, "contract", is_default=False)
+    make_rate_card({meter: "0.1"}, "secret", is_default=False)
+    rate_cards.assign(account=acme, rate_card=contract, kind="contract", starts_at=NOW)
+    assert [item["key"] for item in alice.get("/rate-cards").json()["items"]] == ["contract", "standard"]
+    assert [item["key"] for item in mallory.get("/rate-cards").json()["items"]] == ["standard"]
+    assert len(platform.get("/rate-cards").json()["items"]) == 3
+
+
+@pytest.fixture
+def pack(db) -> Pack:
+    """10,000 credits at $0.10 each, from 100,000 on at $0.07."""
+    pack = Pack.objects.create(
+        key="credits", name="Credits", min_credits=10_000, max_credits=1_000_000, step_credits=1000, created_at=NOW
+    )
+    PackTier.objects.create(pack=pack, from_credits=10_000, unit_price="0.10")
+    PackTier.objects.create(pack=pack, from_credits=100_000, unit_price="0.07")
+    return pack
+
+
+def test_packs_show_their_tiers(alice, pack):
+    (item,) = alice.get("/packs").json()["items"]
+    assert item["tiers"] == [
+        {"from_credits": "10000", "unit_price": "0.1"},
+        {"from_credits": "100000", "unit_price": "0.07"},
+    ]
+    assert (item["currency"], item["validity_days"], item["quote"]) == ("USD", None, None)
+
+
+@pytest.mark.parametrize(
+    ("credits", "total"), [("10000", "1000"), ("99000", "9900"), ("100000", "7000"), ("9999", None), ("10500", None)]
+)
+def test_an_amount_is_quoted(alice, pack, credits, total):
+    quote = alice.get("/packs", credits=credits).json()["items"][0]["quote"]
+    assert (quote and quote["total"]) == total
+
+
+def test_a_pack_that_is_not_on_sale_is_not_listed(alice, pack):
+    pack.is_active = False
+    pack.save()
+    assert alice.get("/packs").json()["items"] == []
+
+
+@pytest.mark.parametrize("credits", ["0", "-1", "NaN", "1e5", "\uff11"])
+def test_a_malformed_amount_is_not_quoted(alice, pack, credits):
+    assert_problem(alice.get("/packs", credits=credits), 400, "invalid_request", "credits")

@@ -1,0 +1,150 @@
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from billing.ledger import holds, pools, posting
+from billing.ledger.models import Posting
+from tests.api.asking import all_but, assert_problem, written
+from tests.factories import NOW, give_credits
+
+PATH = "/accounts/acme/entries"
+
+
+def spend(account, credits, reference="s", now=NOW):
+    pool = pools.get_main_pool(account.pk)
+    return posting.spend(pool_id=pool.pk, credits=Decimal(credits), reference=reference, now=now)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"), [("GET", PATH, "read"), ("POST", "/postings/pst_1/reverse", "credits:write")]
+)
+def test_a_key_and_its_scope_are_needed(anonymous, scoped, acme, method, path, scope):
+    before = written()
+    assert_problem(anonymous.send(method, path, b"{}"), 401, "authentication_required")
+    assert_problem(scoped(all_but(scope)).send(method, path, b"{}"), 403, "missing_scope")
+    assert written() == before
+
+
+def test_a_stranger_sees_no_entries(mallory, acme):
+    assert_problem(mallory.get(PATH), 404, "not_found")
+
+
+def test_entries_show_the_running_balance_and_the_lots_drawn(alice, acme):
+    first = give_credits(acme, "30", reference="test:first")
+    give_credits(acme, "70", kind="purchase", reference="test:second")
+    spent = spend(acme, "45")
+    items = alice.get(PATH).json()["items"]
+    assert [(item["act"], item["balance_before"], item["amount"], item["balance_after"]) for item in items] == [
+        ("spend", "100", "-45", "55"),
+        ("grant", "30", "70", "100"),
+        ("grant", "0", "30", "30"),
+    ]
+    assert [item["version"] for item in items] == [3, 2, 1]
+    latest = items[0]
+    assert latest["id"] == f"pst_{spent.pk}"
+    assert (latest["reference"], latest["credits"]) == ("s", "45")
+    assert [(line["kind"], line["flow"], line["amount"]) for line in latest["lines"]] == [
+        ("bonus", "spend", "-30"),
+        ("purchase", "spend", "-15"),
+    ]
+    assert latest["lines"][0]["grant"] == f"grt_{first.entries.get().grant_id}"
+
+
+def test_entries_come_page_by_page_without_a_gap(alice, acme):
+    for number in range(5):
+        give_credits(acme, "1", now=NOW + timedelta(minutes=number))
+    versions, cursor = [], None
+    while True:
+        page = alice.get(PATH, limit=2, **({"cursor": cursor} if cursor else {})).json()
+        versions += [item["version"] for item in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert versions == [5, 4, 3, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"act": "spend"}, ["spend"]),
+        ({"from": "2025-03-01T12:01:00Z"}, ["spend"]),
+        ({"to": "2025-03-01T13:01:00+01:00"}, ["grant"]),
+        ({"pool": "research"}, []),
+    ],
+)
+def test_filters_narrow_the_list(alice, acme, query, expected):
+    pools.open_pool(account=acme, key="research", name="Research", now=NOW)
+    give_credits(acme, "10")
+    spend(acme, "1", now=NOW + timedelta(minutes=1))
+    assert [item["act"] for item in alice.get(PATH, **query).json()["items"]] == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"act": "steal"}, "act"),
+        ({"from": "2025-03-01"}, "from"),
+        ({"from": "2025-03-02T00:00:00Z", "to": "2025-03-01T00:00:00Z"}, "to"),
+        ({"limit": "-1"}, "limit"),
+    ],
+)
+def test_a_malformed_query_is_refused_by_parameter(alice, acme, query, field):
+    assert_problem(alice.get(PATH, **query), 400, "invalid_request", field)
+
+
+def test_a_list_of_entries_costs_the_same_for_many_as_for_one(alice, acme, django_assert_max_num_queries):
+    for number in range(20):
+        give_credits(acme, "1", now=NOW + timedelta(minutes=number))
+    alice.get(PATH)
+    with django_assert_max_num_queries(4):
+        assert len(alice.get(PATH).json()["items"]) == 20
+
+
+def test_a_spend_is_reversed_once(platform, acme):
+    give_credits(acme, "100")
+    spent = spend(acme, "45")
+    response = platform.post(f"/postings/pst_{spent.pk}/reverse", {"note": "sorry"})
+    assert response.status_code == 201, response.content
+    answer = response.json()
+    assert (answer["act"], answer["amount"], answer["balance_after"]) == ("reverse", "45", "100")
+    assert (answer["reverses"], answer["note"]) == (f"pst_{spent.pk}", "sorry")
+    before = written()
+    assert_problem(platform.post(f"/postings/pst_{spent.pk}/reverse"), 409, "already_reversed")
+    assert written() == before
+
+
+def test_a_grant_is_not_undone_by_reversing(platform, acme):
+    given = give_credits(acme, "100")
+    before = written()
+    assert_problem(platform.post(f"/postings/pst_{given.pk}/reverse"), 409, "not_reversible")
+    assert written() == before
+
+
+def test_a_customer_cannot_reverse(alice, acme):
+    give_credits(acme, "100")
+    spent = spend(acme, "45")
+    before = written()
+    assert_problem(alice.post(f"/postings/pst_{spent.pk}/reverse"), 403, "platform_key_required")
+    assert written() == before
+
+
+@pytest.mark.parametrize("posting_id", ["pst_999999", "grt_1", "1", "pst_%00", "pst_1x"])
+def test_an_unknown_posting_is_not_found(platform, acme, posting_id):
+    assert_problem(platform.post(f"/postings/{posting_id}/reverse"), 404, "not_found")
+
+
+@pytest.mark.parametrize("note", [5, "x" * 201, ["a"], None])
+def test_a_malformed_note_is_refused(platform, acme, note):
+    give_credits(acme, "100")
+    spent = spend(acme, "45")
+    response = platform.post(f"/postings/pst_{spent.pk}/reverse", {"note": note})
+    assert_problem(response, 400, "invalid_request", "note")
+    assert not Posting.objects.filter(act="reverse").exists()
+
+
+def test_a_capture_names_its_hold(alice, acme):
+    give_credits(acme, "100")
+    hold = holds.place(pool_id=pools.get_main_pool(acme.pk).pk, amount=Decimal(5), reference="h", now=NOW)
+    holds.capture(hold_id=hold.pk, amount=Decimal(5), now=NOW)
+    assert alice.get(PATH).json()["items"][0]["hold"] == f"hld_{hold.pk}"

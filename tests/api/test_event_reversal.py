@@ -1,0 +1,57 @@
+import pytest
+
+from billing.ledger.models import CreditPool
+from billing.metering.models import EventReversal
+from tests.api.asking import all_but, assert_problem, written
+from tests.factories import give_credits, make_account, make_meter, make_rate_card
+
+
+@pytest.fixture(autouse=True)
+def _an_event(acme, platform):
+    give_credits(acme, "100")
+    make_rate_card({make_meter("tokens"): "0.002"})
+    event = {"id": "e/1", "account": "acme", "meter": "tokens", "quantity": 1000}
+    assert platform.post("/events", event).status_code == 200
+
+
+def test_a_key_its_scope_and_the_platform_are_needed(anonymous, scoped, alice):
+    before = written()
+    path, body = "/events/e%2F1/reverse", {"account": "acme"}
+    assert_problem(anonymous.post(path, body), 401, "authentication_required")
+    assert_problem(scoped(all_but("credits:write")).post(path, body), 403, "missing_scope")
+    assert_problem(alice.post(path, body), 403, "platform_key_required")
+    assert written() == before
+
+
+@pytest.mark.parametrize("path", ["/events/e%2F1/reverse", "/events/e/1/reverse"])
+def test_an_event_is_reversed_once(platform, alice, path):
+    response = platform.post(path, {"account": "acme", "reason": "reported twice"})
+    assert response.status_code == 201, response.content
+    answer = response.json()
+    assert (answer["id"], answer["credits"], answer["reason"]) == ("e/1", "2", "reported twice")
+    assert answer["posting"].startswith("pst_")
+    assert CreditPool.objects.get(account__external_id="acme").balance == 100
+    before = written()
+    assert_problem(platform.post(path, {"account": "acme"}), 409, "already_reversed")
+    assert written() == before
+    (item,) = alice.get("/accounts/acme/events").json()["items"]
+    assert item["reversed_at"] == answer["created_at"]
+
+
+def test_an_event_of_another_account_is_not_found(platform):
+    make_account("beta")
+    assert_problem(platform.post("/events/e%2F1/reverse", {"account": "beta"}), 404, "not_found")
+    assert_problem(platform.post("/events/e%2F1/reverse", {"account": "nobody"}), 404, "not_found")
+    assert not EventReversal.objects.exists()
+
+
+@pytest.mark.parametrize("event_id", ["nothing", "%00", "a%0Ab", "x" * 201])
+def test_an_unknown_event_is_not_found(platform, event_id):
+    assert_problem(platform.post(f"/events/{event_id}/reverse", {"account": "acme"}), 404, "not_found")
+
+
+@pytest.mark.parametrize(("field", "value"), [("account", None), ("reason", 5), ("reason", "x" * 201), ("why", "x")])
+def test_what_does_not_fit_is_refused_by_field(platform, field, value):
+    response = platform.post("/events/e%2F1/reverse", {"account": "acme", field: value})
+    assert_problem(response, 400, "invalid_request", field)
+    assert not EventReversal.objects.exists()

@@ -1,0 +1,222 @@
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.utils import timezone
+
+from billing.accounts.models import Member
+from billing.ledger import pools
+from billing.ledger.models import CreditPool, Hold
+from tests.api.asking import all_but, assert_problem, written
+from tests.factories import NOW, give_credits, make_meter
+
+NEW = {"account": "acme", "amount": "40"}
+
+
+@pytest.fixture(autouse=True)
+def _credits(acme):
+    give_credits(acme, "100")
+
+
+@pytest.fixture
+def hold(alice) -> str:
+    """A hold of 40 of alice's 100 credits."""
+    return alice.post("/holds", NEW).json()["id"]
+
+
+def free(alice) -> str:
+    return alice.get("/accounts/acme/balance").json()["available"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("GET", "/holds", "read"),
+        ("GET", "/holds/hld_1", "read"),
+        ("POST", "/holds", "charges:write"),
+        ("POST", "/holds/hld_1/capture", "charges:write"),
+        ("POST", "/holds/hld_1/release", "charges:write"),
+        ("POST", "/holds/hld_1/extend", "charges:write"),
+    ],
+)
+def test_a_key_and_its_scope_are_needed(anonymous, scoped, method, path, scope):
+    before = written()
+    assert_problem(anonymous.send(method, path, b"{}"), 401, "authentication_required")
+    assert_problem(scoped(all_but(scope)).send(method, path, b"{}"), 403, "missing_scope")
+    assert written() == before
+
+
+def test_a_stranger_can_neither_hold_nor_touch_a_hold(mallory, hold):
+    before = written()
+    assert_problem(mallory.post("/holds", NEW), 404, "not_found")
+    assert_problem(mallory.get(f"/holds/{hold}"), 404, "not_found")
+    assert_problem(mallory.get("/holds", account="acme"), 404, "not_found")
+    for act, body in (("capture", {"amount": "1"}), ("release", {}), ("extend", {"expires_in_seconds": 5})):
+        assert_problem(mallory.post(f"/holds/{hold}/{act}", body), 404, "not_found")
+    assert mallory.get("/holds").json()["items"] == []
+    assert written() == before
+
+
+def test_a_hold_takes_credits_out_of_what_is_available(alice, acme):
+    bob = Member.objects.get(account=acme, role="member")
+    make_meter("tokens")
+    body = {**NEW, "meter": "tokens", "member": f"mem_{bob.pk}", "expires_in_seconds": 600, "note": "job"}
+    response = alice.post("/holds", body)
+    assert response.status_code == 201, response.content
+    answer = response.json()
+    assert answer["id"].startswith("hld_")
+    assert (answer["state"], answer["amount"], answer["captured"]) == ("open", "40", "0")
+    assert (answer["meter"], answer["member"], answer["note"]) == ("tokens", f"mem_{bob.pk}", "job")
+    assert answer["account"] == f"acc_{acme.pk}"
+    assert free(alice) == "60"
+    assert alice.get(f"/holds/{answer['id']}").json() == answer
+
+
+def test_a_repeated_reference_holds_nothing_more(alice):
+    first = alice.post("/holds", {**NEW, "reference": "job-7"})
+    assert alice.post("/holds", {**NEW, "reference": "job-7"}).json() == first.json()
+    assert_problem(alice.post("/holds", {**NEW, "amount": "1", "reference": "job-7"}), 409, "reference_conflict")
+    assert Hold.objects.count() == 1
+
+
+def test_more_than_is_there_cannot_be_held(alice):
+    before = written()
+    problem = assert_problem(alice.post("/holds", {**NEW, "amount": "100.5"}), 402, "insufficient_credits")
+    assert (problem["required"], problem["available"]) == ("100.5", "100")
+    assert written() == before
+
+
+def test_a_members_limit_holds_for_holds(alice, acme):
+    bob = Member.objects.get(account=acme, role="member")
+    pools.set_member_limit(member_id=bob.pk, amount=Decimal(10), now=timezone.now())
+    before = written()
+    problem = assert_problem(alice.post("/holds", {**NEW, "member": f"mem_{bob.pk}"}), 402, "spend_limit")
+    assert (problem["limit"], problem["available"]) == ("10", "10")
+    assert written() == before
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "code"),
+    [("pool", "nowhere", "unknown_pool"), ("meter", "nothing", "unknown_meter"), ("member", "mem_1", "unknown_member")],
+)
+def test_a_name_must_lead_somewhere(alice, mallory, field, value, code):
+    before = written()
+    if field == "member":
+        value = f"mem_{Member.objects.latest('pk').pk + 1}"
+    assert_problem(alice.post("/holds", {**NEW, field: value}), 422, code)
+    assert written() == before
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("amount", "0"), ("amount", None), ("expires_in_seconds", 0), ("expires_in_seconds", 86_401),
+        ("expires_in_seconds", "1.5"), ("expires_in_seconds", True), ("member", "acc_1"), ("member", 5),
+        ("account", 5), ("note", {}),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused_by_field(alice, field, value):
+    before = written()
+    assert_problem(alice.post("/holds", {**NEW, field: value}), 400, "invalid_request", field)
+    assert written() == before
+
+
+def test_a_final_capture_spends_and_gives_the_rest_back(alice, hold):
+    response = alice.post(f"/holds/{hold}/capture", {"amount": "25.5"})
+    assert response.status_code == 200, response.content
+    answer = response.json()
+    assert (answer["hold"]["state"], answer["hold"]["captured"]) == ("captured", "25.5")
+    assert (answer["posting"]["act"], answer["posting"]["credits"]) == ("spend", "25.5")
+    assert free(alice) == "74.5"
+
+
+def test_a_repeated_capture_spends_nothing_more(alice, hold):
+    first = alice.post(f"/holds/{hold}/capture", {"amount": "25"})
+    assert alice.post(f"/holds/{hold}/capture", {"amount": "25"}).json() == first.json()
+    assert free(alice) == "75"
+
+
+def test_parts_are_captured_one_by_one(alice, hold):
+    for amount, reference in (("10", "a"), ("5", "b"), ("5", "b")):
+        body = {"amount": amount, "final": False, "reference": reference}
+        assert alice.post(f"/holds/{hold}/capture", body).status_code == 200
+    assert alice.get(f"/holds/{hold}").json()["captured"] == "15"
+    assert free(alice) == "60"
+
+
+def test_a_capture_of_nothing_just_closes(alice, hold):
+    answer = alice.post(f"/holds/{hold}/capture", {"amount": "0"}).json()
+    assert (answer["hold"]["state"], answer["posting"]) == ("captured", None)
+    assert free(alice) == "100"
+
+
+def test_a_capture_beyond_hold_and_credits_is_refused(alice, hold):
+    before = written()
+    assert_problem(alice.post(f"/holds/{hold}/capture", {"amount": "100.01"}), 402, "insufficient_credits")
+    assert written() == before
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("amount", "-1"), ("amount", None), ("final", "yes"), ("final", 1), ("final", None)]
+)
+def test_a_malformed_capture_is_refused(alice, hold, field, value):
+    before = written()
+    response = alice.post(f"/holds/{hold}/capture", {"amount": "1", field: value})
+    assert_problem(response, 400, "invalid_request", field)
+    assert written() == before
+
+
+def test_a_released_hold_gives_everything_back_and_is_closed(alice, hold):
+    assert alice.post(f"/holds/{hold}/release").json()["state"] == "released"
+    assert free(alice) == "100"
+    before = written()
+    problem = assert_problem(alice.post(f"/holds/{hold}/capture", {"amount": "1"}), 409, "hold_closed")
+    assert problem["state"] == "released"
+    assert_problem(alice.post(f"/holds/{hold}/extend", {"expires_in_seconds": 60}), 409, "hold_closed")
+    assert written() == before
+
+
+def test_releasing_a_captured_hold_is_refused(alice, hold):
+    alice.post(f"/holds/{hold}/capture", {"amount": "1"})
+    assert_problem(alice.post(f"/holds/{hold}/release"), 409, "hold_closed")
+
+
+def test_a_release_takes_no_body(alice, hold):
+    assert_problem(alice.post(f"/holds/{hold}/release", {"amount": "1"}), 400, "invalid_request", "amount")
+    assert Hold.objects.get().state == "open"
+
+
+def test_a_hold_is_extended_from_now_on(alice, hold):
+    response = alice.post(f"/holds/{hold}/extend", {"expires_in_seconds": 86_400})
+    assert response.status_code == 200, response.content
+    remaining = Hold.objects.get().expires_at - timezone.now()
+    assert timedelta(hours=23, minutes=59) < remaining <= timedelta(hours=24)
+
+
+def test_a_hold_cannot_last_longer_than_a_day(alice, hold):
+    response = alice.post(f"/holds/{hold}/extend", {"expires_in_seconds": 86_401})
+    assert_problem(response, 400, "invalid_request", "expires_in_seconds")
+
+
+@pytest.mark.parametrize("reference", ["hld_999999", "hld_0", "pst_1", "%00", "hld_1e3"])
+def test_an_unknown_hold_is_not_found(alice, reference):
+    assert_problem(alice.get(f"/holds/{reference}"), 404, "not_found")
+    assert_problem(alice.post(f"/holds/{reference}/release"), 404, "not_found")
+
+
+def test_holds_are_listed_newest_first_and_filtered(alice, platform, hold):
+    second = alice.post("/holds", {**NEW, "amount": "1"}).json()["id"]
+    alice.post(f"/holds/{hold}/release")
+    assert [item["id"] for item in alice.get("/holds").json()["items"]] == [second, hold]
+    assert [item["id"] for item in platform.get("/holds", account="acme").json()["items"]] == [second, hold]
+    assert [item["id"] for item in platform.get("/holds", state="open").json()["items"]] == [second]
+    assert_problem(alice.get("/holds", state="ajar"), 400, "invalid_request", "state")
+
+
+def test_a_parked_account_holds_nothing(alice, acme):
+    acme.parked_at = NOW
+    acme.save()
+    before = written()
+    assert_problem(alice.post("/holds", NEW), 409, "account_parked")
+    assert written() == before
+    assert CreditPool.objects.get(account=acme).held == 0

@@ -1,0 +1,57 @@
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from tests.api.asking import all_but, assert_problem
+from tests.factories import give_credits, make_meter, make_rate_card
+
+PATH = "/accounts/acme/usage"
+DAYS = {"from": "2026-01-01", "to": "2026-02-01"}
+
+
+def test_a_key_and_its_scope_are_needed(anonymous, scoped, acme):
+    assert_problem(anonymous.get(PATH, **DAYS), 401, "authentication_required")
+    assert_problem(scoped(all_but("read")).get(PATH, **DAYS), 403, "missing_scope")
+
+
+def test_a_stranger_sees_no_usage(mallory, acme):
+    assert_problem(mallory.get(PATH, **DAYS), 404, "not_found")
+
+
+def test_usage_is_totalled_by_what_is_asked(alice, platform, acme):
+    give_credits(acme, "100")
+    make_rate_card({make_meter("tokens"): "0.002", make_meter("seats"): "5"})
+    event = {"account": "acme", "meter": "tokens", "quantity": 1000}
+    platform.post(
+        "/events", [{**event, "id": "1"}, {**event, "id": "2"}, {**event, "id": "3", "meter": "seats", "quantity": 1}]
+    )
+    today = timezone.now().date().isoformat()
+    days = {"from": "2025-01-01", "to": "2027-12-31"}
+    assert alice.get(PATH, **days).json()["items"] == [
+        {"day": today, "meter": "seats", "member": None, "quantity": "1", "credits": "5", "events": 1},
+        {"day": today, "meter": "tokens", "member": None, "quantity": "2000", "credits": "4", "events": 2},
+    ]
+    assert alice.get(PATH, **days, group_by="").json()["items"] == [
+        {"day": None, "meter": None, "member": None, "quantity": None, "credits": "9", "events": 3}
+    ]
+    assert alice.get(PATH, **DAYS).json() == {"items": []}
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"from": "2026-01-01"}, "to"),
+        ({**DAYS, "to": "2025-12-31"}, "to"),
+        ({**DAYS, "to": "2030-01-01"}, "to"),
+        ({**DAYS, "from": "01.01.2026"}, "from"),
+        ({**DAYS, "from": "2026-02-30"}, "from"),
+        ({**DAYS, "from": "9999-01-01"}, "from"),
+        ({**DAYS, "from": "2026-01-01T00:00:00Z"}, "from"),
+        ({**DAYS, "group_by": "hour"}, "group_by"),
+        ({**DAYS, "group_by": "day,,meter"}, "group_by"),
+        ({**DAYS, "limit": "5"}, "limit"),
+    ],
+)
+def test_a_malformed_query_is_refused_by_parameter(alice, query, field):
+    assert_problem(alice.get(PATH, **query), 400, "invalid_request", field)
