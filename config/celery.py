@@ -1,6 +1,6 @@
 """The Celery app, and THE list of what runs when. Settings that begin with CELERY_ are in config/settings.py.
 
-Queues: `billing` (the default), `metering`, `notifications`; a task names its own: `@shared_task(queue="metering")`.
+Queues: `billing` (the default), `metering`, `notifications`; which task goes where: CELERY_TASK_ROUTES.
 What is due lives in rows: a beat entry only says "look now", so a missed or doubled tick does no harm.
 """
 
@@ -9,16 +9,23 @@ import os
 from typing import Any
 
 from celery import Celery
+from celery.schedules import crontab
 from celery.signals import beat_init, setup_logging, worker_init, worker_process_init
 
 from config.embedded import ValkeyServer
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-# One entry a line of the day, soonest first:
-#   "expire-holds": {"task": "billing.tasks.expire_holds", "schedule": 30.0},
-#   "seal-ledger": {"task": "billing.tasks.seal_ledger", "schedule": crontab(minute=5)},
-BEAT_SCHEDULE: dict[str, dict[str, Any]] = {}
+BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
+    "deliver-notifications": {"task": "billing.tasks.deliver_notifications", "schedule": 15.0},
+    "expire-holds": {"task": "billing.tasks.expire_holds", "schedule": 30.0},
+    "expire-lots": {"task": "billing.tasks.expire_lots", "schedule": 60.0},
+    "seal-ledger": {"task": "billing.tasks.seal_ledger", "schedule": 60.0},
+    "accrue-gauges": {"task": "billing.tasks.accrue_gauges", "schedule": 300.0},
+    "purge-idempotency-keys": {"task": "billing.tasks.purge_idempotency_keys", "schedule": crontab(minute=23)},
+    "verify-ledger": {"task": "billing.tasks.verify_ledger", "schedule": crontab(hour=3, minute=17)},
+    "export-ledger-head": {"task": "billing.tasks.export_ledger_head", "schedule": crontab(hour=4, minute=7)},
+}
 
 
 class Florin(Celery):

@@ -215,6 +215,10 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
 )
 CELERY_TASK_DEFAULT_QUEUE = "billing"
 CELERY_TASK_QUEUES = [Queue("billing"), Queue("metering"), Queue("notifications")]
+CELERY_TASK_ROUTES = {
+    "billing.tasks.accrue_gauges": {"queue": "metering"},
+    "billing.tasks.deliver_notifications": {"queue": "notifications"},
+}
 # A misspelt queue fails at once instead of collecting tasks that nobody reads.
 CELERY_TASK_CREATE_MISSING_QUEUES = False
 CELERY_TASK_ACKS_LATE = True

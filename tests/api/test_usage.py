@@ -23,11 +23,11 @@ def test_usage_is_totalled_by_what_is_asked(alice, platform, acme):
     give_credits(acme, "100")
     make_rate_card({make_meter("tokens"): "0.002", make_meter("seats"): "5"})
     event = {"account": "acme", "meter": "tokens", "quantity": 1000}
-    platform.post(
-        "/events", [{**event, "id": "1"}, {**event, "id": "2"}, {**event, "id": "3", "meter": "seats", "quantity": 1}]
-    )
-    today = timezone.now().date().isoformat()
-    days = {"from": "2025-01-01", "to": "2027-12-31"}
+    seat = {**event, "id": "3", "meter": "seats", "quantity": 1}
+    platform.post("/events", [{**event, "id": "1"}, {**event, "id": "2"}, seat])
+    now = timezone.now()
+    today = now.date().isoformat()
+    days = {"from": today, "to": (now + timedelta(days=1)).date().isoformat()}
     assert alice.get(PATH, **days).json()["items"] == [
         {"day": today, "meter": "seats", "member": None, "quantity": "1", "credits": "5", "events": 1},
         {"day": today, "meter": "tokens", "member": None, "quantity": "2000", "credits": "4", "events": 2},

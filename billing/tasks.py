@@ -1,0 +1,89 @@
+"""Every Celery task: take the time, make one domain call, log how it went. When they run: config/celery.py.
+
+Each looks for what is due in rows, so a lost, doubled or late run does no harm.
+"""
+
+from datetime import timedelta
+
+import structlog
+from celery import shared_task
+from django.conf import settings
+from django.utils import timezone
+
+from billing.accounts import idempotency
+from billing.ledger import expiry, holds, sealing, verification
+from billing.metering import gauges
+from billing.notifications import outbox
+
+log = structlog.get_logger(__name__)
+
+BATCH = 1000
+
+
+@shared_task
+def expire_lots() -> None:
+    """Post the breakage of lots whose end, and the grace after it, has passed."""
+    expired = 0
+    while count := expiry.expire_due(
+        now=timezone.now(), grace_seconds=settings.FLORIN_EXPIRY_GRACE_SECONDS, limit=BATCH
+    ):
+        expired += count
+    log.info("lots.expired", count=expired)
+
+
+@shared_task
+def expire_holds() -> None:
+    """Give back what holds reserve whose time is up."""
+    expired = 0
+    while count := holds.expire_due(now=timezone.now(), limit=BATCH):
+        expired += count
+    log.info("holds.expired", count=expired)
+
+
+@shared_task
+def seal_ledger() -> None:
+    """Add new postings to the hash chain."""
+    log.info("ledger.sealed", postings=sealing.seal(now=timezone.now()))
+
+
+@shared_task
+def export_ledger_head() -> None:
+    """Write the head of the hash chain to the day's file."""
+    path = sealing.export_head(directory=settings.FLORIN_SEAL_EXPORT_DIR, now=timezone.now())
+    log.info("ledger.head_exported", path=str(path))
+
+
+@shared_task
+def verify_ledger() -> None:
+    """Verify the whole ledger, park accounts with differences and tell staff."""
+    report = verification.verify_and_park(now=timezone.now())
+    log.info("ledger.verified", accounts=report.accounts, postings=report.postings, findings=len(report.findings))
+
+
+@shared_task
+def accrue_gauges() -> None:
+    """Charge what gauges have used since they were charged last."""
+    log.info("gauges.accrued", series=gauges.accrue_due(now=timezone.now(), limit=100 * BATCH))
+
+
+@shared_task
+def deliver_notifications() -> None:
+    """Send what is due in the outbox."""
+    sent = failed = given_up = 0
+    while True:
+        delivery = outbox.deliver_due(now=timezone.now(), limit=100)
+        sent, failed, given_up = sent + delivery.sent, failed + delivery.failed, given_up + delivery.given_up
+        if not (delivery.sent or delivery.failed or delivery.given_up):
+            break
+    log.info("notifications.delivered", sent=sent, failed=failed, given_up=given_up)
+
+
+@shared_task
+def purge_idempotency_keys() -> None:
+    """Forget stored answers that are older than the retention."""
+    now = timezone.now()
+    older_than = now - timedelta(hours=settings.FLORIN_IDEMPOTENCY_RETENTION_HOURS)
+    purged = 0
+    while count := idempotency.purge(older_than=older_than, now=now, limit=BATCH):
+        purged += count
+    log.info("idempotency_keys.purged", count=purged)
