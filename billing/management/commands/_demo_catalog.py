@@ -1,0 +1,120 @@
+"""What Lumen AI sells: its meters, two editions of its price list, one customer's own, and its packs."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from billing.catalog import rate_cards
+from billing.catalog.models import Meter, Pack, PackTier, Rate, RateCard
+
+PACK_CURRENCY = "USD"
+PACK_TIERS = (
+    (Decimal(1_000), Decimal("0.12")),
+    (Decimal(10_000), Decimal("0.10")),
+    (Decimal(100_000), Decimal("0.07")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """The meters by key, and the two rate cards."""
+
+    meters: dict[str, Meter]
+    standard: RateCard
+    contract: RateCard
+
+
+def make_catalog(*, now: datetime) -> Catalog:
+    """Meters, packs and the first editions of both rate cards, in force from `now`."""
+    meters = {meter.key: meter for meter in _make_meters(now)}
+    _make_packs(now)
+    cards = []
+    for key, name, is_default, discount in (
+        ("standard", "Standard", True, Decimal(1)),
+        ("meridian", "Meridian Bank contract", False, Decimal("0.8")),
+    ):
+        card = RateCard.objects.create(key=key, name=name, is_default=is_default, created_at=now)
+        version = rate_cards.draft_version(rate_card_id=card.pk, now=now)
+        Rate.objects.bulk_create(_first_rates(meters, discount, version_id=version.pk))
+        rate_cards.publish(version_id=version.pk, effective_at=now, now=now)
+        cards.append(card)
+    return Catalog(meters, *cards)
+
+
+def publish_second_edition(catalog: Catalog, *, effective_at: datetime, now: datetime) -> None:
+    """Mid-year: the small model gets cheaper, a larger one comes, GPU minutes become cheaper."""
+    for card, discount in ((catalog.standard, Decimal(1)), (catalog.contract, Decimal("0.8"))):
+        draft = rate_cards.draft_from(version_id=card.versions.get(number=1).pk, now=now)
+        for rate in draft.rates.select_related("meter"):
+            if rate.match == {"model": "lumen-mini"}:
+                rate.price *= Decimal("0.75")
+                rate.save(update_fields=["price"])
+            elif rate.meter.key == "gpu-seconds":
+                rate.price = Decimal("2.5") * discount
+                rate.save(update_fields=["price"])
+        for key, price in (("llm-input", 2), ("llm-output", 8)):
+            Rate.objects.create(
+                version=draft,
+                meter=catalog.meters[key],
+                match={"model": "lumen-max"},
+                price=price * discount,
+                unit_size=1000,
+            )
+        rate_cards.publish(version_id=draft.pk, effective_at=effective_at, now=now)
+
+
+def _make_meters(now: datetime) -> list[Meter]:
+    kinds = Meter.Kind
+    return [
+        Meter.objects.create(key=key, name=name, unit=unit, kind=kind, unit_cost=Decimal(cost), created_at=now, **more)
+        for key, name, unit, kind, cost, more in (
+            ("llm-input", "LLM input tokens", "token", kinds.COUNTER, "0.00002", {}),
+            ("llm-output", "LLM output tokens", "token", kinds.COUNTER, "0.00009", {}),
+            ("images", "Image generations", "image", kinds.COUNTER, "0.11", {}),
+            ("gpu-seconds", "GPU time", "second", kinds.COUNTER, "0.0011", {}),
+            ("vector-storage", "Vector storage", "GB-hour", kinds.GAUGE, "0.00006", {"series_property": "index"}),
+            ("active-seats", "Active seats", "seat", kinds.UNIQUE, "0.4", {"unique_property": "user"}),
+        )
+    ]
+
+
+def _first_rates(meters: dict[str, Meter], discount: Decimal, *, version_id: int) -> list[Rate]:
+    """Prices in credits: tokens per 1,000, images by the month's number, GPU time by the minute begun."""
+    graduated = [
+        {"up_to": "500", "price": str(5 * discount)},
+        {"up_to": "2000", "price": str(4 * discount)},
+        {"up_to": None, "price": str(3 * discount)},
+    ]
+    rows: list[tuple[str, dict[str, object]]] = [
+        ("llm-input", {"price": 1, "unit_size": 1000}),
+        ("llm-input", {"price": Decimal("0.2"), "unit_size": 1000, "match": {"model": "lumen-mini"}}),
+        ("llm-output", {"price": 4, "unit_size": 1000}),
+        ("llm-output", {"price": Decimal("0.8"), "unit_size": 1000, "match": {"model": "lumen-mini"}}),
+        ("images", {"model": Rate.Model.GRADUATED, "tiers": graduated}),
+        ("images", {"price": 9, "match": {"quality": "hd"}}),
+        ("gpu-seconds", {"model": Rate.Model.PER_PACKAGE, "price": 3, "unit_size": 60}),
+        ("vector-storage", {"price": Decimal("0.004")}),
+        ("active-seats", {"price": 25}),
+    ]
+    rates = [Rate(version_id=version_id, meter=meters[key], **fields) for key, fields in rows]
+    for rate in rates:
+        rate.price = rate.price * discount
+    return rates
+
+
+def _make_packs(now: datetime) -> None:
+    volume = Pack(key="credits", name="Credits", description="The more at once, the cheaper each.", validity_days=365)
+    young = Pack(
+        key="startup-boost",
+        name="Start-up boost",
+        description="For young companies: a few credits at the price of many.",
+        validity_days=180,
+        target_segments=["startup"],
+    )
+    for pack, tiers in ((volume, PACK_TIERS), (young, ((Decimal(2_000), Decimal("0.08")),))):
+        pack.currency, pack.created_at = PACK_CURRENCY, now
+        pack.min_credits, pack.max_credits, pack.step_credits = tiers[0][0], Decimal(1_000_000), Decimal(1_000)
+        pack.save()
+        PackTier.objects.bulk_create(
+            PackTier(pack=pack, from_credits=from_credits, unit_price=price) for from_credits, price in tiers
+        )

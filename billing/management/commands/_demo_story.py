@@ -1,0 +1,250 @@
+"""A year of Lumen AI, told through the real services: nothing here writes a row that a service writes.
+
+The story is a list of scenes, each a moment and an act, played in the order of their moments with that moment as
+`now`. Chance comes from one seeded generator per customer, so the same seed and end tell the same story.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import partial
+
+from django.conf import settings
+from django.db.models import F
+
+from billing.accounts import members
+from billing.accounts.models import Account, Member, User
+from billing.catalog.pricing import pack_price
+from billing.ledger import expiry, holds, pools, posting, sealing
+from billing.ledger.cycles import month_after
+from billing.management.commands import _demo_catalog as shop
+from billing.management.commands._demo_cast import CUSTOMERS, TEAM, TEAM_ACCOUNT, TEAM_POOLS, Customer
+from billing.management.commands._demo_usage import YEAR, Event, Reporter
+from billing.metering import ingest
+from billing.notifications.models import Notification
+
+# Once a day is enough for the past; what a visitor looks at first is finer.
+REPORT_EVERY = timedelta(days=1)
+REPORT_LATELY_EVERY = timedelta(hours=4)
+LATELY = timedelta(days=35)
+PACK_VALID_FOR = timedelta(days=365)
+
+# A moment, and what happens then; the act is called with `now`.
+Scene = tuple[datetime, Callable[..., None]]
+
+
+@dataclass(slots=True)
+class Party:
+    """A customer who has an account: its main pool, its usage, its packs bought."""
+
+    customer: Customer
+    account: Account
+    pool_id: int
+    reporter: Reporter
+    packs: int = 0
+
+
+@dataclass(slots=True)
+class Story:
+    """What has come about so far. `people` are users by e-mail address, `api_key_id` is Lumen AI's own key,
+    `staff_actor` its staff as the ledger writes them down."""
+
+    since: datetime
+    until: datetime
+    seed: int
+    catalog: shop.Catalog
+    api_key_id: int
+    staff_actor: str
+    password_hash: str
+    parties: dict[str, Party] = field(default_factory=dict)
+    people: dict[str, User] = field(default_factory=dict)
+
+    def main_pool(self, key: str) -> int:
+        return self.parties[key].pool_id
+
+
+def scenes_of_the_year(story: Story) -> Iterable[Scene]:
+    """What happens by itself: sign-ups, months, usage, jobs, and the second price list."""
+    for customer in CUSTOMERS:
+        joins_at = story.since + timedelta(days=customer.joined_after_days)
+        if joins_at < story.until:
+            yield joins_at, partial(sign_up, story, customer)
+            yield from _months(story, customer, joins_at)
+    edition_at = story.since + YEAR / 2
+    if edition_at < story.until:
+        second_edition = partial(shop.publish_second_edition, story.catalog, effective_at=edition_at)
+        yield edition_at - timedelta(days=14), second_edition
+    at = story.since
+    while at < story.until:
+        at = min(at + (REPORT_LATELY_EVERY if at >= story.until - LATELY else REPORT_EVERY), story.until)
+        yield at, partial(report_usage, story, story.parties.values())
+        yield at, run_jobs
+
+
+def _months(story: Story, customer: Customer, joins_at: datetime) -> Iterable[Scene]:
+    """The beginning of each month of the account's zone after it joined, while it is a customer."""
+    last = story.until
+    if customer.left_after_days is not None:
+        last = min(last, story.since + timedelta(days=customer.left_after_days))
+    at = month_after(joins_at, customer.time_zone)
+    while at < last:
+        yield at, partial(begin_month, story, customer)
+        at = month_after(at, customer.time_zone)
+
+
+def sign_up(story: Story, customer: Customer, *, now: datetime) -> None:
+    """Open the account with its owner, a welcome bonus that ends after 30 days, and the month's allocation."""
+    domain = f"{customer.key}.example"
+    account = pools.open_account(
+        name=customer.name,
+        external_id=customer.key,
+        billing_email=f"billing@{domain}",
+        country=customer.country,
+        currency=customer.currency,
+        time_zone=customer.time_zone,
+        tax_number=customer.tax_number,
+        segment_override=customer.segment,
+        policy=customer.policy,
+        burst_limit=Decimal(customer.burst_limit),
+        overage_cap=None if customer.overage_cap is None else Decimal(customer.overage_cap),
+        now=now,
+    )
+    reporter = Reporter(customer, begins_at=now, seed=story.seed)
+    if customer.left_after_days is not None:
+        reporter.ends_at = story.since + timedelta(days=customer.left_after_days)
+    party = Party(customer, account, pools.get_main_pool(account.pk).pk, reporter)
+    story.parties[customer.key] = party
+    join(story, account, f"owner@{domain}", f"Owner of {customer.name}", "owner", now=now)
+    if customer.key == TEAM_ACCOUNT:
+        _found_teams(story, party, now=now)
+    posting.grant(
+        pool_id=party.pool_id,
+        amount=Decimal(500),
+        kind="bonus",
+        reference="bonus:welcome",
+        expires_at=now + timedelta(days=30),
+        priority=40,
+        note="Welcome to Lumen AI",
+        actor="system",
+        now=now,
+    )
+    allocate(story, party, now=now)
+
+
+def join(story: Story, account: Account, email: str, name: str, role: str, *, now: datetime) -> Member:
+    """Give a person, new or known, a place in an account; everybody has the demo's one password."""
+    if email not in story.people:
+        user = User.objects.create(email=email, name=name, password=story.password_hash)
+        User.objects.filter(pk=user.pk).update(created_at=now)
+        story.people[email] = user
+    return members.add(account=account, user=story.people[email], role=role, now=now)
+
+
+def _found_teams(story: Story, party: Party, *, now: datetime) -> None:
+    """The enterprise's people, two of them with a monthly limit, its team pools, and who uses which."""
+    people = {
+        name: join(story, party.account, f"{name}@{party.customer.key}.example", full_name, role, now=now)
+        for name, full_name, role in TEAM
+    }
+    pools.set_member_limit(member_id=people["mia"].pk, amount=Decimal(1_500), now=now)
+    pools.set_member_limit(member_id=people["jonas"].pk, amount=Decimal(6_000), now=now)
+    for key, name, _ in TEAM_POOLS:
+        pools.open_pool(account=party.account, key=key, name=name, now=now)
+    party.reporter.places = [
+        (0.5, "", ""),
+        (0.2, "research", f"mem_{people['jonas'].pk}"),
+        (0.1, "research", ""),
+        (0.04, "support", f"mem_{people['mia'].pk}"),
+        (0.16, "support", ""),
+    ]
+
+
+def begin_month(story: Story, customer: Customer, *, now: datetime) -> None:
+    """Report what is left of the old month, roll over what may live on, allocate, and fill the team pools."""
+    party = story.parties[customer.key]
+    report_usage(story, [party], now=now)
+    if customer.rollover is not None:
+        posting.roll_over(
+            pool_id=party.pool_id,
+            ends_at=now,
+            new_expires_at=month_after(now, customer.time_zone),
+            rule=customer.rollover,
+            reference=f"rollover:{now:%Y-%m-%d}",
+            now=now,
+        )
+    allocate(story, party, now=now)
+
+
+def allocate(story: Story, party: Party, *, now: datetime) -> None:
+    """The month's credits, which end with the month; the enterprise moves some of them to its team pools."""
+    customer = party.customer
+    if not customer.allocation:
+        return
+    posting.grant(
+        pool_id=party.pool_id,
+        amount=Decimal(customer.allocation),
+        kind="allocation",
+        reference=f"allocation:{now:%Y-%m-%d}",
+        expires_at=month_after(now, customer.time_zone),
+        cost_basis=Decimal(customer.unit_price),
+        note="Monthly credits",
+        actor="system",
+        now=now,
+    )
+    for key, _, amount in TEAM_POOLS if customer.key == TEAM_ACCOUNT else ():
+        posting.transfer(
+            from_pool_id=party.pool_id,
+            to_pool_id=party.account.pools.get(key=key).pk,
+            amount=Decimal(amount),
+            reference=f"teams:{key}:{now:%Y-%m-%d}",
+            note="Monthly team budget",
+            actor=f"user:{story.people[f'olivia@{customer.key}.example'].pk}",
+            now=now,
+        )
+
+
+def report_usage(story: Story, parties: Iterable[Party], *, now: datetime) -> None:
+    """Let the customers' applications report in one batch; who has run low buys a pack."""
+    reporting = list(parties)
+    events: list[Event] = [event for party in reporting for event in party.reporter.report(now)]
+    if not events:
+        return
+    done = ingest.take_events(
+        events=events, now=now, api_key_id=story.api_key_id, source="demo", actor=f"key:{story.api_key_id}"
+    )
+    for party in reporting:
+        available = done.balances.get(party.customer.key)
+        if available is not None and available < party.customer.top_up_below:
+            buy_pack(party, Decimal(party.customer.top_up), now=now)
+
+
+def buy_pack(party: Party, credits: Decimal, *, now: datetime) -> None:
+    """Credits at the volume tier's price, for a year."""
+    unit_price, _ = pack_price(shop.PACK_TIERS, credits, shop.PACK_CURRENCY)
+    party.packs += 1
+    posting.grant(
+        pool_id=party.pool_id,
+        amount=credits,
+        kind="purchase",
+        reference=f"pack:{party.packs}",
+        expires_at=now + PACK_VALID_FOR,
+        cost_basis=unit_price,
+        currency=shop.PACK_CURRENCY,
+        note=f"Pack of {credits:,} credits",
+        actor="system",
+        now=now,
+    )
+
+
+def run_jobs(*, now: datetime) -> None:
+    """What Celery's beat would do meanwhile."""
+    expiry.expire_due(now=now, grace_seconds=settings.FLORIN_EXPIRY_GRACE_SECONDS)
+    holds.expire_due(now=now)
+
+
+def close(story: Story) -> None:
+    """Seal the ledger, and let the past's notifications have been delivered: only those of the last day still are."""
+    sealing.seal(now=story.until)
+    past = Notification.objects.filter(created_at__lt=story.until - timedelta(days=1))
+    past.update(state=Notification.State.SENT, sent_at=F("created_at"), attempts=1)
