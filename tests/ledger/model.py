@@ -1,0 +1,310 @@
+"""The ledger's rules once more, as plainly as they can be said: what the real one is compared with, act by act.
+
+Written from the rules L1 to L9, not from the code: no postings, no entries, no counters; lots, debts, holds and what
+each spend took from where. `Refused` stands for every refusal, and leaves the model half-changed: keep a copy.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+NEVER = datetime.max.replace(tzinfo=UTC)
+ENDLESS = Decimal("Infinity")
+
+
+class Refused(Exception):
+    """The rules do not allow it."""
+
+
+@dataclass
+class Lot:
+    """Credits that are alike."""
+
+    number: int
+    pool: str
+    remaining: Decimal
+    priority: int
+    meter: int | None
+    effective: datetime
+    expires: datetime | None
+    paid: bool
+    held: Decimal = Decimal(0)
+
+    @property
+    def free(self) -> Decimal:
+        return self.remaining - self.held
+
+    def good_at(self, moment: datetime) -> bool:
+        return self.effective <= moment < (self.expires or NEVER)
+
+    @property
+    def turn(self) -> tuple:
+        """L2: priority, scoped first, soonest expiry, promotional first, effective, oldest."""
+        expires = self.expires or NEVER
+        return (self.priority, self.meter is None, expires, self.paid, self.effective, self.number)
+
+
+@dataclass
+class Debt:
+    """Overdraft: what is still owed, and which lots paid how much of it, the latest last."""
+
+    owed: Decimal = Decimal(0)
+    payments: list[list] = field(default_factory=list)
+
+    def pay(self, lot: Lot, amount: Decimal) -> None:
+        before = sum((paid for payer, paid in self.payments if payer is lot), Decimal(0))
+        self.payments = [each for each in self.payments if each[0] is not lot] + [[lot, before + amount]]
+        self.owed -= amount
+
+
+@dataclass
+class Spend:
+    """What was spent, piece by piece: (lot or debt or month of overage, amount)."""
+
+    pool: str
+    pieces: list[tuple]
+    returned: bool = False
+
+
+@dataclass
+class Hold:
+    """What is reserved: parts of lots, and on the policy."""
+
+    pool: str
+    meter: int | None
+    placed: datetime
+    ends: datetime
+    parts: list[list]
+    uncovered: Decimal
+    state: str = "open"
+
+
+@dataclass
+class Pool:
+    """A pool's policy and debts."""
+
+    policy: str = "block"
+    burst: Decimal = Decimal(0)
+    cap: Decimal | None = None
+    debts: list[Debt] = field(default_factory=list)
+    overage: dict[tuple[int, int], Decimal] = field(default_factory=dict)
+
+    @property
+    def owed(self) -> Decimal:
+        return sum((debt.owed for debt in self.debts), Decimal(0))
+
+
+class Model:
+    """The pools `main` and `team` of one account in UTC."""
+
+    def __init__(self) -> None:
+        self.pools = {"main": Pool(), "team": Pool()}
+        self.lots: list[Lot] = []
+        self.spends: list[Spend] = []
+        self.holds: list[Hold] = []
+
+    # What can be asked.
+
+    def available(self, pool: str, now: datetime) -> Decimal:
+        good = [lot for lot in self.lots if lot.pool == pool and lot.good_at(now)]
+        general = sum((lot.free for lot in good if lot.meter is None), Decimal(0))
+        scoped = sum((lot.free for lot in good if lot.meter is not None), Decimal(0))
+        return max(general - self.pools[pool].owed, Decimal(0)) + scoped
+
+    def held(self, pool: str) -> Decimal:
+        return sum((lot.held for lot in self.lots if lot.pool == pool), Decimal(0)) + self._promised(pool)
+
+    def owed_now(self, pool: str, now: datetime) -> Decimal:
+        """What is owed once credits that are free now have repaid."""
+        general = sum((lot.free for lot in self._usable(pool, None, now)), Decimal(0))
+        return max(self.pools[pool].owed - general, Decimal(0))
+
+    def _promised(self, pool: str) -> Decimal:
+        holds = (hold for hold in self.holds if hold.pool == pool and hold.state == "open")
+        return sum((hold.uncovered for hold in holds), Decimal(0))
+
+    def _usable(self, pool: str, meter: int | None, *moments: datetime) -> list[Lot]:
+        lots = [
+            lot
+            for lot in self.lots
+            if lot.pool == pool
+            and lot.free > 0
+            and lot.meter in (None, meter)
+            and any(lot.good_at(moment) for moment in moments)
+        ]
+        return sorted(lots, key=lambda lot: lot.turn)
+
+    def _room(self, name: str, now: datetime) -> Decimal:
+        pool = self.pools[name]
+        if pool.policy == "burst":
+            return max(pool.burst - pool.owed - self._promised(name), Decimal(0))
+        if pool.policy == "overage":
+            used = pool.overage.get((now.year, now.month), Decimal(0))
+            return ENDLESS if pool.cap is None else max(pool.cap - used - self._promised(name), Decimal(0))
+        return Decimal(0)
+
+    # Acts. Each first repays what is owed from credits that are free.
+
+    def grant(self, pool: str, now: datetime, **fields) -> None:
+        self._repay(pool, now)
+        self.lots.append(Lot(number=len(self.lots), pool=pool, **fields))
+        self._repay(pool, now)
+
+    def spend(
+        self, pool: str, credits: Decimal, meter: int | None, now: datetime, occurred: datetime, fact: bool
+    ) -> None:
+        self._repay(pool, now)
+        lots = self._usable(pool, meter, now, occurred)
+        if not fact and credits > sum(lot.free for lot in lots) + self._room(pool, now):
+            raise Refused
+        self.spends.append(Spend(pool, self._burn(pool, credits, lots, now)))
+
+    def reverse(self, index: int, now: datetime) -> None:
+        spend = self.spends[index]
+        if spend.returned:
+            raise Refused
+        self._repay(spend.pool, now)
+        spend.returned = True
+        for source, amount in reversed(spend.pieces):
+            if isinstance(source, Lot):
+                source.remaining += amount
+            elif isinstance(source, tuple):
+                self.pools[spend.pool].overage[source] -= amount
+            else:
+                self._forgive(source, amount)
+        self._repay(spend.pool, now)
+
+    def transfer(self, source: str, target: str, amount: Decimal, now: datetime) -> None:
+        self._repay(source, now)
+        self._repay(target, now)
+        lots = self._usable(source, None, now)
+        if amount > sum(lot.free for lot in lots):
+            raise Refused
+        for lot in lots:
+            moved = min(lot.free, amount)
+            if moved:
+                lot.remaining -= moved
+                amount -= moved
+                twin = (moved, lot.priority, None, lot.effective, lot.expires, lot.paid)
+                self.lots.append(Lot(len(self.lots), target, *twin))
+        self._repay(target, now)
+
+    def revoke(self, index: int, amount: Decimal, now: datetime) -> None:
+        lot = self.lots[index]
+        self._repay(lot.pool, now)
+        if amount > lot.free:
+            raise Refused
+        lot.remaining -= amount
+
+    def hold(self, pool: str, amount: Decimal, meter: int | None, now: datetime, seconds: int) -> None:
+        self._repay(pool, now)
+        lots = self._usable(pool, meter, now)
+        if amount > sum(lot.free for lot in lots) + self._room(pool, now):
+            raise Refused
+        parts = []
+        for lot in lots:
+            part = min(lot.free, amount)
+            if part:
+                lot.held += part
+                amount -= part
+                parts.append([lot, part])
+        self.holds.append(Hold(pool, meter, now, now + timedelta(seconds=seconds), parts, amount))
+
+    def capture(self, index: int, amount: Decimal, now: datetime, final: bool) -> None:
+        hold = self.holds[index]
+        if hold.state != "open" or hold.ends <= now:
+            raise Refused
+        self._repay(hold.pool, now)
+        pieces, left = [], amount
+        for part in hold.parts:
+            taken = min(part[1], left)
+            if taken:
+                part[1] -= taken
+                part[0].held -= taken
+                part[0].remaining -= taken
+                left -= taken
+                pieces.append((part[0], taken))
+        promised = min(left, hold.uncovered)
+        lots = self._usable(hold.pool, hold.meter, now, hold.placed)
+        extra = left - promised
+        if extra and extra > sum(lot.free for lot in lots) + self._room(hold.pool, now):
+            raise Refused
+        hold.uncovered -= promised
+        if left:
+            pieces += self._burn(hold.pool, left, lots, now)
+        if amount:
+            self.spends.append(Spend(hold.pool, pieces))
+        if final:
+            self._close(hold, "captured")
+
+    def release(self, index: int, now: datetime) -> None:
+        hold = self.holds[index]
+        if hold.state == "released":
+            return
+        if hold.state != "open":
+            raise Refused
+        self._repay(hold.pool, now)
+        self._close(hold, "released")
+
+    def expire(self, now: datetime, grace: timedelta) -> None:
+        """First holds, then lots."""
+        for hold in sorted(self.holds, key=lambda each: each.ends):
+            if hold.state == "open" and hold.ends <= now:
+                self._repay(hold.pool, now)
+                self._close(hold, "expired")
+        for pool in self.pools:
+            due = [
+                lot
+                for lot in self.lots
+                if lot.pool == pool and lot.remaining and not lot.held and (lot.expires or NEVER) <= now - grace
+            ]
+            if due:
+                self._repay(pool, now)
+            for lot in due:
+                lot.remaining = Decimal(0)
+
+    # How.
+
+    def _burn(self, name: str, credits: Decimal, lots: list[Lot], now: datetime) -> list[tuple]:
+        pieces: list[tuple] = []
+        for lot in lots:
+            taken = min(lot.free, credits)
+            if taken:
+                lot.remaining -= taken
+                credits -= taken
+                pieces.append((lot, taken))
+        pool, month = self.pools[name], (now.year, now.month)
+        if credits and pool.policy == "overage" and (metered := min(credits, self._room(name, now))):
+            pool.overage[month] = pool.overage.get(month, Decimal(0)) + metered
+            credits -= metered
+            pieces.append((month, metered))
+        if credits:
+            if not pool.owed:
+                pool.debts.append(Debt())
+            pool.debts[-1].owed += credits
+            pieces.append((pool.debts[-1], credits))
+        return pieces
+
+    def _repay(self, pool: str, now: datetime) -> None:
+        for debt in self.pools[pool].debts:
+            for lot in self._usable(pool, None, now):
+                paid = min(lot.free, debt.owed)
+                if paid:
+                    lot.remaining -= paid
+                    debt.pay(lot, paid)
+
+    def _forgive(self, debt: Debt, amount: Decimal) -> None:
+        """What is still owed of it is cancelled; the rest goes back to who paid, the latest first."""
+        cancelled = min(amount, debt.owed)
+        debt.owed -= cancelled
+        amount -= cancelled
+        for payment in reversed(debt.payments):
+            back = min(payment[1], amount)
+            payment[0].remaining += back
+            payment[1] -= back
+            amount -= back
+
+    def _close(self, hold: Hold, state: str) -> None:
+        for lot, part in hold.parts:
+            lot.held -= part
+        hold.state = state
