@@ -145,10 +145,12 @@ SELECT 'usage_posting', e.account_id, e.pool_id, 'event ' || e.event_id,
 FROM events e LEFT JOIN billing_posting q ON q.id = e.posting_id
 WHERE e.credits > 0 AND (q.id IS NULL OR q.pool_id <> e.pool_id)
 """
-# An account's time zone may change, so a day's events cannot be told again; the totals over all days must agree.
+# A reversed event no longer counts. An account's time zone may change, so a day's events cannot be told again; the
+# totals over all days must agree.
 DAILY_USAGE = """
 , used AS (
-    SELECT e.account_id, e.meter_id, e.member_id, count(*) AS events, sum(e.counted) AS quantity,
+    SELECT e.account_id, e.meter_id, e.member_id, count(*) FILTER (WHERE r.event_id IS NULL) AS events,
+           sum(e.counted) FILTER (WHERE r.event_id IS NULL) AS quantity,
            sum(e.credits) - coalesce(sum(r.credits), 0) AS credits
     FROM events e LEFT JOIN billing_eventreversal r ON r.account_id = e.account_id AND r.event_id = e.event_id
     GROUP BY e.account_id, e.meter_id, e.member_id
