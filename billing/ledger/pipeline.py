@@ -17,12 +17,12 @@ def pipelined(statements: Sequence[Statement]) -> list[list[tuple[Any, ...]]]:
     """Run statements in one round trip; the rows of each (none for writes). Locks need an open transaction.
 
     Statements run one after the other, each seeing what was committed when it began, so reads that stand behind a
-    lock see what the lock waited for. They are prepared once per connection.
+    lock see what the lock waited for. They are prepared once per connection. Raises Django's database errors.
     """
     connection.ensure_connection()
     raw = connection.connection
     cursors = []
-    with raw.pipeline():
+    with connection.wrap_database_errors, raw.pipeline():
         for sql, parameters in statements:
             cursor = psycopg.Cursor(raw)
             cursor.execute(sql, parameters, prepare=True)
