@@ -15,7 +15,7 @@ from billing.accounts.models import Account, ApiKey, Member
 from billing.ledger import balance, pools, verification
 from billing.ledger.models import CreditGrant, Hold, Posting
 from billing.management.commands import _demo_cast as cast
-from billing.metering.models import RejectedEvent, UsageEvent
+from billing.metering.models import EventReversal, RejectedEvent, UsageEvent
 from tests.factories import make_account
 
 UNTIL = "2026-07-14T10:20:00+00:00"
@@ -29,6 +29,8 @@ TOLD = {
     "billing_creditpool": "*",
     "billing_usageevent": "*",
     "billing_dailyusage": "*",
+    "billing_eventreversal": "*",
+    "billing_gaugeseries": "*",
     "billing_hold": "*",
     "billing_rejectedevent": "*",
     "billing_notification": "*",
@@ -97,6 +99,8 @@ def test_a_year_is_told_once_and_is_true_to_the_last_credit():
     kinds = set(CreditGrant.objects.values_list("kind", flat=True))
     assert kinds >= {"allocation", "purchase", "bonus", "rollover", "transfer", "overage", "overdraft", "goodwill"}
     assert CreditGrant.objects.filter(kind="bonus", expired__gt=0).exists()
+    assert UsageEvent.objects.filter(event_id__startswith="gauge:", credits__gt=0).exists()
+    assert EventReversal.objects.filter(credits__gt=0).exists()
     assert UsageEvent.objects.filter(late=True).exists()
     codes = set(RejectedEvent.objects.values_list("code", flat=True))
     assert codes == {"unknown_meter", "unknown_account", "invalid_quantity"}

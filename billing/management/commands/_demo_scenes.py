@@ -13,7 +13,8 @@ from billing.ledger.cycles import month_after
 from billing.ledger.models import Hold
 from billing.management.commands._demo_cast import TEAM_ACCOUNT
 from billing.management.commands._demo_story import Scene, Story, buy_pack
-from billing.metering import ingest
+from billing.metering import ingest, reversal
+from billing.metering.models import UsageEvent
 from billing.notifications import invitations
 
 DAY = timedelta(days=1)
@@ -48,6 +49,8 @@ def _fixed_scenes(story: Story) -> Iterable[Scene]:
     for day in (9, 40, 100):
         moment = month_after(since + day * DAY, "America/New_York") + 2 * DAY
         yield moment, partial(_report_late, story, "northwind")
+    for day in (60, 150, 240, 330):
+        yield since + day * DAY, partial(_reverse_last_answer, story, "kitsune")
     for day in (70, 190, 310):
         yield since + day * DAY, partial(_return_to_main, story, "support", 500)
 
@@ -194,6 +197,15 @@ def _report_late(story: Story, key: str, now: datetime) -> None:
     at = now - timedelta(days=4)
     late = {"id": f"late-{now:%Y-%m}", "account": key, "occurred_at": at.isoformat(), **event}
     ingest.take_events(events=[late], now=now, api_key_id=story.api_key_id)
+
+
+def _reverse_last_answer(story: Story, key: str, now: datetime) -> None:
+    account_id = story.parties[key].account.pk
+    answers = UsageEvent.objects.filter(account_id=account_id, meter__key="llm-output")
+    last = answers.latest("occurred_at", "event_id")
+    reversal.reverse_event(
+        account_id=account_id, event_id=last.event_id, reason="Answer was cut off", actor=story.staff_actor, now=now
+    )
 
 
 def _charge_too_much(story: Story, now: datetime) -> None:

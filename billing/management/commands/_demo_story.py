@@ -21,13 +21,13 @@ from billing.ledger.cycles import month_after
 from billing.management.commands import _demo_catalog as shop
 from billing.management.commands._demo_cast import CUSTOMERS, TEAM, TEAM_ACCOUNT, TEAM_POOLS, Customer
 from billing.management.commands._demo_usage import YEAR, Event, Reporter
-from billing.metering import ingest
+from billing.metering import gauges, ingest
 from billing.notifications.models import Notification
 
 # Once a day is enough for the past; what a visitor looks at first is finer.
-REPORT_EVERY = timedelta(days=1)
-REPORT_LATELY_EVERY = timedelta(hours=4)
 LATELY = timedelta(days=35)
+REPORT_EVERY, REPORT_LATELY_EVERY = timedelta(days=1), timedelta(hours=4)
+ACCRUE_EVERY, ACCRUE_LATELY_EVERY = timedelta(days=7), timedelta(days=1)
 PACK_VALID_FOR = timedelta(days=365)
 
 # A moment, and what happens then; the act is called with `now`.
@@ -75,21 +75,32 @@ def scenes_of_the_year(story: Story) -> Iterable[Scene]:
     if edition_at < story.until:
         second_edition = partial(shop.publish_second_edition, story.catalog, effective_at=edition_at)
         yield edition_at - timedelta(days=14), second_edition
-    at = story.since
-    while at < story.until:
-        at = min(at + (REPORT_LATELY_EVERY if at >= story.until - LATELY else REPORT_EVERY), story.until)
+    for at in _ticks(story, REPORT_EVERY, REPORT_LATELY_EVERY):
         yield at, partial(report_usage, story, story.parties.values())
         yield at, run_jobs
+    for at in _ticks(story, ACCRUE_EVERY, ACCRUE_LATELY_EVERY):
+        yield at, accrue_gauges
+
+
+def _ticks(story: Story, every: timedelta, lately_every: timedelta) -> Iterable[datetime]:
+    """Moments up to the story's end, which is the last of them."""
+    at = story.since
+    while at < story.until:
+        at = min(at + (lately_every if at >= story.until - LATELY else every), story.until)
+        yield at
 
 
 def _months(story: Story, customer: Customer, joins_at: datetime) -> Iterable[Scene]:
-    """The beginning of each month of the account's zone after it joined, while it is a customer."""
+    """The beginning of each month of the account's zone after it joined, while it is a customer; a little later its
+    gauges are charged for the old month's last hours, which still count in it."""
     last = story.until
     if customer.left_after_days is not None:
         last = min(last, story.since + timedelta(days=customer.left_after_days))
     at = month_after(joins_at, customer.time_zone)
     while at < last:
         yield at, partial(begin_month, story, customer)
+        if customer.habit.storage_gb and (soon := at + gauges.LAG) <= story.until:
+            yield soon, accrue_gauges
         at = month_after(at, customer.time_zone)
 
 
@@ -241,6 +252,11 @@ def run_jobs(*, now: datetime) -> None:
     """What Celery's beat would do meanwhile."""
     expiry.expire_due(now=now, grace_seconds=settings.FLORIN_EXPIRY_GRACE_SECONDS)
     holds.expire_due(now=now)
+
+
+def accrue_gauges(*, now: datetime) -> None:
+    """Also beat's; less often, for each series is a transaction."""
+    gauges.accrue_due(now=now, limit=len(CUSTOMERS))
 
 
 def close(story: Story) -> None:
