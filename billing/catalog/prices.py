@@ -63,16 +63,21 @@ class Catalog:
     cards: dict[int, tuple[PublishedVersion, ...]]
     default_card_id: int | None
 
-    def prices(self, card_id: int | None, meter_id: int, at: datetime) -> tuple[Price, ...]:
-        """A card's rates for a meter in the version in force at a time; empty when it has none.
+    def prices(self, card_id: int | None, meter_id: int, at: datetime, *, now: datetime) -> tuple[Price, ...]:
+        """A card's rates for a meter in the version in force at a time, the first that matches applies; empty: none.
 
-        Usage from before a card's first version is priced by that version, for there is no other price for it.
+        Usage from before a card's first version is priced by that version, for there is no other price for it. So is
+        usage that its version forgot by the next that has, once that is in force `now`: its rates stand at the end.
         """
         versions = self.cards.get(card_id or 0, ())
         if not versions:
             return ()
-        index = bisect_right(versions, at, key=lambda version: version.effective_at)
-        return versions[max(index - 1, 0)].prices.get(meter_id, ())
+        index = max(bisect_right(versions, at, key=lambda version: version.effective_at) - 1, 0)
+        prices = versions[index].prices.get(meter_id, ())
+        for later in versions[index + 1 :]:
+            if later.effective_at <= now:
+                prices += later.prices.get(meter_id, ())
+        return prices
 
     def card_id(self, assignments: Sequence[Assignment], at: datetime) -> int | None:
         """The rate card that applies to an account at a time (U4)."""

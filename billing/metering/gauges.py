@@ -75,7 +75,7 @@ def accrue(*, series_id: int, now: datetime) -> bool:
         name = f"acc_{series.account_id}"
         world = resolve(accounts=[name], pools=(), members=())
         steps = _read_steps(series, until)
-        works, charged_until = _derive(series, steps, world.accounts[name], world.catalog, until)
+        works, charged_until = _derive(series, steps, world.accounts[name], world.catalog, now)
         process(works, now=now, keep_rejected=False)
         series.sequence += len(works)
         series.charged_quantity += sum((work.counted for work in works if work.verdict == "accepted"), ZERO)
@@ -106,11 +106,11 @@ def _read_steps(series: GaugeSeries, until: datetime) -> list[Step]:
 
 
 def _derive(
-    series: GaugeSeries, steps: Sequence[Step], account: AccountInfo, catalog: Catalog, until: datetime
+    series: GaugeSeries, steps: Sequence[Step], account: AccountInfo, catalog: Catalog, now: datetime
 ) -> tuple[list[Work], datetime]:
     """Derived events for what has not been charged, and up to when they charge: the first part without a price ends
     them and waits for one."""
-    begin = series.charged_until
+    begin, until = series.charged_until, horizon_of(now)
     if not series.sequence and len(steps) > 1 and not steps[0].level:
         begin = max(begin, steps[1].at)
     properties = _properties(series, [step for step in steps if step.at > begin] + [in_force(steps, begin)])
@@ -126,7 +126,7 @@ def _derive(
     for part in parts:
         names = properties.get(in_force(steps, part.starts_at).event_id, {})
         card_id = catalog.card_id(account.assignments, part.starts_at)
-        if best_price(catalog.prices(card_id, series.meter_id, part.starts_at), names) is None:
+        if best_price(catalog.prices(card_id, series.meter_id, part.starts_at, now=now), names) is None:
             return works, part.starts_at
         works.append(_work_of(series, part, names, series.sequence + len(works) + 1))
     return works, until

@@ -99,7 +99,7 @@ def _find_out(work: Work, world: World, now: datetime, grace_seconds: int) -> No
             "missing_property", f"This meter counts values of the property {meter.unique_property!r}.", "properties"
         )
     card_id = world.catalog.card_id(account.assignments, work.occurred_at)
-    work.prices = world.catalog.prices(card_id, meter.id, work.occurred_at)
+    work.prices = world.catalog.prices(card_id, meter.id, work.occurred_at, now=now)
     if not work.prices:
         raise InvalidEvent(
             "no_rate", f"The account's rate card has no rate for the meter {meter.key!r}; zero is a rate too.", "meter"
