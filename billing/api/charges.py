@@ -14,7 +14,7 @@ from billing.accounts.models import Scope
 from billing.api import ids
 from billing.api.base import ApiView, account_name, actor, caller, read_body
 from billing.api.errors import Problem
-from billing.api.fields import Amount, Document, Instant, Properties, PublicId, Strict, Text, write_decimal
+from billing.api.fields import Amount, Document, Instant, Properties, PublicId, Reference, Strict, Text, write_decimal
 from billing.api.idempotency import idempotent
 from billing.api.schema import refusals
 from billing.metering import ingest
@@ -24,7 +24,11 @@ from billing.metering.events import InvalidEvent
 class NewCharge(Strict):
     """What to charge: usage of a meter, or bare credits."""
 
-    id = Text(max_length=200, help_text="Your id of the act, unique per account: repeating it charges nothing more.")
+    id = Reference(
+        max_length=200,
+        required=True,
+        help_text="Your id of the act, unique per account: repeating it charges nothing more.",
+    )
     account = Text(max_length=100, help_text="Our id or your `external_id`.")
     meter = Text(max_length=60, required=False, help_text="Key of a meter; the account's rate card prices it.")
     quantity = Amount(required=False, help_text="Of the meter; 1 if left out.")
@@ -41,8 +45,6 @@ class NewCharge(Strict):
             raise serializers.ValidationError({"credits": "Give either meter or credits."}, code="either_or")
         if "credits" in attrs and ("quantity" in attrs or "properties" in attrs):
             raise serializers.ValidationError({"credits": "Bare credits have no quantity."}, code="either_or")
-        if not attrs["id"].isprintable():
-            raise serializers.ValidationError({"id": "Must be printable."}, code="invalid")
         return attrs
 
 

@@ -49,6 +49,21 @@ class Text(serializers.CharField):
         return super().to_internal_value(data)
 
 
+class Reference(Text):
+    """A caller's own id of an act: printable, and taken as it is, so outer blanks are refused rather than removed."""
+
+    default_error_messages = {"unprintable": "Use printable characters, without blanks at either end."}
+
+    def __init__(self, *, max_length: int = 150, required: bool = False, **options: Any) -> None:
+        super().__init__(max_length=max_length, required=required, trim_whitespace=False, **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if text != text.strip() or not text.isprintable():
+            self.fail("unprintable")
+        return text
+
+
 class Email(serializers.EmailField):
     """An e-mail address."""
 
@@ -123,7 +138,7 @@ class Amount(serializers.Field[Decimal, Any, str, Any]):
 def read_decimal(data: object, *, digits: int = 18, decimals: int = 6) -> Decimal | None:
     """A decimal of bounded size from a string or a JSON number; None for anything else."""
     if isinstance(data, str):
-        if not _DECIMAL.match(data):
+        if not _DECIMAL.match(data) or len(data.partition(".")[2]) > decimals:
             return None
     elif isinstance(data, bool) or not isinstance(data, int | Decimal):
         return None

@@ -14,7 +14,7 @@ from billing.accounts.models import Scope
 from billing.api import ids
 from billing.api.base import ApiView, actor, find_meter_id, get_account, get_id, get_pool, read_body, read_query
 from billing.api.entries import PostingDocument
-from billing.api.fields import Amount, Choice, Document, Instant, PublicId, Strict, Text, Whole
+from billing.api.fields import Amount, Choice, Document, Instant, PublicId, Reference, Strict, Text, Whole
 from billing.api.idempotency import act_fingerprint, idempotent, ledger_reference
 from billing.api.pagination import PageQuery, newest_first, page_of
 from billing.api.schema import refusals
@@ -48,7 +48,7 @@ class NewGrant(Strict):
     )
     meter = Text(max_length=60, required=False, help_text="Only this meter may use them.")
     note = Text(max_length=200, required=False, allow_blank=True)
-    reference = Text(max_length=150, required=False, help_text="Your id of the act: repeating it gives nothing more.")
+    reference = Reference(help_text="Your id of the act: repeating it gives nothing more.")
 
 
 class GrantDocument(Document):
@@ -169,7 +169,7 @@ class Revocation(Strict):
 
     amount = Amount(zero=False, required=False, help_text="All that is free if left out.")
     note = Text(max_length=200, required=False, allow_blank=True)
-    reference = Text(max_length=150, required=False, help_text="Your id of the act: repeating it takes nothing more.")
+    reference = Reference(help_text="Your id of the act: repeating it takes nothing more.")
 
 
 class RevokeGrant(ApiView):

@@ -22,7 +22,7 @@ from billing.api.base import (
 )
 from billing.api.entries import PostingDocument
 from billing.api.errors import Problem
-from billing.api.fields import Amount, Choice, Document, Flag, Instant, PublicId, Strict, Text, Whole
+from billing.api.fields import Amount, Choice, Document, Flag, Instant, PublicId, Reference, Strict, Text, Whole
 from billing.api.idempotency import act_fingerprint, idempotent, ledger_reference
 from billing.api.pagination import PageQuery, newest_first, page_of
 from billing.api.schema import refusals
@@ -44,7 +44,7 @@ class NewHold(Strict):
         required=False, min_value=1, max_value=holds.MAX_SECONDS, help_text="An hour if left out; 24 hours at most."
     )
     note = Text(max_length=200, required=False, allow_blank=True)
-    reference = Text(max_length=150, required=False, help_text="Your id of the act: repeating it holds nothing more.")
+    reference = Reference(help_text="Your id of the act: repeating it holds nothing more.")
 
 
 class HoldDocument(Document):
@@ -157,9 +157,7 @@ class Capture(Strict):
     amount = Amount(help_text="Up to the hold, and beyond it as far as a charge could go; 0 just closes the hold.")
     final = Flag(default=True, help_text="false: the rest stays reserved, and further captures may follow.")
     note = Text(max_length=200, required=False, allow_blank=True)
-    reference = Text(
-        max_length=150, required=False, help_text="Your id of the act: repeating it captures nothing more."
-    )
+    reference = Reference(help_text="Your id of the act: repeating it captures nothing more.")
 
 
 class CapturedDocument(Document):

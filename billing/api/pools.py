@@ -13,7 +13,7 @@ from billing.api import ids
 from billing.api.base import ApiView, actor, get_account, get_pool, read_body, read_query
 from billing.api.entries import PostingDocument
 from billing.api.errors import Problem
-from billing.api.fields import Amount, Choice, Document, Instant, PublicId, Strict, Text
+from billing.api.fields import Amount, Choice, Document, Instant, PublicId, Reference, Strict, Text
 from billing.api.idempotency import act_fingerprint, idempotent, ledger_reference
 from billing.api.pagination import PageQuery, newest_first, page_of
 from billing.api.schema import refusals
@@ -127,7 +127,7 @@ class NewTransfer(Strict):
     to_pool = Text(max_length=60, help_text="Key of the pool to give to.")
     amount = Amount(zero=False)
     note = Text(max_length=200, required=False, allow_blank=True)
-    reference = Text(max_length=150, required=False, help_text="Your id of the act: repeating it does nothing more.")
+    reference = Reference(help_text="Your id of the act: repeating it does nothing more.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """The pools must differ."""

@@ -1,0 +1,191 @@
+import re
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.conf import settings as django_settings
+from django.db import OperationalError
+from rest_framework import serializers
+
+from billing import metering
+from billing.api import docs
+from billing.api.errors import flatten
+from billing.api.problems import KINDS
+from billing.ledger import pools
+from tests.api.asking import assert_problem, written
+
+NEW = b'{"external_id": "x", "name": "X", "billing_email": "x@example.com", "country": "DE"}'
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/accounts/", "/", "//", "/accounts/acme/nothing", "/%00", "/a%0Ab"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
+def test_an_unknown_address_is_not_found(anonymous, path, method):
+    assert_problem(anonymous.send(method, path), 404, "not_found")
+
+
+@pytest.mark.parametrize("path", ["/api/v2/accounts", "/api/"])
+def test_an_address_beside_the_api_is_not_found(anonymous, path):
+    assert_problem(anonymous.client.get(path), 404, "not_found")
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "TRACE"])
+def test_a_method_that_is_not_taken_is_refused_with_those_that_are(platform, method):
+    response = platform.send(method, "/accounts")
+    assert_problem(response, 405, "method_not_allowed")
+    assert response["Allow"] == "GET, POST, HEAD"
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "application/xml", "multipart/form-data; boundary=x", "", "json"]
+)
+def test_another_media_type_is_refused(platform, content_type):
+    before = written()
+    response = platform.send("POST", "/accounts", NEW, content_type=content_type)
+    assert_problem(response, 415, "unsupported_media_type")
+    assert written() == before
+
+
+def test_another_charset_is_refused(platform):
+    body = NEW.decode().encode("utf-16")
+    response = platform.send("POST", "/accounts", body, content_type="application/json; charset=utf-16")
+    assert_problem(response, 415, "unsupported_media_type")
+
+
+def test_a_body_that_is_too_long_is_refused_unread(platform, settings):
+    settings.FLORIN_MAX_BODY_BYTES = settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100
+    before = written()
+    for key in ({}, {"Idempotency-Key": "k"}):
+        problem = assert_problem(
+            platform.send("POST", "/accounts", b"[" + b" " * 100, headers=key), 413, "payload_too_large"
+        )
+        assert problem["max_bytes"] == 100
+    assert written() == before
+
+
+def test_ten_megabytes_are_too_long(platform):
+    assert django_settings.FLORIN_MAX_BODY_BYTES < 10_000_000
+    before = written()
+    assert_problem(platform.send("POST", "/accounts", b" " * 10_000_000), 413, "payload_too_large")
+    assert written() == before
+
+
+def test_a_chunked_body_is_refused(platform):
+    response = platform.send("POST", "/accounts", NEW, headers={"Transfer-Encoding": "chunked"})
+    assert_problem(response, 411, "length_required")
+
+
+@pytest.mark.parametrize("length", ["-1", "x", "1e3", "9" * 30])
+def test_an_odd_content_length_is_refused(platform, length):
+    response = platform.client.generic(
+        "POST",
+        "/api/v1/accounts",
+        NEW,
+        content_type="application/json",
+        headers=platform.headers,
+        CONTENT_LENGTH=length,
+    )
+    assert response.status_code in {411, 413}
+
+
+def test_a_fault_of_ours_leaks_nothing_but_an_id(platform, monkeypatch, caplog):
+    def fail(**_):
+        raise RuntimeError("the secret is xyzzy")
+
+    monkeypatch.setattr(pools, "open_account", fail)
+    before = written()
+    response = platform.send("POST", "/accounts", NEW)
+    problem = assert_problem(response, 500, "internal_error")
+    assert "xyzzy" not in response.content.decode()
+    assert problem["error_id"] == response["X-Request-Id"]
+    assert problem["error_id"] in caplog.text
+    assert written() == before
+
+
+def test_a_fault_frees_the_idempotency_key(platform, monkeypatch):
+    with monkeypatch.context() as failing:
+        failing.setattr(pools, "open_account", lambda **_: 1 / 0)
+        assert platform.send("POST", "/accounts", NEW, headers={"Idempotency-Key": "k"}).status_code == 500
+    assert platform.send("POST", "/accounts", NEW, headers={"Idempotency-Key": "k"}).status_code == 201
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_a_database_that_is_away_is_a_matter_of_time(platform, monkeypatch, wrapped):
+    def fail(**_):
+        try:
+            raise psycopg.OperationalError("gone")
+        except psycopg.OperationalError as error:
+            if wrapped:
+                raise OperationalError("gone") from error
+            raise
+
+    monkeypatch.setattr(pools, "open_account", fail)
+    response = platform.send("POST", "/accounts", NEW)
+    assert_problem(response, 503, "unavailable")
+    assert response["Retry-After"] == "1"
+
+
+def test_every_answer_names_its_request(platform, anonymous):
+    assert platform.get("/accounts")["X-Request-Id"] != platform.get("/accounts")["X-Request-Id"]
+    response = anonymous.client.get("/api/v1/accounts", headers={"X-Request-Id": "trace-7"})
+    assert response["X-Request-Id"] == "trace-7"
+    assert response.json()["instance"] == "urn:florin:request:trace-7"
+    odd = anonymous.client.get("/api/v1/accounts", headers={"X-Request-Id": "a b\u00fc"})
+    assert odd["X-Request-Id"] != "a b\u00fc"
+
+
+def test_every_problem_leads_to_its_explanation(anonymous):
+    listed = anonymous.get("/problems").json()
+    assert [kind["code"] for kind in listed] == list(KINDS)
+    for code in KINDS:
+        assert anonymous.get(f"/problems/{code}").json()["code"] == code
+    assert_problem(anonymous.get("/problems/nothing"), 404, "not_found")
+
+
+def test_outside_the_api_errors_are_pages(client):
+    response = client.get("/no-such-page")
+    assert response.status_code == 404
+    assert response["Content-Type"].startswith("text/html")
+
+
+def test_a_host_that_is_not_ours_is_refused_as_a_problem(anonymous):
+    response = anonymous.client.get("/api/v1/problems", headers={"Host": "evil.example"})
+    assert_problem(response, 400, "bad_request")
+
+
+def test_an_unexpected_code_of_a_rejection_would_be_noticed():
+    """Every code that metering may reject with has a status and a meaning."""
+    # What a replay cannot take stays among the rejected events; nobody is answered.
+    files = [path for path in Path(metering.__path__[0]).glob("*.py") if path.name != "replay.py"]
+    sources = "".join(path.read_text() for path in files)
+    codes = set(re.findall(r'InvalidEvent\(\s*"([a-z_]+)"', sources))
+    assert codes
+    assert codes <= KINDS.keys()
+
+
+def test_nested_errors_become_paths():
+    class Inner(serializers.Serializer):
+        price = serializers.IntegerField()
+
+    class Outer(serializers.Serializer):
+        tiers = Inner(many=True)
+        tags = serializers.ListField(child=serializers.IntegerField())
+
+    outer = Outer(data={"tiers": [{"price": 1}, {"price": "x"}], "tags": [1, "x"]})
+    outer.is_valid()
+    assert {(field, code) for field, code, _ in flatten(outer.errors)} == {
+        ("tiers.1.price", "invalid"),
+        ("tags.1", "invalid"),
+    }
+
+
+def test_the_reference_page_needs_no_inline_script_and_no_other_host(anonymous):
+    page = anonymous.get("/docs")
+    assert page.status_code == 200
+    html = page.content.decode()
+    assert "<style" not in html
+    assert html.count("<script") == html.count("<script src=") == 2
+    assert "//" not in html.replace("<!DOCTYPE html>", "")
+    script = anonymous.get("/docs", script="")
+    assert script["Content-Type"].startswith("application/javascript")
+    assert "/api/v1/schema" in script.content.decode()
+    assert docs.Reference.template_name == "api/docs.html"

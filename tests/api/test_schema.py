@@ -1,0 +1,82 @@
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+
+OPERATIONS = {
+    *("list_accounts", "create_account", "get_account", "update_account", "get_balance"),
+    *("list_pools", "create_pool", "update_pool", "create_transfer"),
+    *("list_grants", "create_grant", "revoke_grant", "list_entries", "reverse_posting"),
+    *("report_events", "list_events", "reverse_event", "get_usage"),
+    *("create_charge", "check_charges", "estimate_usage"),
+    *("list_holds", "create_hold", "get_hold", "capture_hold", "release_hold", "extend_hold"),
+    *("list_meters", "list_rate_cards", "list_packs", "list_members", "update_member"),
+    *("get_own_key", "list_problems", "get_problem"),
+}
+
+
+@pytest.fixture(scope="module")
+def schema(tmp_path_factory) -> dict[str, Any]:
+    """The OpenAPI document, made without a warning and valid."""
+    file = tmp_path_factory.mktemp("schema") / "schema.json"
+    call_command("spectacular", "--fail-on-warn", "--validate", "--format", "openapi-json", "--file", str(file))
+    document: dict[str, Any] = json.loads(file.read_text())
+    return document
+
+
+def operations(schema: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            yield method, path, operation
+
+
+def test_the_schema_is_served_to_everybody(anonymous, schema):
+    response = anonymous.get("/schema")
+    assert response.status_code == 200
+    assert response.json() == schema
+    assert schema["openapi"].startswith("3.1")
+
+
+def test_operation_ids_are_stable_names(schema):
+    names = [operation["operationId"] for _, _, operation in operations(schema)]
+    assert len(set(names)) == len(names)
+    assert set(names) == OPERATIONS
+
+
+def test_every_operation_says_what_it_does_and_what_may_go_wrong(schema):
+    for method, path, operation in operations(schema):
+        name = operation["operationId"]
+        assert operation["summary"], name
+        assert operation["description"], name
+        assert operation["tags"], name
+        for parameter in operation.get("parameters", []):
+            assert parameter["in"] == "path" or parameter.get("description") or parameter["schema"].get("enum") or (
+                parameter["name"] in {"external_id", "country", "created_from", "meter", "member"}
+            ), (name, parameter["name"])  # fmt: skip
+        responses = operation["responses"]
+        assert "500" in responses, name
+        if operation.get("security") == [{"key": []}]:
+            assert {"401", "403", "429"} <= responses.keys(), name
+            assert "Scope `" in " ".join(operation["description"].split()) or name == "get_own_key", name
+        if method in {"post", "patch"}:
+            assert {"400", "413", "415"} <= responses.keys(), name
+        if "{" in path:
+            assert "404" in responses, name
+        for status, response in responses.items():
+            if int(status) >= 400:
+                assert list(response["content"]) == ["application/problem+json"], (name, status)
+
+
+def test_every_act_on_credits_takes_an_idempotency_key(schema):
+    asking_only = {"check_charges", "estimate_usage"}
+    for method, _, operation in operations(schema):
+        headers = [each["name"] for each in operation.get("parameters", []) if each["in"] == "header"]
+        expected = method == "post" and operation["operationId"] not in asking_only
+        assert ("Idempotency-Key" in headers) == expected, operation["operationId"]
+
+
+def test_only_what_is_about_the_api_is_open_to_all(schema):
+    open_to_all = {op["operationId"] for _, _, op in operations(schema) if op.get("security") != [{"key": []}]}
+    assert open_to_all == {"list_problems", "get_problem"}
