@@ -1,0 +1,179 @@
+"""L3: postings, entries, seals, events and reversals only grow; published prices never change. As either role."""
+
+import json
+
+import pytest
+from django.db import ProgrammingError, connection, transaction
+
+from billing.apps import APPEND_ONLY_TABLES
+from billing.catalog.models import Meter, Rate, RateCard, RateCardVersion
+from billing.ledger import posting, sealing
+from tests.ledger.makers import NOW, give, take
+
+ROWS = {
+    "billing_usageevent": {
+        "account_id": 1, "event_id": "e", "meter_id": 1, "pool_id": 1, "quantity": 1, "counted": 1, "properties": "{}",
+        "occurred_at": NOW, "received_at": NOW, "late": False, "credits": 1, "unit_cost": 0, "burn_offset": 0,
+        "period_starts_at": NOW, "fingerprint": b"x",
+    },
+    "billing_eventreversal": {
+        "account_id": 0, "event_id": "e", "credits": 1, "reason": "", "actor": "", "created_at": NOW,
+    },
+}  # fmt: skip
+
+
+def columns_of(table):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
+            [table],
+        )
+        return [name for (name,) in cursor.fetchall()]
+
+
+COLUMNS = {
+    "billing_posting": 20,
+    "billing_ledgerentry": 7,
+    "billing_usageevent": 18,
+    "billing_eventreversal": 7,
+    "billing_ledgerseal": 5,
+    "billing_sealedrange": 6,
+}
+
+
+@pytest.fixture
+def filled(pool):
+    """Something in every append-only table."""
+    give(pool, 10)
+    posting.reverse(posting_id=take(pool, 4).pk, now=NOW)
+    sealing.seal(now=NOW)
+    for table, row in ROWS.items():
+        row = {**row, "account_id": pool.account_id}
+        names, marks = ", ".join(row), ", ".join(["%s"] * len(row))
+        connection.cursor().execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(row.values()))
+
+
+def rows_of(table):
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT to_jsonb(t)::text FROM {table} t ORDER BY 1")
+        return [json.loads(row) for (row,) in cursor.fetchall()]
+
+
+def assert_refused(statement, table, reason):
+    """The statement fails for the reason, and the table is as it was."""
+    before = rows_of(table)
+    assert before, f"{table} is empty: the test would prove nothing"
+    with pytest.raises(ProgrammingError, match=reason), transaction.atomic():
+        connection.cursor().execute(statement)
+    assert rows_of(table) == before
+
+
+def statements(table):
+    """Every way to change a table: each column on its own, all rows, some rows, none."""
+    for column in columns_of(table):
+        yield f"UPDATE {table} SET {column} = {column}"
+    first = columns_of(table)[0]
+    yield f"UPDATE {table} SET {first} = {first} WHERE false"
+    yield f"DELETE FROM {table}"
+    yield f"DELETE FROM {table} WHERE false"
+    yield f"TRUNCATE {table} CASCADE"
+
+
+def test_the_list_of_append_only_tables_is_complete():
+    assert set(COLUMNS) == set(APPEND_ONLY_TABLES)
+
+
+@pytest.mark.parametrize("table", APPEND_ONLY_TABLES)
+def test_the_runtime_role_has_no_privilege_to_change(filled, runtime_role, table):
+    assert len(columns_of(table)) == COLUMNS[table]
+    for statement in statements(table):
+        assert_refused(statement, table, "permission denied")
+
+
+@pytest.mark.parametrize("table", APPEND_ONLY_TABLES)
+def test_triggers_refuse_it_even_to_the_owner(filled, table):
+    connection.cursor().execute("SET CONSTRAINTS ALL IMMEDIATE")
+    for statement in statements(table):
+        assert_refused(statement, table, "is append-only")
+
+
+@pytest.mark.parametrize("table", APPEND_ONLY_TABLES)
+def test_upserting_and_merging_change_nothing_either(filled, runtime_role, table):
+    first = columns_of(table)[0]
+    assert_refused(
+        f"INSERT INTO {table} SELECT * FROM {table} ON CONFLICT DO NOTHING; UPDATE {table} SET {first} = {first}",
+        table,
+        "permission denied",
+    )
+    assert_refused(
+        f"MERGE INTO {table} t USING (SELECT 1) AS x ON true WHEN MATCHED THEN DELETE", table, "permission denied"
+    )
+
+
+def test_the_runtime_role_can_do_all_the_ledger_needs(pool, runtime_role):
+    give(pool, 10)
+    spent = take(pool, 4)
+    posting.reverse(posting_id=spent.pk, now=NOW)
+    assert sealing.seal(now=NOW) == 3
+
+
+def test_the_runtime_role_cannot_switch_the_guard_off(filled, runtime_role):
+    for statement in (
+        "ALTER TABLE billing_posting DISABLE TRIGGER append_only",
+        "DROP TRIGGER append_only ON billing_posting",
+        "SET session_replication_role = replica",
+        "CREATE OR REPLACE FUNCTION florin_refuse_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+    ):
+        with pytest.raises(ProgrammingError), transaction.atomic():
+            connection.cursor().execute(statement)
+
+
+@pytest.fixture
+def published(db):
+    """A published version with one rate."""
+    meter = Meter.objects.create(key="tokens", name="Tokens", unit="token", created_at=NOW)
+    card = RateCard.objects.create(key="list", name="List", created_at=NOW)
+    version = RateCardVersion.objects.create(rate_card=card, number=1, created_at=NOW)
+    Rate.objects.create(version=version, meter=meter, price=2)
+    RateCardVersion.objects.filter(pk=version.pk).update(published_at=NOW, effective_at=NOW)
+    version.refresh_from_db()
+    return version
+
+
+@pytest.fixture(params=["runtime", "owner"])
+def role(request):
+    """Each test as either role."""
+    if request.param == "runtime":
+        request.getfixturevalue("runtime_role")
+    return request.param
+
+
+def test_a_published_version_cannot_be_changed_or_deleted(published, role):
+    for column in columns_of("billing_ratecardversion"):
+        assert_refused(
+            f"UPDATE billing_ratecardversion SET {column} = {column}", "billing_ratecardversion", "is published"
+        )
+    assert_refused("DELETE FROM billing_ratecardversion", "billing_ratecardversion", "is published")
+
+
+def test_rates_of_a_published_version_cannot_be_changed_added_or_deleted(published, role):
+    for column in columns_of("billing_rate"):
+        assert_refused(f"UPDATE billing_rate SET {column} = {column}", "billing_rate", "published rate card version")
+    assert_refused("DELETE FROM billing_rate", "billing_rate", "published rate card version")
+    before = rows_of("billing_rate")
+    with pytest.raises(ProgrammingError, match="published rate card version"), transaction.atomic():
+        Rate.objects.create(version=published, meter=Meter.objects.get(), match={"model": "big"}, price=3)
+    assert rows_of("billing_rate") == before
+
+
+def test_a_rate_cannot_be_moved_into_a_published_version(published, role):
+    draft = RateCardVersion.objects.create(rate_card=published.rate_card, number=2, created_at=NOW)
+    rate = Rate.objects.create(version=draft, meter=Meter.objects.get(), match={"model": "big"}, price=3)
+    before = rows_of("billing_rate")
+    with pytest.raises(ProgrammingError, match="published rate card version"), transaction.atomic():
+        Rate.objects.filter(pk=rate.pk).update(version=published)
+    assert rows_of("billing_rate") == before
+    # A draft's rates are free.
+    Rate.objects.filter(pk=rate.pk).update(price=4)
+    rate.delete()
+    draft.delete()
