@@ -16,6 +16,7 @@ from billing.api import (
     holds,
     members,
     pools,
+    reported,
     usage,
 )
 
@@ -33,9 +34,9 @@ urlpatterns = [
     path("meters", catalog.Meters.as_view()),
     path("rate-cards", catalog.RateCards.as_view()),
     path("packs", catalog.Packs.as_view()),
-    path("accounts/<str:account>/events", events.AccountEvents.as_view()),
+    path("accounts/<str:account>/events", reported.AccountEvents.as_view()),
     path("events", events.Events.as_view()),
-    path("events/<path:event_id>/reverse", events.ReverseEvent.as_view()),
+    path("events/<path:event_id>/reverse", reported.ReverseEvent.as_view()),
     path("accounts/<str:account>/usage", usage.AccountUsage.as_view()),
     path("checks", checks.Checks.as_view()),
     path("estimates", checks.Estimates.as_view()),

@@ -1,0 +1,144 @@
+"""`/accounts/{account}/events` and undoing one: usage that has been reported."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.accounts.models import Scope
+from billing.api import ids
+from billing.api.base import ApiView, actor, get_account, read_body, read_query
+from billing.api.errors import Problem
+from billing.api.fields import Amount, Document, Instant, PublicId, Strict, Text, check_range
+from billing.api.idempotency import idempotent
+from billing.api.pagination import PageQuery, cut, page_of, read_cursor
+from billing.api.schema import refusals
+from billing.metering import reversal, usage
+
+TAGS = ["Events"]
+MAX_EVENT_ID = 200
+FOR_EVER = timedelta(days=36_500)
+
+
+class EventDocument(Document):
+    """A stored event."""
+
+    id = serializers.CharField(source="event.event_id")
+    meter = serializers.CharField(source="event.meter.key")
+    pool = serializers.CharField(source="event.pool.key")
+    member = PublicId(ids.MEMBER, source="event.member_id", allow_null=True)
+    quantity = Amount(source="event.quantity", help_text="As reported.")
+    counted = Amount(
+        source="event.counted", help_text="What it counts for: 1 for a counting meter, 0 or 1 for a unique one."
+    )
+    properties = serializers.DictField(source="event.properties")
+    occurred_at = Instant(source="event.occurred_at")
+    received_at = Instant(source="event.received_at")
+    late = serializers.BooleanField(source="event.late")
+    credits = Amount(source="event.credits")
+    posting = PublicId(ids.POSTING, source="event.posting_id", allow_null=True)
+    reversed_at = Instant(allow_null=True, help_text="When its credits were given back.")
+
+
+class EventQuery(PageQuery):
+    """Filters of the list."""
+
+    meter = serializers.CharField(required=False, max_length=60)
+    member = PublicId(ids.MEMBER, required=False)
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """`from` is a word of Python, so it cannot be declared above."""
+        return {
+            **super().get_fields(),
+            "from": Instant(required=False, help_text="Happened at or after this moment."),
+            "to": Instant(required=False, help_text="Happened before this moment."),
+        }
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """The range must not be upside down."""
+        return check_range(attrs)
+
+
+class AccountEvents(ApiView):
+    """The events of an account."""
+
+    scopes = {"GET": Scope.READ}
+
+    @extend_schema(
+        operation_id="list_events",
+        summary="List events",
+        tags=TAGS,
+        parameters=[EventQuery],
+        responses={200: page_of(EventDocument, "Event"), **refusals("invalid_cursor")},
+    )
+    def get(self, request: Request, account: str) -> Response:
+        """Events of an account in the order they arrived, newest first. Scope `read`."""
+        query = read_query(request, EventQuery)
+        found = get_account(request, account)
+        moment, event_id = read_cursor(query["cursor"], [datetime, str]) if "cursor" in query else (None, "")
+        rows = usage.list_events(
+            account_id=found.pk,
+            now=timezone.now(),
+            limit=query["limit"] + 1,
+            before=(moment, event_id) if moment else None,
+            window=FOR_EVER,
+            meter_key=query.get("meter", ""),
+            member_id=query.get("member"),
+            occurred_from=query.get("from"),
+            occurred_to=query.get("to"),
+        )
+        page, next_cursor = cut(rows, query["limit"], lambda row: [row.event.received_at, row.event.event_id])
+        return Response({"items": EventDocument(page, many=True).data, "next_cursor": next_cursor})
+
+
+class EventUndo(Strict):
+    """Which event is undone, and why."""
+
+    account = Text(max_length=100, help_text="Our id or your `external_id`: event ids are unique per account.")
+    reason = Text(max_length=200, required=False, allow_blank=True)
+
+
+class ReversalDocument(Document):
+    """That an event's credits were given back."""
+
+    id = serializers.CharField(source="event_id")
+    account = PublicId(ids.ACCOUNT, source="account_id")
+    credits = Amount(help_text="What was given back.")
+    posting = PublicId(ids.POSTING, source="posting_id", allow_null=True, help_text="null when it had cost nothing.")
+    reason = serializers.CharField()
+    created_at = Instant()
+
+
+class ReverseEvent(ApiView):
+    """Undoing an event."""
+
+    scopes = {"POST": Scope.CREDITS_WRITE}
+    platform_only = frozenset({"POST"})
+
+    @extend_schema(
+        operation_id="reverse_event",
+        summary="Reverse an event",
+        tags=TAGS,
+        request=EventUndo,
+        responses={201: ReversalDocument, **refusals("already_reversed", "reading_settled")},
+    )
+    @idempotent
+    def post(self, request: Request, event_id: str) -> Response:
+        """Give an event's credits back to the lots they came from, and take it out of the totals, once. The event
+        stays, as a fact. Scope `credits:write`, platform keys only."""
+        asked = read_body(request, EventUndo)
+        account = get_account(request, asked["account"])
+        if not event_id.isprintable() or len(event_id) > MAX_EVENT_ID:
+            raise Problem("not_found")
+        done = reversal.reverse_event(
+            account_id=account.pk,
+            event_id=event_id,
+            reason=asked.get("reason", ""),
+            actor=actor(request),
+            now=timezone.now(),
+        )
+        return Response(ReversalDocument(done).data, status=201)
