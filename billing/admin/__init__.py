@@ -1,0 +1,19 @@
+"""The staff door, one file per room or page.
+
+Promises: rows of the ledger and usage events can be looked at and by nobody added, changed or deleted; what staff do
+to credits goes through `billing.ledger` with a reason, once per rendered form; a secret is shown once.
+"""
+
+from billing.admin import accounts, api_keys, catalog, grants, ledger, metering, notifications, pools, rate_cards
+
+__all__ = [
+    "accounts",
+    "api_keys",
+    "catalog",
+    "grants",
+    "ledger",
+    "metering",
+    "notifications",
+    "pools",
+    "rate_cards",
+]

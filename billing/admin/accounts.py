@@ -1,0 +1,233 @@
+"""Staff pages of the accounts room: accounts, people and their places. API keys have a file of their own."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin as StockUserAdmin
+from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
+from django.db.models import ForeignKey, OuterRef, QuerySet, Subquery
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+
+from billing.accounts import details, members
+from billing.accounts.models import Account, Member, User
+from billing.admin.rules import Act, FactsInline, RoomAdmin, credits_column
+from billing.ledger import balance, pools
+from billing.ledger.models import CreditPool
+from billing.notifications import wording
+
+
+class NewUserForm(AdminUserCreationForm):
+    """A new person, known by e-mail address."""
+
+    class Meta:
+        model = User
+        fields = ("email", "name")
+
+    def clean_email(self) -> str:
+        email = User.objects.normalize_email(self.cleaned_data["email"])
+        if User.objects.filter(email__iexact=email).exists():
+            raise forms.ValidationError("Somebody has this address already.")
+        return email
+
+
+class UserForm(UserChangeForm):
+    """A person's details."""
+
+    class Meta:
+        model = User
+        fields = "__all__"
+
+
+class PlaceInline(FactsInline):
+    """The accounts a person is in."""
+
+    model = Member
+    fields = ("account", "role", "created_at", "removed_at")
+    verbose_name_plural = "accounts"
+    show_change_link = True
+
+
+@admin.register(User)
+class UserAdmin(RoomAdmin, StockUserAdmin):
+    """People. Nobody is deleted: what they did stays theirs; switch them off instead."""
+
+    form = UserForm
+    add_form = NewUserForm
+    ordering = ("email",)
+    list_display = ("email", "name", "is_active", "is_staff", "is_superuser", "last_login")
+    list_filter = ("is_active", "is_staff", "is_superuser", "groups")
+    search_fields = ("email", "name")
+    readonly_fields = ("last_login", "created_at")
+    inlines = (PlaceInline,)
+    actions = None
+    fieldsets = (
+        (None, {"fields": ("email", "name", "password")}),
+        ("Access", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
+        ("History", {"fields": ("last_login", "created_at")}),
+    )
+    add_fieldsets = ((None, {"fields": ("email", "name", "usable_password", "password1", "password2")}),)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class MemberInline(FactsInline):
+    """The people in an account."""
+
+    model = Member
+    fields = ("user", "role", "created_at", "removed_at")
+    show_change_link = True
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Member]:
+        return super().get_queryset(request).select_related("user").order_by("removed_at", "pk")
+
+
+class PoolInline(FactsInline):
+    """The pools of an account."""
+
+    model = CreditPool
+    fields = (
+        "key",
+        "name",
+        "policy",
+        credits_column("balance"),
+        credits_column("held"),
+        credits_column("overdraft"),
+        credits_column("cycle_allocation"),
+        credits_column("cycle_spent"),
+    )
+    readonly_fields = fields[3:]
+    show_change_link = True
+
+
+@admin.register(Account)
+class AccountAdmin(RoomAdmin):
+    """Customers. Adding one opens its main pool too."""
+
+    list_display = (
+        "name", "external_id", credits_column("main_balance", "balance"), "country", "currency", "time_zone",
+        "account_manager", "parked_at", "created_at",
+    )  # fmt: skip
+    list_select_related = ("account_manager",)
+    list_filter = (("parked_at", admin.EmptyFieldListFilter), "country", "currency")
+    search_fields = ("name", "external_id", "billing_email")
+    ordering = ("name", "pk")
+    inlines = (PoolInline, MemberInline)
+    actions = None
+    refusals = {pools.ExternalIdTaken: "Another account has this external id."}
+    fieldsets = (
+        (None, {"fields": ("name", "external_id", "available", "billing_email", "tax_number")}),
+        ("Where", {"fields": ("country", "currency", "time_zone")}),
+        ("Ours", {"fields": ("account_manager", "segment_override")}),
+        ("State", {"fields": ("created_at", "parked_at", "parked_reason")}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Account]:
+        main = CreditPool.objects.filter(account=OuterRef("pk"), kind=CreditPool.Kind.MAIN)
+        return super().get_queryset(request).annotate(main_balance=Subquery(main.values("balance")))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        fixed = ("available", "created_at", "parked_at", "parked_reason")
+        return (*fixed, "external_id", "currency") if obj else fixed
+
+    def formfield_for_foreignkey(self, db_field: ForeignKey, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "account_manager":
+            kwargs["queryset"] = User.objects.filter(is_staff=True, is_active=True).order_by("email")
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Account, form: forms.ModelForm, change: bool) -> None:
+        if change:
+            changes = {name: form.cleaned_data[name] for name in form.changed_data}
+            details.change(account_id=obj.pk, changes=changes)
+            return
+        manager = form.cleaned_data.pop("account_manager", None)
+        opened = pools.open_account(**form.cleaned_data, now=timezone.now())
+        if manager:
+            details.change(account_id=opened.pk, changes={"account_manager": manager})
+        obj.pk = opened.pk
+
+    def list_acts(self, request: HttpRequest, row: Account) -> list[Act]:
+        return [
+            Act("Grant credits", f"{reverse('admin:billing_creditgrant_add')}?account={row.pk}"),
+            Act("Lots", f"{reverse('admin:billing_creditgrant_changelist')}?pool__account={row.pk}"),
+            Act("Postings", f"{reverse('admin:billing_posting_changelist')}?pool__account={row.pk}"),
+            Act("Events", f"{reverse('admin:billing_usage_events')}?account={row.pk}"),
+        ]
+
+    @admin.display(description="available now")
+    def available(self, row: Account) -> str:
+        if row._state.adding:
+            return "-"
+        now = timezone.now()
+        reading = balance.read(pool_id=pools.get_main_pool(row.pk).pk, now=now)
+        text = f"{wording.exact_credits_text(reading.available)} credits in the main pool"
+        if reading.next_expiry is None:
+            return text
+        amount = wording.exact_credits_text(reading.next_expiry.credits)
+        return f"{text}; {amount} expire {wording.days_off(reading.next_expiry.at, now)}"
+
+
+class MemberForm(forms.ModelForm):
+    """A place in an account."""
+
+    class Meta:
+        model = Member
+        fields = ("account", "user", "role")
+
+    def _get_validation_exclusions(self) -> set[str]:
+        # Leave the unique constraint to `members.add`: it counts removed members too, whom adding brings back.
+        return {*super()._get_validation_exclusions(), "user"}  # type: ignore[misc]
+
+
+@admin.register(Member)
+class MemberAdmin(RoomAdmin):
+    """Who is in which account. Somebody removed keeps their history and may be added again."""
+
+    form = MemberForm
+    list_display = ("user", "account", "role", "created_at", "removed_at")
+    list_select_related = ("user", "account")
+    list_filter = ("role", ("removed_at", admin.EmptyFieldListFilter))
+    search_fields = ("user__email", "user__name", "account__name", "account__external_id")
+    autocomplete_fields = ("account", "user")
+    ordering = ("-pk",)
+    fields = ("account", "user", "role")
+    actions = ("remove",)
+    refusals = {
+        members.AlreadyMember: "This person is in that account already.",
+        members.LastOwner: "Nothing was changed: the account would be left without an owner.",
+        Member.DoesNotExist: "This person has been removed from the account; add them anew instead.",
+    }
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("account", "user") if obj else ()
+
+    def name_of(self, row: Member) -> str:
+        return f"{row.user} in {row.account}"
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Member, form: forms.ModelForm, change: bool) -> None:
+        if change:
+            members.change_role(member_id=obj.pk, role=obj.role)
+        else:
+            obj.pk = members.add(account=obj.account, user=obj.user, role=obj.role, now=timezone.now()).pk
+
+    @admin.action(description="Remove from the account", permissions=["change"])
+    def remove(self, request: HttpRequest, rows: QuerySet[Member]) -> None:
+        now = timezone.now()
+        for member in rows.filter(removed_at=None).select_related("user", "account"):
+            try:
+                members.remove(member_id=member.pk, now=now)
+            except members.LastOwner:
+                text = f"{member.user} is the last owner of {member.account} and stays."
+                self.message_user(request, text, messages.WARNING)
+            else:
+                self.log_change(request, member, "Removed from the account.")
+                self.message_user(request, f"{member.user} is no longer in {member.account}.", messages.SUCCESS)

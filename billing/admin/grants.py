@@ -1,0 +1,277 @@
+"""Staff pages of the ledger room: lots of credits, granted and revoked through the ledger, with a reason.
+
+Each rendered form carries a token that becomes the posting's reference, so a double click, a reload or a second tab
+of the same form posts once.
+"""
+
+import hashlib
+import uuid
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path
+from django.utils import timezone
+
+from billing.accounts.fields import validate_currency
+from billing.accounts.models import Account
+from billing.admin.rules import Act, FactsAdmin, MomentWidget, PickOne, actor_of, credits_column
+from billing.catalog.models import Meter
+from billing.ledger import pools, posting
+from billing.ledger.models import CreditGrant, CreditPool, GrantKind, Posting
+from billing.notifications import wording
+
+SMALLEST = Decimal("0.000001")
+# What staff may grant by hand. Rollovers, transfers, overage and overdraft are made by the ledger only.
+KINDS = [
+    (kind.value, kind.label)
+    for kind in (
+        GrantKind.GOODWILL,
+        GrantKind.ADJUSTMENT,
+        GrantKind.BONUS,
+        GrantKind.PURCHASE,
+        GrantKind.ALLOCATION,
+        GrantKind.LOYALTY,
+        GrantKind.STREAK,
+        GrantKind.REFERRAL,
+        GrantKind.MILESTONE,
+    )
+]
+
+
+class OnceForm(forms.Form):
+    """A form whose act happens once, however often it is sent."""
+
+    token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
+    reason = forms.CharField(
+        max_length=200,
+        widget=forms.TextInput(attrs={"class": "vTextField"}),
+        help_text="The customer sees it in the ledger.",
+    )
+
+
+class GrantForm(OnceForm):
+    """Credits to grant."""
+
+    account = forms.ModelChoiceField(
+        queryset=Account.objects.all(),
+        widget=PickOne(CreditPool._meta.get_field("account"), admin.site),
+    )
+    pool = forms.CharField(
+        label="Pool's key", initial=pools.MAIN_KEY, max_length=60, help_text="main, or the key of a team pool."
+    )
+    kind = forms.ChoiceField(choices=KINDS)
+    amount = forms.DecimalField(label="Credits", max_digits=24, decimal_places=6, min_value=SMALLEST)
+    priority = forms.IntegerField(
+        initial=50, min_value=-32_768, max_value=32_767, help_text="Lower is used first; 50 is usual."
+    )
+    effective_at = forms.SplitDateTimeField(
+        label="Valid from", required=False, widget=MomentWidget("Valid from"), help_text="Empty: now."
+    )
+    expires_at = forms.SplitDateTimeField(
+        label="Expires", required=False, widget=MomentWidget("Expires"), help_text="Empty: never."
+    )
+    meter = forms.ModelChoiceField(
+        queryset=Meter.objects.filter(archived_at=None).order_by("name"), required=False, empty_label="any usage"
+    )
+    cost_basis = forms.DecimalField(
+        label="Money paid per credit",
+        initial=0,
+        max_digits=24,
+        decimal_places=12,
+        min_value=0,
+        help_text="Zero for credits that were given, not sold.",
+    )
+    currency = forms.CharField(
+        required=False, max_length=3, validators=[validate_currency], help_text="Empty: the account's."
+    )
+
+    field_order = (
+        "token", "account", "pool", "kind", "amount", "reason", "expires_at", "effective_at", "meter", "cost_basis",
+        "currency", "priority",
+    )  # fmt: skip
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if "account" in cleaned and "pool" in cleaned:
+            pool = CreditPool.objects.select_related("account").filter(account=cleaned["account"], key=cleaned["pool"])
+            cleaned["pool"] = pool.first()
+            if cleaned["pool"] is None:
+                self.add_error("pool", "The account has no pool of this key.")
+        expires_at, begins = cleaned.get("expires_at"), cleaned.get("effective_at") or timezone.now()
+        if expires_at and expires_at <= begins:
+            self.add_error("expires_at", "Credits must expire after they become valid.")
+        return cleaned
+
+    def fingerprint(self) -> bytes:
+        """A digest of what is asked for, to tell a repeat from another grant under the same token."""
+        return hashlib.sha256(repr(sorted(self.cleaned_data.items(), key=str)).encode()).digest()
+
+
+class RevokeForm(OnceForm):
+    """Credits to take back."""
+
+    amount = forms.DecimalField(
+        label="Credits",
+        required=False,
+        max_digits=24,
+        decimal_places=6,
+        min_value=SMALLEST,
+        help_text="Empty: all that is left and not held.",
+    )
+
+    field_order = ("token", "amount", "reason")
+
+
+@admin.register(CreditGrant)
+class CreditGrantAdmin(FactsAdmin):
+    """Lots. They change by acts on the ledger only."""
+
+    list_display = (
+        "id", "account", "pool", "kind", credits_column("amount"), credits_column("remaining"), credits_column("held"),
+        "is_open", "effective_at", "expires_at", "meter", "note",
+    )  # fmt: skip
+    list_select_related = ("pool__account", "meter")
+    list_filter = ("kind", "is_open")
+    search_fields = ("=id", "pool__account__name", "pool__account__external_id")
+    ordering = ("-id",)
+    add_label = "Grant credits"
+    fields = (
+        "account", "pool", "kind", credits_column("amount"), credits_column("remaining"), credits_column("held"),
+        credits_column("spent"), credits_column("reversed"), credits_column("expired"), credits_column("revoked"),
+        credits_column("transferred"), "is_open", "priority", "effective_at", "expires_at", "meter", "cost_basis",
+        "currency", "rollovers", "source_id", "note", "created_at",
+    )  # fmt: skip
+    readonly_fields = fields
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        return lookup in ("pool", "pool__account") or super().lookup_allowed(lookup, value, request)
+
+    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
+        return bool(request.user.has_perm("billing.add_creditgrant"))
+
+    def get_urls(self) -> list[URLPattern]:
+        revoke = path(
+            "<int:pk>/revoke/", self.admin_site.admin_view(self.revoke_view), name="billing_creditgrant_revoke"
+        )
+        return [revoke, *super().get_urls()]
+
+    def list_acts(self, request: HttpRequest, row: CreditGrant) -> list[Act]:
+        if not self.has_add_permission(request) or row.remaining <= row.held:
+            return []
+        return [Act("Revoke", self.page_url("revoke", row))]
+
+    @admin.display(ordering="pool__account__name")
+    def account(self, lot: CreditGrant) -> str:
+        return lot.pool.account.name
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """Ask what to grant, ask to confirm it, grant it."""
+        if not self.has_add_permission(request):
+            raise Http404
+        form = GrantForm(request.POST or None, initial={"token": uuid.uuid4(), **_asked_pool(request)})
+        if request.method != "POST" or not form.is_valid() or "_edit" in request.POST:
+            return self.render_act(request, None, title="Grant credits", button="Go on", form=form)
+        if "_confirmed" in request.POST and (made := self._grant(request, form)) is not None:
+            lot = made.entries.select_related("grant__pool").order_by("line")[0].grant
+            self.log_addition(request, lot, f"Granted: {form.cleaned_data['reason']}")
+            amount = wording.exact_credits_text(lot.amount)
+            self.message_user(request, f"{amount} credits granted to {lot.pool.account}.", messages.SUCCESS)
+            return HttpResponseRedirect(self.page_url("change", lot))
+        if form.errors:
+            return self.render_act(request, None, title="Grant credits", button="Go on", form=form)
+        return self.render_act(
+            request,
+            None,
+            title="Grant these credits?",
+            button=f"Grant {wording.exact_credits_text(form.cleaned_data['amount'])} credits",
+            form=form,
+            facts=_facts(form),
+            hidden=True,
+        )
+
+    def _grant(self, request: HttpRequest, form: GrantForm) -> Posting | None:
+        asked = form.cleaned_data
+        try:
+            return posting.grant(
+                pool_id=asked["pool"].pk,
+                amount=asked["amount"],
+                kind=asked["kind"],
+                reference=f"staff:{asked['token']}",
+                now=timezone.now(),
+                priority=asked["priority"],
+                effective_at=asked["effective_at"],
+                expires_at=asked["expires_at"],
+                cost_basis=asked["cost_basis"],
+                currency=asked["currency"] or None,
+                meter_id=asked["meter"].pk if asked["meter"] else None,
+                note=asked["reason"],
+                actor=actor_of(request),
+                fingerprint=form.fingerprint(),
+            )
+        except posting.ReferenceConflict:
+            form.add_error(None, "This form was sent before, with other values. Open a new one to grant once more.")
+            return None
+
+    def revoke_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Take back what is left of a lot, or part of it."""
+        lot = CreditGrant.objects.select_related("pool__account").filter(pk=pk).first()
+        if lot is None or not self.has_add_permission(request):
+            raise Http404
+        form = RevokeForm(request.POST or None, initial={"token": uuid.uuid4()})
+        if request.method == "POST" and form.is_valid() and (made := self._revoke(request, lot, form)) is not None:
+            self.log_change(request, lot, f"Revoked: {form.cleaned_data['reason']}")
+            taken = wording.exact_credits_text(made.credits)
+            self.message_user(request, f"{taken} credits taken back from {lot.pool.account}.", messages.SUCCESS)
+            return HttpResponseRedirect(self.page_url("change", lot))
+        facts = [
+            ("Account", lot.pool.account),
+            ("Pool", lot.pool),
+            ("Left", wording.exact_credits_text(lot.remaining)),
+            ("Held for work under way", wording.exact_credits_text(lot.held)),
+        ]
+        return self.render_act(request, lot, title=f"Revoke {lot}", button="Take back", form=form, facts=facts)
+
+    def _revoke(self, request: HttpRequest, lot: CreditGrant, form: RevokeForm) -> Posting | None:
+        try:
+            return posting.revoke(
+                grant_id=lot.pk,
+                amount=form.cleaned_data["amount"],
+                reference=f"staff:{form.cleaned_data['token']}",
+                now=timezone.now(),
+                note=form.cleaned_data["reason"],
+                actor=actor_of(request),
+            )
+        except posting.NotEnoughLeft:
+            form.add_error("amount", "The lot has less than that left and not held.")
+            return None
+
+
+def _asked_pool(request: HttpRequest) -> dict[str, object]:
+    """What an address such as `?account=1` or `?pool=3` fills in."""
+    number = request.GET.get("pool", "")
+    pool = CreditPool.objects.filter(pk=number).first() if number.isdecimal() else None
+    if pool is not None:
+        return {"account": pool.account_id, "pool": pool.key}
+    number = request.GET.get("account", "")
+    return {"account": number} if number.isdecimal() else {}
+
+
+def _facts(form: GrantForm) -> list[tuple[str, object]]:
+    """What the form would grant, to be confirmed."""
+    asked = form.cleaned_data
+    pool: CreditPool = asked["pool"]
+    paid = f"{asked['cost_basis']:f} {asked['currency'] or pool.account.currency} per credit"
+    return [
+        ("Account", f"{pool.account} ({pool.account.external_id})"),
+        ("Pool", pool),
+        ("Credits", wording.exact_credits_text(asked["amount"])),
+        ("Kind", GrantKind(asked["kind"]).label),
+        ("Valid from", asked["effective_at"] or "now"),
+        ("Expires", asked["expires_at"] or "never"),
+        ("For", asked["meter"] or "any usage"),
+        ("Money paid", paid if asked["cost_basis"] else "none"),
+        ("Reason", asked["reason"]),
+    ]

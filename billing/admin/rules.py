@@ -1,0 +1,211 @@
+"""What the pages of all rooms share.
+
+Promises: a list counts at most COUNTED rows, so that it opens quickly whatever the size of its table; rows of
+`FactsAdmin` can be looked at and nothing else, by any address and any POST; what a room refuses comes back as a
+message, and nothing has been written.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.widgets import AdminSplitDateTime, AutocompleteSelect
+from django.core.paginator import Paginator
+from django.db.models import DateTimeField, Field, Model, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.functional import cached_property
+from djmoney.models.fields import CurrencyField
+
+from billing.accounts.fields import validate_currency
+from billing.accounts.models import User
+from billing.notifications import wording
+
+COUNTED = 10_000
+
+
+class BoundedPaginator(Paginator):
+    """Pages of the first COUNTED rows; whoever looks for more narrows the list with a filter or a search."""
+
+    @cached_property
+    def count(self) -> int:
+        rows = self.object_list
+        return rows.order_by()[:COUNTED].count() if isinstance(rows, QuerySet) else len(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Something staff can do with a row, on a page of its own."""
+
+    label: str
+    url: str
+
+
+class MomentWidget(AdminSplitDateTime):
+    """Django's two inputs for a date and a time, each with a name for screen readers."""
+
+    def __init__(self, label: str = "") -> None:
+        super().__init__()
+        for widget, part in zip(self.widgets, ("date", "time"), strict=True):
+            widget.attrs["aria-label"] = f"{label}, {part}" if label else part.capitalize()
+
+
+class PickOne(AutocompleteSelect):
+    """Django's select that searches while one types; its own falls over a value that is no number."""
+
+    def optgroups(self, name: str, value: Any, attr: Any = None) -> Any:
+        return super().optgroups(name, [each for each in value if str(each).isdecimal()], attr)
+
+
+class RoomAdmin(admin.ModelAdmin):
+    """A table of ours. `refusals` are the exceptions of the room's functions, with what to tell staff."""
+
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    list_per_page = 50
+    actions_on_bottom = False
+    refusals: ClassVar[Mapping[type[Exception], str]] = {}
+    add_label = ""
+
+    class Media:
+        js = ("florin/admin.js",)
+
+    def formfield_for_dbfield(self, db_field: Field, request: Any, **kwargs: Any) -> Any:
+        if isinstance(db_field, DateTimeField):
+            kwargs["widget"] = MomentWidget(db_field.verbose_name.capitalize())
+            kwargs["form_class"] = forms.SplitDateTimeField
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if isinstance(db_field, CurrencyField) and field is not None:
+            field.validators = [*field.validators, validate_currency]
+        return field
+
+    def get_inline_instances(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        # A row that is being added has no facts yet.
+        inlines = super().get_inline_instances(request, obj)
+        return [inline for inline in inlines if obj is not None or not isinstance(inline, FactsInline)]
+
+    def name_of(self, row: Any) -> str:
+        """What the row's page is headed with."""
+        return str(row)
+
+    def list_acts(self, request: HttpRequest, row: Any) -> list[Act]:
+        """What can be done with the row beyond editing it."""
+        return []
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except tuple(self.refusals) as refusal:
+            self.message_user(request, self.refusals[type(refusal)], messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        row = kwargs.get("obj")
+        context["acts"] = self.list_acts(request, row) if row is not None else []
+        if row is not None:
+            context["subtitle"] = self.name_of(row)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {"add_label": self.add_label, **(extra_context or {})})
+
+    def page_url(self, name: str, row: Model | None = None) -> str:
+        """The address of the page `name` of this table, of a row if one is given."""
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}", args=[row.pk] if row else [])
+
+    def render_act(
+        self,
+        request: HttpRequest,
+        row: Model | None,
+        *,
+        title: str,
+        button: str,
+        form: forms.Form | None = None,
+        facts: Iterable[tuple[str, object]] = (),
+        warning: str = "",
+        hidden: bool = False,
+    ) -> HttpResponse:
+        """A page that asks for what an act needs, or (`hidden`) asks to confirm it."""
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "original": row,
+            "title": title,
+            "button": button,
+            "form": form,
+            "media": self.media + (form.media if form else forms.Media()),
+            "facts": facts,
+            "warning": warning,
+            "hidden": hidden,
+            "back": self.page_url("change", row) if row else self.page_url("changelist"),
+        }
+        return TemplateResponse(request, "admin/act.html", context)
+
+
+class FactsAdmin(RoomAdmin):
+    """Rows that are facts: nobody adds, changes or deletes them here."""
+
+    actions = None
+
+    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class FactsInline(admin.TabularInline):
+    """Rows shown on another row's page, to look at only."""
+
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+def credits_column(field: str, label: str = "") -> Any:
+    """A column that shows a field of credits with thousands separators and no idle zeros.
+
+    A function, typed Any because Django's stubs take names only where Django takes functions too.
+    """
+
+    @admin.display(description=label or field.replace("_", " "), ordering=field)
+    def column(row: Any) -> str:
+        amount: Decimal | None = getattr(row, field)
+        return "-" if amount is None else wording.exact_credits_text(amount)
+
+    column.__name__ = f"credits_{field}"
+    return column
+
+
+def actor_of(request: HttpRequest) -> str:
+    """How the ledger names the member of staff who acts."""
+    return f"user:{request.user.pk}"
+
+
+def staff_user(request: HttpRequest) -> User:
+    """The member of staff who acts; admin pages let nobody else through."""
+    assert isinstance(request.user, User)  # noqa: S101
+    return request.user

@@ -1,0 +1,158 @@
+"""Staff pages of accounts, people and their places."""
+
+import pytest
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries
+
+from billing.accounts.models import Account, Member, Role, User
+from billing.ledger import pools
+from tests.admin.conftest import Office, inlines, post, text_of
+from tests.factories import make_account, make_member, make_user
+
+NEW = {
+    "name": "Contoso", "external_id": "contoso", "billing_email": "pay@contoso.example", "country": "US",
+    "currency": "USD", "time_zone": "America/Denver", "tax_number": "", "segment_override": "",
+}  # fmt: skip
+
+
+def test_adding_an_account_opens_its_main_pool(staff: Client, office: Office) -> None:
+    page = post(staff, "/admin/billing/account/add/", **NEW, account_manager=office.stella.pk)
+    assert "was added successfully" in page
+    account = Account.objects.get(external_id="contoso")
+    assert account.account_manager == office.stella
+    assert pools.get_main_pool(account.pk).key == "main"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "fault"),
+    [
+        ("external_id", "northwind", "already exists"),
+        ("external_id", "acc_5", "may not start with acc_"),
+        ("country", "Germany", "at most 2 characters"),
+        ("time_zone", "Mars/Olympus", "IANA time zone"),
+        ("currency", "XXXX", "at most 3 characters"),
+        ("billing_email", "nobody", "valid email"),
+    ],
+)
+def test_a_faulty_account_is_refused(staff: Client, office: Office, field: str, value: str, fault: str) -> None:
+    assert fault in post(staff, "/admin/billing/account/add/", **{**NEW, field: value})
+    assert Account.objects.count() == 1
+
+
+def test_an_external_id_taken_meanwhile_is_a_message(
+    staff: Client, office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Account, "validate_unique", lambda *args, **kwargs: None)
+    monkeypatch.setattr(Account, "validate_constraints", lambda *args, **kwargs: None)
+    page = post(staff, "/admin/billing/account/add/", **{**NEW, "external_id": "northwind"})
+    assert "Another account has this external id" in page
+    assert Account.objects.count() == 1
+
+
+def test_an_account_can_be_changed_but_not_its_id_and_currency(staff: Client, office: Office) -> None:
+    changed = {**NEW, "external_id": "other", "currency": "JPY", "account_manager": ""}
+    address = f"/admin/billing/account/{office.account.pk}/change/"
+    assert "was changed successfully" in post(staff, address, **changed, **inlines(pools=0, members=0))
+    office.account.refresh_from_db()
+    assert (office.account.name, office.account.time_zone) == ("Contoso", "America/Denver")
+    assert (office.account.external_id, office.account.currency) == ("northwind", "USD")
+
+
+def test_an_account_shows_balance_pools_and_members(staff: Client, office: Office) -> None:
+    page = text_of(staff, f"/admin/billing/account/{office.account.pk}/change/")
+    assert "900 credits in the main pool" in page
+    assert "alice@example.com" in page
+    assert f"/admin/billing/creditgrant/add/?account={office.account.pk}" in page
+
+
+def test_an_account_page_does_not_ask_once_per_pool_or_member(
+    staff: Client, office: Office, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    for number in range(5):
+        make_member(office.account, make_user(f"user{number}"), now=office.now)
+        pools.open_pool(account=office.account, key=f"team-{number}", name="Team", now=office.now)
+    with django_assert_max_num_queries(14):
+        text_of(staff, f"/admin/billing/account/{office.account.pk}/change/")
+
+
+def test_the_list_shows_balances_without_asking_once_per_account(
+    staff: Client, office: Office, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    for _ in range(5):
+        make_account(now=office.now)
+    with django_assert_max_num_queries(9):
+        page = text_of(staff, "/admin/billing/account/")
+    assert '<td class="field-credits_main_balance">900</td>' in page
+
+
+def test_only_staff_can_manage_an_account(staff: Client, office: Office) -> None:
+    page = text_of(staff, f"/admin/billing/account/{office.account.pk}/change/")
+    manager = page[page.index("id_account_manager") :].split("</select>")[0]
+    assert "stella@example.com" in manager
+    assert "alice@example.com" not in manager
+
+
+def test_text_from_customers_is_inert(staff: Client, office: Office) -> None:
+    Account.objects.update(name="<script>alert(1)</script>")
+    for address in ("/admin/billing/account/", f"/admin/billing/account/{office.account.pk}/change/"):
+        assert "<script>alert(1)" not in text_of(staff, address)
+
+
+def test_a_member_is_added_changed_and_removed(staff: Client, office: Office) -> None:
+    bob = make_user("bob")
+    fields = {"account": office.account.pk, "user": bob.pk, "role": "viewer"}
+    assert "was added" in post(staff, "/admin/billing/member/add/", **fields)
+    member = Member.objects.get(user=bob)
+    assert "was changed" in post(staff, f"/admin/billing/member/{member.pk}/change/", role="admin")
+    member.refresh_from_db()
+    assert member.role == Role.ADMIN
+    page = post(staff, "/admin/billing/member/", action="remove", _selected_action=member.pk)
+    assert "Bob@example.com is no longer in Northwind" in page
+    assert "was added" in post(staff, "/admin/billing/member/add/", **fields)
+    member.refresh_from_db()
+    assert (member.removed_at, member.role) == (None, Role.VIEWER)
+
+
+def test_a_member_is_not_added_twice(staff: Client, office: Office) -> None:
+    fields = {"account": office.account.pk, "user": office.alice.pk, "role": "viewer"}
+    assert "This person is in that account already" in post(staff, "/admin/billing/member/add/", **fields)
+    assert Member.objects.get().role == Role.OWNER
+
+
+def test_the_last_owner_stays(staff: Client, office: Office) -> None:
+    member = Member.objects.get()
+    page = post(staff, f"/admin/billing/member/{member.pk}/change/", role="viewer")
+    assert "the account would be left without an owner" in page
+    page = post(staff, "/admin/billing/member/", action="remove", _selected_action=member.pk)
+    assert "is the last owner" in page
+    member.refresh_from_db()
+    assert (member.role, member.removed_at) == (Role.OWNER, None)
+
+
+def test_a_removed_member_is_not_changed(staff: Client, office: Office) -> None:
+    member = make_member(office.account, make_user("bob"), now=office.now)
+    Member.objects.filter(pk=member.pk).update(removed_at=office.now)
+    assert "has been removed" in post(staff, f"/admin/billing/member/{member.pk}/change/", role="admin")
+
+
+def test_a_person_is_added_and_found(staff: Client, office: Office) -> None:
+    fields = {
+        "email": "carol@example.com", "name": "Carol", "usable_password": "true",
+        "password1": "correct horse battery", "password2": "correct horse battery",
+    }  # fmt: skip
+    post(staff, "/admin/billing/user/add/", **fields)
+    carol = User.objects.get(email="carol@example.com")
+    assert carol.check_password("correct horse battery")
+    assert not carol.is_staff
+    assert "carol@example.com" in text_of(staff, "/admin/billing/user/?q=carol")
+    changed = {"email": "carol@example.com", "name": "Carol C", "is_active": "on", **inlines(memberships=0)}
+    assert "was changed" in post(staff, f"/admin/billing/user/{carol.pk}/change/", **changed)
+
+
+def test_an_address_belongs_to_one_person(staff: Client, office: Office) -> None:
+    fields = {"email": "ALICE@example.com", "name": "", "usable_password": "true", "password1": "x", "password2": "x"}
+    assert "Somebody has this address already" in post(staff, "/admin/billing/user/add/", **fields)
+
+
+def test_a_persons_places_are_shown(staff: Client, office: Office) -> None:
+    assert "Northwind" in text_of(staff, f"/admin/billing/user/{office.alice.pk}/change/")

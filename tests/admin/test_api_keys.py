@@ -1,0 +1,89 @@
+"""Staff pages of API keys."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+
+from billing.accounts import keys
+from billing.accounts.models import ApiKey
+from tests.admin.conftest import Office, post, text_of
+from tests.factories import make_key
+
+ADD = "/admin/billing/apikey/add/"
+SECRET = re.compile(r"fl_[0-9a-f]{12}_[\w-]{43}")
+
+
+def test_a_secret_is_shown_once_and_works(staff: Client, office: Office) -> None:
+    response = staff.post(ADD, {"name": "Production", "account": office.account.pk, "scopes": ["read", "usage:write"]})
+    assert response.status_code == 200
+    assert "no-store" in response["Cache-Control"]
+    (secret,) = SECRET.findall(response.content.decode())
+    key = keys.authenticate(secret=secret, now=office.now)
+    assert (key.account, key.scopes, key.created_by) == (office.account, ["read", "usage:write"], office.stella)
+    assert not SECRET.search(text_of(staff, f"/admin/billing/apikey/{key.pk}/change/"))
+    assert not SECRET.search(text_of(staff, "/admin/billing/apikey/"))
+
+
+def test_a_key_without_account_is_platform_wide(staff: Client, office: Office) -> None:
+    post(staff, ADD, name="Backend", account="", scopes=["read"])
+    assert ApiKey.objects.get().account is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"scopes": []},
+        {"scopes": ["everything"]},
+        {"name": ""},
+        {"account": "99999"},
+        {"expires_at_0": "2020-01-01", "expires_at_1": "00:00"},
+    ],
+)
+def test_a_faulty_key_is_not_issued(staff: Client, office: Office, wrong: dict[str, object]) -> None:
+    page = post(staff, ADD, **{"name": "x", "account": "", "scopes": ["read"], **wrong})
+    assert "Please correct the error" in page
+    assert not ApiKey.objects.exists()
+
+
+def test_a_key_is_not_edited(staff: Client, office: Office) -> None:
+    key, _ = make_key(now=office.now)
+    assert staff.post(f"/admin/billing/apikey/{key.pk}/change/", {"name": "other"}).status_code == 403
+    key.refresh_from_db()
+    assert key.name == "test"
+
+
+def test_rotating_makes_a_successor_and_lets_the_old_key_overlap(staff: Client, office: Office) -> None:
+    key, old_secret = make_key(now=office.now)
+    assert "Overlap in hours" in text_of(staff, f"/admin/billing/apikey/{key.pk}/rotate/")
+    page = post(staff, f"/admin/billing/apikey/{key.pk}/rotate/", overlap_hours=2)
+    (secret,) = SECRET.findall(page)
+    assert keys.authenticate(secret=secret, now=office.now).rotated_from == key
+    assert keys.authenticate(secret=old_secret, now=office.now + timedelta(hours=1)) == key
+    with pytest.raises(keys.InvalidKey):
+        keys.authenticate(secret=old_secret, now=office.now + timedelta(hours=3))
+
+
+@pytest.mark.parametrize("hours", ["-1", "721", "", "x"])
+def test_rotating_with_a_faulty_overlap_is_refused(staff: Client, office: Office, hours: str) -> None:
+    key, _ = make_key(now=office.now)
+    assert "Please correct" in post(staff, f"/admin/billing/apikey/{key.pk}/rotate/", overlap_hours=hours)
+    assert ApiKey.objects.count() == 1
+
+
+def test_a_revoked_key_is_not_rotated(staff: Client, office: Office) -> None:
+    key, _ = make_key(now=office.now)
+    keys.revoke(key=key, now=office.now)
+    page = post(staff, f"/admin/billing/apikey/{key.pk}/rotate/", overlap_hours=1)
+    assert "no longer works" in page
+    assert "rotate/" not in text_of(staff, f"/admin/billing/apikey/{key.pk}/change/")
+    assert staff.get("/admin/billing/apikey/99999/rotate/").status_code == 404
+
+
+def test_revoking_holds_from_the_next_request_on(staff: Client, office: Office) -> None:
+    key, secret = make_key(now=office.now)
+    assert "1 key revoked" in post(staff, "/admin/billing/apikey/", action="revoke", _selected_action=key.pk)
+    with pytest.raises(keys.InvalidKey):
+        keys.authenticate(secret=secret, now=office.now)
+    assert "revoked" in text_of(staff, "/admin/billing/apikey/")
