@@ -134,10 +134,10 @@ def check_tiers(tiers: Sequence[Tier]) -> str | None:
         last = index == len(tiers) - 1
         if (tier.up_to is None) != last:
             return "The last tier, and only the last, must have no upper bound."
-        if tier.price < 0 or not tier.price.is_finite():
+        if not tier.price.is_finite() or tier.price < 0:
             return "A tier's price must be zero or more."
         if tier.up_to is not None:
-            if tier.up_to <= previous:
+            if not tier.up_to.is_finite() or tier.up_to <= previous:
                 return "Each tier must end above the one before."
             previous = tier.up_to
     return None
