@@ -72,7 +72,9 @@ def open_pool(
         with transaction.atomic():
             return _create_pool(account, key, name, CreditPool.Kind.TEAM, policy, burst_limit, overage_cap, now)
     except IntegrityError as error:
-        raise PoolKeyTaken(key) from error
+        if "pool_key_unique" in str(error):
+            raise PoolKeyTaken(key) from error
+        raise
 
 
 def _create_pool(

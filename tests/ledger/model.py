@@ -1,13 +1,14 @@
 """The ledger's rules once more, as plainly as they can be said: what the real one is compared with, act by act.
 
-Written from the rules L1 to L9, not from the code: no postings, no entries, no counters; lots, debts, holds and what
-each spend took from where. `Refused` stands for every refusal, and leaves the model half-changed: keep a copy.
+Written from the rules L1 to L9, not from the code: lots, debts, holds, and what each spend took from where.
+`Refused` stands for every refusal, and leaves the model half-changed: keep a copy.
 """
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+ZERO = Decimal(0)
 NEVER = datetime.max.replace(tzinfo=UTC)
 ENDLESS = Decimal("Infinity")
 
@@ -28,7 +29,7 @@ class Lot:
     effective: datetime
     expires: datetime | None
     paid: bool
-    held: Decimal = Decimal(0)
+    held: Decimal = ZERO
 
     @property
     def free(self) -> Decimal:
@@ -48,11 +49,11 @@ class Lot:
 class Debt:
     """Overdraft: what is still owed, and which lots paid how much of it, the latest last."""
 
-    owed: Decimal = Decimal(0)
+    owed: Decimal = ZERO
     payments: list[list] = field(default_factory=list)
 
     def pay(self, lot: Lot, amount: Decimal) -> None:
-        before = sum((paid for payer, paid in self.payments if payer is lot), Decimal(0))
+        before = sum((paid for payer, paid in self.payments if payer is lot), ZERO)
         self.payments = [each for each in self.payments if each[0] is not lot] + [[lot, before + amount]]
         self.owed -= amount
 
@@ -84,14 +85,14 @@ class Pool:
     """A pool's policy and debts."""
 
     policy: str = "block"
-    burst: Decimal = Decimal(0)
+    burst: Decimal = ZERO
     cap: Decimal | None = None
     debts: list[Debt] = field(default_factory=list)
     overage: dict[tuple[int, int], Decimal] = field(default_factory=dict)
 
     @property
     def owed(self) -> Decimal:
-        return sum((debt.owed for debt in self.debts), Decimal(0))
+        return sum((debt.owed for debt in self.debts), ZERO)
 
 
 class Model:
@@ -103,48 +104,39 @@ class Model:
         self.spends: list[Spend] = []
         self.holds: list[Hold] = []
 
-    # What can be asked.
-
     def available(self, pool: str, now: datetime) -> Decimal:
         good = [lot for lot in self.lots if lot.pool == pool and lot.good_at(now)]
-        general = sum((lot.free for lot in good if lot.meter is None), Decimal(0))
-        scoped = sum((lot.free for lot in good if lot.meter is not None), Decimal(0))
-        return max(general - self.pools[pool].owed, Decimal(0)) + scoped
+        general = sum((lot.free for lot in good if lot.meter is None), ZERO)
+        scoped = sum((lot.free for lot in good if lot.meter is not None), ZERO)
+        return max(general - self.pools[pool].owed, ZERO) + scoped
 
     def held(self, pool: str) -> Decimal:
-        return sum((lot.held for lot in self.lots if lot.pool == pool), Decimal(0)) + self._promised(pool)
+        return sum((lot.held for lot in self.lots if lot.pool == pool), ZERO) + self._promised(pool)
 
     def owed_now(self, pool: str, now: datetime) -> Decimal:
         """What is owed once credits that are free now have repaid."""
-        general = sum((lot.free for lot in self._usable(pool, None, now)), Decimal(0))
-        return max(self.pools[pool].owed - general, Decimal(0))
+        general = sum((lot.free for lot in self._usable(pool, None, now)), ZERO)
+        return max(self.pools[pool].owed - general, ZERO)
 
     def _promised(self, pool: str) -> Decimal:
         holds = (hold for hold in self.holds if hold.pool == pool and hold.state == "open")
-        return sum((hold.uncovered for hold in holds), Decimal(0))
+        return sum((hold.uncovered for hold in holds), ZERO)
 
     def _usable(self, pool: str, meter: int | None, *moments: datetime) -> list[Lot]:
-        lots = [
-            lot
-            for lot in self.lots
-            if lot.pool == pool
-            and lot.free > 0
-            and lot.meter in (None, meter)
-            and any(lot.good_at(moment) for moment in moments)
-        ]
-        return sorted(lots, key=lambda lot: lot.turn)
+        lots = [lot for lot in self.lots if lot.pool == pool and lot.free > 0 and lot.meter in (None, meter)]
+        good = [lot for lot in lots if any(lot.good_at(moment) for moment in moments)]
+        return sorted(good, key=lambda lot: lot.turn)
 
     def _room(self, name: str, now: datetime) -> Decimal:
         pool = self.pools[name]
         if pool.policy == "burst":
-            return max(pool.burst - pool.owed - self._promised(name), Decimal(0))
+            return max(pool.burst - pool.owed - self._promised(name), ZERO)
         if pool.policy == "overage":
-            used = pool.overage.get((now.year, now.month), Decimal(0))
-            return ENDLESS if pool.cap is None else max(pool.cap - used - self._promised(name), Decimal(0))
-        return Decimal(0)
+            used = pool.overage.get((now.year, now.month), ZERO)
+            return ENDLESS if pool.cap is None else max(pool.cap - used - self._promised(name), ZERO)
+        return ZERO
 
-    # Acts. Each first repays what is owed from credits that are free.
-
+    # Acts: each first repays what is owed from credits that are free.
     def grant(self, pool: str, now: datetime, **fields) -> None:
         self._repay(pool, now)
         self.lots.append(Lot(number=len(self.lots), pool=pool, **fields))
@@ -261,9 +253,7 @@ class Model:
             if due:
                 self._repay(pool, now)
             for lot in due:
-                lot.remaining = Decimal(0)
-
-    # How.
+                lot.remaining = ZERO
 
     def _burn(self, name: str, credits: Decimal, lots: list[Lot], now: datetime) -> list[tuple]:
         pieces: list[tuple] = []
@@ -275,7 +265,7 @@ class Model:
                 pieces.append((lot, taken))
         pool, month = self.pools[name], (now.year, now.month)
         if credits and pool.policy == "overage" and (metered := min(credits, self._room(name, now))):
-            pool.overage[month] = pool.overage.get(month, Decimal(0)) + metered
+            pool.overage[month] = pool.overage.get(month, ZERO) + metered
             credits -= metered
             pieces.append((month, metered))
         if credits:

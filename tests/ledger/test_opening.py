@@ -41,6 +41,11 @@ def test_a_pool_key_belongs_to_one_pool_of_an_account(alice, team, mallory):
     pools.open_pool(account=mallory.account, key="research", name="Mine", now=NOW)
 
 
+def test_a_pool_with_a_negative_limit_is_refused_for_that(alice):
+    with nothing_written(), pytest.raises(IntegrityError):
+        pools.open_pool(account=alice, key="odd", name="Odd", burst_limit=Decimal(-1), now=NOW)
+
+
 def test_an_account_has_one_main_pool(alice, pool):
     with nothing_written(), pytest.raises(IntegrityError), transaction.atomic():
         CreditPool.objects.create(
