@@ -6,6 +6,7 @@ A view states `scopes`, method to scope; a method that only a platform-wide key 
 import re
 import uuid
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, ClassVar, cast
 
 from django.conf import settings
@@ -138,16 +139,20 @@ def read_query(request: Request, serializer_class: type[serializers.Serializer[A
             detail = serializers.ErrorDetail("Give it once.", code="repeated")
             raise serializers.ValidationError({name[:100]: [detail]})
         data[name] = values[0]
-    serializer = serializer_class(data=data)
-    serializer.is_valid(raise_exception=True)
-    return dict(serializer.validated_data)
+    return dict(_reader(serializer_class, False).run_validation(data))
 
 
-def read_body(request: Request, serializer_class: type[serializers.Serializer[Any]], **options: Any) -> dict[str, Any]:
-    """The body as the serializer reads it; raises ValidationError."""
-    serializer = serializer_class(data=request.data, **options)
-    serializer.is_valid(raise_exception=True)
-    return dict(serializer.validated_data)
+def read_body(
+    request: Request, serializer_class: type[serializers.Serializer[Any]], *, partial: bool = False
+) -> dict[str, Any]:
+    """The body as the serializer reads it; raises ValidationError. `partial`: what is required may be left out."""
+    return dict(_reader(serializer_class, partial).run_validation(request.data))
+
+
+@cache
+def _reader(serializer_class: type[serializers.Serializer[Any]], partial: bool) -> serializers.Serializer[Any]:
+    # Reading changes nothing in a serializer, and making one for each request would copy all its fields each time.
+    return serializer_class(partial=partial)
 
 
 def get_account(request: Request, reference: str) -> Account:
