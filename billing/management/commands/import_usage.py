@@ -62,7 +62,7 @@ class Command(BaseCommand):
         account.add_argument("--account", default="", help="the account of all rows: acc_… or its external id")
         account.add_argument("--account-column", default="", metavar="COLUMN")
         parser.add_argument("--time-column", default="", metavar="COLUMN")
-        parser.add_argument("--time-zone", default="", type=_zone, help="of times without an offset, e.g. UTC")
+        parser.add_argument("--time-zone", type=_zone, help="of times without an offset, e.g. UTC")
         parser.add_argument("--id-column", default="", metavar="COLUMN", help="where each row's own id is")
         parser.add_argument("--id-prefix", default="", help="begins made-up ids, in place of the file's digest")
         parser.add_argument("--pool-column", default="", metavar="COLUMN")
@@ -171,7 +171,7 @@ def _mapping_of(options: dict[str, Any]) -> Mapping:
     return Mapping(
         format=format_,
         meters=tuple(options["meters"]),
-        zone=options["time_zone"],
+        zone=options["time_zone"] or "",
         properties=tuple(options["properties"]),
         delimiter=delimiter,
         **given,
