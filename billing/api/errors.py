@@ -15,7 +15,6 @@ from django.views import defaults
 from psycopg.errors import CheckViolation
 from rest_framework import exceptions
 from rest_framework.response import Response
-from rest_framework.views import set_rollback
 
 from billing.accounts import idempotency
 from billing.api.fields import write_decimal
@@ -83,7 +82,6 @@ def handle(error: Exception, context: Mapping[str, Any]) -> Response:
     if problem is None:
         log.error("api.internal_error", error_id=request_id, exc_info=error)
         problem = Problem("internal_error", error_id=request_id)
-    set_rollback()
     headers = {**problem.headers}
     if challenge := getattr(error, "auth_header", None):
         headers["WWW-Authenticate"] = challenge

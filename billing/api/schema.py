@@ -25,6 +25,37 @@ _IDEMPOTENCY_KEY = OpenApiParameter(
 )
 
 
+CONVENTIONS = """
+Credits and usage-based billing.
+
+**Keys.** Send `Authorization: Bearer fl_…`. A key is platform-wide (yours) or bound to one account (your customer's),
+and has scopes; each operation names the one it needs. What a key may not know of is a 404.
+
+**Values.** Credits, quantities and money are decimal strings (`"12.5"`; JSON numbers are taken too): at most 18 digits
+before the point and 6 after. Times are RFC 3339 with an offset. `{account}` is our id (`acc_12`) or your `external_id`.
+Unknown fields and query parameters are refused.
+
+**Errors** are `application/problem+json` (RFC 9457) with a stable `code`, listed at `/api/v1/problems`, and per-field
+`errors`. Every answer names its request in `X-Request-Id`; you may send an id of your own.
+
+**Repeats.** `POST`s that change something take an `Idempotency-Key` (1 to 255 visible ASCII characters, per API key).
+The same key and request get the first answer for 48 hours; answers of 401, 403, 409, 429 and 5xx are not kept. While
+the first request runs, a repeat is a 409 with `Retry-After`; a request that died frees its key after 60 seconds.
+Charges and events are also told apart by their `id`, other acts by `reference`: those never run twice, however late.
+
+**Lists** take `limit` (50, at most 500) and `cursor`; `next_cursor` is null on the last page.
+
+**Limits.** Bodies have at most 8 MiB and 10,000 events, JSON nests at most 32 deep, and a key may make 120,000 requests
+a minute; beyond that 413, 400 and 429 with `Retry-After`. The operator may have set other limits.
+"""
+
+
+def add_conventions(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Hook of drf-spectacular: describe what holds for every operation."""
+    result["info"]["description"] = CONVENTIONS.strip()
+    return result
+
+
 class FieldProblem(Document):
     """What is wrong with one field or query parameter."""
 

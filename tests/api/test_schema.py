@@ -80,3 +80,11 @@ def test_every_act_on_credits_takes_an_idempotency_key(schema):
 def test_only_what_is_about_the_api_is_open_to_all(schema):
     open_to_all = {op["operationId"] for _, _, op in operations(schema) if op.get("security") != [{"key": []}]}
     assert open_to_all == {"list_problems", "get_problem"}
+
+
+def test_the_schema_states_the_conventions_as_they_are_set(schema, settings):
+    text = schema["info"]["description"]
+    assert f"for {settings.FLORIN_IDEMPOTENCY_RETENTION_HOURS} hours" in text
+    assert f"after {settings.FLORIN_IDEMPOTENCY_LEASE_SECONDS} seconds" in text
+    assert f"{settings.FLORIN_MAX_BODY_BYTES // 2**20} MiB and {settings.FLORIN_MAX_BATCH:,} events" in text
+    assert f"{settings.FLORIN_REQUESTS_PER_MINUTE:,} requests" in text
