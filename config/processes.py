@@ -1,4 +1,4 @@
-"""Processes that belong to a parent: the demo leaves none behind, even when it is killed."""
+"""How the web process is started, and processes that belong to a parent: the demo leaves none behind."""
 
 import ctypes
 import os
@@ -6,6 +6,17 @@ import signal
 import sys
 
 from config.embedded.keeper import PR_SET_PDEATHSIG
+
+# Two processes for two cores. A thread that waits for the database or for others of its group costs next to nothing,
+# and the more requests wait, the more share a transaction.
+WEB_WORKERS = 2
+WEB_THREADS = 4
+
+
+def web_command(port: int, application: str = "config.wsgi:application") -> list[str]:
+    """The module and arguments, after `python -m`, of a web server on this machine's loopback."""
+    options = ["--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--no-ws"]
+    return ["granian", *options, "--workers", str(WEB_WORKERS), "--blocking-threads", str(WEB_THREADS), application]
 
 
 def end_with_parent() -> None:

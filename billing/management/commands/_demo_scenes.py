@@ -173,7 +173,7 @@ def _charge_images(story: Story, name: str, number: int, now: datetime) -> None:
         note="Posters", actor=f"key:{story.api_key_id}",
     )  # fmt: skip
     try:
-        ingest.charge(request=request, now=now, api_key_id=story.api_key_id)
+        ingest.charge(request=request, now=now)
     except posting.InsufficientCredits:
         return  # Its overage is capped: no posters until the next month.
 
@@ -211,7 +211,7 @@ def _reverse_last_answer(story: Story, key: str, now: datetime) -> None:
 def _charge_too_much(story: Story, now: datetime) -> None:
     request = ingest.ChargeRequest(account="tidewater", id="too-much", credits=Decimal(50_000), actor="system")
     try:
-        ingest.charge(request=request, now=now, api_key_id=story.api_key_id)
+        ingest.charge(request=request, now=now)
     except posting.InsufficientCredits:
         return  # As it should: nothing is written.
 
@@ -227,7 +227,7 @@ def _spend_up_to(story: Story, key: str, percent: int, now: datetime) -> None:
         request = ingest.ChargeRequest(
             account=key, id=f"backlog-{percent}", credits=credits, note="Transcript backlog", actor="system"
         )
-        ingest.charge(request=request, now=now, api_key_id=story.api_key_id)
+        ingest.charge(request=request, now=now)
 
 
 def _issue_key(story: Story, name: str, account: str, now: datetime) -> None:

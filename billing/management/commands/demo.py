@@ -23,6 +23,7 @@ from django.db import connections
 from config.embedded import EmbeddedServerError, PostgresServer, Server, ValkeyServer
 from config.embedded.keeper import die_with_parent
 from config.embedded.postgres import OWNER
+from config.processes import web_command
 
 DEFAULT_PORT = 8000
 START_TIMEOUT_SECONDS = 60
@@ -136,13 +137,11 @@ class Command(BaseCommand):
             "FLORIN_END_WITH_PARENT": "1",
             "PYTHONUNBUFFERED": "1",
         }
-        web = ["granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--no-ws"]
-        web += ["--workers", "2", "--blocking-threads", "4", "config.wsgi:application"]
         celery = ["celery", "--app", "config", "--quiet"]
         worker = ["worker", "--queues", QUEUES, "--concurrency", "2", "--loglevel", "INFO"]
         worker += ["--without-gossip", "--without-mingle", "--hostname", f"demo-{port}@%h"]
         beat = ["beat", "--loglevel", "INFO", "--pidfile", ""]
-        programs = {"web": web, "worker": [*celery, *worker], "beat": [*celery, *beat]}
+        programs = {"web": web_command(port), "worker": [*celery, *worker], "beat": [*celery, *beat]}
         parts: list[Part] = []
         try:
             for name, program in programs.items():

@@ -1,0 +1,61 @@
+"""Posting the breakage of lots whose end has passed, each in a pool of its own: the most work per lot."""
+
+import statistics
+import time
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import psycopg
+
+from tests.benchmarks import place
+from tests.benchmarks.measuring import Result, Scale
+
+
+def expiries(scale: Scale, names: list[str], key: str) -> list[Result]:
+    """What one process posts in a minute."""
+    from billing.ledger import expiry
+
+    rates = []
+    for number in range(scale.rounds):
+        make_expired_lots(scale.expiries, prefix=f"expiring-{number}")
+        started = time.perf_counter()
+        done = expiry.expire_due(now=datetime.now(UTC), grace_seconds=0, limit=scale.expiries)
+        rates.append(60 * done / (time.perf_counter() - started))
+        if done != scale.expiries:
+            raise RuntimeError(f"{done} lots of {scale.expiries} expired")
+    return [Result("expiries, a lot a pool, 1 process", "/min", statistics.median(rates), least=100_000)]
+
+
+def make_expired_lots(number: int, *, prefix: str) -> None:
+    """Accounts whose one lot has ended: one made by the services, and copies of its rows made by the server."""
+    from billing.ledger import pools, posting
+
+    past = datetime.now(UTC) - timedelta(hours=2)
+    account = pools.open_account(
+        name=prefix, external_id=prefix, billing_email="billing@expiring.example", country="DE", now=past
+    )
+    pool = pools.get_main_pool(account.pk)
+    granted = posting.grant(
+        pool_id=pool.pk, amount=Decimal(1000), kind="allocation", reference="start", now=past,
+        expires_at=past + timedelta(hours=1),
+    )  # fmt: skip
+    lot_id = granted.entries.get().grant_id
+    copies = {
+        "billing_account": (account.pk, {"external_id": f"'{prefix}-' || n"}),
+        "billing_creditpool": (pool.pk, {"account_id": f"{account.pk} + n"}),
+        "billing_creditgrant": (lot_id, {"pool_id": f"{pool.pk} + n"}),
+        "billing_posting": (granted.pk, {"pool_id": f"{pool.pk} + n"}),
+    }
+    with psycopg.connect(place.dsn(), autocommit=True) as connection:
+        for table, (pk, changes) in copies.items():
+            changed = "".join(f", '{column}', {value}" for column, value in changes.items())
+            connection.execute(
+                f"INSERT INTO {table} SELECT copy.* FROM {table} original, generate_series(1, {number - 1}) AS n,"
+                f" jsonb_populate_record(null::{table},"
+                f" to_jsonb(original) || jsonb_build_object('id', {pk} + n{changed})) AS copy WHERE original.id = {pk}"
+            )
+            connection.execute(f"SELECT setval('{table}_id_seq', (SELECT max(id) FROM {table}))")
+        connection.execute(
+            "INSERT INTO billing_ledgerentry (posting_id, line, grant_id, flow, amount)"
+            f" SELECT {granted.pk} + n, 1, {lot_id} + n, 'grant', 1000 FROM generate_series(1, {number - 1}) AS n"
+        )

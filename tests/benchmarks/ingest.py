@@ -1,0 +1,157 @@
+"""Batches of usage events: how fast they go in, against plain COPY, and whether what is stored slows them down."""
+
+import csv
+import json
+import random
+import statistics
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import cycle
+
+import psycopg
+
+from tests.benchmarks import place
+from tests.benchmarks.floors import copy_batches, copy_rate
+from tests.benchmarks.load import drive, request
+from tests.benchmarks.measuring import Processors, Result, Scale, compare
+
+ROWS = 1000
+ACCOUNTS = 100
+TRACE = place.ROOT.parent / "shared/data/azure_llm_2023_code.csv"
+
+
+def token_pairs() -> Iterator[tuple[int, int]]:
+    """Context and generated tokens of requests, without end: of the real trace where it lies beside the checkout."""
+    if TRACE.exists():
+        with TRACE.open(newline="") as file:
+            pairs = [(int(row["ContextTokens"]), int(row["GeneratedTokens"])) for row in csv.DictReader(file)]
+    else:
+        chance = random.Random(1)
+        pairs = [(int(chance.lognormvariate(7, 1.3)), int(chance.lognormvariate(3, 1))) for _ in range(5000)]
+    return cycle(pairs)
+
+
+_tokens = token_pairs()
+
+
+def make_batch(names: list[str], *, ordered_ids: bool = False) -> list[dict[str, object]]:
+    """A thousand events of the last minute, over all names."""
+    now = datetime.now(UTC) - timedelta(seconds=30)
+    stamp, events = time.time_ns(), []
+    for number in range(0, ROWS, 2):
+        used = next(_tokens)
+        for meter, tokens in zip(("context-tokens", "generated-tokens"), used, strict=True):
+            index = number + (meter == "generated-tokens")
+            events.append(
+                {
+                    "id": f"evt-{stamp:020d}-{index:04d}" if ordered_ids else str(uuid.uuid4()),
+                    "account": names[number // 2 % len(names)],
+                    "meter": meter,
+                    "quantity": tokens,
+                    "occurred_at": (now + timedelta(milliseconds=number)).isoformat(),
+                }
+            )
+    return events
+
+
+def against_copy(scale: Scale, names: list[str], key: str) -> list[Result]:
+    """The whole way over HTTP, and the domain's part of it, against COPY of the same rows."""
+    with place.web_server() as port:
+        results = [_over_http(scale, names, key, port, clients=clients) for clients in (1, 2)]
+    domain = compare(
+        f"batches of {ROWS:,} in the domain, 1 thread",
+        rounds=scale.rounds,
+        product=lambda _: _take(scale.batches, names),
+        floor=lambda _: copy_rate(copy_batches(scale.batches, ROWS), rows=ROWS, clients=1),
+        unit=" events/s",
+    )
+    return [*results, domain]
+
+
+def _over_http(scale: Scale, names: list[str], key: str, port: int, *, clients: int) -> Result:
+    spent = Processors(web=place.web_pids, database=place.database_pids)
+
+    def post(_: int) -> float:
+        batches = [make_batch(names) for _ in range(scale.batches)]
+        return spent.count(lambda: (_send(port, key, batches, clients=clients), len(batches)))
+
+    _send(port, key, [make_batch(names)], clients=1)
+    return compare(
+        f"batches of {ROWS:,} over HTTP, {clients} at a time",
+        rounds=scale.rounds,
+        product=post,
+        floor=lambda _: copy_rate(copy_batches(scale.batches, ROWS), rows=ROWS, clients=clients),
+        unit=" events/s",
+        bar=0.25,
+        least=10_000,
+        note=lambda: str(spent),
+    )
+
+
+def _take(number: int, names: list[str]) -> float:
+    """Events per second of so many batches, in this process."""
+    from billing.metering import ingest
+
+    batches = [make_batch(names) for _ in range(number)]
+    started = time.perf_counter()
+    for batch in batches:
+        done = ingest.take_events(events=batch, now=datetime.now(UTC))
+        if done.accepted != ROWS:
+            raise RuntimeError(f"{done.rejected} events of a batch were rejected")
+    return number * ROWS / (time.perf_counter() - started)
+
+
+def _send(port: int, key: str, batches: list[list[dict[str, object]]], *, clients: int) -> float:
+    """Events per second of these batches over HTTP."""
+    requests = [request("POST", "/api/v1/events", key, json.dumps(batch).encode()) for batch in batches]
+    return len(batches) * ROWS / drive(port, requests, concurrency=clients).seconds
+
+
+def with_stored_events(scale: Scale, names: list[str], key: str) -> list[Result]:
+    """The rate over HTTP as the table grows, by ids that come in order and by random ones, to the empty table's."""
+    results: list[Result] = []
+    empty: dict[bool, float] = {}
+    stored = 0
+    with place.web_server() as port:
+        for number in (0, *scale.stored):
+            fill(number - stored, names)
+            stored = number
+            for ordered in (True, False):
+                rate = _median_rate(scale, names, key, port, ordered_ids=ordered)
+                first = empty.setdefault(ordered, rate)
+                name = f"batches, {'ordered' if ordered else 'random'} ids, {number:,} events stored"
+                bar = 0.8 if number == 5_000_000 else None
+                note = "floor: the empty table"
+                results.append(Result(name, " events/s", rate, first, rate / first, bar=bar, note=note))
+    return results
+
+
+def _median_rate(scale: Scale, names: list[str], key: str, port: int, *, ordered_ids: bool) -> float:
+    rates = []
+    for _ in range(scale.rounds + 1):
+        batches = [make_batch(names, ordered_ids=ordered_ids) for _ in range(scale.batches)]
+        rates.append(_send(port, key, batches, clients=1))
+    return statistics.median(rates[1:])
+
+
+def fill(number: int, names: list[str]) -> None:
+    """Put events into the table by the server itself, spread over the accounts, in the order of its key."""
+    if not number:
+        return
+    with psycopg.connect(place.dsn(), autocommit=True) as connection:
+        connection.execute(
+            """
+            INSERT INTO billing_usageevent (account_id, event_id, meter_id, pool_id, quantity, counted, properties,
+                occurred_at, received_at, late, credits, unit_cost, burn_offset, period_starts_at, fingerprint)
+            SELECT a.id, md5(random()::text)::uuid::text, 1, p.id, 1500, 1500, '{}', moment, moment, false, 1.5, 0, 0,
+                date_trunc('month', moment), '\\x00112233445566778899aabbccddeeff'
+            FROM billing_account a JOIN billing_creditpool p ON p.account_id = a.id,
+                generate_series(1, %s) AS n, LATERAL (SELECT now() - interval '30 days') AS t(moment)
+            WHERE a.external_id = ANY(%s) ORDER BY 1, 2
+            """,
+            [number // len(names), names],
+        )
+        connection.execute("VACUUM ANALYZE billing_usageevent")
+        connection.execute("CHECKPOINT")
