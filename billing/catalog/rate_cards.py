@@ -9,6 +9,9 @@ from billing.catalog.models import Rate, RateCard, RateCardAssignment, RateCardV
 from billing.catalog.prices import price_of
 from billing.catalog.pricing import check_tiers
 
+# A period's cumulative quantity is kept under what the rate matches, as canonical JSON.
+MAX_DIMENSION = 500
+
 
 class AlreadyPublished(Exception):
     """A published version never changes; draft a new one from it."""
@@ -68,8 +71,11 @@ def _check_rates(version: RateCardVersion) -> None:
     if not rates:
         raise NotPublishable("A version needs at least one rate.")
     for rate in rates:
-        if rate.model == Rate.Model.GRADUATED and (fault := check_tiers(price_of(rate).tiers)):
+        price = price_of(rate)
+        if rate.model == Rate.Model.GRADUATED and (fault := check_tiers(price.tiers)):
             raise NotPublishable(f"{rate.meter.key}: {fault}")
+        if len(price.dimension) > MAX_DIMENSION:
+            raise NotPublishable(f"{rate.meter.key}: what a rate matches is longer than {MAX_DIMENSION} characters.")
 
 
 def assign(
