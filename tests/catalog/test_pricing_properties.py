@@ -28,7 +28,7 @@ def decimals(most: int, places: int, least: int = 0) -> st.SearchStrategy[Decima
 
 QUANTITIES = decimals(10**9, 6)
 PRICES = decimals(1000, 12)
-SIZES = decimals(10**6, 6, least=1)
+SIZES = decimals(10**6, 6, least=1000)
 ROUNDINGS = {
     "rounding": st.sampled_from(["half_even", "half_up", "up", "down"]),
     "decimals": st.integers(0, 6),
