@@ -1,6 +1,5 @@
 """Writing JSON."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,11 +19,5 @@ class PlainJSONRenderer(BaseRenderer):
     def render(
         self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None
     ) -> bytes:
-        """The document; nothing for None."""
-        if data is None:
-            return b""
-        try:
-            return _encoder.encode(data)
-        except UnicodeEncodeError:
-            # A refused event's id may hold an unpaired surrogate, which only an escape can show.
-            return json.dumps(data).encode("ascii")
+        """The document."""
+        return _encoder.encode(data)

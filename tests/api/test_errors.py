@@ -1,17 +1,22 @@
+import json
 import re
 from pathlib import Path
 
 import psycopg
 import pytest
 from django.conf import settings as django_settings
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import OperationalError
+from django.http import Http404
 from rest_framework import serializers
 
 from billing import metering
-from billing.api import docs
+from billing.api import docs, errors
 from billing.api.errors import flatten
 from billing.api.problems import KINDS
-from billing.ledger import pools
+from billing.catalog import pricing
+from billing.ledger import holds, pools
+from billing.metering import reversal
 from tests.api.asking import assert_problem, written
 
 NEW = b'{"external_id": "x", "name": "X", "billing_email": "x@example.com", "country": "DE"}'
@@ -189,3 +194,52 @@ def test_the_reference_page_needs_no_inline_script_and_no_other_host(anonymous):
     assert script["Content-Type"].startswith("application/javascript")
     assert "/api/v1/schema" in script.content.decode()
     assert docs.Reference.template_name == "api/docs.html"
+
+
+@pytest.mark.parametrize(
+    ("handler", "status", "code"), [("handler400", 400, "bad_request"), ("handler403", 403, "forbidden")]
+)
+def test_what_django_refuses_is_a_problem_in_the_api_and_a_page_elsewhere(rf, handler, status, code):
+    handle = getattr(errors, handler)
+    problem = handle(rf.get("/api/v1/accounts"), PermissionDenied())
+    assert (problem.status_code, json.loads(problem.content)["code"]) == (status, code)
+    page = handle(rf.get("/elsewhere"), PermissionDenied())
+    assert page.status_code == status
+    assert page["Content-Type"].startswith("text/html")
+
+
+def test_a_body_that_django_finds_too_big_is_too_large(rf):
+    problem = errors.handler400(rf.get("/api/v1/accounts"), RequestDataTooBig())
+    assert (problem.status_code, json.loads(problem.content)["code"]) == (413, "payload_too_large")
+
+
+def test_a_fault_outside_any_view_has_an_id_too(rf, caplog):
+    problem = errors.handler500(rf.get("/api/v1/accounts"))
+    assert problem.status_code == 500
+    assert json.loads(problem.content)["error_id"] in caplog.text
+    assert errors.handler500(rf.get("/elsewhere"))["Content-Type"].startswith("text/html")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (PermissionDenied(), "forbidden"),
+        (Http404(), "not_found"),
+        (SuspiciousOperation(), "bad_request"),
+        (RequestDataTooBig(), "payload_too_large"),
+        (holds.HoldTooLong(), "hold_too_long"),
+        (pricing.AmountTooLarge(), "amount_too_large"),
+        (reversal.ReadingSettled(), "reading_settled"),
+        (psycopg.errors.NumericValueOutOfRange(), "amount_too_large"),
+        (psycopg.errors.DeadlockDetected(), "unavailable"),
+    ],
+)
+def test_each_refusal_has_its_code(error, code):
+    problem = errors.translate(error)
+    assert problem is not None
+    assert problem.code == code
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), psycopg.errors.UniqueViolation(), KeyError("x")])
+def test_a_fault_is_not_taken_for_a_refusal(error):
+    assert errors.translate(error) is None

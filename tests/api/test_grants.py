@@ -1,5 +1,7 @@
 import pytest
 
+from billing.accounts import idempotency
+from billing.accounts.models import IdempotencyKey
 from billing.ledger import pools, posting
 from billing.ledger.models import CreditGrant, CreditPool
 from tests.api.asking import all_but, assert_problem, written
@@ -83,23 +85,17 @@ def test_a_reference_of_another_act_is_refused(platform, acme):
 
 def test_a_repeat_after_a_crash_gives_nothing_more(platform, acme, monkeypatch):
     """The holder dies between its effect and its answer; the one who takes over repeats the act."""
-    from billing.accounts import idempotency
-
     with monkeypatch.context() as crashing:
         crashing.setattr(idempotency, "finish", lambda **_: False)
         crashing.setattr(idempotency, "abandon", lambda **_: None)
         assert platform.post(PATH, NEW, key="k").status_code == 201
     assert_problem(platform.post(PATH, NEW, key="k"), 409, "request_in_progress")
-    from billing.accounts.models import IdempotencyKey
-
     IdempotencyKey.objects.update(locked_until=NOW)
     assert platform.post(PATH, NEW, key="k").status_code == 201
     assert CreditGrant.objects.count() == 1
 
 
 def test_a_request_in_progress_says_when_to_come_back(platform, acme, monkeypatch):
-    from billing.accounts import idempotency
-
     monkeypatch.setattr(idempotency, "finish", lambda **_: False)
     platform.post(PATH, NEW, key="k")
     response = platform.post(PATH, NEW, key="k")

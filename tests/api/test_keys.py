@@ -5,6 +5,7 @@ from django.utils import timezone
 
 from billing.accounts import keys
 from billing.accounts.models import ApiKey
+from billing.api import throttling
 from tests.api.asking import Api, assert_problem
 from tests.factories import NOW, make_key
 
@@ -72,3 +73,14 @@ def test_too_many_requests_of_a_key_are_refused_for_a_while(platform, alice, set
         assert_problem(refused, 429, "too_many_requests")
         assert 1 <= int(refused["Retry-After"]) <= 60
     assert alice.get("/api-keys/me").status_code == 200
+
+
+def test_without_a_limit_nothing_is_counted(platform, settings):
+    settings.FLORIN_REQUESTS_PER_MINUTE = 0
+    assert [platform.get("/api-keys/me").status_code for _ in range(5)] == [200] * 5
+
+
+def test_a_count_that_was_evicted_begins_again(platform, settings, monkeypatch):
+    settings.FLORIN_REQUESTS_PER_MINUTE = 1
+    monkeypatch.setattr(throttling.cache, "add", lambda *_, **__: False)
+    assert [platform.get("/api-keys/me").status_code for _ in range(3)] == [200] * 3

@@ -1,3 +1,4 @@
+import io
 import time
 from decimal import Decimal
 
@@ -5,7 +6,7 @@ import pytest
 
 from billing.api.errors import Problem
 from billing.api.fields import read_decimal, write_decimal
-from billing.api.parsing import parse_json
+from billing.api.parsing import StrictJSONParser, parse_json
 
 
 @pytest.mark.parametrize(
@@ -71,3 +72,12 @@ def test_a_decimal_is_read_exactly(data, expected):
 )  # fmt: skip
 def test_what_is_no_plain_decimal_is_not_read(data):
     assert read_decimal(data) is None
+
+
+def test_a_stream_is_read_no_further_than_the_limit(settings):
+    settings.FLORIN_MAX_BODY_BYTES = 10
+    stream = io.BytesIO(b"[" + b" " * 100 + b"]")
+    with pytest.raises(Problem) as refusal:
+        StrictJSONParser().parse(stream)
+    assert refusal.value.code == "payload_too_large"
+    assert stream.tell() == 11
