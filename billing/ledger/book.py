@@ -249,15 +249,19 @@ def new_lot(
     )  # fmt: skip
 
 
-def spendable(book: Book, *, now: datetime, occurred_at: datetime, meter_id: int | None) -> list[Lot]:
-    """Lots a spend may use, in burn order: valid now, or (L6) valid when it happened and not yet posted as expired."""
-    return [
-        lot
-        for lot in book.lots
-        if lot.free > 0
-        and lot.kind not in DEBT_KINDS
+def may_spend(lot: Lot, *, now: datetime, occurred_at: datetime, meter_id: int | None) -> bool:
+    """Whether a lot's free credits are good for a spend: valid now, or (L6) when it happened and not yet expired."""
+    return (
+        lot.kind not in DEBT_KINDS
         and (lot.meter_id is None or lot.meter_id == meter_id)
         and (lot.is_valid_at(now) or lot.is_valid_at(occurred_at))
+    )
+
+
+def spendable(book: Book, *, now: datetime, occurred_at: datetime, meter_id: int | None) -> list[Lot]:
+    """Lots with free credits that a spend may use, in burn order."""
+    return [
+        lot for lot in book.lots if lot.free > 0 and may_spend(lot, now=now, occurred_at=occurred_at, meter_id=meter_id)
     ]
 
 

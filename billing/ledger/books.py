@@ -5,13 +5,13 @@ and reads their open lots in the same round trip. `write_books` writes lots, pos
 in one more. Callers hold one database transaction around both.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 
 from billing.ledger.book import ZERO, Book, Draft, Lot
-from billing.ledger.burn import settle_overdraft
+from billing.ledger.burn import settle_overdraft, unreserve
 from billing.ledger.cycles import month_start, roll_cycle
 from billing.ledger.pipeline import Statement, array, columns, pipelined
 from billing.notifications import outbox
@@ -23,22 +23,26 @@ class PoolNotFound(LookupError):
 
 @dataclass(slots=True)
 class Limit:
-    """A member's spend limit in memory, under its row lock; credits."""
+    """A member's spend limit in memory, under its row lock; credits. `held` is what the member's open holds reserve."""
 
     member_id: int
     amount: Decimal
     spent: Decimal
     period_starts_at: datetime
+    time_zone: str
+    held: Decimal = ZERO
     changed: bool = False
 
 
 @dataclass(slots=True)
 class OpenBooks:
-    """What `open_books` read. `extras` are the rows of the extra statements, by name."""
+    """What `open_books` read. `extras` are the rows of the extra statements, by name. `lapsed_holds` are the ids of
+    open holds found past their end: what they reserved is free again, and `write_books` closes them."""
 
     books: dict[int, Book]
     limits: dict[int, Limit]
     extras: dict[str, list[tuple]]
+    lapsed_holds: set[int] = field(default_factory=set)
 
 
 _POOLS = """
@@ -60,9 +64,20 @@ SELECT pool_id, id, kind, amount, remaining, held, spent, reversed, expired, rev
 FROM billing_creditgrant WHERE NOT is_open AND id = ANY(%s::bigint[])
 """
 _LIMITS = """
-SELECT member_id, amount, spent, period_starts_at FROM billing_memberlimit
-WHERE member_id = ANY(%s::bigint[]) ORDER BY member_id FOR NO KEY UPDATE
+SELECT l.member_id, l.amount, l.spent, l.period_starts_at, a.time_zone
+FROM billing_memberlimit l JOIN billing_member m ON m.id = l.member_id JOIN billing_account a ON a.id = m.account_id
+WHERE l.member_id = ANY(%s::bigint[]) ORDER BY l.member_id FOR NO KEY UPDATE OF l
 """
+_MEMBERS_HOLDS = """
+SELECT member_id, sum(greatest(amount - captured, 0)) FROM billing_hold
+WHERE state = 'open' AND member_id = ANY(%s::bigint[]) AND expires_at > %s GROUP BY member_id
+"""
+_LAPSED_HOLDS = """
+SELECT h.pool_id, h.id, h.uncovered, l.grant_id, l.amount - l.captured
+FROM billing_hold h LEFT JOIN billing_holdline l ON l.hold_id = h.id AND l.amount > l.captured
+WHERE h.state = 'open' AND h.pool_id = ANY(%s::bigint[]) AND h.expires_at <= %s
+"""
+_CLOSE_HOLDS = "UPDATE billing_hold SET state = 'expired', closed_at = %s WHERE id = ANY(%s::bigint[])"
 _POSTING_IDS = "SELECT nextval('billing_posting_id_seq') FROM generate_series(1, %s)"
 _LOT_IDS = "SELECT nextval('billing_creditgrant_id_seq') FROM generate_series(1, %s)"
 
@@ -75,16 +90,21 @@ def open_books(
     lot_ids: Collection[int] = (),
     member_ids: Collection[int] = (),
     extras: Mapping[str, Statement] | None = None,
+    patience_ms: int | None = None,
 ) -> OpenBooks:
     """Lock pools in primary-key order and read them with their open lots, brought up to `now`.
 
-    Up to `now` means: cycles that have ended are rolled and overdraft is repaid from credits that are free by now.
+    Up to `now` means: what holds past their end reserve is free, cycles that have ended are rolled, and overdraft is
+    repaid from credits that are free by now.
     `postings` is how many postings the caller may write over all pools. `lot_ids` names closed lots to read as well,
     `member_ids` whose spend limits to lock, `extras` further reads for the same round trip (after the locks).
-    Raises PoolNotFound.
+    With `patience_ms` a lock that is not had in time makes the transaction fail. Raises PoolNotFound.
     """
     wanted = sorted(set(pool_ids))
-    reads: dict[str, Statement] = {
+    reads: dict[str, Statement] = {}
+    if patience_ms:
+        reads["patience"] = ("SELECT set_config('lock_timeout', %s, true)", [str(patience_ms)])
+    reads |= {
         "pools": (_POOLS, [array(wanted)]),
         "lots": (_OPEN_LOTS, [array(wanted)]),
         "ids": (_POSTING_IDS, [postings + len(wanted) * 2]),
@@ -93,6 +113,7 @@ def open_books(
         reads["named lots"] = (_NAMED_LOTS, [array(lot_ids)])
     if member_ids:
         reads["limits"] = (_LIMITS, [array(member_ids)])
+        reads["held"] = (_MEMBERS_HOLDS, [array(member_ids), now])
     reads |= extras or {}
     rows = dict(zip(reads, pipelined(list(reads.values())), strict=True))
     posting_ids = [row[0] for row in reversed(rows["ids"])]
@@ -101,20 +122,37 @@ def open_books(
         raise PoolNotFound(sorted(set(wanted) - set(books)))
     for pool_id, *lot in [*rows["lots"], *rows.get("named lots", [])]:
         books[pool_id].lots.append(Lot(*lot))
+    lapsed = _free_lapsed_holds(books, now)
     for book in books.values():
         book.posting_ids = posting_ids
         book.lots.sort(key=lambda lot: lot.burn_key)
         roll_cycle(book, now=now)
         settle_overdraft(book, now=now)
     limits = {row[0]: Limit(*row) for row in rows.get("limits", [])}
-    if limits:
-        _begin_limit_periods(limits, next(iter(books.values())).time_zone, now)
-    return OpenBooks(books, limits, rows)
+    for member_id, held in rows.get("held", []):
+        if member_id in limits:
+            limits[member_id].held = held
+    _begin_limit_periods(limits.values(), now)
+    return OpenBooks(books, limits, rows, lapsed)
 
 
-def _begin_limit_periods(limits: dict[int, Limit], time_zone: str, now: datetime) -> None:
-    starts_at = month_start(now, time_zone)
-    for limit in limits.values():
+def _free_lapsed_holds(books: dict[int, Book], now: datetime) -> set[int]:
+    """Free in memory what open holds past their end reserve, for no job may have run (L5); their ids."""
+    pool_ids = [book.pool_id for book in books.values() if book.held or book.held_uncovered]
+    if not pool_ids:
+        return set()
+    lapsed: set[int] = set()
+    lots = {lot.id: lot for book in books.values() for lot in book.lots}
+    for pool_id, hold_id, uncovered, lot_id, part in pipelined([(_LAPSED_HOLDS, [array(pool_ids), now])])[0]:
+        parts = [(lots[lot_id], part)] if lot_id is not None else []
+        unreserve(books[pool_id], parts, uncovered if hold_id not in lapsed else ZERO)
+        lapsed.add(hold_id)
+    return lapsed
+
+
+def _begin_limit_periods(limits: Iterable[Limit], now: datetime) -> None:
+    for limit in limits:
+        starts_at = month_start(now, limit.time_zone)
         if limit.period_starts_at < starts_at:
             limit.period_starts_at, limit.spent, limit.changed = starts_at, ZERO, True
 
@@ -142,6 +180,8 @@ def write_books(opened: OpenBooks, *, now: datetime, extras: Sequence[Statement]
         statements.append(_update_pools(books))
     if limits:
         statements.append(_update_limits(limits))
+    if opened.lapsed_holds:
+        statements.append((_CLOSE_HOLDS, [now, array(opened.lapsed_holds)]))
     statements += extras
     if statements:
         pipelined(statements)

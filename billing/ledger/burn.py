@@ -1,10 +1,11 @@
 """Spending and holding: which credits an amount burns, and what if they run short. Pure arithmetic, no I/O."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 
 from billing.ledger.book import ZERO, Book, Draft, Line, Lot, draft, free_credits, move, new_lot, set_held, spendable
-from billing.ledger.cycles import note_crossings
+from billing.ledger.cycles import lower_allocation, note_crossings
 
 
 class InsufficientCredits(Exception):
@@ -36,7 +37,7 @@ def policy_room(book: Book) -> Decimal | None:
     return ZERO
 
 
-def burn(book: Book, posting: Draft, credits: Decimal, *, lots: list[Lot]) -> None:
+def burn(book: Book, posting: Draft, credits: Decimal, *, lots: Iterable[Lot]) -> None:
     """Spend credits from `lots` (burn order), then on the exhaustion policy; count them in the cycle and its alerts.
 
     Never refuses: under `block`, and beyond a limit, the shortfall becomes overdraft, as facts need. A charge asks
@@ -115,7 +116,7 @@ def settle_overdraft(book: Book, *, now: datetime) -> Draft | None:
         for lot in lots:
             paid = min(lot.free, debt.outstanding)
             if paid > 0:
-                pay_debt(book, paid)
+                _pay_debt(book, paid)
                 move(book, posting, Line(lot, "spend", -paid, repays=debt))
                 move(book, posting, Line(debt, "reverse", paid))
                 move(book, posting, Line(debt, "revoke", -paid))
@@ -123,12 +124,12 @@ def settle_overdraft(book: Book, *, now: datetime) -> Draft | None:
     return posting
 
 
-def pay_debt(book: Book, paid: Decimal) -> None:
+def _pay_debt(book: Book, paid: Decimal) -> None:
     """Lower the overdraft. Debt of earlier cycles comes out of this cycle's allocation, of which it leaves less."""
     book.overdraft -= paid
     carried = min(paid, book.cycle_carried)
     book.cycle_carried -= carried
-    book.cycle_allocation = max(book.cycle_allocation - carried, ZERO)
+    lower_allocation(book, carried)
 
 
 def reserve(

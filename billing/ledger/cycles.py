@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from billing.ledger.book import DEBT_KINDS, ZERO, Book, Crossing, Lot, free_credits
+from billing.ledger.book import DEBT_KINDS, ZERO, Book, Crossing, Lot
 
 THRESHOLDS = (75, 90, 100)
 
@@ -30,6 +30,13 @@ def note_crossings(book: Book) -> None:
             )
 
 
+def lower_allocation(book: Book, amount: Decimal) -> None:
+    """Credits leave the cycle unspent (transferred, revoked, paid for old debt): what is left may cross a threshold."""
+    if amount:
+        book.cycle_allocation = max(book.cycle_allocation - amount, ZERO)
+        note_crossings(book)
+
+
 def rearm(book: Book) -> None:
     """After a top-up: thresholds above today's percentage may be crossed, and told of, again."""
     percent = percent_spent(book)
@@ -42,16 +49,17 @@ def rearm(book: Book) -> None:
 def roll_cycle(book: Book, *, now: datetime) -> None:
     """Begin the cycle `now` lies in, as often as cycles have ended: calendar months of the account's time zone.
 
-    A new cycle's allocation is what was free when it began and what becomes effective before it ends; alerts are armed
-    anew; overage counts from zero, on a new lot. Overdraft still owed is carried: it lowers the allocation when it is
-    repaid, not before, so that it lowers it once.
+    A new cycle's allocation is what was left when it began (held credits too: their capture counts as spent) and what
+    becomes effective before it ends; alerts are armed anew; overage counts from zero, on a new lot. Overdraft still
+    owed is carried: it lowers the allocation when it is repaid, not before, so that it lowers it once.
     """
     while now >= book.cycle_ends_at:
         starts_at = book.cycle_ends_at
         book.cycle_number += 1
         book.cycle_starts_at = starts_at
         book.cycle_ends_at = month_after(starts_at, book.time_zone)
-        book.cycle_allocation = free_credits([lot for lot in book.lots if is_of_cycle(book, lot)])
+        of_cycle = (lot.remaining for lot in book.lots if is_of_cycle(book, lot))
+        book.cycle_allocation = sum(of_cycle, ZERO)
         book.cycle_spent = book.cycle_overage = ZERO
         book.cycle_carried = book.overdraft
         book.alert_level = 0

@@ -7,15 +7,18 @@ a time. What a hold reserves cannot expire, be revoked or be spent otherwise whi
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+import structlog
 from django.db import transaction
 
 from billing.ledger import burn
-from billing.ledger.book import Book, Lot, draft, free_credits, spendable
+from billing.ledger.book import ZERO, Book, Lot, draft, free_credits, spendable
 from billing.ledger.books import OpenBooks, open_books, write_books
 from billing.ledger.models import Hold, HoldLine, Posting
 from billing.ledger.posting import AccountParked, ReferenceConflict, count_against, ensure_within
 
 MAX_SECONDS = 24 * 3600
+
+log = structlog.get_logger(__name__)
 
 
 class HoldClosed(Exception):
@@ -113,7 +116,7 @@ def capture(
             return hold, first
         if not amount and hold.state == Hold.State.CAPTURED:
             return hold, None
-        _ensure_open(hold, now)
+        _ensure_open(hold, opened)
         if first is not None:
             raise ReferenceConflict(first)
         parts, lines = _reserved_parts(hold, book)
@@ -125,7 +128,7 @@ def capture(
         if extra:
             if book.parked:
                 raise AccountParked
-            ensure_within(limit, amount)
+            ensure_within(limit, amount - max(hold.amount - hold.captured, ZERO))
             burn.ensure_covered(book, uncovered + extra, free_credits(lots) + uncovered)
         posting = None
         if amount:
@@ -140,6 +143,7 @@ def capture(
         if final:
             burn.unreserve(book, rest, hold.uncovered)
             hold.state, hold.closed_at = Hold.State.CAPTURED, now
+            burn.settle_overdraft(book, now=now)
         hold.save()
         write_books(opened, now=now)
         return hold, Posting.objects.get(pk=posting.id) if posting else None
@@ -154,33 +158,40 @@ def extend(*, hold_id: int, expires_in_seconds: int, now: datetime) -> Hold:
     """Let an open hold last until `now` + `expires_in_seconds`. Raises HoldClosed, HoldTooLong."""
     _check_length(expires_in_seconds)
     with transaction.atomic():
-        hold, _, _ = _open(hold_id, now, postings=0)
-        _ensure_open(hold, now)
+        hold, opened, _ = _open(hold_id, now, postings=0)
+        _ensure_open(hold, opened)
         hold.expires_at = now + timedelta(seconds=expires_in_seconds)
         hold.save(update_fields=["expires_at"])
         return hold
 
 
 def expire_due(*, now: datetime, limit: int = 1000) -> int:
-    """Close open holds whose time is up, each in its own transaction; how many."""
+    """Close open holds whose time is up, each in its own transaction; how many. One that fails is logged."""
     due = Hold.objects.filter(state=Hold.State.OPEN, expires_at__lte=now).order_by("expires_at")
     closed = 0
     for hold_id in list(due.values_list("pk", flat=True)[:limit]):
-        closed += _close(hold_id, Hold.State.EXPIRED, now).state == Hold.State.EXPIRED
+        try:
+            closed += _close(hold_id, Hold.State.EXPIRED, now).state == Hold.State.EXPIRED
+        except Exception:
+            log.exception("hold_expiry_failed", hold_id=hold_id)
     return closed
 
 
 def _close(hold_id: int, state: Hold.State, now: datetime) -> Hold:
     with transaction.atomic():
         hold, opened, book = _open(hold_id, now, postings=0)
-        if hold.state == state or (state == Hold.State.EXPIRED and hold.expires_at > now):
+        if hold.state == state:
             return hold
-        if hold.state != Hold.State.OPEN:
-            if state == Hold.State.EXPIRED:
-                return hold
-            raise HoldClosed(hold)
+        if state == Hold.State.EXPIRED:
+            # A hold past its end is among those that the books close anyway.
+            if hold_id in opened.lapsed_holds:
+                write_books(opened, now=now)
+                hold.refresh_from_db()
+            return hold
+        _ensure_open(hold, opened)
         parts, _ = _reserved_parts(hold, book)
         burn.unreserve(book, parts, hold.uncovered)
+        burn.settle_overdraft(book, now=now)
         hold.state, hold.closed_at = state, now
         hold.save(update_fields=["state", "closed_at"])
         write_books(opened, now=now)
@@ -194,8 +205,10 @@ def _open(hold_id: int, now: datetime, *, postings: int) -> tuple[Hold, OpenBook
     return Hold.objects.get(pk=hold_id), opened, opened.books[pool_id]
 
 
-def _ensure_open(hold: Hold, now: datetime) -> None:
-    if hold.state != Hold.State.OPEN or hold.expires_at <= now:
+def _ensure_open(hold: Hold, opened: OpenBooks) -> None:
+    if hold.pk in opened.lapsed_holds:
+        hold.state = Hold.State.EXPIRED
+    if hold.state != Hold.State.OPEN:
         raise HoldClosed(hold)
 
 

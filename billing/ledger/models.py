@@ -296,7 +296,11 @@ class Hold(models.Model):
                 condition=Q(state="open", closed_at=None) | (~Q(state="open") & Q(closed_at__isnull=False)),
             ),
         )
-        indexes = (models.Index(fields=("expires_at",), name="hold_open_expiry", condition=Q(state="open")),)
+        indexes = (
+            models.Index(fields=("expires_at",), name="hold_open_expiry", condition=Q(state="open")),
+            models.Index(fields=("member",), name="hold_open_of_member", condition=Q(state="open")),
+            models.Index(fields=("pool", "-id"), name="hold_of_pool"),
+        )
 
     def __str__(self) -> str:
         return f"hold of {self.amount} ({self.state})"

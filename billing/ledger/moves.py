@@ -17,8 +17,7 @@ from billing.ledger.book import (
     spendable,
     stays_open,
 )
-from billing.ledger.burn import pay_debt
-from billing.ledger.cycles import is_of_cycle, rearm
+from billing.ledger.cycles import is_of_cycle, lower_allocation, rearm
 
 
 def grant(book: Book, posting: Draft, lot: Lot) -> None:
@@ -45,7 +44,7 @@ def revoke(book: Book, posting: Draft, lot: Lot, amount: Decimal) -> None:
     move(book, posting, Line(lot, "revoke", -amount))
     posting.credits += amount
     if is_of_cycle(book, lot):
-        book.cycle_allocation = max(book.cycle_allocation - amount, ZERO)
+        lower_allocation(book, amount)
 
 
 def transfer(source: Book, target: Book, amount: Decimal, *, out: Draft, into: Draft, now: datetime) -> None:
@@ -67,7 +66,7 @@ def transfer(source: Book, target: Book, amount: Decimal, *, out: Draft, into: D
             grant(target, into, twin)
             left -= moved
     out.credits += amount
-    source.cycle_allocation = max(source.cycle_allocation - amount, ZERO)
+    lower_allocation(source, amount)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,35 +138,58 @@ class Undo:
     amount: Decimal
 
 
-def reverse(book: Book, posting: Draft, undos: list[Undo], *, repaid_by: dict[int, list[tuple[Lot, Decimal]]]) -> None:
+def reverse(
+    book: Book,
+    posting: Draft,
+    undos: list[Undo],
+    *,
+    repaid_by: dict[int, list[tuple[Lot, Decimal]]],
+    in_cycle: bool = True,
+) -> None:
     """Return spent credits to the lots they came from, in the order given (last burned first, L9).
 
     What was overage is undone, not given back. So is an overdraft that is still owed; where it has been repaid, the
     credits go back to the lots that repaid it: `repaid_by` names them by overdraft lot id, newest first, with what
-    each still has to give. The cycle's spent amount falls; an alert already sent is not sent again.
+    each still has to give. `in_cycle`: the spend counted in the current cycle, whose spent amount falls; credits of an
+    earlier cycle's spend are new to this one and join its allocation. An alert already sent is not sent again.
     """
     for undo in undos:
         lot, left = undo.lot, undo.amount
         posting.credits += left
-        book.cycle_spent = max(book.cycle_spent - left, ZERO)
+        if in_cycle:
+            book.cycle_spent = max(book.cycle_spent - left, ZERO)
         if lot.kind not in DEBT_KINDS:
-            move(book, posting, Line(lot, "reverse", left, reverses_line=undo.line))
+            _give_back(book, posting, undo, lot, left, in_cycle)
             continue
         owed = left if lot.kind == "overage" else min(left, lot.outstanding)
         if owed:
-            if lot.kind == "overdraft":
-                pay_debt(book, owed)
-            elif lot.is_open:
-                book.cycle_overage = max(book.cycle_overage - owed, ZERO)
-            was_open = lot.is_open
-            move(book, posting, Line(lot, "reverse", owed, reverses_line=undo.line))
-            move(book, posting, Line(lot, "revoke", -owed))
-            lot.is_open = was_open and stays_open(lot)
+            _undo_debt(book, posting, undo, owed)
             left -= owed
         payers = repaid_by.get(lot.id or 0, [])
         for index, (payer, paid) in enumerate(payers):
             back = min(paid, left)
             if back > 0:
-                move(book, posting, Line(payer, "reverse", back, reverses_line=undo.line, repays=lot))
+                _give_back(book, posting, undo, payer, back, in_cycle, repays=lot)
                 payers[index] = (payer, paid - back)
                 left -= back
+
+
+def _give_back(
+    book: Book, posting: Draft, undo: Undo, lot: Lot, amount: Decimal, in_cycle: bool, repays: Lot | None = None
+) -> None:
+    move(book, posting, Line(lot, "reverse", amount, reverses_line=undo.line, repays=repays))
+    if not in_cycle and is_of_cycle(book, lot):
+        book.cycle_allocation += amount
+
+
+def _undo_debt(book: Book, posting: Draft, undo: Undo, owed: Decimal) -> None:
+    """Take back what was spent on an overage or overdraft lot; nobody paid for it, so no allocation changes."""
+    lot, was_open = undo.lot, undo.lot.is_open
+    if lot.kind == "overdraft":
+        book.overdraft -= owed
+        book.cycle_carried = min(book.cycle_carried, book.overdraft)
+    elif was_open:
+        book.cycle_overage = max(book.cycle_overage - owed, ZERO)
+    move(book, posting, Line(lot, "reverse", owed, reverses_line=undo.line))
+    move(book, posting, Line(lot, "revoke", -owed))
+    lot.is_open = was_open and stays_open(lot)

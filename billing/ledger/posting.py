@@ -5,15 +5,27 @@ first posting; the same reference for another request (another `fingerprint`) ra
 `Decimal` with at most six decimals.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from hashlib import blake2b
 
 from django.db import transaction
 
 from billing.catalog.pricing import CREDIT_QUANTUM
 from billing.ledger import moves
-from billing.ledger.book import ZERO, Book, Draft, Lot, available_for, draft, free_credits, new_lot, spendable
+from billing.ledger.book import (
+    DEBT_KINDS,
+    ZERO,
+    Book,
+    Draft,
+    Lot,
+    available_for,
+    draft,
+    free_credits,
+    new_lot,
+    spendable,
+)
 from billing.ledger.books import Limit, OpenBooks, open_books, write_books
 from billing.ledger.burn import InsufficientCredits, NotEnoughLeft, burn, ensure_covered, ensure_free, settle_overdraft
 from billing.ledger.models import CreditGrant, CreditPool, GrantKind, LedgerEntry, Posting
@@ -49,21 +61,29 @@ class AlreadyReversed(Exception):
 
 
 class NotReversible(Exception):
-    """Only spends can be reversed; take a grant back with `revoke`, a transfer with one the other way."""
+    """Only spends can be reversed: take a grant back with `revoke`, a transfer with one the other way, and metered
+    usage event by event."""
 
 
 class GrantNotFound(LookupError):
     """No lot has this primary key."""
 
 
-def find_posting(*, pool_id: int, reference: str, fingerprint: bytes | None = None) -> Posting | None:
-    """The posting of this reference, if there is one. Raises ReferenceConflict when it was another request's."""
+def find_posting(*, pool_id: int, reference: str, act: str, fingerprint: bytes | None = None) -> Posting | None:
+    """The posting of this reference, if there is one.
+
+    Raises ReferenceConflict when it was another act, or another request's (another fingerprint, or one without).
+    """
     posting = Posting.objects.filter(pool_id=pool_id, reference=reference).first()
     if posting is None:
         return None
-    if fingerprint is not None and posting.fingerprint is not None and bytes(posting.fingerprint) != fingerprint:
+    if posting.act != act or bytes(posting.fingerprint or b"") != (fingerprint or b""):
         raise ReferenceConflict(posting)
     return posting
+
+
+def _digest(*parts: object) -> bytes:
+    return blake2b("\x1f".join(map(str, parts)).encode(), digest_size=16).digest()
 
 
 def grant(
@@ -92,7 +112,9 @@ def grant(
         raise ValueError("a grant needs a positive amount, a kind that can be granted and a validity that lasts")
     with transaction.atomic():
         opened = open_books([pool_id], now=now, postings=2)
-        if (first := find_posting(pool_id=pool_id, reference=reference, fingerprint=fingerprint)) is not None:
+        if (
+            first := find_posting(pool_id=pool_id, reference=reference, act="grant", fingerprint=fingerprint)
+        ) is not None:
             return first
         book = opened.books[pool_id]
         posting = draft(book, act="grant", reference=reference, now=now)
@@ -128,7 +150,9 @@ def spend(
         raise ValueError("a spend needs a positive amount")
     with transaction.atomic():
         opened = open_books([pool_id], now=now, postings=1, member_ids=[member_id] if member_id else [])
-        if (first := find_posting(pool_id=pool_id, reference=reference, fingerprint=fingerprint)) is not None:
+        if (
+            first := find_posting(pool_id=pool_id, reference=reference, act="spend", fingerprint=fingerprint)
+        ) is not None:
             return first
         book = opened.books[pool_id]
         lots = admit(
@@ -160,9 +184,9 @@ def admit(
 
 
 def ensure_within(limit: Limit | None, credits: Decimal) -> None:
-    """Raise SpendLimitReached when `credits` more would take the member past the month's limit."""
-    if limit is not None and limit.spent + credits > limit.amount:
-        raise SpendLimitReached(limit.amount, limit.spent)
+    """Raise SpendLimitReached when `credits` more would take the member past the month's limit, open holds included."""
+    if limit is not None and limit.spent + limit.held + credits > limit.amount:
+        raise SpendLimitReached(limit.amount, limit.spent + limit.held)
 
 
 def count_against(limit: Limit | None, credits: Decimal) -> None:
@@ -181,17 +205,19 @@ def revoke(
     """
     if amount is not None and amount <= 0:
         raise ValueError("a revocation needs a positive amount")
-    pool_id = _pool_of(grant_id)
+    pool_id, fingerprint = _pool_of(grant_id), _digest("revoke", grant_id, amount)
     with transaction.atomic():
         opened = open_books([pool_id], now=now, postings=1, lot_ids=[grant_id])
-        if (first := find_posting(pool_id=pool_id, reference=reference)) is not None:
+        if (
+            first := find_posting(pool_id=pool_id, reference=reference, act="revoke", fingerprint=fingerprint)
+        ) is not None:
             return first
         book = opened.books[pool_id]
         lot = next(each for each in book.lots if each.id == grant_id)
         asked = lot.free if amount is None else amount
         ensure_free(max(asked, CREDIT_QUANTUM), lot.free)
         posting = draft(book, act="revoke", reference=reference, now=now)
-        posting.actor, posting.note = actor, note
+        posting.actor, posting.note, posting.fingerprint = actor, note, fingerprint
         moves.revoke(book, posting, lot, asked)
         write_books(opened, now=now)
         return Posting.objects.get(pk=posting.id)
@@ -224,9 +250,10 @@ def transfer(
     """
     if amount <= 0 or from_pool_id == to_pool_id:
         raise ValueError("a transfer needs a positive amount and two pools")
+    fingerprint = fingerprint or _digest("transfer", from_pool_id, to_pool_id, amount.normalize())
     with transaction.atomic():
         opened = open_books([from_pool_id, to_pool_id], now=now, postings=3)
-        if (first := find_posting(pool_id=from_pool_id, reference=reference, fingerprint=fingerprint)) is not None:
+        if (first := _find_transfer(from_pool_id, to_pool_id, reference, fingerprint)) is not None:
             return first
         source, target = opened.books[from_pool_id], opened.books[to_pool_id]
         if source.account_id != target.account_id:
@@ -245,19 +272,36 @@ def transfer(
         return Posting.objects.get(pk=out.id)
 
 
+def _find_transfer(from_pool_id: int, to_pool_id: int, reference: str, fingerprint: bytes) -> Posting | None:
+    """The outgoing posting of this transfer; the reference must be free, or its own, in both pools."""
+    out = find_posting(pool_id=from_pool_id, reference=reference, act="transfer", fingerprint=fingerprint)
+    into = find_posting(pool_id=to_pool_id, reference=reference, act="transfer", fingerprint=fingerprint)
+    if out is None and into is not None:
+        raise ReferenceConflict(into)
+    if out is not None and (into is None or out.counterpart_id != into.pk or out.amount > 0):
+        raise ReferenceConflict(out)
+    return out
+
+
 def reverse(*, posting_id: int, now: datetime, note: str = "", actor: str = "") -> Posting:
     """Return what a spend still has not returned to the lots it came from, last burned first; at most once.
 
-    Raises Posting.DoesNotExist, NotReversible for other acts, AlreadyReversed when nothing is left.
+    Raises Posting.DoesNotExist, NotReversible for other acts and metered usage, AlreadyReversed when nothing is left.
     """
     original = Posting.objects.get(pk=posting_id)
-    if original.act != Posting.Act.SPEND:
+    if original.act != Posting.Act.SPEND or _is_of_events(original):
         raise NotReversible(original.act)
     with transaction.atomic():
         opened, posting = reverse_part(original, now=now, reference=f"reverse:{posting_id}", window=None)
         posting.actor, posting.note = actor, note
         write_books(opened, now=now)
         return Posting.objects.get(pk=posting.id)
+
+
+def _is_of_events(posting: Posting) -> bool:
+    """Whether metering posted it for usage events: those are reversed one by one, with their counters and totals."""
+    is_metered_charge = posting.reference.startswith("charge:") and posting.meter_id is not None
+    return is_metered_charge or posting.reference.startswith("usage:")
 
 
 def reverse_part(
@@ -287,7 +331,8 @@ def reverse_part(
         raise AlreadyReversed
     posting = draft(book, act="reverse", reference=reference, now=now)
     posting.reverses_id, posting.meter_id, posting.member_id = original.pk, original.meter_id, member_id
-    moves.reverse(book, posting, undos, repaid_by=_repaid_by(book, undos))
+    in_cycle = original.posted_at >= book.cycle_starts_at
+    moves.reverse(book, posting, undos, repaid_by=_repaid_by(book, undos), in_cycle=in_cycle)
     limit = opened.limits.get(member_id or 0)
     if limit is not None and original.posted_at >= limit.period_starts_at:
         count_against(limit, -posting.credits)
@@ -347,6 +392,11 @@ def _repaid_by(book: Book, undos: list[moves.Undo]) -> dict[int, list[tuple[Lot,
     for debt_id, payer_id, amount in rows.values_list("repays_id", "grant_id", "amount"):
         key = (debt_id or 0, payer_id)
         paid[key] = paid.pop(key, ZERO) - amount
+    for line in [line for each in book.drafts for line in each.lines if line.repays is not None]:
+        # Repaid a moment ago, when the books were opened: not in the table yet.
+        debt = line.repays.id if isinstance(line.repays, Lot) else line.repays
+        key = (debt or 0, line.lot.id or 0)
+        paid[key] = paid.pop(key, ZERO) - line.amount
     repaid: dict[int, list[tuple[Lot, Decimal]]] = {}
     for (debt, payer), amount in reversed(paid.items()):
         if amount > 0:
@@ -354,27 +404,32 @@ def _repaid_by(book: Book, undos: list[moves.Undo]) -> dict[int, list[tuple[Lot,
     return repaid
 
 
-def expire_lots(*, pool_id: int, now: datetime, grace_seconds: int) -> list[Posting]:
-    """Post the breakage of the pool's lots whose end, plus grace, has passed; one posting a lot.
+def expire_lots(*, pool_ids: Collection[int], now: datetime, grace_seconds: int) -> int:
+    """Post the breakage of these pools' lots whose end, plus grace, has passed; one posting a lot. How many lots.
 
     A lot that an open hold reserves waits until the hold ends (L6). Running again finds nothing more.
     """
+    ended_by = now - timedelta(seconds=grace_seconds)
     with transaction.atomic():
-        ended = list(
-            CreditGrant.objects.filter(
-                pool_id=pool_id, is_open=True, expires_at__lte=now - timedelta(seconds=grace_seconds)
-            ).values_list("pk", flat=True)
-        )
-        opened = open_books([pool_id], now=now, postings=len(ended))
-        book = opened.books[pool_id]
-        ids = []
-        for lot in [each for each in book.lots if each.id in ended and each.remaining > 0 and not each.held]:
-            posting = draft(book, act="expire", reference=f"expire:{lot.id}@{lot.expired.normalize():f}", now=now)
-            posting.occurred_at = lot.expires_at or now
-            moves.expire(book, posting, lot)
-            ids.append(posting.id)
+        due = CreditGrant.objects.filter(pool_id__in=pool_ids, is_open=True, expires_at__lte=ended_by).count()
+        # Under the locks another lot may have become open and due (a reversal): it waits for the next run.
+        opened = open_books(pool_ids, now=now, postings=due)
+        expired = 0
+        for book in opened.books.values():
+            for lot in book.lots:
+                if expired < due and _is_due(lot, ended_by):
+                    reference = f"expire:{lot.id}@{lot.expired.normalize():f}"
+                    posting = draft(book, act="expire", reference=reference, now=now, occurred_at=lot.expires_at)
+                    moves.expire(book, posting, lot)
+                    expired += 1
         write_books(opened, now=now)
-        return list(Posting.objects.filter(pk__in=ids))
+        return expired
+
+
+def _is_due(lot: Lot, ended_by: datetime) -> bool:
+    if lot.expires_at is None or lot.expires_at > ended_by or lot.kind in DEBT_KINDS:
+        return False
+    return lot.remaining > 0 and not lot.held
 
 
 def roll_over(
@@ -389,7 +444,7 @@ def roll_over(
     """Roll what may live on past a period's end into new lots and expire the rest (L10); None when nothing ended."""
     with transaction.atomic():
         opened = open_books([pool_id], now=now, postings=1)
-        if (first := find_posting(pool_id=pool_id, reference=reference)) is not None:
+        if (first := find_posting(pool_id=pool_id, reference=reference, act="rollover")) is not None:
             return first
         book = opened.books[pool_id]
         if not moves.ending_lots(book, ends_at):

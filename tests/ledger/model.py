@@ -105,6 +105,7 @@ class Model:
         self.holds: list[Hold] = []
 
     def available(self, pool: str, now: datetime) -> Decimal:
+        self._lapse(now)
         good = [lot for lot in self.lots if lot.pool == pool and lot.good_at(now)]
         general = sum((lot.free for lot in good if lot.meter is None), ZERO)
         scoped = sum((lot.free for lot in good if lot.meter is not None), ZERO)
@@ -123,6 +124,7 @@ class Model:
         return sum((hold.uncovered for hold in holds), ZERO)
 
     def _usable(self, pool: str, meter: int | None, *moments: datetime) -> list[Lot]:
+        self._lapse(moments[0])
         lots = [lot for lot in self.lots if lot.pool == pool and lot.free > 0 and lot.meter in (None, meter)]
         good = [lot for lot in lots if any(lot.good_at(moment) for moment in moments)]
         return sorted(good, key=lambda lot: lot.turn)
@@ -228,8 +230,10 @@ class Model:
             self.spends.append(Spend(hold.pool, pieces))
         if final:
             self._close(hold, "captured")
+            self._repay(hold.pool, now)
 
     def release(self, index: int, now: datetime) -> None:
+        self._lapse(now)
         hold = self.holds[index]
         if hold.state == "released":
             return
@@ -237,13 +241,12 @@ class Model:
             raise Refused
         self._repay(hold.pool, now)
         self._close(hold, "released")
+        self._repay(hold.pool, now)
 
     def expire(self, now: datetime, grace: timedelta) -> None:
         """First holds, then lots."""
-        for hold in sorted(self.holds, key=lambda each: each.ends):
-            if hold.state == "open" and hold.ends <= now:
-                self._repay(hold.pool, now)
-                self._close(hold, "expired")
+        for hold in self._lapse(now):
+            self._repay(hold.pool, now)
         for pool in self.pools:
             due = [
                 lot
@@ -254,6 +257,13 @@ class Model:
                 self._repay(pool, now)
             for lot in due:
                 lot.remaining = ZERO
+
+    def _lapse(self, now: datetime) -> list[Hold]:
+        """A hold past its end reserves nothing, whether or not a job has run."""
+        over = [hold for hold in self.holds if hold.state == "open" and hold.ends <= now]
+        for hold in over:
+            self._close(hold, "expired")
+        return over
 
     def _burn(self, name: str, credits: Decimal, lots: list[Lot], now: datetime) -> list[tuple]:
         pieces: list[tuple] = []

@@ -113,7 +113,7 @@ def test_a_new_cycles_allocation_counts_what_is_good_then_or_becomes_good_in_it(
     held.held = Decimal(16)
     book = make_book(ended, running, coming, beyond, held, held=Decimal(16))
     roll_cycle(book, now=APRIL)
-    assert book.cycle_allocation == 2 + 4
+    assert book.cycle_allocation == 2 + 4 + 16
 
 
 def test_months_without_any_act_are_cycles_too():

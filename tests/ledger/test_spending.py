@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 
 import pytest
 
@@ -228,11 +229,12 @@ def test_a_new_cycle_and_a_top_up_tell_again(pool):
 def test_find_posting_tells_a_repeat_from_a_conflict(pool):
     give(pool, 10)
     first = take(pool, 1, reference="job:1", fingerprint=b"one")
-    assert posting.find_posting(pool_id=pool.pk, reference="job:2") is None
-    assert posting.find_posting(pool_id=pool.pk, reference="job:1") == first
-    assert posting.find_posting(pool_id=pool.pk, reference="job:1", fingerprint=b"one") == first
-    with pytest.raises(posting.ReferenceConflict):
-        posting.find_posting(pool_id=pool.pk, reference="job:1", fingerprint=b"two")
+    find = partial(posting.find_posting, pool_id=pool.pk)
+    assert find(reference="job:2", act="spend") is None
+    assert find(reference="job:1", act="spend", fingerprint=b"one") == first
+    for other in ({"act": "spend", "fingerprint": b"two"}, {"act": "spend"}, {"act": "grant", "fingerprint": b"one"}):
+        with pytest.raises(posting.ReferenceConflict):
+            find(reference="job:1", **other)
 
 
 def test_versions_of_a_pool_have_no_gap_whatever_was_refused(pool):

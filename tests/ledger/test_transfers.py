@@ -62,7 +62,7 @@ def test_a_reference_used_for_another_request_is_a_conflict(pool, team):
 def test_no_more_is_transferred_than_is_free_whatever_the_policy(pool, team, policy):
     set_policy(pool, policy, burst=100)
     give(pool, 10)
-    hold(pool, 3)
+    hold(pool, 3, expires_in_seconds=7200)
     give(pool, 5, expires_at=NOW + HOUR)
     with nothing_written(), pytest.raises(posting.NotEnoughLeft) as refused:
         transfer(pool, team, 8, now=NOW + HOUR)

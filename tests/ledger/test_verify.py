@@ -48,6 +48,7 @@ def busy(pool, team, mallory, bob):
     )  # fmt: skip
     sealing.seal(now=NOW + DAY)
     take(mallory, 1, now=NOW + DAY)
+    hold(pool, 2, now=NOW + DAY)
     return pool
 
 
