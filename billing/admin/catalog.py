@@ -65,6 +65,11 @@ class MeterAdmin(RoomAdmin):
 class TierFormSet(forms.BaseInlineFormSet):
     """The tiers of a pack: every amount it sells must have a price."""
 
+    def add_fields(self, form: Any, index: int | None) -> None:
+        super().add_fields(form, index)
+        if "DELETE" in form.fields:
+            form.fields["DELETE"].widget.attrs["aria-label"] = "Delete"
+
     def clean(self) -> None:
         super().clean()
         kept = [form.cleaned_data for form in self.forms if form.cleaned_data and not form.cleaned_data.get("DELETE")]

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from billing.accounts.fields import validate_currency
 from billing.accounts.models import Account
-from billing.admin.rules import Act, FactsAdmin, MomentWidget, PickOne, actor_of, credits_column
+from billing.admin.rules import Act, FactsAdmin, MomentWidget, PickOne, actor_of, credits_column, plain_id
 from billing.catalog.models import Meter
 from billing.ledger import pools, posting
 from billing.ledger.models import CreditGrant, CreditPool, GrantKind, Posting
@@ -130,7 +130,8 @@ class CreditGrantAdmin(FactsAdmin):
     """Lots. They change by acts on the ledger only."""
 
     list_display = (
-        "id", "account", "pool", "kind", credits_column("amount"), credits_column("remaining"), credits_column("held"),
+        plain_id, "account", "pool", "kind", credits_column("amount"), credits_column("remaining"),
+        credits_column("held"),
         "is_open", "effective_at", "expires_at", "meter", "note",
     )  # fmt: skip
     list_select_related = ("pool__account", "meter")

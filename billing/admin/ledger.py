@@ -6,7 +6,7 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from billing.admin.rules import FactsAdmin, FactsInline, credits_column
+from billing.admin.rules import FactsAdmin, FactsInline, credits_column, plain_id
 from billing.ledger.models import Hold, HoldLine, LedgerEntry, LedgerSeal, Posting, SealedRange
 
 
@@ -15,13 +15,12 @@ class PostingAdmin(FactsAdmin):
     """Acts on the ledger."""
 
     list_display = (
-        "id", "posted_at", "account", "pool", "version", "act", "reference", credits_column("credits"),
+        plain_id, "posted_at", "account", "pool", "version", "act", "reference", credits_column("credits"),
         credits_column("amount", "change"), credits_column("balance_after"), "meter", "actor",
     )  # fmt: skip
     list_select_related = ("pool__account", "meter")
     list_filter = ("act",)
     search_fields = ("=id", "=reference")
-    search_help_text = "A posting's number or its whole reference"
     ordering = ("-id",)
     fields = (
         "account", "pool", "version", "act", "reference", credits_column("credits"), credits_column("amount", "change"),
@@ -63,13 +62,12 @@ class HoldAdmin(FactsAdmin):
     """Credits reserved for work under way."""
 
     list_display = (
-        "id", "account", "pool", "reference", "state", credits_column("amount"), credits_column("captured"),
+        plain_id, "account", "pool", "reference", "state", credits_column("amount"), credits_column("captured"),
         "created_at", "expires_at", "closed_at",
     )  # fmt: skip
     list_select_related = ("pool__account",)
     list_filter = ("state",)
     search_fields = ("=id", "=reference")
-    search_help_text = "A hold's number or its whole reference"
     ordering = ("-id",)
     inlines = (HoldLineInline,)
     fields = (
@@ -97,7 +95,7 @@ class SealedRangeInline(FactsInline):
 class LedgerSealAdmin(FactsAdmin):
     """Links of the hash chain over postings."""
 
-    list_display = ("id", "sealed_at", "postings", "digest_text")
+    list_display = (plain_id, "sealed_at", "postings", "digest_text")
     ordering = ("-id",)
     inlines = (SealedRangeInline,)
     fields = ("sealed_at", "postings", "digest_text", "previous")

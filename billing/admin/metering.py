@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
-from billing.admin.rules import Act, FactsAdmin, RoomAdmin, credits_column
+from billing.admin.rules import Act, FactsAdmin, RoomAdmin, credits_column, plain_id
 from billing.admin.usage_events import EventsPage
 from billing.metering import replay
 from billing.metering.models import DailyUsage, ImportRun, RejectedEvent
@@ -17,7 +17,7 @@ from billing.metering.models import DailyUsage, ImportRun, RejectedEvent
 class RejectedEventAdmin(RoomAdmin):
     """Events that could not be taken. Mend the cause, then replay them; or give them up."""
 
-    list_display = ("id", "received_at", "account", "event_id", "code", "detail", "state", "attempts", "source")
+    list_display = (plain_id, "received_at", "account", "event_id", "code", "detail", "state", "attempts", "source")
     list_select_related = ("account",)
     list_filter = ("state", "code", "source")
     search_fields = ("=event_id", "account__name", "account__external_id")

@@ -5,7 +5,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from billing.admin.rules import RoomAdmin
+from billing.admin.rules import RoomAdmin, plain_id
 from billing.notifications.models import Notification
 
 
@@ -13,7 +13,18 @@ from billing.notifications.models import Notification
 class NotificationAdmin(RoomAdmin):
     """What someone must be told. What was given up can be tried again."""
 
-    list_display = ("id", "created_at", "kind", "account", "email", "state", "attempts", "due_at", "sent_at", "error")
+    list_display = (
+        plain_id,
+        "created_at",
+        "kind",
+        "account",
+        "email",
+        "state",
+        "attempts",
+        "due_at",
+        "sent_at",
+        "error",
+    )
     list_select_related = ("account",)
     list_filter = ("state", "kind")
     search_fields = ("account__name", "account__external_id", "=email")

@@ -11,7 +11,6 @@ from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.widgets import AdminDateWidget
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -25,6 +24,7 @@ from billing.metering import usage
 from billing.metering.models import DailyUsage, UsageEvent
 
 PAGE = 100
+DAY = forms.DateInput(attrs={"type": "date"})
 
 
 class EventFilter(forms.Form):
@@ -36,8 +36,8 @@ class EventFilter(forms.Form):
     )
     event_id = forms.CharField(label="Event id", required=False, max_length=200)
     meter = forms.ModelChoiceField(queryset=Meter.objects.order_by("name"), required=False, empty_label="All meters")
-    since = forms.DateField(label="Happened from", required=False, widget=AdminDateWidget)
-    until = forms.DateField(label="to", required=False, widget=AdminDateWidget)
+    since = forms.DateField(label="Happened from", required=False, widget=DAY)
+    until = forms.DateField(label="Until", required=False, widget=DAY)
 
 
 @dataclass(frozen=True, slots=True)

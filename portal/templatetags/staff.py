@@ -1,5 +1,6 @@
 """Template tags of the staff admin's own templates."""
 
+import json
 from typing import Any
 
 from django import template
@@ -16,6 +17,12 @@ ROOMS = ("accounts", "catalog", "ledger", "metering", "notifications")
 def business_figures() -> list[Figure]:
     """The figures of the first page."""
     return list_figures()
+
+
+@register.filter
+def as_json(value: object) -> str:
+    """An event's properties as the integrator wrote them."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 @register.filter

@@ -1,12 +1,13 @@
-/* Select2 draws its own boxes and gives them no name; screen readers need one. */
+/* Select2 draws its own boxes and gives them no name; screen readers need one. It draws when it pleases, also in rows
+   that are added later, so watch for them. */
 "use strict";
-window.addEventListener("load", () => {
-  for (const select of document.querySelectorAll("select.admin-autocomplete")) {
-    const label = document.querySelector(`label[for="${select.id}"]`);
-    const drawn = select.nextElementSibling?.querySelectorAll(".select2-selection, .select2-selection__rendered");
-    for (const part of drawn ?? []) {
-      part.removeAttribute("aria-labelledby");
-      part.setAttribute("aria-label", label?.textContent.replace(/:\s*$/, "").trim() || select.name);
-    }
+new MutationObserver(() => {
+  for (const part of document.querySelectorAll(
+    ".select2-selection:not([aria-label]), .select2-selection__rendered:not([aria-label])",
+  )) {
+    const select = part.closest(".select2-container").previousElementSibling;
+    const label = select && document.querySelector(`label[for="${select.id}"]`);
+    part.removeAttribute("aria-labelledby");
+    part.setAttribute("aria-label", label ? label.textContent.replace(/:\s*$/, "").trim() : "Choose");
   }
-});
+}).observe(document.documentElement, { childList: true, subtree: true });

@@ -10,6 +10,8 @@ from pytest_django import DjangoAssertNumQueries
 
 from billing.accounts.models import User
 from billing.admin import usage_events
+from billing.catalog import rate_cards
+from billing.catalog.models import Rate, RateCard
 from billing.metering.models import DailyUsage, ImportRun, RejectedEvent, UsageEvent
 from tests.admin.conftest import Office, post, text_of
 
@@ -33,11 +35,17 @@ def _event(office: Office, event_id: str, received_at: datetime, **fields: objec
 
 
 def test_a_mended_event_is_replayed(staff: Client, office: Office) -> None:
-    row = _reject(office, meter="images", quantity=0)
+    row = _reject(office, meter="images", quantity=4)
+    card = RateCard.objects.create(key="standard", name="Standard", is_default=True, created_at=office.now)
+    version = rate_cards.draft_version(rate_card_id=card.pk, now=office.now)
+    Rate.objects.create(version=version, meter=office.meter, price=Decimal("2.5"))
+    rate_cards.publish(version_id=version.pk, effective_at=office.now, now=office.now)
     page = post(staff, "/admin/billing/rejectedevent/", action="replay", _selected_action=row.pk)
     row.refresh_from_db()
-    assert "1 tried:" in page
-    assert row.attempts == 1
+    office.pool.refresh_from_db()
+    assert "1 tried: 1 accepted" in page
+    assert row.state == RejectedEvent.State.REPLAYED
+    assert office.pool.balance == 890
 
 
 def test_an_event_that_is_still_wrong_stays_open(staff: Client, office: Office) -> None:
