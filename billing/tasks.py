@@ -63,7 +63,7 @@ def verify_ledger() -> None:
 @shared_task
 def accrue_gauges() -> None:
     """Charge what gauges have used since they were charged last."""
-    log.info("gauges.accrued", series=gauges.accrue_due(now=timezone.now(), limit=100 * BATCH))
+    log.info("gauges.accrued", series=gauges.accrue_due(now=timezone.now(), limit=20 * BATCH))
 
 
 @shared_task

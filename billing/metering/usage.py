@@ -14,7 +14,7 @@ _GROUPINGS = {"day": "day", "meter": "meter__key", "member": "member_id"}
 
 # The usage table has no index by account and time, for each would cost every event written. Arrival times lie together
 # on disk, so a recent slice is found fast; an older one is looked at only when the newer hold too few events.
-_SLICES = (timedelta(minutes=15), timedelta(hours=2), timedelta(hours=16), timedelta(days=5))
+_SLICES = (timedelta(hours=1), timedelta(days=1))
 EVENTS_WINDOW = timedelta(days=7)
 
 
