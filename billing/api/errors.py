@@ -16,7 +16,7 @@ from psycopg.errors import CheckViolation
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from billing.accounts import idempotency
+from billing.accounts import idempotency, members
 from billing.api.fields import write_decimal
 from billing.api.problems import KINDS
 from billing.catalog import pricing
@@ -135,6 +135,8 @@ def _translate_act(error: Exception) -> Problem | None:
             return Problem("external_id_taken")
         case pools.PoolKeyTaken():
             return Problem("pool_key_taken")
+        case members.AlreadyMember():
+            return Problem("already_member")
         case posting.InsufficientCredits():
             return _short("insufficient_credits", error.required, error.available)
         case posting.SpendLimitReached():

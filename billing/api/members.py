@@ -1,4 +1,4 @@
-"""`/accounts/{account}/members`: the people of an account, and what they may spend."""
+"""`/accounts/{account}/members` and `/invitations`: the people of an account, and what they may spend."""
 
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
@@ -10,10 +10,12 @@ from billing.accounts.models import Member, Role, Scope
 from billing.api import ids
 from billing.api.base import ApiView, get_account, get_id, read_body, read_query
 from billing.api.errors import Problem
-from billing.api.fields import Amount, Document, Instant, PublicId, Strict
+from billing.api.fields import Amount, Choice, Document, Email, Instant, PublicId, Strict
+from billing.api.idempotency import idempotent
 from billing.api.pagination import PageQuery, newest_first, page_of
 from billing.api.schema import refusals
 from billing.ledger import pools
+from billing.notifications import invitations
 
 TAGS = ["Members"]
 
@@ -79,3 +81,42 @@ class OneMember(ApiView):
         pools.set_member_limit(member_id=found.pk, amount=asked["spend_limit"], now=timezone.now())
         fresh = Member.objects.select_related("user", "limit").get(pk=found.pk)
         return Response(MemberDocument(fresh).data)
+
+
+class NewInvitation(Strict):
+    """Whom to invite, as what."""
+
+    email = Email(max_length=254)
+    role = Choice(Role.choices, help_text="Owners and admins manage, members spend, viewers look.")
+
+
+class InvitationDocument(Document):
+    """An offer of a place in an account."""
+
+    id = PublicId(ids.INVITATION, source="pk")
+    email = serializers.CharField()
+    role = serializers.ChoiceField(Role.choices)
+    created_at = Instant()
+    expires_at = Instant()
+
+
+class Invitations(ApiView):
+    """Inviting people."""
+
+    scopes = {"POST": Scope.ACCOUNTS_WRITE}
+
+    @extend_schema(
+        operation_id="create_invitation",
+        summary="Invite a person",
+        tags=TAGS,
+        request=NewInvitation,
+        responses={201: InvitationDocument, **refusals("already_member")},
+    )
+    @idempotent
+    def post(self, request: Request, account: str) -> Response:
+        """Send an e-mail with a link that opens a place in the account, for seven days and in place of an earlier one.
+        Scope `accounts:write`."""
+        found = get_account(request, account)
+        asked = read_body(request, NewInvitation)
+        sent = invitations.send(account=found, invited_by=None, now=timezone.now(), **asked)
+        return Response(InvitationDocument(sent).data, status=201)

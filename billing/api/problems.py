@@ -74,6 +74,7 @@ KINDS: dict[str, Kind] = {
     "amount_too_large": Kind(422, "Amount too large", "The result would be 10^18 credits or more."),
     # --- accounts
     "external_id_taken": Kind(409, "External id taken", "Another account has this external_id."),
+    "already_member": Kind(409, "Already a member", "The person of this address has a place in the account."),
     "pool_key_taken": Kind(409, "Pool key taken", "Another pool of the account has this key."),
     # --- usage: why an event is rejected (it is kept, for replay), or a charge refused
     "invalid_event": Kind(422, "Invalid event", "It is not an event in the flat form or a CloudEvent 1.0."),

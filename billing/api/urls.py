@@ -30,6 +30,7 @@ urlpatterns = [
     path("accounts/<str:account>/entries", entries.AccountEntries.as_view()),
     path("accounts/<str:account>/members", members.Members.as_view()),
     path("accounts/<str:account>/members/<str:member>", members.OneMember.as_view()),
+    path("accounts/<str:account>/invitations", members.Invitations.as_view()),
     path("api-keys/me", api_keys.OwnKey.as_view()),
     path("meters", catalog.Meters.as_view()),
     path("rate-cards", catalog.RateCards.as_view()),

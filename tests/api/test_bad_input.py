@@ -68,6 +68,9 @@ ENDPOINTS: list[tuple[str, str, dict[str, Any], dict[str, str]]] = [
     }),
     ("PATCH", "/accounts/acme/pools/team", {}, {"policy": "choice", "burst_limit": "amount", "overage_cap": "cap"}),
     ("PATCH", "/accounts/acme/members/{member}", {}, {"spend_limit": "cap"}),
+    ("POST", "/accounts/acme/invitations", {"email": "c@example.com", "role": "admin"}, {
+        "email": "email", "role": "choice",
+    }),
     ("POST", "/transfers", TRANSFER, {
         "account": "text", "from_pool": "text", "to_pool": "text", "amount": "amount", "note": "note",
         "reference": "text",

@@ -1,8 +1,9 @@
 import pytest
 
-from billing.accounts import members
-from billing.accounts.models import Member
+from billing.accounts import invitations, members
+from billing.accounts.models import Invitation, Member
 from billing.ledger.models import MemberLimit
+from billing.notifications.models import Notification
 from tests.api.asking import all_but, assert_problem
 from tests.factories import NOW
 
@@ -14,7 +15,11 @@ def bob(acme) -> Member:
 
 @pytest.mark.parametrize(
     ("method", "path", "scope"),
-    [("GET", "/accounts/acme/members", "read"), ("PATCH", "/accounts/acme/members/mem_1", "accounts:write")],
+    [
+        ("GET", "/accounts/acme/members", "read"),
+        ("PATCH", "/accounts/acme/members/mem_1", "accounts:write"),
+        ("POST", "/accounts/acme/invitations", "accounts:write"),
+    ],
 )
 def test_a_key_and_its_scope_are_needed(anonymous, scoped, acme, method, path, scope):
     assert_problem(anonymous.send(method, path, b"{}"), 401, "authentication_required")
@@ -58,3 +63,38 @@ def test_a_removed_or_unknown_member_is_not_found(alice, bob):
     for member in (f"mem_{bob.pk}", "mem_999999", "bob", "%00"):
         response = alice.patch(f"/accounts/acme/members/{member}", {"spend_limit": "1"})
         assert_problem(response, 404, "not_found")
+
+
+INVITATION = {"email": "carol@example.com", "role": "admin"}
+
+
+def test_a_person_is_invited_by_e_mail(alice, acme):
+    response = alice.post("/accounts/acme/invitations", INVITATION)
+    assert response.status_code == 201, response.content
+    answer = response.json()
+    assert (answer["email"], answer["role"]) == ("carol@example.com", "admin")
+    invitation = Invitation.objects.get(account=acme)
+    assert answer["id"] == f"inv_{invitation.pk}"
+    assert invitations.token_of(invitation) not in response.content.decode()
+    assert Notification.objects.get().email == "carol@example.com"
+
+
+def test_a_member_is_not_invited_again(alice, bob):
+    response = alice.post("/accounts/acme/invitations", {**INVITATION, "email": "BOB@example.com"})
+    assert_problem(response, 409, "already_member")
+    assert not Invitation.objects.exists()
+    assert not Notification.objects.exists()
+
+
+def test_a_stranger_invites_nobody(mallory, acme):
+    assert_problem(mallory.post("/accounts/acme/invitations", INVITATION), 404, "not_found")
+    assert not Invitation.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("email", "carol"), ("email", None), ("role", "emperor"), ("role", None), ("name", "Carol")]
+)
+def test_a_malformed_invitation_is_refused(alice, field, value):
+    response = alice.post("/accounts/acme/invitations", {**INVITATION, field: value})
+    assert_problem(response, 400, "invalid_request", field)
+    assert not Notification.objects.exists()

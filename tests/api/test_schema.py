@@ -13,6 +13,7 @@ OPERATIONS = {
     *("create_charge", "check_charges", "estimate_usage"),
     *("list_holds", "create_hold", "get_hold", "capture_hold", "release_hold", "extend_hold"),
     *("list_meters", "list_rate_cards", "list_packs", "list_members", "update_member"),
+    "create_invitation",
     *("get_own_key", "list_problems", "get_problem"),
 }
 

@@ -18,7 +18,7 @@ OPERATIONS = [
     "update_pool", "create_transfer", "list_grants", "create_grant", "revoke_grant", "list_entries", "reverse_posting",
     "report_events", "list_events", "reverse_event", "get_usage", "create_charge", "check_charges", "estimate_usage",
     "list_holds", "create_hold", "get_hold", "capture_hold", "release_hold", "extend_hold", "list_meters",
-    "list_rate_cards", "list_packs", "list_members", "update_member", "get_own_key",
+    "list_rate_cards", "list_packs", "list_members", "update_member", "create_invitation", "get_own_key",
 ]  # fmt: skip
 
 
