@@ -5,14 +5,15 @@ from django.db import transaction
 from billing.accounts.models import Account
 
 CHANGEABLE = frozenset(
-    {"name", "billing_email", "country", "time_zone", "tax_number", "segment_override", "account_manager"}
+    {"name", "billing_email", "country", "tax_number", "segment_override", "account_manager"}
 )
 
 
 def change(*, account_id: int, changes: dict[str, object]) -> Account:
     """Change details of an account and return it. Locks its row.
 
-    `external_id` and `currency` stay for ever: integrators and money refer to them. Raises ValueError for a field that
+    `external_id`, `currency` and `time_zone` stay for ever: integrators, money and the bounds of every period, priced
+    usage included, refer to them. Raises ValueError for a field that
     may not change, and django's ValidationError for a value that does not fit.
     """
     if fixed := changes.keys() - CHANGEABLE:

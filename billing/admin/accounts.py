@@ -154,7 +154,7 @@ class AccountAdmin(RoomAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         fixed = ("available", "created_at", "parked_at", "parked_reason")
-        return (*fixed, "external_id", "currency") if obj else fixed
+        return (*fixed, "external_id", "currency", "time_zone") if obj else fixed
 
     def formfield_for_foreignkey(self, db_field: ForeignKey, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "account_manager":

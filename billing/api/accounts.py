@@ -30,7 +30,6 @@ class Details(Strict):
     name = Text(max_length=200)
     billing_email = Email(max_length=254, help_text="Where invoices and balance alerts go.")
     country = serializers.RegexField(r"^[A-Z]{2}\Z", help_text="ISO 3166-1, two letters.")
-    time_zone = Text(max_length=64, required=False, validators=[validate_time_zone], help_text="IANA name.")
     tax_number = Text(max_length=32, required=False, allow_blank=True)
     segment_override = Text(
         max_length=40, required=False, allow_blank=True, help_text="Wins over the computed segment."
@@ -44,6 +43,12 @@ class NewAccount(Details):
         max_length=100, validators=[validate_external_id], help_text="Your own id for it; it stays for ever."
     )
     currency = Text(max_length=3, required=False, validators=[validate_currency], help_text="ISO 4217; stays for ever.")
+    time_zone = Text(
+        max_length=64,
+        required=False,
+        validators=[validate_time_zone],
+        help_text="IANA name; stays for ever, for periods are counted in it.",
+    )
     policy = Choice(CreditPool.Policy.choices, required=False, help_text="What happens when the main pool runs out.")
     burst_limit = Amount(required=False, help_text="Largest overdraft under the policy `burst`.")
     overage_cap = Amount(required=False, allow_null=True, help_text="Largest overage in a cycle; null: no cap.")

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from billing.accounts.models import Scope
 from billing.api import ids
-from billing.api.base import ApiView, account_name, actor, caller, read_body
+from billing.api.base import ApiView, account_name, actor, read_body
 from billing.api.errors import Problem
 from billing.api.fields import Amount, Document, Instant, Properties, PublicId, Reference, Strict, Text, write_decimal
 from billing.api.idempotency import idempotent
@@ -113,7 +113,7 @@ class Charges(ApiView):
             **{name: asked[name] for name in ("quantity", "properties") if name in asked},
         )
         try:
-            done = ingest.charge(request=charge, now=now, api_key_id=caller(request).pk)
+            done = ingest.charge(request=charge, now=now)
         except InvalidEvent as fault:
             if fault.code == "unknown_account":
                 raise Problem("not_found") from None

@@ -5,17 +5,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from django.db.models import DecimalField, F, Sum
+from django.db.models.functions import Greatest
+
 from billing.catalog.pricing import AmountTooLarge
+from billing.ledger.balance import read_books
 from billing.ledger.book import Book, available_for
 from billing.ledger.books import Limit
 from billing.ledger.burn import InsufficientCredits
 from billing.ledger.cycles import month_start
-from billing.ledger.models import MemberLimit
+from billing.ledger.models import Hold, MemberLimit
 from billing.ledger.posting import AccountParked, SpendLimitReached, admit
 from billing.metering.events import InvalidEvent
 from billing.metering.known import Known
 from billing.metering.processing import rate
-from billing.metering.quotes import Asked, check_asked, look_up, read_books, read_known_usage, works_of
+from billing.metering.quotes import Asked, check_asked, look_up, read_known_usage, works_of
 from billing.metering.resolve import World
 from billing.metering.work import ZERO, Work
 
@@ -58,7 +62,8 @@ def check(
     }
     works = [work for found in asked.values() for work in found]
     known = read_known_usage(works)
-    books = read_books({work.pool_id for work in works if not work.verdict}, now=now)
+    pool_ids = {work.pool_id for work in works if not work.verdict}
+    books = {pool_id: book for pool_id, (book, _) in read_books(pool_ids, now=now).items()}
     limits = _read_limits(works, world, now)
     return [
         _judge(name, line, work, known, books, limits, now)
@@ -68,14 +73,19 @@ def check(
 
 
 def _read_limits(works: Collection[Work], world: World, now: datetime) -> dict[int, Limit]:
-    """Members' limits with what counts against them in the month of `now`."""
-    member_ids = {work.member_id: work for work in works if work.member_id and work.account}
+    """Members' limits with what counts against them in the month of `now`: spent, and reserved by open holds."""
+    members = {work.member_id: work.account for work in works if work.member_id and work.account}
+    if not members:
+        return {}
+    holds = Hold.objects.filter(member_id__in=members, state=Hold.State.OPEN, expires_at__gt=now)
+    left = Greatest(F("amount") - F("captured"), ZERO, output_field=DecimalField())
+    held = dict(holds.values("member_id").annotate(held=Sum(left)).values_list("member_id", "held"))
     limits = {}
-    for row in MemberLimit.objects.filter(member_id__in=member_ids) if member_ids else ():
-        account = member_ids[row.member_id].account
-        starts_at = month_start(now, account.time_zone if account else "UTC")
+    for row in MemberLimit.objects.filter(member_id__in=members):
+        zone = members[row.member_id].time_zone
+        starts_at = month_start(now, zone)
         spent = ZERO if row.period_starts_at < starts_at else row.spent
-        limits[row.member_id] = Limit(row.member_id, row.amount, spent, starts_at)
+        limits[row.member_id] = Limit(row.member_id, row.amount, spent, starts_at, zone, held.get(row.member_id, ZERO))
     return limits
 
 

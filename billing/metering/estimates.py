@@ -6,10 +6,11 @@ from datetime import datetime
 from decimal import Decimal
 
 from billing.catalog.pricing import AmountTooLarge
+from billing.ledger.balance import read_books
 from billing.ledger.book import available
 from billing.metering.events import InvalidEvent
 from billing.metering.processing import rate
-from billing.metering.quotes import Asked, check_asked, look_up, read_books, read_known_usage, works_of
+from billing.metering.quotes import Asked, check_asked, look_up, read_known_usage, works_of
 from billing.metering.resolve import World
 from billing.metering.work import ZERO
 
@@ -61,7 +62,7 @@ def estimate(*, account: str, lines: Sequence[Asked], occurred_at: datetime | No
             raise InvalidEvent("amount_too_large", detail, f"lines.{index}.quantity") from error
         known.count(work)
         estimated.append(LineEstimate(line.meter, line.quantity, work.credits))
-    book = read_books([info.main_pool_id], now=now)[info.main_pool_id]
+    book, _ = read_books([info.main_pool_id], now=now)[info.main_pool_id]
     return Estimate(sum((line.credits for line in estimated), ZERO), available(book, at=now), estimated)
 
 

@@ -17,6 +17,10 @@ from billing.metering.work import Work
 
 MAX_GROUP = 500
 
+# How long a shared transaction waits for a lock. Then each caller waits for its own pool alone, so that one pool that
+# is locked for long does not hold up the others.
+PATIENCE_MS = 250
+
 
 @dataclass(slots=True, eq=False)
 class _Ticket:
@@ -24,7 +28,6 @@ class _Ticket:
 
     works: Sequence[Work]
     now: datetime
-    api_key_id: int | None
     woken: threading.Event = field(default_factory=threading.Event)
     leads: bool = False
     done: bool = False
@@ -35,17 +38,17 @@ _waiting: list[_Ticket] = []
 _busy = False
 
 
-def process_together(works: Sequence[Work], *, now: datetime, api_key_id: int | None) -> None:
-    """Like `process`, sharing a transaction with other callers of the same API key that wait at this moment.
+def process_together(works: Sequence[Work], *, now: datetime) -> None:
+    """Like `process`, sharing a transaction with other callers that wait at this moment.
 
     Within a transaction of the caller it does not wait for others. If the shared transaction fails, each caller tries
     its own works alone, so that no request suffers for another's.
     """
     global _busy
     if connection.in_atomic_block:
-        process(works, now=now, api_key_id=api_key_id)
+        process(works, now=now)
         return
-    ticket = _Ticket(works, now, api_key_id)
+    ticket = _Ticket(works, now)
     with _lock:
         _waiting.append(ticket)
         ticket.leads = not _busy
@@ -55,7 +58,7 @@ def process_together(works: Sequence[Work], *, now: datetime, api_key_id: int | 
     if ticket.leads:
         _lead()
     if not ticket.done:
-        process(works, now=now, api_key_id=api_key_id)
+        process(works, now=now)
 
 
 def _lead() -> None:
@@ -64,17 +67,20 @@ def _lead() -> None:
     with _lock:
         group = _waiting[: _group_size(_waiting)]
         del _waiting[: len(group)]
+    works = [work for ticket in group for work in ticket.works]
     try:
-        works = [work for ticket in group for work in ticket.works]
-        process(works, now=max(ticket.now for ticket in group), api_key_id=group[0].api_key_id)
+        process(works, now=max(ticket.now for ticket in group), patience_ms=PATIENCE_MS if len(group) > 1 else None)
         for ticket in group:
             ticket.done = True
     except Exception:
         if len(group) == 1:
             raise
         # Each caller's own attempt will meet the fault again, if it was its own, and report it.
-        for work in works:
-            work.start_over()
+        start_over(works)
+    except BaseException:
+        # The thread is being ended. What it had begun for others is rolled back; they try by themselves.
+        start_over(works)
+        raise
     finally:
         with _lock:
             if _waiting:
@@ -86,12 +92,18 @@ def _lead() -> None:
             ticket.woken.set()
 
 
+def start_over(works: Sequence[Work]) -> None:
+    """Forget what a failed attempt has set on the works, so that nobody takes it for done."""
+    for work in works:
+        work.start_over()
+
+
 def _group_size(waiting: Sequence[_Ticket]) -> int:
-    """How many tickets from the head fit one transaction: one API key's, at most MAX_GROUP works, at least one."""
+    """How many tickets from the head fit one transaction: at most MAX_GROUP works, at least one ticket."""
     size = works = 0
     for ticket in waiting:
         works += len(ticket.works)
-        if size and (works > MAX_GROUP or ticket.api_key_id != waiting[0].api_key_id):
+        if size and works > MAX_GROUP:
             break
         size += 1
     return size

@@ -99,7 +99,9 @@ def take_events(
     age = max_age or timedelta(days=settings.FLORIN_EVENT_MAX_AGE_DAYS)
     works = []
     for raw in events:
-        work = Work(is_charge=False, usage=None, raw=raw, actor=actor)
+        work = Work(
+            is_charge=False, usage=None, raw=raw, actor=actor, api_key_id=api_key_id, bound_account_id=account_id
+        )
         works.append(work)
         try:
             work.usage = read_event(raw, now=now, max_ahead=ahead, max_age=age)
@@ -108,9 +110,9 @@ def take_events(
             work.reject(fault)
             work.faulty_as_sent = True
     if len(works) <= GROUPED_UP_TO and source == "api":
-        process_together(works, now=now, api_key_id=api_key_id)
+        process_together(works, now=now)
     else:
-        process(works, now=now, api_key_id=api_key_id, source=source)
+        process(works, now=now, source=source)
     return _batch_result(works)
 
 
@@ -156,7 +158,7 @@ def _stated_id(raw: object) -> str:
     return stated[:200] if isinstance(stated, str) else ""
 
 
-def charge(*, request: ChargeRequest, now: datetime, api_key_id: int | None = None) -> ChargeResult:
+def charge(*, request: ChargeRequest, now: datetime) -> ChargeResult:
     """Charge usage or bare credits, if the pool covers it. A repeat of the same id and body returns the first result.
 
     Raises InvalidEvent (unknown names, no rate), IdConflict, InsufficientCredits, SpendLimitReached or AccountParked;
@@ -169,7 +171,7 @@ def charge(*, request: ChargeRequest, now: datetime, api_key_id: int | None = No
         actor=request.actor,
         note=request.note,
     )
-    process_together([work], now=now, api_key_id=api_key_id)
+    process_together([work], now=now)
     if work.fault is not None:
         raise work.fault
     if work.refusal is not None:

@@ -23,7 +23,7 @@ JOIN billing_creditpool c ON c.account_id = u.account_id
 JOIN billing_posting p ON p.pool_id = c.id AND p.reference = u.reference
 """
 _COUNTERS = """
-SELECT c.account_id, c.meter_id, c.dimension, c.period_starts_at, c.quantity
+SELECT c.account_id, c.meter_id, c.dimension, c.period_starts_at, c.quantity, c.correction
 FROM unnest(%s::bigint[], %s::timestamptz[], %s::bigint[]) AS u(account_id, period_starts_at, meter_id)
 JOIN billing_usagecounter c ON c.account_id = u.account_id AND c.period_starts_at = u.period_starts_at
     AND c.meter_id = u.meter_id
@@ -54,6 +54,7 @@ class Known:
     events: dict[tuple[int, str], First] = field(default_factory=dict)
     charges: dict[tuple[int, str], First] = field(default_factory=dict)
     counters: dict[tuple[Any, ...], Decimal] = field(default_factory=dict)
+    corrections: dict[tuple[Any, ...], Decimal] = field(default_factory=dict)
     values: set[tuple[int, int, datetime, bytes]] = field(default_factory=set)
 
     def first_of(self, work: Work) -> First | None:
@@ -63,8 +64,16 @@ class Known:
     def counter(self, work: Work) -> Decimal:
         return self.counters.get(counter_key(work), ZERO)
 
+    def correction(self, work: Work) -> Decimal:
+        return self.corrections.get(counter_key(work), ZERO)
+
+    def add_to_counter(self, key: tuple[Any, ...], quantity: Decimal, correction: Decimal) -> None:
+        """Add what one rate of the counter's dimension counts."""
+        self.counters[key] = self.counters.get(key, ZERO) + quantity
+        self.corrections[key] = self.corrections.get(key, ZERO) + correction
+
     def count_of_value(self, work: Work) -> Decimal:
-        """1 when the value is new in its period, else 0."""
+        """1 when the value is new in the period it was seen in, else 0."""
         return Decimal(0) if value_key(work) in self.values else Decimal(1)
 
     def count(self, work: Work) -> None:
@@ -73,8 +82,7 @@ class Known:
         target = self.events if work.meter else self.charges
         target[_key(work)] = First(fingerprint, work.credits, work.posting_id, work.late)
         if work.price is not None:
-            key = counter_key(work)
-            self.counters[key] = self.counters.get(key, ZERO) + work.counted
+            self.add_to_counter(counter_key(work), work.counted, work.corrected)
         if work.meter and work.meter.kind == "unique":
             self.values.add(value_key(work))
 
@@ -102,8 +110,8 @@ def read_known(rows: Mapping[str, list[tuple[Any, ...]]]) -> Known:
         known.events[account_id, event_id] = First(*first)
     for account_id, reference, fingerprint, *first in rows.get("charges", []):
         known.charges[account_id, reference.removeprefix("charge:")] = First(fingerprint or b"", *first)
-    for *key, quantity in rows.get("counters", []):
-        known.counters[tuple(key)] = quantity
+    for *key, quantity, correction in rows.get("counters", []):
+        known.add_to_counter(tuple(key), quantity, correction)
     known.values = {(row[0], row[1], row[2], bytes(row[3])) for row in rows.get("values", [])}
     return known
 
@@ -122,11 +130,19 @@ def counter_key(work: Work) -> tuple[int, int, str, datetime]:
 
 
 def value_key(work: Work) -> tuple[int, int, datetime, bytes]:
+    """Which value a unique meter's work carries. It counts once in the period it happened in, however late it comes."""
     value = work.usage.properties.get(work.meter.unique_property) if work.usage and work.meter else None
-    digest = blake2b(json.dumps(value, default=str).encode(), digest_size=16).digest()
     return (
         work.account.id if work.account else 0,
         work.meter.id if work.meter else 0,
-        work.period_starts_at,
-        digest,
+        work.own_period_starts_at,
+        value_digest(value),
     )
+
+
+def value_digest(value: object) -> bytes:
+    """16 bytes that stand for a property's value; the same for every way to write a number (1, 1.0, 1e0)."""
+    text = json.dumps(value) if not isinstance(value, Decimal) else f"{value:f}"
+    if isinstance(value, Decimal) and "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return blake2b(("0" if text == "-0" else text).encode(), digest_size=16).digest()

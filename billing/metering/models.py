@@ -41,7 +41,9 @@ class UsageEvent(models.Model):
     fingerprint = models.BinaryField(max_length=16)
 
     class Meta:
-        indexes = (BrinIndex(fields=("received_at",), name="usage_event_arrival", pages_per_range=32),)
+        indexes = (
+            BrinIndex(fields=("received_at",), name="usage_event_arrival", pages_per_range=32, autosummarize=True),
+        )
         constraints = (
             models.CheckConstraint(
                 name="usage_event_sane",
@@ -56,7 +58,7 @@ class UsageEvent(models.Model):
 
 
 class EventReversal(models.Model):
-    """That an event's credits were given back, once. Append-only."""
+    """That an event was reversed, once, and the `credits` that were given back. Append-only."""
 
     pk = models.CompositePrimaryKey("account_id", "event_id")
     account = models.ForeignKey(Account, on_delete=models.PROTECT, db_index=False)
@@ -81,7 +83,7 @@ class DailyUsage(models.Model):
     events = models.BigIntegerField()
     quantity = models.DecimalField(max_digits=30, decimal_places=6)
     credits = models.DecimalField(max_digits=30, decimal_places=6)
-    cost = models.DecimalField(max_digits=30, decimal_places=12, help_text="Our cost, in the meter's currency.")
+    cost = models.DecimalField(max_digits=48, decimal_places=12, help_text="Our cost, in the meter's currency.")
 
     class Meta:
         constraints = (
@@ -95,18 +97,25 @@ class DailyUsage(models.Model):
 
 
 class UsageCounter(models.Model):
-    """The cumulative quantity of a period, per account, meter and rate dimension (the rate's `match`, canonical)."""
+    """A period's quantity per account, meter and rate. What the rates of one dimension (`match`, canonical) count
+    adds up: a new version of a rate goes on counting where the last one ended.
+
+    `correction` sums over a dimension to what its live events were charged beyond what their quantities cost one after
+    the other; below zero: what they were charged too little. Only reversals make one, and the next events use it up.
+    """
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, db_index=False)
     meter = models.ForeignKey(Meter, on_delete=models.PROTECT, db_index=False)
     dimension = models.CharField(max_length=500)
+    rate = models.ForeignKey(Rate, on_delete=models.PROTECT, db_index=False)
     period_starts_at = models.DateTimeField()
     quantity = models.DecimalField(max_digits=30, decimal_places=6)
+    correction = models.DecimalField(max_digits=30, decimal_places=6, default=0)
 
     class Meta:
         constraints = (
             models.UniqueConstraint(
-                fields=("account", "period_starts_at", "meter", "dimension"), name="usage_counter_unique"
+                fields=("account", "period_starts_at", "meter", "rate"), name="usage_counter_unique"
             ),
         )
 
@@ -115,12 +124,14 @@ class UsageCounter(models.Model):
 
 
 class UniqueValue(models.Model):
-    """A value a unique meter has counted in a period, as a digest, and the event that brought it."""
+    """A value a unique meter has counted in a period, as a digest: how many events of the period carry it that are
+    not reversed, and the event that was charged for it, reversed or not. The period is the one they happened in."""
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, db_index=False)
     meter = models.ForeignKey(Meter, on_delete=models.PROTECT, db_index=False)
     period_starts_at = models.DateTimeField()
     value = models.BinaryField(max_length=16)
+    events = models.BigIntegerField()
     event_id = models.CharField(max_length=200)
 
     class Meta:
@@ -180,7 +191,12 @@ class GaugeReading(models.Model):
 
 
 class RejectedEvent(models.Model):
-    """An event that could not be taken, as it came (ASCII JSON), kept for replay after the cause is mended."""
+    """An event that could not be taken, as it came (ASCII JSON), kept for replay after the cause is mended.
+
+    `bound_account` is the one account of the key it came with, if that had but one: it is never taken for another.
+    While it is open, sending the same again (`digest`: source, key, body) adds no row; like a replay it counts as one
+    of the `attempts` after the first.
+    """
 
     class State(models.TextChoices):
         OPEN = "open"
@@ -189,8 +205,10 @@ class RejectedEvent(models.Model):
 
     account = models.ForeignKey(Account, null=True, on_delete=models.PROTECT)
     api_key = models.ForeignKey(ApiKey, null=True, on_delete=models.SET_NULL)
+    bound_account = models.ForeignKey(Account, null=True, on_delete=models.PROTECT, related_name="+", db_index=False)
     event_id = models.CharField(max_length=200, blank=True)
     body = models.TextField()
+    digest = models.BinaryField(max_length=16, null=True)
     code = models.CharField(max_length=40)
     detail = models.CharField(max_length=300)
     source = models.CharField(max_length=20, default="api")
@@ -201,6 +219,9 @@ class RejectedEvent(models.Model):
 
     class Meta:
         indexes = (models.Index(fields=("id",), name="rejected_open", condition=Q(state="open")),)
+        constraints = (
+            models.UniqueConstraint(fields=("digest",), name="rejected_open_once", condition=Q(state="open")),
+        )
 
     def __str__(self) -> str:
         return f"{self.event_id or '(no id)'}: {self.code}"

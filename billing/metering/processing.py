@@ -4,15 +4,17 @@ Single events, charges and batches all come through `process`. Locks: the pools 
 pools, in primary-key order, so all usage of one account is rated one after the other. Facts are taken before charges.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from itertools import islice
 
 from django.conf import settings
 from django.db import transaction
 
-from billing.catalog.pricing import AmountTooLarge, best_price, charge_credits
-from billing.ledger.book import Book, available, draft, spendable
+from billing.catalog.pricing import AmountTooLarge, best_price, charge_credits, settle
+from billing.ledger.book import DEBT_KINDS, Book, Draft, Lot, available, draft, may_spend
 from billing.ledger.books import OpenBooks, open_books
 from billing.ledger.burn import InsufficientCredits, burn
 from billing.ledger.posting import AccountParked, ReferenceConflict, SpendLimitReached, admit, count_against
@@ -22,6 +24,9 @@ from billing.metering.resolve import member_id_of, resolve
 from billing.metering.store import Tally, store_rejected, write_usage
 from billing.metering.work import ZERO, Work, find_out
 
+# Well below what the columns hold (10^18), so that sums over a pool's life stay within them.
+LARGEST = Decimal(10**17)
+
 Refusal = (InsufficientCredits, SpendLimitReached, AccountParked, ReferenceConflict)
 
 
@@ -29,14 +34,14 @@ def process(
     works: Sequence[Work],
     *,
     now: datetime,
-    api_key_id: int | None = None,
     source: str = "api",
     keep_rejected: bool = True,
+    patience_ms: int | None = None,
 ) -> None:
     """Take events and charges; each work's verdict and figures are set. All or nothing for what is written.
 
-    Rejected events are kept in the same transaction, unless told otherwise (a replay has them already). Raises only
-    what makes the whole batch fail (a lost database).
+    Rejected events are kept in the same transaction, unless told otherwise (a replay has them already). With
+    `patience_ms` it fails rather than wait longer for a lock. Raises only what makes the whole batch fail.
     """
     open_works = [work for work in works if not work.verdict and work.usage]
     if open_works:
@@ -50,10 +55,10 @@ def process(
     ready = [work for work in open_works if not work.verdict]
     with transaction.atomic():
         if ready:
-            _take(ready, now)
+            _take(ready, now, patience_ms)
         rejected = [work for work in works if work.verdict == "rejected" and not work.is_charge]
         if rejected and keep_rejected:
-            store_rejected(rejected, now=now, api_key_id=api_key_id, source=source)
+            store_rejected(rejected, now=now, source=source)
 
 
 def rate(work: Work, known: Known) -> None:
@@ -76,11 +81,14 @@ def rate(work: Work, known: Known) -> None:
     work.price = best_price(work.prices, usage.properties)
     if work.price is None:
         raise InvalidEvent("no_rate", "No rate of the meter matches these properties.", "properties")
-    before = known.counter(work)
-    work.credits = charge_credits(work.price, before=before, quantity=work.counted)
+    if work.counted:
+        credits = charge_credits(work.price, before=known.counter(work), quantity=work.counted)
+        correction = known.correction(work)
+        work.credits, left = settle(credits, correction)
+        work.corrected = left - correction
 
 
-def _take(works: list[Work], now: datetime) -> None:
+def _take(works: list[Work], now: datetime, patience_ms: int | None) -> None:
     pool_ids = {work.pool_id for work in works}
     pool_ids |= {work.account.main_pool_id for work in works if work.account}
     charges = sum(work.is_charge for work in works)
@@ -90,23 +98,25 @@ def _take(works: list[Work], now: datetime) -> None:
         postings=len(pool_ids) + charges,
         member_ids={work.member_id for work in works if work.member_id},
         extras=known_statements(works),
+        patience_ms=patience_ms,
     )
     known, tally = read_known(opened.extras), Tally()
-    fact_drafts: dict[int, Work] = {}
+    burners = {pool_id: FactBurner(book) for pool_id, book in opened.books.items()}
     for work in sorted(works, key=lambda each: each.is_charge) if charges else works:
         if _is_repeat(work, known):
             continue
         try:
             rate(work, known)
+            _ensure_holdable(work, opened.books[work.pool_id])
             if work.is_charge:
                 _burn_charge(work, opened, now)
             elif work.credits:
-                _burn_fact(work, opened, fact_drafts, now)
+                _burn_fact(work, burners[work.pool_id], now)
         except InvalidEvent as fault:
             work.reject(fault)
             continue
         except AmountTooLarge:
-            work.reject(InvalidEvent("amount_too_large", "This would cost 10^18 credits or more.", "quantity"))
+            work.reject(InvalidEvent("amount_too_large", "This is more than a pool can hold.", "quantity"))
             continue
         except Refusal as refusal:
             work.verdict, work.refusal = "refused", refusal
@@ -116,9 +126,9 @@ def _take(works: list[Work], now: datetime) -> None:
         tally.add(work)
         count_against(opened.limits.get(work.member_id or 0), work.credits)
     write_usage(opened, tally, now=now)
+    balances = {pool_id: available(book, at=now) for pool_id, book in opened.books.items()}
     for work in works:
-        if work.pool_id in opened.books:
-            work.available = available(opened.books[work.pool_id], at=now)
+        work.available = balances.get(work.pool_id, ZERO)
 
 
 def _is_repeat(work: Work, known: Known) -> bool:
@@ -147,23 +157,50 @@ def _burn_charge(work: Work, opened: OpenBooks, now: datetime) -> None:
             burn(book, work.draft, work.credits, lots=lots)
 
 
-def _burn_fact(work: Work, opened: OpenBooks, first_of_pool: dict[int, Work], now: datetime) -> None:
+def _ensure_holdable(work: Work, book: Book) -> None:
+    """Raise AmountTooLarge for what the columns could not hold, before anything is changed, so it sinks no batch."""
+    quantity = work.usage.quantity if work.usage and work.bare_credits is None else ZERO
+    debts = sum((lot.amount for lot in book.lots if lot.kind in DEBT_KINDS), ZERO)
+    if quantity >= LARGEST or max(book.cycle_spent, book.overdraft, debts) + work.credits >= LARGEST:
+        raise AmountTooLarge
+
+
+@dataclass(slots=True)
+class FactBurner:
+    """Burns a batch's facts of one pool on one posting, walking the lots once however many facts there are."""
+
+    book: Book
+    posting: Draft | None = None
+    lots: list[Lot] = field(default_factory=list)
+    first: int = 0
+
+    def __post_init__(self) -> None:
+        self.lots = list(self.book.lots)
+
+    def candidates(self, work: Work, now: datetime) -> Iterator[Lot]:
+        """Lots the fact may use, in burn order, found one by one as they are needed."""
+        while self.first < len(self.lots) and self.lots[self.first].free <= 0:
+            self.first += 1
+        meter_id = work.meter.id if work.meter else None
+        for lot in islice(self.lots, self.first, None):
+            if lot.free > 0 and may_spend(lot, now=now, occurred_at=work.occurred_at, meter_id=meter_id):
+                yield lot
+
+
+def _burn_fact(work: Work, burner: FactBurner, now: datetime) -> None:
     """Spend for one event on the posting its pool has for this batch; what that burned before is the event's offset."""
-    book = opened.books[work.pool_id]
-    first = first_of_pool.setdefault(work.pool_id, work)
-    if first is work:
+    book, posting = burner.book, burner.posting
+    if posting is None:
         _begin(work, book, f"usage:{work.usage.id if work.usage else ''}", now)
-    posting = first.draft
+        posting = burner.posting = work.draft
     if posting is None:
         return
-    meter_id = work.meter.id if work.meter else None
-    if posting.meter_id != meter_id:
+    if posting.meter_id != (work.meter.id if work.meter else None):
         posting.meter_id = None
     if posting.member_id != work.member_id:
         posting.member_id = None
     work.draft, work.posting_id, work.burn_offset = posting, posting.id, posting.credits
-    lots = spendable(book, now=now, occurred_at=work.occurred_at, meter_id=meter_id)
-    burn(book, posting, work.credits, lots=lots)
+    burn(book, posting, work.credits, lots=burner.candidates(work, now))
 
 
 def _begin(work: Work, book: Book, reference: str, now: datetime) -> None:

@@ -10,11 +10,6 @@ from decimal import Decimal
 
 from django.conf import settings
 
-from billing.ledger.balance import book_of
-from billing.ledger.book import Book
-from billing.ledger.burn import settle_overdraft
-from billing.ledger.cycles import roll_cycle
-from billing.ledger.models import CreditGrant, CreditPool
 from billing.metering.events import Usage, read_properties
 from billing.metering.known import Known, counter_key, value_key
 from billing.metering.models import UniqueValue, UsageCounter
@@ -74,10 +69,9 @@ def read_known_usage(works: Sequence[Work]) -> Known:
         counters = UsageCounter.objects.filter(
             account_id__in=account_ids, period_starts_at__in=periods, meter_id__in=meter_ids
         )
-        for account_id, meter_id, dimension, period, quantity in counters.values_list(
-            "account_id", "meter_id", "dimension", "period_starts_at", "quantity"
-        ):
-            known.counters[account_id, meter_id, dimension, period] = quantity
+        fields = ("account_id", "meter_id", "dimension", "period_starts_at", "quantity", "correction")
+        for *key, quantity, correction in counters.values_list(*fields):
+            known.add_to_counter(tuple(key), quantity, correction)
     values = {value_key(work) for work in metered if work.meter and work.meter.kind == "unique"}
     if values:
         account_ids, meter_ids, periods, digests = (set(column) for column in zip(*values, strict=True))
@@ -86,16 +80,3 @@ def read_known_usage(works: Sequence[Work]) -> Known:
         ).values_list("account_id", "meter_id", "period_starts_at", "value")
         known.values = {(account_id, meter_id, period, bytes(value)) for account_id, meter_id, period, value in rows}
     return known
-
-
-def read_books(pool_ids: Collection[int], *, now: datetime) -> dict[int, Book]:
-    """Pools with their open lots as of `now`, to look at only. Two queries, no locks."""
-    grants: dict[int, list[CreditGrant]] = {}
-    for grant in CreditGrant.objects.filter(pool_id__in=pool_ids, is_open=True):
-        grants.setdefault(grant.pool_id, []).append(grant)
-    books = {}
-    for pool in CreditPool.objects.filter(pk__in=pool_ids).select_related("account"):
-        book = books[pool.pk] = book_of(pool, grants.get(pool.pk, []))
-        roll_cycle(book, now=now)
-        settle_overdraft(book, now=now)
-    return books

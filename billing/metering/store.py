@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
+from hashlib import blake2b
 from zoneinfo import ZoneInfo
 
 import psycopg
 from django.db import connection
 
 from billing.ledger.books import OpenBooks, write_books
-from billing.ledger.pipeline import Statement, columns
+from billing.ledger.pipeline import Statement, columns, pipelined
 from billing.metering.known import counter_key, value_key
-from billing.metering.models import RejectedEvent
 from billing.metering.work import NO_TIME, ZERO, Work
 
 # From this many events on, COPY is faster than one INSERT over arrays, despite its extra round trip.
@@ -22,13 +22,21 @@ MAX_REJECTED_LENGTH = 64 * 1024
 
 
 @dataclass(slots=True)
+class ValueSeen:
+    """The first event of the batch that carries a value, and how many do."""
+
+    event_id: str
+    events: int = 0
+
+
+@dataclass(slots=True)
 class Tally:
     """What the batch adds, summed by the rows it touches."""
 
     works: list[Work] = field(default_factory=list)
-    counters: dict[tuple[int, int, str, datetime], Decimal] = field(default_factory=dict)
+    counters: dict[tuple[int, int, str, datetime, int], list[Decimal]] = field(default_factory=dict)
     days: dict[tuple[int, date, int, int | None], list[Decimal]] = field(default_factory=dict)
-    values: dict[tuple[int, int, datetime, bytes], str] = field(default_factory=dict)
+    values: dict[tuple[int, int, datetime, bytes], ValueSeen] = field(default_factory=dict)
     readings: list[Work] = field(default_factory=list)
 
     def add(self, work: Work) -> None:
@@ -36,10 +44,13 @@ class Tally:
             return
         self.works.append(work)
         if work.price is not None and work.counted:
-            key = counter_key(work)
-            self.counters[key] = self.counters.get(key, ZERO) + work.counted
-            if work.meter.kind == "unique":
-                self.values[value_key(work)] = work.usage.id if work.usage else ""
+            count = self.counters.setdefault((*counter_key(work), work.price.rate_id), [ZERO] * 2)
+            count[0] += work.counted
+            count[1] += work.corrected
+        if work.meter.kind == "unique":
+            # The first of a batch is the one that was charged, where the value was not known before.
+            seen = self.values.setdefault(value_key(work), ValueSeen(work.usage.id if work.usage else ""))
+            seen.events += 1
         if work.meter.kind == "gauge" and not work.derived:
             self.readings.append(work)
         day = work.occurred_at.astimezone(_zone(work.account.time_zone)).date()
@@ -71,9 +82,10 @@ def write_usage(opened: OpenBooks, tally: Tally, *, now: datetime) -> None:
             extras.append((_INSERT_EVENTS, columns(rows, len(rows[0]))))
         extras.append((_UPSERT_DAYS, columns(((*key, *total) for key, total in tally.days.items()), 8)))
     if tally.counters:
-        extras.append((_UPSERT_COUNTERS, columns(((*key, total) for key, total in tally.counters.items()), 5)))
+        extras.append((_UPSERT_COUNTERS, columns(((*key, *count) for key, count in tally.counters.items()), 7)))
     if tally.values:
-        extras.append((_INSERT_VALUES, columns(((*key, event_id) for key, event_id in tally.values.items()), 5)))
+        rows_of_values = ((*key, seen.event_id, seen.events) for key, seen in tally.values.items())
+        extras.append((_UPSERT_VALUES, columns(rows_of_values, 6)))
     if tally.readings:
         extras += [
             (_INSERT_SERIES, columns({_series_row(work) for work in tally.readings}, 5)),
@@ -102,14 +114,17 @@ ON CONFLICT (account_id, day, meter_id, member_id) DO UPDATE SET events = d.even
     quantity = d.quantity + EXCLUDED.quantity, credits = d.credits + EXCLUDED.credits, cost = d.cost + EXCLUDED.cost
 """
 _UPSERT_COUNTERS = """
-INSERT INTO billing_usagecounter AS c (account_id, meter_id, dimension, period_starts_at, quantity)
-SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::timestamptz[], %s::numeric[]) ORDER BY 1, 4, 2, 3
-ON CONFLICT (account_id, period_starts_at, meter_id, dimension)
-DO UPDATE SET quantity = c.quantity + EXCLUDED.quantity
+INSERT INTO billing_usagecounter AS c (account_id, meter_id, dimension, period_starts_at, rate_id, quantity, correction)
+SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::timestamptz[], %s::bigint[], %s::numeric[],
+    %s::numeric[]) ORDER BY 1, 4, 2, 5
+ON CONFLICT (account_id, period_starts_at, meter_id, rate_id)
+DO UPDATE SET quantity = c.quantity + EXCLUDED.quantity, correction = c.correction + EXCLUDED.correction
 """
-_INSERT_VALUES = """
-INSERT INTO billing_uniquevalue (account_id, meter_id, period_starts_at, value, event_id)
-SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[], %s::bytea[], %s::text[])
+_UPSERT_VALUES = """
+INSERT INTO billing_uniquevalue AS v (account_id, meter_id, period_starts_at, value, event_id, events)
+SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[], %s::bytea[], %s::text[], %s::bigint[])
+ORDER BY 1, 3, 2, 4
+ON CONFLICT (account_id, period_starts_at, meter_id, value) DO UPDATE SET events = v.events + EXCLUDED.events
 """
 _INSERT_SERIES = """
 INSERT INTO billing_gaugeseries (account_id, meter_id, pool_id, series, base_at, base_level, base_level_seconds,
@@ -211,25 +226,48 @@ def _reading_row(work: Work) -> tuple[object, ...]:
     )
 
 
-def store_rejected(works: Sequence[Work], *, now: datetime, api_key_id: int | None, source: str) -> None:
-    """Keep rejected events as they came, to be replayed once the cause is mended. Up to 64 KiB each are kept."""
-    rows = []
+def store_rejected(works: Sequence[Work], *, now: datetime, source: str) -> None:
+    """Keep rejected events as they came, to be replayed once the cause is mended. Up to 64 KiB each are kept.
+
+    One that is sent again while its row is open adds to that row's attempts, and brings the reason up to date. Locks
+    rejected rows, in the order of their digests, after the pools.
+    """
+    rows: dict[bytes, list[object]] = {}
     for work in works:
-        fault = work.fault
         body = _ascii_json(work.raw)
-        rows.append(
-            RejectedEvent(
-                account_id=work.account.id if work.account else None,
-                api_key_id=api_key_id,
-                event_id=work.usage.id if work.usage else "",
-                body=body if len(body) <= MAX_REJECTED_LENGTH else "",
-                code=fault.code if fault else "",
-                detail=fault.detail[:300] if fault else "",
-                source=source,
-                received_at=now,
-            )
-        )
-    RejectedEvent.objects.bulk_create(rows)
+        digest = _digest_of(work, body, source)
+        again = rows[digest][-1] + 1 if digest in rows else 0  # type: ignore[operator]
+        fault = work.fault
+        rows[digest] = [
+            digest,
+            work.account.id if work.account else None,
+            work.api_key_id,
+            work.bound_account_id,
+            work.usage.id if work.usage else "",
+            body if len(body) <= MAX_REJECTED_LENGTH else "",
+            fault.code if fault else "",
+            fault.detail[:300] if fault else "",
+            source,
+            now,
+            again,
+        ]
+    pipelined([(_UPSERT_REJECTED, columns(rows.values(), 11))])
+
+
+_UPSERT_REJECTED = """
+INSERT INTO billing_rejectedevent AS r (digest, account_id, api_key_id, bound_account_id, event_id, body, code, detail,
+    source, received_at, attempts, state)
+SELECT *, 'open' FROM unnest(%s::bytea[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[],
+    %s::text[], %s::text[], %s::timestamptz[], %s::int[]) ORDER BY 1
+ON CONFLICT (digest) WHERE state = 'open' DO UPDATE SET attempts = r.attempts + EXCLUDED.attempts + 1,
+    account_id = coalesce(EXCLUDED.account_id, r.account_id), code = EXCLUDED.code, detail = EXCLUDED.detail
+"""
+
+
+def _digest_of(work: Work, body: str, source: str) -> bytes:
+    """What tells one rejected event from another: who sent it, which way, and all of its body."""
+    sender = f"{source}\x1f{work.api_key_id}\x1f{work.bound_account_id}\x1f"
+    return blake2b((sender + body).encode(), digest_size=16).digest()
 
 
 def _ascii_json(value: object) -> str:

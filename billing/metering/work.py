@@ -20,6 +20,9 @@ class Work:
 
     `verdict`: accepted, duplicate, conflict, rejected, or for charges refused (see `refusal`).
     `derived`: made by Florin itself, e.g. a gauge's accrued level x time, whose quantity counts as it is.
+    `own_period_starts_at` is the period it happened in, `period_starts_at` the one it is priced in: for late usage,
+    the current one. `corrected` is what pricing it changes the period's correction by.
+    `bound_account_id`: the account of the key it came with, when that key has but one.
     """
 
     is_charge: bool
@@ -28,6 +31,8 @@ class Work:
     derived: bool = False
     bare_credits: Decimal | None = None
     actor: str = ""
+    api_key_id: int | None = None
+    bound_account_id: int | None = None
     note: str = ""
     account: AccountInfo | None = None
     meter: MeterInfo | None = None
@@ -35,11 +40,13 @@ class Work:
     pool_id: int = 0
     member_id: int | None = None
     occurred_at: datetime = NO_TIME
+    own_period_starts_at: datetime = NO_TIME
     period_starts_at: datetime = NO_TIME
     late: bool = False
     counted: Decimal = ZERO
     price: Price | None = None
     credits: Decimal = ZERO
+    corrected: Decimal = ZERO
     burn_offset: Decimal = ZERO
     draft: Draft | None = None
     posting_id: int | None = None
@@ -53,7 +60,8 @@ class Work:
         """Forget what an attempt that failed as a whole has set, unless the usage was faulty as it came."""
         if not self.faulty_as_sent:
             self.verdict, self.fault, self.refusal = "", None, None
-            self.draft, self.posting_id, self.credits, self.late = None, None, ZERO, False
+            self.draft, self.posting_id, self.price, self.late = None, None, None, False
+            self.credits = self.counted = self.corrected = self.burn_offset = ZERO
 
     def reject(self, fault: InvalidEvent) -> None:
         self.verdict, self.fault = "rejected", fault
@@ -86,14 +94,12 @@ def _find_out(work: Work, world: World, now: datetime, grace_seconds: int) -> No
     if work.bare_credits is not None:
         return
     meter = world.catalog.meters.get(usage.meter)
-    if meter is None or meter.archived:
+    if meter is None or (meter.archived and not work.derived):
         raise InvalidEvent("unknown_meter", f"There is no active meter {usage.meter!r}.", "meter")
     work.meter = meter
-    starts_at, ends_at = account.period_of(work.occurred_at)
-    if (now - ends_at).total_seconds() >= grace_seconds:
-        work.late = True
-        starts_at, _ = account.period_of(now)
-    work.period_starts_at = starts_at
+    work.own_period_starts_at, ends_at = account.period_of(work.occurred_at)
+    work.late = (now - ends_at).total_seconds() >= grace_seconds
+    work.period_starts_at = account.period_of(now)[0] if work.late else work.own_period_starts_at
     if meter.kind == "unique" and meter.unique_property not in usage.properties:
         raise InvalidEvent(
             "missing_property", f"This meter counts values of the property {meter.unique_property!r}.", "properties"

@@ -1,6 +1,7 @@
 """What does not happen every month: campaigns, training jobs on hold, refunds, keys, mistakes, and a low balance."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -10,7 +11,7 @@ from billing.accounts import keys
 from billing.accounts.models import ApiKey, Scope
 from billing.ledger import balance, holds, posting
 from billing.ledger.cycles import month_after
-from billing.ledger.models import Hold
+from billing.ledger.models import Hold, Posting
 from billing.management.commands._demo_cast import TEAM_ACCOUNT
 from billing.management.commands._demo_story import Scene, Story, buy_pack
 from billing.metering import ingest, reversal
@@ -49,6 +50,8 @@ def _fixed_scenes(story: Story) -> Iterable[Scene]:
     for day in (9, 40, 100):
         moment = month_after(since + day * DAY, "America/New_York") + 2 * DAY
         yield moment, partial(_report_late, story, "northwind")
+    yield since + 130 * DAY, partial(_bill_workshop, story, TEAM_ACCOUNT, 800)
+    yield since + 137 * DAY, partial(_cancel_workshop, story, TEAM_ACCOUNT)
     for day in (60, 150, 240, 330):
         yield since + day * DAY, partial(_reverse_last_answer, story, "kitsune")
     for day in (70, 190, 310):
@@ -179,16 +182,30 @@ def _charge_images(story: Story, name: str, number: int, now: datetime) -> None:
 
 
 def _refund(story: Story, name: str, now: datetime) -> None:
-    charged = posting.find_posting(pool_id=story.main_pool("cloudnine"), reference=f"charge:{name}")
-    if charged is not None:
-        posting.reverse(posting_id=charged.pk, note="Came out wrong", actor=story.staff_actor, now=now)
+    account_id = story.parties["cloudnine"].account.pk
+    with suppress(reversal.EventNotFound):
+        reversal.reverse_event(
+            account_id=account_id, event_id=name, reason="Came out wrong", actor=story.staff_actor, now=now
+        )
+
+
+def _bill_workshop(story: Story, key: str, credits: int, now: datetime) -> None:
+    posting.spend(
+        pool_id=story.main_pool(key), credits=Decimal(credits), reference="workshop", note="Prompting workshop",
+        actor=story.staff_actor, now=now,
+    )  # fmt: skip
+
+
+def _cancel_workshop(story: Story, key: str, now: datetime) -> None:
+    billed = Posting.objects.get(pool_id=story.main_pool(key), reference="workshop")
+    posting.reverse(posting_id=billed.pk, note="Workshop cancelled", actor=story.staff_actor, now=now)
 
 
 def _send(story: Story, event: dict[str, object], now: datetime) -> None:
     """One event from somebody's faulty application, which is kept as rejected."""
     at = now - timedelta(minutes=5)
     faulty = {"id": f"faulty-{now:%m%d-%H%M}", "quantity": 800, "occurred_at": at.isoformat(), **event}
-    ingest.take_events(events=[faulty], now=now, api_key_id=story.api_key_id)
+    ingest.take_events(events=[faulty], now=now)
 
 
 def _report_late(story: Story, key: str, now: datetime) -> None:
@@ -196,7 +213,7 @@ def _report_late(story: Story, key: str, now: datetime) -> None:
     event = {"meter": "llm-output", "quantity": 12_000, "properties": {"model": "lumen-pro"}}
     at = now - timedelta(days=4)
     late = {"id": f"late-{now:%Y-%m}", "account": key, "occurred_at": at.isoformat(), **event}
-    ingest.take_events(events=[late], now=now, api_key_id=story.api_key_id)
+    ingest.take_events(events=[late], now=now)
 
 
 def _reverse_last_answer(story: Story, key: str, now: datetime) -> None:
