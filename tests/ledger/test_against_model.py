@@ -242,7 +242,7 @@ def test_the_ledger_does_what_the_rules_say():
     run_state_machine_as_test(
         Ledger,
         settings=settings(
-            max_examples=30,
+            max_examples=25,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
