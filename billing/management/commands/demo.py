@@ -67,6 +67,9 @@ class Command(BaseCommand):
                 "CELERY_BROKER_URL to run it; for your own servers, see the README."
             )
         port = self.choose_port(options["port"])
+        if "FLORIN_PUBLIC_URL" not in os.environ:
+            # Links in e-mails and in what the seed prints lead here, from this process and from its children.
+            settings.FLORIN_PUBLIC_URL = os.environ["FLORIN_PUBLIC_URL"] = f"http://localhost:{port}"
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _stop)
         postgres, broker = PostgresServer("demo"), ValkeyServer("demo")
