@@ -150,7 +150,8 @@ class AccountAdmin(RoomAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Account]:
         main = CreditPool.objects.filter(account=OuterRef("pk"), kind=CreditPool.Kind.MAIN)
-        return super().get_queryset(request).annotate(main_balance=Subquery(main.values("balance")))
+        main_pool = {"main_pool_id": Subquery(main.values("pk")), "main_balance": Subquery(main.values("balance"))}
+        return super().get_queryset(request).annotate(**main_pool)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         fixed = ("available", "created_at", "parked_at", "parked_reason")
@@ -188,7 +189,7 @@ class AccountAdmin(RoomAdmin):
         if row._state.adding:
             return "-"
         now = timezone.now()
-        reading = balance.read(pool_id=pools.get_main_pool(row.pk).pk, now=now)
+        reading = balance.read(pool_id=row.main_pool_id, now=now)  # type: ignore[attr-defined]
         text = f"{wording.exact_credits_text(reading.available)} credits in the main pool"
         if reading.next_expiry is None:
             return text

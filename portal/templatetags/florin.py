@@ -59,9 +59,9 @@ def lot_id(entry: LedgerEntry) -> str:
 @register.filter
 def posting_title(posting: Posting) -> str:
     """What a posting is about, next to its act. Expects its entries to be prefetched."""
-    if posting.act == Posting.Act.GRANT:
-        kind = ", ".join({str(entry.grant.get_kind_display()) for entry in posting.entries.all()})
-        return f"{kind} for {posting.meter.name}" if posting.meter else kind
+    if posting.act in (Posting.Act.GRANT, Posting.Act.EXPIRE, Posting.Act.REVOKE):
+        kinds = ", ".join(sorted({str(entry.grant.get_kind_display()) for entry in posting.entries.all()}))
+        return f"{kinds} for {posting.meter.name}" if posting.meter else kinds
     if posting.meter:
         return posting.meter.name
     if posting.act == Posting.Act.TRANSFER:

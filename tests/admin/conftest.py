@@ -14,7 +14,7 @@ from billing.ledger import pools, posting
 from billing.ledger.models import CreditGrant, CreditPool, Posting
 from tests.factories import give_credits, make_account, make_member, make_user
 
-MAX_QUERIES = 20
+MAX_QUERIES = 9
 
 
 @dataclass(frozen=True)

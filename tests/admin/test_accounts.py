@@ -6,7 +6,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from billing.accounts.models import Account, Member, Role, User
 from billing.ledger import pools
-from tests.admin.conftest import Office, inlines, post, text_of
+from tests.admin.conftest import MAX_QUERIES, Office, inlines, post, text_of
 from tests.factories import make_account, make_member, make_user
 
 NEW = {
@@ -72,7 +72,7 @@ def test_an_account_page_does_not_ask_once_per_pool_or_member(
     for number in range(5):
         make_member(office.account, make_user(f"user{number}"), now=office.now)
         pools.open_pool(account=office.account, key=f"team-{number}", name="Team", now=office.now)
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(MAX_QUERIES):
         text_of(staff, f"/admin/billing/account/{office.account.pk}/change/")
 
 
@@ -81,7 +81,7 @@ def test_the_list_shows_balances_without_asking_once_per_account(
 ) -> None:
     for _ in range(5):
         make_account(now=office.now)
-    with django_assert_max_num_queries(9):
+    with django_assert_max_num_queries(MAX_QUERIES):
         page = text_of(staff, "/admin/billing/account/")
     assert '<td class="field-credits_main_balance">900</td>' in page
 

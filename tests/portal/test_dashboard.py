@@ -39,6 +39,13 @@ def test_it_says_what_the_credits_buy_at_the_price_paid(alice: Client, stage: St
     assert "<strong>1,490</strong> images" in _page(alice, stage.url)
 
 
+def test_without_credits_nothing_can_be_bought(alice: Client, stage: Stage) -> None:
+    posting.spend(pool_id=stage.pool.pk, credits=Decimal("749.5"), reference="all", now=stage.now)
+    page = _page(alice, stage.url)
+    assert "There are no credits to use at the moment" in page
+    assert "Next expiry" not in page
+
+
 def test_it_says_when_credits_expire_in_words_and_date(alice: Client, stage: Stage) -> None:
     give_credits(stage.account, "40", now=stage.now, expires_at=stage.now + timedelta(days=12))
     page = _page(alice, stage.url)
