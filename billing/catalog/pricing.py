@@ -12,7 +12,7 @@ from moneyed import get_currency
 
 ZERO = Decimal(0)
 CREDIT_QUANTUM = Decimal("0.000001")
-MAX_CREDITS = Decimal(10) ** 18
+MAX_CREDITS = Decimal(10**18 - 1)
 
 _EXACT = Context(prec=60)
 _MODES = {"half_even": ROUND_HALF_EVEN, "half_up": ROUND_HALF_UP, "up": ROUND_UP, "down": ROUND_DOWN}
@@ -20,7 +20,7 @@ _QUANTA = tuple(Decimal(1).scaleb(-places) for places in range(7))
 
 
 class AmountTooLarge(ValueError):
-    """A result of 10^18 credits or more: the columns could not hold it."""
+    """A result of 10^18 - 1 credits or more: the columns could not hold it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Price:
 def round_credits(amount: Decimal, *, rounding: str = "half_even", decimals: int = 6) -> Decimal:
     """Round credits to `decimals` places with a named mode; `half_even` unless a rate says otherwise.
 
-    Raises AmountTooLarge from 10^18 on.
+    Raises AmountTooLarge from 10^18 - 1 on.
     """
     if amount >= MAX_CREDITS:
         raise AmountTooLarge
@@ -95,6 +95,27 @@ def charge_credits(price: Price, *, before: Decimal, quantity: Decimal) -> Decim
     return cumulative_credits(price, after) - cumulative_credits(price, before)
 
 
+def credits_by_turns(turns: Sequence[tuple[Price, Decimal]]) -> Decimal:
+    """Credits for (price, units) used one after the other on one count: what `charge_credits` adds up to."""
+    total = before = ZERO
+    for price, quantity in turns:
+        total = _EXACT.add(total, charge_credits(price, before=before, quantity=quantity))
+        before = _EXACT.add(before, quantity)
+    return total
+
+
+def settle(credits: Decimal, correction: Decimal) -> tuple[Decimal, Decimal]:
+    """What to charge where `credits` are due and `correction` was charged too much before (negative: too little), and
+    the correction that is left. Nothing is ever paid back here: (5, 8) charges 0 and leaves 3, (5, -2) charges 7.
+
+    Raises AmountTooLarge.
+    """
+    charged = max(_EXACT.subtract(credits, correction), ZERO)
+    if charged >= MAX_CREDITS:
+        raise AmountTooLarge
+    return charged, _EXACT.subtract(_EXACT.add(correction, charged), credits)
+
+
 def _graduated(price: Price, quantity: Decimal) -> Decimal:
     total, begins = ZERO, ZERO
     for tier in price.tiers:
@@ -112,12 +133,17 @@ def best_price(prices: Sequence[Price], properties: Mapping[str, object]) -> Pri
     `prices` are the rates of one meter on one version, sorted most specific first (`specific_first`).
     """
     for price in prices:
-        if all(properties.get(name, _ABSENT) == value for name, value in price.match):
+        if all(_fits(properties.get(name, _ABSENT), value) for name, value in price.match):
             return price
     return None
 
 
 _ABSENT = object()
+
+
+def _fits(found: object, wanted: object) -> bool:
+    """Equal as JSON has it: `true` is no number, though Python takes it for 1."""
+    return found == wanted and isinstance(found, bool) == isinstance(wanted, bool)
 
 
 def specific_first(prices: Sequence[Price]) -> tuple[Price, ...]:
