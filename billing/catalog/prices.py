@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from json import dumps
 
-from billing.catalog.models import Meter, Rate, RateCard, RateCardVersion
+from billing.catalog.models import Meter, Rate, RateCardVersion
 from billing.catalog.pricing import Price, Tier, specific_first
 
 REVISION = "SELECT revision FROM billing_catalogrevision WHERE id = 1"
@@ -107,31 +107,43 @@ def catalog_at(revision: int | None) -> Catalog:
 
 
 def load_catalog(revision: int) -> Catalog:
-    """Read the whole catalog: a few queries, however many accounts there are."""
-    meters = {
-        meter.key: MeterInfo(
-            meter.pk,
-            meter.key,
-            meter.kind,
-            meter.kind == Meter.Kind.COUNTER and meter.aggregation == Meter.Aggregation.COUNT,
-            meter.series_property,
-            meter.unique_property,
-            meter.unit_cost,
-            meter.archived_at is not None,
-        )
-        for meter in Meter.objects.all()
-    }
+    """Read the whole catalog: two queries, however many accounts there are.
+
+    Everything that has a price comes in one statement, so a change that commits meanwhile is seen as a whole or not at
+    all: a version never lacks its rates. It may then be newer than `revision`, which only has it loaded once more.
+    """
+    meters = {meter.key: _info(meter) for meter in Meter.objects.all()}
+    versions: dict[int, RateCardVersion] = {}
     rates: dict[int, dict[int, list[Price]]] = {}
-    for rate in Rate.objects.filter(version__published_at__isnull=False):
+    published = Rate.objects.filter(version__published_at__isnull=False)
+    for rate in published.select_related("meter", "version__rate_card").order_by("version__effective_at", "version_id"):
+        meters[rate.meter.key] = _info(rate.meter)
+        versions[rate.version_id] = rate.version
         rates.setdefault(rate.version_id, {}).setdefault(rate.meter_id, []).append(price_of(rate))
     cards: dict[int, list[PublishedVersion]] = {}
-    for version in RateCardVersion.objects.filter(published_at__isnull=False).order_by("effective_at", "pk"):
-        prices = {meter_id: specific_first(found) for meter_id, found in rates.get(version.pk, {}).items()}
+    default_card_id = None
+    for version in versions.values():
+        if version.rate_card.is_default:
+            default_card_id = version.rate_card_id
+        prices = {meter_id: specific_first(found) for meter_id, found in rates[version.pk].items()}
         if version.effective_at is not None:  # a CHECK holds it for every published version
-            published = PublishedVersion(version.pk, version.effective_at, prices)
-            cards.setdefault(version.rate_card_id, []).append(published)
-    default = RateCard.objects.filter(is_default=True).values_list("pk", flat=True).first()
-    return Catalog(revision, meters, {card: tuple(versions) for card, versions in cards.items()}, default)
+            cards.setdefault(version.rate_card_id, []).append(
+                PublishedVersion(version.pk, version.effective_at, prices)
+            )
+    return Catalog(revision, meters, {card: tuple(versions) for card, versions in cards.items()}, default_card_id)
+
+
+def _info(meter: Meter) -> MeterInfo:
+    return MeterInfo(
+        meter.pk,
+        meter.key,
+        meter.kind,
+        meter.kind == Meter.Kind.COUNTER and meter.aggregation == Meter.Aggregation.COUNT,
+        meter.series_property,
+        meter.unique_property,
+        meter.unit_cost,
+        meter.archived_at is not None,
+    )
 
 
 def price_of(rate: Rate) -> Price:
