@@ -1,15 +1,17 @@
 """Sending rejected events through ingest again, once what was wrong with them has been mended; or giving them up."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from json import JSONDecodeError
 
+import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 
 from billing.metering.events import InvalidEvent, read_event
 from billing.metering.importing import IMPORT_MAX_AGE
@@ -19,6 +21,9 @@ from billing.metering.processing import process
 from billing.metering.work import Work
 
 BATCH = 500
+State = RejectedEvent.State
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -30,6 +35,13 @@ class Replayed:
     duplicates: int = 0
     conflicts: int = 0
     rejected: int = 0
+
+    def add(self, more: "Replayed") -> None:
+        self.tried += more.tried
+        self.accepted += more.accepted
+        self.duplicates += more.duplicates
+        self.conflicts += more.conflicts
+        self.rejected += more.rejected
 
 
 def replay(
@@ -45,19 +57,23 @@ def replay(
 
     An event counts as it would have when it was received: that is its time if it states none, and its age is measured
     from then. Its id still counts once, so replaying twice, or from two processes, changes nothing more. Events that
-    still cannot be taken keep their one row, with what is wrong now. One transaction per batch; locks the rejected
-    rows, then the pools. `progress` hears the running totals after each batch.
+    still cannot be taken keep their one row, with what is wrong now; one that makes its batch fail is tried alone, and
+    stays open too. One transaction per batch; locks the pools, then the rejected rows in the order of their digests,
+    as ingest does. `progress` hears the running totals after each batch.
     """
     done = Replayed()
     last_id = 0
     while done.tried < limit:
-        with transaction.atomic():
-            waiting = open_rejected(ids=ids, code=code, account_id=account_id).filter(pk__gt=last_id)
-            size = min(BATCH, limit - done.tried)
-            rows = list(waiting.select_for_update(skip_locked=True, of=("self",)).order_by("pk")[:size])
-            if not rows:
-                return done
-            _replay_rows(rows, done, now)
+        waiting = open_rejected(ids=ids, code=code, account_id=account_id).filter(pk__gt=last_id).order_by("pk")
+        rows = list(waiting[: min(BATCH, limit - done.tried)])
+        if not rows:
+            return done
+        try:
+            done.add(_replay_rows(rows, now))
+        except Exception:
+            log.exception("replay.batch_failed", events=len(rows))
+            for row in rows:
+                done.add(_replay_alone(row, now))
         last_id = rows[-1].pk
         if progress is not None:
             progress(done)
@@ -68,7 +84,7 @@ def open_rejected(
     *, ids: Collection[int] | None = None, code: str = "", account_id: int | None = None
 ) -> QuerySet[RejectedEvent]:
     """The rejected events that wait for replay."""
-    rows = RejectedEvent.objects.filter(state=RejectedEvent.State.OPEN).select_related("api_key__account")
+    rows = RejectedEvent.objects.filter(state=State.OPEN).select_related("bound_account")
     if ids is not None:
         rows = rows.filter(pk__in=ids)
     if code:
@@ -80,32 +96,56 @@ def open_rejected(
 
 def dismiss(*, ids: Collection[int], now: datetime) -> int:
     """Give up open rejected events: they stay readable and are not replayed any more. How many there were."""
-    return RejectedEvent.objects.filter(pk__in=ids, state=RejectedEvent.State.OPEN).update(
-        state=RejectedEvent.State.DISMISSED, closed_at=now
+    with transaction.atomic():
+        open_ids = [row.pk for row in _lock(ids) if row.state == State.OPEN]
+        return RejectedEvent.objects.filter(pk__in=open_ids).update(state=State.DISMISSED, closed_at=now)
+
+
+def _lock(ids: Collection[int]) -> list[RejectedEvent]:
+    return list(RejectedEvent.objects.select_for_update(no_key=True).filter(pk__in=ids).order_by("digest", "pk"))
+
+
+def _replay_rows(rows: Sequence[RejectedEvent], now: datetime) -> Replayed:
+    """Take the events of these rows and note on each what became of it, in one transaction."""
+    works = {row.pk: _work_of(row) for row in rows}
+    with transaction.atomic():
+        process(list(works.values()), now=now, keep_rejected=False)
+        locked = _lock(works)
+        for row in locked:
+            _note(row, works[row.pk], now)
+        fields = ["state", "attempts", "closed_at", "code", "detail", "event_id", "account"]
+        RejectedEvent.objects.bulk_update(locked, fields)
+    counts = Counter(work.verdict for work in works.values())
+    return Replayed(len(rows), counts["accepted"], counts["duplicate"], counts["conflict"], counts["rejected"])
+
+
+def _replay_alone(row: RejectedEvent, now: datetime) -> Replayed:
+    """Take one event of a batch that failed. Should it fail again, its row says so and the others go on."""
+    try:
+        return _replay_rows([row], now)
+    except Exception:
+        log.exception("replay.event_failed", rejected=row.pk)
+    RejectedEvent.objects.filter(pk=row.pk, state=State.OPEN).update(
+        attempts=F("attempts") + 1, code="failed", detail="It could not be taken, through a fault of ours; see the log."
     )
+    return Replayed(tried=1, rejected=1)
 
 
-def _replay_rows(rows: Sequence[RejectedEvent], done: Replayed, now: datetime) -> None:
-    works = [_work_of(row) for row in rows]
-    process(works, now=now, keep_rejected=False)
-    for row, work in zip(rows, works, strict=True):
-        done.tried += 1
-        row.attempts += 1
-        if work.verdict in ("accepted", "duplicate"):
-            row.state, row.closed_at = RejectedEvent.State.REPLAYED, now
-            done.accepted += work.verdict == "accepted"
-            done.duplicates += work.verdict == "duplicate"
-        elif work.verdict == "conflict":
-            row.code, row.detail = "id_conflict", "This id was used for another event."
-            done.conflicts += 1
-        else:
-            row.code = work.fault.code if work.fault else ""
-            row.detail = work.fault.detail[:300] if work.fault else ""
-            done.rejected += 1
-        row.event_id = work.usage.id if work.usage else row.event_id
-        row.account_id = work.account.id if work.account else row.account_id
-    fields = ["state", "attempts", "closed_at", "code", "detail", "event_id", "account"]
-    RejectedEvent.objects.bulk_update(rows, fields)
+def _note(row: RejectedEvent, work: Work, now: datetime) -> None:
+    """Bring a locked row up to date. It may have been closed since it was read: by another replay, which then was
+    first, or dismissed, which cannot undo that the event was taken."""
+    taken = work.verdict in ("accepted", "duplicate")
+    if row.state == State.REPLAYED or (row.state == State.DISMISSED and not taken):
+        return
+    row.attempts += 1
+    if taken:
+        row.state, row.closed_at = State.REPLAYED, now
+    elif work.verdict == "conflict":
+        row.code, row.detail = "id_conflict", "This id was used for another event."
+    elif work.fault is not None:
+        row.code, row.detail = work.fault.code, work.fault.detail[:300]
+    row.event_id = work.usage.id if work.usage else row.event_id
+    row.account_id = work.account.id if work.account else row.account_id
 
 
 def _work_of(row: RejectedEvent) -> Work:
@@ -115,8 +155,8 @@ def _work_of(row: RejectedEvent) -> Work:
     ahead = timedelta(seconds=settings.FLORIN_EVENT_MAX_AHEAD_SECONDS)
     try:
         usage = read_event(_body(row), now=row.received_at, max_ahead=ahead, max_age=age)
-        key = row.api_key
-        bind(usage, key.account_id if key else None, key.account.external_id if key and key.account else "")
+        account = row.bound_account
+        bind(usage, account.pk if account else None, account.external_id if account else "")
         usage.stated_at = usage.stated_at or row.received_at
         work.usage = usage
     except InvalidEvent as fault:

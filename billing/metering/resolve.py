@@ -89,10 +89,13 @@ def resolve(*, accounts: Collection[str], pools: Collection[str], members: Colle
         statements.append((_MEMBERS, [array(members)]))
     rows = pipelined(statements)
     by_id = {row[0]: AccountInfo(*row) for row in rows[1]}
+    # Each statement sees what was committed when it began: a later one may know accounts that the first did not.
     for account_id, *assignment in rows[2]:
-        by_id[account_id].assignments.append(Assignment(*assignment))
+        if account_id in by_id:
+            by_id[account_id].assignments.append(Assignment(*assignment))
     for account_id, key, pool_id in rows[3] if pools else []:
-        by_id[account_id].pools[key] = pool_id
+        if account_id in by_id:
+            by_id[account_id].pools[key] = pool_id
     for account_id, member_id in rows[-1] if members else []:
         if account_id in by_id:
             by_id[account_id].members.add(member_id)

@@ -254,11 +254,17 @@ def store_rejected(works: Sequence[Work], *, now: datetime, source: str) -> None
     pipelined([(_UPSERT_REJECTED, columns(rows.values(), 11))])
 
 
+# Numbered in the order they came, for replays, but written in the order of digests, in which their rows are locked.
 _UPSERT_REJECTED = """
+WITH u AS MATERIALIZED (
+    SELECT *, nextval('billing_rejectedevent_id_seq') AS id
+    FROM unnest(%s::bytea[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[],
+        %s::text[], %s::timestamptz[], %s::int[]) AS given(digest, account_id, api_key_id, bound_account_id, event_id,
+        body, code, detail, source, received_at, attempts)
+)
 INSERT INTO billing_rejectedevent AS r (digest, account_id, api_key_id, bound_account_id, event_id, body, code, detail,
-    source, received_at, attempts, state)
-SELECT *, 'open' FROM unnest(%s::bytea[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[],
-    %s::text[], %s::text[], %s::timestamptz[], %s::int[]) ORDER BY 1
+    source, received_at, attempts, id, state)
+SELECT *, 'open' FROM u ORDER BY digest
 ON CONFLICT (digest) WHERE state = 'open' DO UPDATE SET attempts = r.attempts + EXCLUDED.attempts + 1,
     account_id = coalesce(EXCLUDED.account_id, r.account_id), code = EXCLUDED.code, detail = EXCLUDED.detail
 """
