@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import F, Q, QuerySet
 
 from billing.catalog.prices import Catalog
 from billing.catalog.pricing import best_price
@@ -45,8 +45,9 @@ def accrue_due(*, now: datetime, limit: int) -> int:
 
     One transaction a series, which locks its row, then the pools; a row that another worker has locked is left to it.
     A series that cannot be charged (no rate for its meter, a fault) does not keep others waiting, and is tried again.
+    A meter that is archived, and so takes no readings, is charged up to that moment.
     """
-    due = GaugeSeries.objects.filter(charged_until__lt=horizon_of(now), meter__archived_at=None).order_by("pk")
+    due = _due(now).order_by("pk")
     done = last_id = 0
     while done < limit:
         ids = list(due.filter(pk__gt=last_id).values_list("pk", flat=True)[: min(BATCH, limit - done)])
@@ -60,22 +61,29 @@ def accrue_due(*, now: datetime, limit: int) -> int:
     return done
 
 
+def _due(now: datetime) -> QuerySet[GaugeSeries]:
+    """Series with time to charge; archiving a meter ends theirs."""
+    in_use = Q(meter__archived_at=None) | Q(charged_until__lt=F("meter__archived_at"))
+    return GaugeSeries.objects.filter(in_use, charged_until__lt=horizon_of(now))
+
+
 def accrue(*, series_id: int, now: datetime) -> bool:
     """Charge one series up to the horizon, in one transaction. False when it is not due, locked, or lacks a rate."""
-    until = horizon_of(now)
     with transaction.atomic():
         series = (
-            GaugeSeries.objects.select_for_update(skip_locked=True, no_key=True, of=("self",))
+            _due(now)
+            .select_for_update(skip_locked=True, no_key=True, of=("self",))
             .select_related("meter", "pool")
-            .filter(pk=series_id, charged_until__lt=until)
+            .filter(pk=series_id)
             .first()
         )
         if series is None:
             return False
+        until = min(horizon_of(now), series.meter.archived_at or now)
         name = f"acc_{series.account_id}"
         world = resolve(accounts=[name], pools=(), members=())
         steps = _read_steps(series, until)
-        works, charged_until = _derive(series, steps, world.accounts[name], world.catalog, now)
+        works, charged_until = _derive(series, steps, world.accounts[name], world.catalog, until, now)
         process(works, now=now, keep_rejected=False)
         series.sequence += len(works)
         series.charged_quantity += sum((work.counted for work in works if work.verdict == "accepted"), ZERO)
@@ -106,11 +114,16 @@ def _read_steps(series: GaugeSeries, until: datetime) -> list[Step]:
 
 
 def _derive(
-    series: GaugeSeries, steps: Sequence[Step], account: AccountInfo, catalog: Catalog, now: datetime
+    series: GaugeSeries,
+    steps: Sequence[Step],
+    account: AccountInfo,
+    catalog: Catalog,
+    until: datetime,
+    now: datetime,
 ) -> tuple[list[Work], datetime]:
-    """Derived events for what has not been charged, and up to when they charge: the first part without a price ends
-    them and waits for one."""
-    begin, until = series.charged_until, horizon_of(now)
+    """Derived events for what has not been charged by `until`, and up to when they charge: the first part without a
+    price ends them and waits for one."""
+    begin = series.charged_until
     if not series.sequence and len(steps) > 1 and not steps[0].level:
         begin = max(begin, steps[1].at)
     properties = _properties(series, [step for step in steps if step.at > begin] + [in_force(steps, begin)])

@@ -224,12 +224,15 @@ def test_a_fault_in_one_series_leaves_the_others_charged(acme, storage, monkeypa
     assert accrue(NOW + HOUR + gauges.LAG) == 1
 
 
-def test_an_archived_meter_is_charged_no_more(acme, storage):
+def test_an_archived_meter_is_charged_up_to_then_and_no_more(acme, storage):
     send(level(1))
-    storage.archived_at = NOW
+    storage.archived_at = NOW + timedelta(minutes=90)
     storage.save()
+    assert accrue(NOW + HOUR + gauges.LAG) == 1
+    assert accrue(NOW + 2 * HOUR + gauges.LAG) == 1
+    assert derived() == [(NOW, 1, 2), (NOW + HOUR, D("0.5"), 1)]
     before = all_rows()
-    assert accrue(NOW + HOUR + gauges.LAG) == 0
+    assert accrue(NOW + DAY) == 0
     assert all_rows() == before
 
 
