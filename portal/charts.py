@@ -29,11 +29,6 @@ class Series:
     credits: Decimal
     percent: Decimal
 
-    @property
-    def width(self) -> str:
-        """Length of the share's bar, of 100."""
-        return f"{self.percent:.2f}"
-
 
 @dataclass(frozen=True, slots=True)
 class Segment:
