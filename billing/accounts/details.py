@@ -4,9 +4,7 @@ from django.db import transaction
 
 from billing.accounts.models import Account
 
-CHANGEABLE = frozenset(
-    {"name", "billing_email", "country", "tax_number", "segment_override", "account_manager"}
-)
+CHANGEABLE = frozenset({"name", "billing_email", "country", "tax_number", "segment_override", "account_manager"})
 
 
 def change(*, account_id: int, changes: dict[str, object]) -> Account:
@@ -26,3 +24,8 @@ def change(*, account_id: int, changes: dict[str, object]) -> Account:
         if changes:
             account.save(update_fields=list(changes))
     return account
+
+
+def release(*, account_id: int) -> bool:
+    """Let a parked account charge, hold and transfer again, once staff have examined it. False when it is not parked."""
+    return bool(Account.objects.filter(pk=account_id, parked_at__isnull=False).update(parked_at=None, parked_reason=""))

@@ -139,7 +139,7 @@ class AccountAdmin(RoomAdmin):
     search_fields = ("name", "external_id", "billing_email")
     ordering = ("name", "pk")
     inlines = (PoolInline, MemberInline)
-    actions = None
+    actions = ("release",)
     refusals = {pools.ExternalIdTaken: "Another account has this external id."}
     fieldsets = (
         (None, {"fields": ("name", "external_id", "available", "billing_email", "tax_number")}),
@@ -183,6 +183,14 @@ class AccountAdmin(RoomAdmin):
             Act("Postings", f"{reverse('admin:billing_posting_changelist')}?pool__account={row.pk}"),
             Act("Events", f"{reverse('admin:billing_usage_events')}?account={row.pk}"),
         ]
+
+    @admin.action(description="Release parked accounts", permissions=["change"])
+    def release(self, request: HttpRequest, rows: QuerySet[Account]) -> None:
+        for account in rows.filter(parked_at__isnull=False):
+            reason = account.parked_reason
+            if details.release(account_id=account.pk):
+                self.log_change(request, account, f"Released; it was parked for: {reason}")
+                self.message_user(request, f"{account} may charge again.", messages.SUCCESS)
 
     @admin.display(description="available now")
     def available(self, row: Account) -> str:

@@ -1,11 +1,13 @@
 """Staff pages of accounts, people and their places."""
 
+from decimal import Decimal
+
 import pytest
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from billing.accounts.models import Account, Member, Role, User
-from billing.ledger import pools
+from billing.ledger import pools, posting
 from tests.admin.conftest import MAX_QUERIES, Office, inlines, post, text_of
 from tests.factories import make_account, make_member, make_user
 
@@ -157,3 +159,13 @@ def test_an_address_belongs_to_one_person(staff: Client, office: Office) -> None
 
 def test_a_persons_places_are_shown(staff: Client, office: Office) -> None:
     assert "Northwind" in text_of(staff, f"/admin/billing/user/{office.alice.pk}/change/")
+
+
+def test_a_parked_account_is_released_by_staff(staff: Client, office: Office) -> None:
+    Account.objects.filter(pk=office.account.pk).update(parked_at=office.now, parked_reason="a difference of 1")
+    chosen = {"action": "release", "_selected_action": [str(office.account.pk)]}
+    assert "may charge again" in post(staff, "/admin/billing/account/", **chosen)
+    office.account.refresh_from_db()
+    assert (office.account.parked_at, office.account.parked_reason) == (None, "")
+    posting.spend(pool_id=office.pool.pk, credits=Decimal(1), reference="after", now=office.now)
+    assert "may charge again" not in post(staff, "/admin/billing/account/", **chosen)
