@@ -27,5 +27,5 @@ def change(*, account_id: int, changes: dict[str, object]) -> Account:
 
 
 def release(*, account_id: int) -> bool:
-    """Let a parked account charge, hold and transfer again, once staff have examined it. False when it is not parked."""
+    """Let a parked account charge, hold and transfer again, once staff have examined it. False: it was not parked."""
     return bool(Account.objects.filter(pk=account_id, parked_at__isnull=False).update(parked_at=None, parked_reason=""))
