@@ -108,7 +108,9 @@ def test_retries_from_many_threads_make_one_row_each(acme, priced):
 
 @pytest.mark.django_db(transaction=True)
 def test_retries_and_replays_at_once_wait_for_each_other_in_one_order(acme, priced):
-    """Both take the pools first and then the rejected rows, so none of them is a deadlock's victim."""
+    """Both take the pools first and then the rejected rows, so none of them is a deadlock's victim. Only under the
+    pools' locks is it found that no rate matches these."""
+    publish(rate(priced), rate(make_meter("images"), match={"size": "big"}), effective_at=NOW, now=NOW)
     bad = [event(id=f"e{number}", meter="images") for number in range(20)]
     send(*bad)
 
