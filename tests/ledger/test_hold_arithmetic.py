@@ -23,11 +23,13 @@ def capture(book, parts, *, uncovered=0, extra=0):
 
 
 def test_reserving_takes_lots_in_burn_order_and_changes_no_balance():
-    first, second = make_lot(10, priority=1), make_lot(10, priority=2)
-    book = make_book(first, second)
+    first, second, third = (make_lot(10, priority=number) for number in (1, 2, 3))
+    book = make_book(first, second, third)
     parts, uncovered = reserve(book, 14)
+    # No part of nothing on the third.
     assert (parts, uncovered) == ([(first, 10), (second, 4)], 0)
-    assert (book.balance, book.held, available(book, at=NOW), book.version) == (20, 14, 6, 0)
+    assert (book.balance, book.held, available(book, at=NOW), book.version) == (30, 14, 16, 0)
+    assert book.changed
     assert_identity(book)
 
 

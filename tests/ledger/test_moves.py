@@ -35,8 +35,9 @@ def test_expiring_posts_what_is_left():
 def test_revoking_takes_a_part_and_then_the_rest():
     lot = make_lot(10)
     book = make_book(lot)
-    moves.revoke(book, act(book, "revoke"), lot, Decimal(4))
-    assert (lot.revoked, lot.remaining, lot.is_open) == (4, 6, True)
+    posting = act(book, "revoke")
+    moves.revoke(book, posting, lot, Decimal(4))
+    assert (posting.credits, lot.revoked, lot.remaining, lot.is_open) == (4, 4, 6, True)
     moves.revoke(book, act(book, "revoke"), lot, Decimal(6))
     assert (lot.revoked, lot.remaining, lot.is_open, book.cycle_allocation) == (10, 0, False, 0)
     assert_identity(book)
@@ -80,6 +81,14 @@ def test_a_transfer_leaves_meters_credits_and_held_ones_where_they_are():
     assert (scoped.transferred, held.transferred, free.transferred) == (0, 0, 10)
 
 
+def test_fractions_of_a_credit_move_too_and_untouched_lots_have_no_line():
+    small, other = make_lot("0.25", priority=1), make_lot(10)
+    here, there = make_book(small, other), make_book(pool_id=2)
+    out = act(here, "t")
+    moves.transfer(here, there, Decimal("0.25"), out=out, into=act(there, "t"), now=NOW)
+    assert lines_of(out) == [(small.id, "transfer", Decimal("-0.25"))]
+
+
 def test_there_and_back_loses_nothing():
     lot = make_lot(10, expires_at=NOW + DAY)
     here, there = make_book(lot), make_book(pool_id=2)
@@ -117,6 +126,9 @@ def test_the_rest_expires_in_the_same_posting():
     book = make_book(lot)
     _, _, posting = rolled(book, RolloverRule(cap=Decimal(300), max_periods=1))
     assert lines_of(posting) == [(lot.id, "transfer", -300), (None, "grant", 300), (lot.id, "expire", -100)]
+    half = ending("0.5")
+    all_of_it = rolled(make_book(half), RolloverRule(cap=None, max_periods=1))[2]
+    assert lines_of(all_of_it) == [(half.id, "transfer", Decimal("-0.5")), (None, "grant", Decimal("0.5"))]
     assert (lot.transferred, lot.expired, lot.remaining, lot.is_open) == (300, 100, 0, False)
 
 
