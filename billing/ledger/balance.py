@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from django.db import connection
 from django.db.models import Q, Sum
 
 from billing.ledger.book import DEBT_KINDS, ZERO, Book
@@ -84,49 +85,58 @@ def read(*, pool_id: int, now: datetime) -> Balance:
 def read_books(pool_ids: Collection[int], *, now: datetime) -> dict[int, tuple[Book, dict[int, str]]]:
     """Pools with their open lots as of `now`, without a lock: for reading and estimating, never to be written.
 
-    Each with the keys of the meters that its lots are for, by lot id. A pool and its lots are read in one statement,
-    so that an act that commits meanwhile is seen whole or not at all. Pools that do not exist are left out.
+    Each with the keys of the meters that its lots are for, by lot id. All is read in one statement, so that an act
+    that commits meanwhile is seen whole or not at all. Pools that do not exist are left out.
     """
-    grants: dict[int, list[CreditGrant]] = {}
-    pools: dict[int, CreditPool] = {}
-    open_lots = CreditGrant.objects.filter(pool_id__in=pool_ids, is_open=True)
-    for grant in open_lots.select_related("pool__account", "meter"):
-        pools[grant.pool_id] = grant.pool
-        grants.setdefault(grant.pool_id, []).append(grant)
-    without_lots = set(pool_ids) - set(pools)
-    if without_lots:
-        empty = CreditPool.objects.filter(pk__in=without_lots).select_related("account")
-        # One that has got its first lot since is read again, with it.
-        pools |= {pool.pk: pool for pool in empty if not pool.balance and not pool.overdraft}
-        filled = [pool.pk for pool in empty if pool.pk not in pools]
-        late = read_books(filled, now=now) if filled else {}
-    else:
-        late = {}
-    lapsed = _lapsed_holds([pool.pk for pool in pools.values() if pool.held or pool.held_uncovered], now)
-    books = {}
-    for pool in pools.values():
-        rows = grants.get(pool.pk, [])
-        book = book_of(pool, rows)
-        lots = {lot.id: lot for lot in book.lots}
-        for hold in lapsed.get(pool.pk, []):
-            parts = [
-                (lots[line.grant_id], line.amount - line.captured) for line in hold.lines.all() if line.grant_id in lots
-            ]
-            unreserve(book, parts, hold.uncovered)
+    with connection.cursor() as cursor:
+        cursor.execute(_BOOKS, {"pools": list(pool_ids), "now": now})
+        rows = cursor.fetchall()
+    books: dict[int, Book] = {}
+    keys: dict[int, dict[int, str]] = {}
+    for row in rows:
+        of_pool, uncovered, of_lot, key, freed = row[:24], row[24], row[25:43], row[43], row[44]
+        book = books.get(row[0])
+        if book is None:
+            # One posting id, so that overdraft can be settled in it as the next act would.
+            book = books[row[0]] = Book(*of_pool)
+            book.posting_ids = [0]
+            keys[row[0]] = {}
+            unreserve(book, [], uncovered)
+        if row[25] is not None:
+            lot = BookLot(*of_lot)
+            book.lots.append(lot)
+            unreserve(book, [(lot, freed)] if freed else [], ZERO)
+            if key:
+                keys[row[0]][row[25]] = key
+    for book in books.values():
+        book.lots.sort(key=lambda lot: lot.burn_key)
         roll_cycle(book, now=now)
         settle_overdraft(book, now=now)
-        books[pool.pk] = (book, {grant.pk: grant.meter.key for grant in rows if grant.meter})
-    return books | late
+    return {pool_id: (book, keys[pool_id]) for pool_id, book in books.items()}
 
 
-def _lapsed_holds(pool_ids: Collection[int], now: datetime) -> dict[int, list[Hold]]:
-    """Open holds past their end by pool: what they reserve is free, though no job has closed them yet."""
-    found: dict[int, list[Hold]] = {}
-    if pool_ids:
-        lapsed = Hold.objects.filter(pool_id__in=pool_ids, state=Hold.State.OPEN, expires_at__lte=now)
-        for hold in lapsed.prefetch_related("lines"):
-            found.setdefault(hold.pool_id, []).append(hold)
-    return found
+# A row per open lot; at least one per pool. What open holds past their end reserve is named beside it: it is free (L5).
+_BOOKS = """
+WITH lapsed AS (
+    SELECT id, pool_id, uncovered FROM billing_hold
+    WHERE state = 'open' AND expires_at <= %(now)s AND pool_id = ANY(%(pools)s)
+), freed AS (
+    SELECT l.grant_id, sum(l.amount - l.captured) AS credits
+    FROM lapsed JOIN billing_holdline l ON l.hold_id = lapsed.id GROUP BY l.grant_id
+)
+SELECT p.id, p.account_id, p.key, p.policy, p.burst_limit, p.overage_cap, p.balance, p.held, p.held_uncovered,
+       p.overdraft, p.version, p.last_posted_at, p.cycle_number, p.cycle_starts_at, p.cycle_ends_at,
+       p.cycle_allocation, p.cycle_spent, p.cycle_overage, p.cycle_carried, p.alert_level, p.alert_arming,
+       a.time_zone, a.currency, a.parked_at IS NOT NULL,
+       coalesce((SELECT sum(uncovered) FROM lapsed WHERE lapsed.pool_id = p.id), 0),
+       g.id, g.kind, g.amount, g.remaining, g.held, g.spent, g.reversed, g.expired, g.revoked, g.transferred,
+       g.is_open, g.priority, g.effective_at, g.expires_at, g.cost_basis, g.currency, g.meter_id, g.rollovers,
+       m.key, freed.credits
+FROM billing_creditpool p JOIN billing_account a ON a.id = p.account_id
+LEFT JOIN billing_creditgrant g ON g.pool_id = p.id AND g.is_open
+LEFT JOIN freed ON freed.grant_id = g.id LEFT JOIN billing_meter m ON m.id = g.meter_id
+WHERE p.id = ANY(%(pools)s)
+"""
 
 
 def read_at(*, pool_id: int, at: datetime) -> Balance:
@@ -144,7 +154,7 @@ def read_at(*, pool_id: int, at: datetime) -> Balance:
         grant.remaining, grant.held = remaining[grant.pk], held_by_lot.get(grant.pk, ZERO)
     last = Posting.objects.filter(pool_id=pool_id, posted_at__lte=at).order_by("-version").first()
     pool.overdraft = last.overdraft_after if last else ZERO
-    book = book_of(pool, [grant for grant in grants if grant.remaining > 0])
+    book = _book_of(pool, [grant for grant in grants if grant.remaining > 0])
     keys = {grant.pk: grant.meter.key for grant in grants if grant.meter}
     return _balance(book, keys, sum(held_by_lot.values(), uncovered), at, None)
 
@@ -173,9 +183,8 @@ def _holds_at(pool_id: int, at: datetime) -> tuple[dict[int, Decimal], Decimal]:
     return by_lot, uncovered
 
 
-def book_of(pool: CreditPool, grants: Iterable[CreditGrant]) -> Book:
-    """A book of rows that were read without a lock: for reading and estimating only, never to be written. It has one
-    posting id, so that overdraft can be settled in it as the next act would."""
+def _book_of(pool: CreditPool, grants: Iterable[CreditGrant]) -> Book:
+    """A book of rows that were read without a lock: for reading only, never to be written."""
     lots = [
         BookLot(
             grant.pk, grant.kind, grant.amount, grant.remaining, grant.held, grant.spent, grant.reversed,
@@ -190,7 +199,7 @@ def book_of(pool: CreditPool, grants: Iterable[CreditGrant]) -> Book:
         pool.held_uncovered, pool.overdraft, pool.version, pool.last_posted_at, pool.cycle_number,
         pool.cycle_starts_at, pool.cycle_ends_at, pool.cycle_allocation, pool.cycle_spent, pool.cycle_overage,
         pool.cycle_carried, pool.alert_level, pool.alert_arming, pool.account.time_zone, pool.account.currency,
-        pool.account.parked_at is not None, lots, posting_ids=[0],
+        pool.account.parked_at is not None, lots,
     )  # fmt: skip
 
 

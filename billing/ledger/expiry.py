@@ -3,8 +3,9 @@
 from datetime import datetime, timedelta
 
 import structlog
+from django.db.models import Q
 
-from billing.ledger.models import CreditGrant
+from billing.ledger.models import CreditGrant, Hold, HoldLine
 from billing.ledger.posting import expire_lots
 
 POOLS_AT_ONCE = 200
@@ -18,8 +19,13 @@ def expire_due(*, now: datetime, grace_seconds: int, limit: int = 20_000) -> int
     Safe to run at any time, twice, or in two workers at once. Where a transaction fails its pools are taken one by
     one, so that one faulty pool is logged and the others are done.
     """
+    # What a hold past its end reserves is free (L5): the transaction closes the hold, if its own job has not.
+    lapsed = HoldLine.objects.filter(hold__state=Hold.State.OPEN, hold__expires_at__lte=now)
     due = CreditGrant.objects.filter(
-        is_open=True, held=0, remaining__gt=0, expires_at__lte=now - timedelta(seconds=grace_seconds)
+        Q(held=0) | Q(pk__in=lapsed.values("grant")),
+        is_open=True,
+        remaining__gt=0,
+        expires_at__lte=now - timedelta(seconds=grace_seconds),
     )
     pool_ids = list(due.order_by("pool_id").values_list("pool_id", flat=True).distinct()[:limit])
     expired = 0

@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db import connection
+from psycopg.errors import LockNotAvailable
 
 from billing.metering.processing import process
 from billing.metering.work import Work
 
 MAX_GROUP = 500
 
-# How long a shared transaction waits for a lock. Then each caller waits for its own pool alone, so that one pool that
-# is locked for long does not hold up the others.
+# How long a leader's transaction waits for a lock, also when it is the only one in it, for others queue up behind it.
+# Then each caller waits for its own pool alone, so that one pool that is locked for long does not hold up the others.
 PATIENCE_MS = 250
 
 
@@ -69,11 +70,11 @@ def _lead() -> None:
         del _waiting[: len(group)]
     works = [work for ticket in group for work in ticket.works]
     try:
-        process(works, now=max(ticket.now for ticket in group), patience_ms=PATIENCE_MS if len(group) > 1 else None)
+        process(works, now=max(ticket.now for ticket in group), patience_ms=PATIENCE_MS)
         for ticket in group:
             ticket.done = True
-    except Exception:
-        if len(group) == 1:
+    except Exception as fault:
+        if len(group) == 1 and not isinstance(fault.__cause__, LockNotAvailable):
             raise
         # Each caller's own attempt will meet the fault again, if it was its own, and report it.
         start_over(works)
