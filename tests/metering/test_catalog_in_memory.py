@@ -57,13 +57,14 @@ def test_a_version_published_while_the_catalog_loads_comes_with_its_rates_or_not
 def test_the_default_card_is_one_whose_rates_are_known(tokens):
     publish(rate(tokens))
 
-    def change_default():
-        RateCard.objects.update(is_default=False)
-        publish(rate(tokens, "2"), key="new", effective_at=NOW + timedelta(days=len(changes)), now=NOW)
-        RateCard.objects.filter(key="new").update(is_default=True)
-        changes.append("new")
+    count = 0
 
-    changes = []
+    def change_default():
+        nonlocal count
+        count += 1
+        RateCard.objects.update(is_default=False)
+        publish(rate(tokens, "2"), key=f"card{count}")
+
     with after_each_statement(change_default):
         loaded = prices.load_catalog(1)
     assert loaded.default_card_id in loaded.cards
