@@ -14,6 +14,7 @@ from billing.catalog.pricing import (
     round_credits,
     round_money,
     round_quantity,
+    settle,
     specific_first,
     units_of,
 )
@@ -235,3 +236,25 @@ def test_levels_over_time_become_units():
     assert units_of(D(1), 3600) == D("0.000278")
     assert round_quantity(D("0.0000005")) == 0
     assert round_quantity(D("0.0000015")) == D("0.000002")
+
+
+@pytest.mark.parametrize(
+    ("credits", "correction", "settled"),
+    [
+        ("5", "0", ("5", "0")),
+        # Charged 8 too much before: nothing now, 3 are left to come off later.
+        ("5", "8", ("0", "3")),
+        ("5", "5", ("0", "0")),
+        ("5", "2", ("3", "0")),
+        # Charged 2 too little before.
+        ("5", "-2", ("7", "0")),
+    ],
+)
+def test_a_correction_comes_off_what_is_due_and_is_never_paid_back(credits, correction, settled):
+    assert settle(D(credits), D(correction)) == tuple(map(D, settled))
+
+
+def test_a_correction_cannot_lift_a_charge_beyond_what_the_columns_hold():
+    assert settle(D(10**18 - 3), D(-1)) == (10**18 - 2, 0)
+    with pytest.raises(AmountTooLarge):
+        settle(D(10**18 - 2), D(-1))
