@@ -1,17 +1,14 @@
 """A balance is read without a lock, and shows each act whole or not at all, whoever commits meanwhile."""
 
 import threading
-from decimal import Decimal
 
 import pytest
 from django.db import connection, connections
 
-from billing.ledger import balance, holds, posting
+from billing.ledger import balance, holds
 from billing.ledger.models import CreditPool
 from tests.factories import make_account, make_meter
 from tests.ledger.makers import HOUR, NOW, give, hold, nothing_written, set_policy, take
-
-D = Decimal
 
 
 def read(pool, now=NOW):
@@ -19,74 +16,68 @@ def read(pool, now=NOW):
     return found.available, found.held, found.overdraft
 
 
-def readings_around(pool, act, now=NOW):
-    """What is read when `act` commits, on another connection, just before the reader's 1st query, its 2nd, ..."""
+def readings_around(prepare, now=NOW):
+    """What is read when an act commits, on another connection, just before the reader's 1st query, its 2nd, and so on.
+    `prepare` is called with a fresh pool for each; it returns the act."""
     seen = []
-    for at_query in range(1, 5):
-        queries, done = [], []
+    for place in range(1, 9):
+        pool = CreditPool.objects.get(account=make_account(now=NOW))
+        act, queries = prepare(pool), []
 
-        def elsewhere():
+        def elsewhere(act=act):
             try:
                 act()
             finally:
                 connections.close_all()
 
-        def watch(execute, sql, parameters, many, context, at=at_query, queries=queries, done=done, run=elsewhere):
+        def watch(execute, sql, parameters, many, context, queries=queries, elsewhere=elsewhere, place=place):
             queries.append(sql)
-            if len(queries) == at:
-                thread = threading.Thread(target=run)
+            if len(queries) == place:
+                thread = threading.Thread(target=elsewhere)
                 thread.start()
                 thread.join()
-                done.append(at)
             return execute(sql, parameters, many, context)
 
         with connection.execute_wrapper(watch):
             seen.append(read(pool, now))
-        if not done:  # The reader needs no more queries than that.
-            break
-    return seen
+        if len(queries) < place:  # The reader needs no more queries than that.
+            return seen
+    raise AssertionError("a balance takes more queries than this test can stand between")
 
 
-@pytest.fixture
-def owing(transactional_db):
-    """A pool that owes 50."""
-    account = make_account("alice-org", now=NOW)
-    pool = CreditPool.objects.get(account=account)
-    set_policy(pool, "burst", burst=50)
-    take(pool, 50)
-    return pool
-
-
-def grants_of(pool, amount):
-    """An act that grants and, when done again, changes nothing more."""
-    return lambda: posting.grant(pool_id=pool.pk, amount=D(amount), kind="bonus", reference="g", now=NOW)
-
-
-def test_a_grant_that_repays_is_seen_whole_or_not_at_all(owing):
+def test_a_grant_that_repays_is_seen_whole_or_not_at_all(transactional_db):
     # 200 granted while 50 are owed: nothing available and 50 owed, or 150 and none. Never 0 or 200 beside the other.
-    assert set(readings_around(owing, grants_of(owing, 200))) <= {(0, 0, 50), (150, 0, 0)}
-    assert read(owing) == (150, 0, 0)
+    def owe(pool):
+        set_policy(pool, "burst", burst=50)
+        take(pool, 50)
+        return lambda: give(pool, 200)
+
+    assert set(readings_around(owe)) == {(150, 0, 0), (0, 0, 50)}
 
 
 def test_the_first_grant_of_an_empty_pool_is_seen_whole_or_not_at_all(transactional_db):
-    pool = CreditPool.objects.get(account=make_account("alice-org", now=NOW))
-    assert set(readings_around(pool, grants_of(pool, 200))) <= {(0, 0, 0), (200, 0, 0)}
-    assert read(pool) == (200, 0, 0)
+    assert set(readings_around(lambda pool: lambda: give(pool, 200))) == {(200, 0, 0), (0, 0, 0)}
 
 
 def test_the_last_spend_of_a_pool_is_seen_whole_or_not_at_all(transactional_db):
-    pool = CreditPool.objects.get(account=make_account("alice-org", now=NOW))
-    give(pool, 30)
-    assert set(readings_around(pool, lambda: take(pool, 30, reference="s"))) <= {(30, 0, 0), (0, 0, 0)}
+    def fill(pool):
+        give(pool, 30)
+        return lambda: take(pool, 30)
+
+    assert set(readings_around(fill)) == {(0, 0, 0), (30, 0, 0)}
 
 
 def test_the_closing_of_a_lapsed_hold_changes_nothing_that_is_read(transactional_db):
-    # Free from its end on: closed by the job between two reads or not, 100 are available.
-    pool = CreditPool.objects.get(account=make_account("alice-org", now=NOW))
-    set_policy(pool, "burst", burst=50)
-    give(pool, 100)
-    hold(pool, 120, expires_in_seconds=60)
-    assert set(readings_around(pool, lambda: holds.expire_due(now=NOW + HOUR), NOW + HOUR)) == {(100, 0, 0)}
+    # Free from its end on: whether the job closes it before, between or after what is read, 100 are available.
+    later = NOW + HOUR
+
+    def reserve(pool):
+        set_policy(pool, "burst", burst=50)
+        give(pool, 100)
+        hold(pool, 120, expires_in_seconds=60)
+        return lambda: holds.expire_due(now=later)
+
+    assert set(readings_around(reserve, later)) == {(100, 0, 0)}
 
 
 def test_a_pool_whose_figures_were_tampered_with_can_still_be_read(pool):
