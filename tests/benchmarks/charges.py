@@ -54,8 +54,8 @@ def _over_http(scale: Scale, names: list[str], key: str, port: int, *, metered: 
     return compare(
         f"charge of {'usage' if metered else 'credits'} over HTTP, concurrency {concurrency}",
         rounds=scale.rounds,
-        product=lambda _: spent.count(charge),
-        floor=lambda _: bare_transactions(statements, concurrency=concurrency, seconds=scale.seconds),
+        product=lambda: spent.count(charge),
+        floor=lambda: bare_transactions(statements, concurrency=concurrency, seconds=scale.seconds),
         bar=BARS.get(concurrency),
         note=lambda: str(spent),
     )
@@ -66,8 +66,8 @@ def in_the_domain(scale: Scale, names: list[str], key: str) -> list[Result]:
     return [
         compare(
             f"charge of credits in the domain, {concurrency} threads", rounds=scale.rounds,
-            product=lambda _, concurrency=concurrency: _charge_in_threads(names, concurrency, scale.seconds),
-            floor=lambda _, concurrency=concurrency: bare_transactions(
+            product=lambda concurrency=concurrency: _charge_in_threads(names, concurrency, scale.seconds),
+            floor=lambda concurrency=concurrency: bare_transactions(
                 BARE_CHARGE, concurrency=concurrency, seconds=scale.seconds
             ),
         )
@@ -119,8 +119,8 @@ def one_pool_against_many(scale: Scale, names: list[str], key: str) -> list[Resu
         hot = compare(
             "one hot pool over HTTP, concurrency 64",
             rounds=scale.rounds,
-            product=lambda _: rate(names[:1]),
-            floor=lambda _: rate(names),
+            product=lambda: rate(names[:1]),
+            floor=lambda: rate(names),
             bar=0.8,
             note=lambda: "floor: many pools",
         )

@@ -1,10 +1,11 @@
 """The floors: the least that any program must do on the same server for the same effect, by psycopg directly."""
 
 import itertools
+import json
 import random
-import threading
 import time
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -48,9 +49,9 @@ ON CONFLICT (account_id, day, meter_id, member_id) DO UPDATE SET events = d.even
     credits = d.credits + 1.5
 """
 _UPSERT_COUNTER = """
-INSERT INTO floor_counter AS c (account_id, meter_id, dimension, period_starts_at, quantity)
-VALUES (%(account)s, 1, '{}', date_trunc('month', now()), 1500)
-ON CONFLICT (account_id, period_starts_at, meter_id, dimension) DO UPDATE SET quantity = c.quantity + 1500
+INSERT INTO floor_counter AS c (account_id, meter_id, dimension, period_starts_at, rate_id, quantity, correction)
+VALUES (%(account)s, 1, '{}', date_trunc('month', now()), 1, 1500, 0)
+ON CONFLICT (account_id, period_starts_at, meter_id, rate_id) DO UPDATE SET quantity = c.quantity + 1500
 """
 BARE_CHARGE = (_UPDATE_POOL, _UPDATE_LOT, _INSERT_POSTING, _INSERT_ENTRY)
 BARE_USAGE = (*BARE_CHARGE, _INSERT_EVENT, _UPSERT_DAY, _UPSERT_COUNTER)
@@ -89,12 +90,6 @@ def bare_transactions(statements: Sequence[str], *, concurrency: int, seconds: f
             done += 1
         return done
 
-    return _in_threads(write, concurrency=concurrency, seconds=seconds)
-
-
-def _in_threads(
-    write: Callable[[psycopg.Connection, float], int], *, concurrency: int, seconds: float
-) -> float:  # fmt: skip
     connections = [psycopg.connect(place.dsn(), prepare_threshold=0) for _ in range(concurrency)]
     try:
         with ThreadPoolExecutor(concurrency) as threads:
@@ -102,44 +97,62 @@ def _in_threads(
             done = sum(threads.map(lambda each: write(each, started + seconds), connections))
             return done / (time.perf_counter() - started)
     finally:
-        for connection in connections:
-            connection.close()
+        for each in connections:
+            each.close()
 
 
-def copy_rate(batches: Sequence[bytes], *, rows: int, clients: int) -> float:
-    """Rows per second of plain COPY into the identical indexed table, a transaction a batch of `rows` rows."""
-    waiting, guard = iter(batches), threading.Lock()
-
-    def copy(connection: psycopg.Connection, _: float) -> int:
-        done = 0
-        while True:
-            with guard:
-                batch = next(waiting, None)
-            if batch is None:
-                return done
-            with connection.cursor() as cursor, cursor.copy("COPY floor_event FROM STDIN") as stream:
-                stream.write(batch)
-            connection.commit()
-            done += rows
-
-    return _in_threads(copy, concurrency=clients, seconds=0)
+Row = tuple[object, ...]
 
 
-def copy_batches(number: int, rows: int) -> list[bytes]:
-    """Batches of rows as the product stored them last, under ids of their own, ready for COPY."""
+def copy_rate(batches: Sequence[Sequence[Row]]) -> float:
+    """Rows per second of plain COPY into the identical indexed table, row by row as a program has them, a transaction a
+    batch."""
     with psycopg.connect(place.dsn()) as connection:
-        with connection.cursor().copy(
-            f"COPY (SELECT * FROM billing_usageevent ORDER BY received_at DESC LIMIT {rows}) TO STDOUT"
-        ) as stream:
-            lines = b"".join(stream).splitlines()
-        columns = [column.name for column in connection.execute("SELECT * FROM billing_usageevent LIMIT 0").description]
-    place_of_id = columns.index("event_id")
+        started = time.perf_counter()
+        for batch in batches:
+            with connection.cursor() as cursor, cursor.copy("COPY floor_event FROM STDIN") as stream:
+                for row in batch:
+                    stream.write_row(row)
+            connection.commit()
+        return sum(map(len, batches)) / (time.perf_counter() - started)
+
+
+def copy_bytes_rate(batches: Sequence[Sequence[Row]]) -> float:
+    """The same of rows that lie ready as bytes: what the server alone can take."""
+    with psycopg.connect(place.dsn()) as connection:
+        ready = [b"".join(_copied(connection, batch)) for batch in batches]
+        started = time.perf_counter()
+        for text in ready:
+            with connection.cursor() as cursor, cursor.copy("COPY floor_event FROM STDIN") as stream:
+                stream.write(text)
+            connection.commit()
+        return sum(map(len, batches)) / (time.perf_counter() - started)
+
+
+def _copied(connection: psycopg.Connection, batch: Sequence[Row]) -> Iterator[bytes]:
+    """A batch in COPY's text format, written by a transaction that is rolled back."""
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE ready (LIKE floor_event) ON COMMIT DROP")
+        with cursor.copy("COPY ready FROM STDIN") as stream:
+            for row in batch:
+                stream.write_row(row)
+        with cursor.copy("COPY ready TO STDOUT") as lines:
+            yield from (bytes(line) for line in lines)
+    connection.rollback()
+
+
+def copy_batches(number: int, rows: int) -> list[list[Row]]:
+    """Batches of rows as the product stored them last, under ids of their own."""
+    with psycopg.connect(place.dsn()) as connection:
+        cursor = connection.execute("SELECT * FROM billing_usageevent ORDER BY received_at DESC LIMIT %s", [rows])
+        names = [column.name for column in cursor.description or ()]
+        stored = cursor.fetchall()
+    fields = {name: names.index(name) for name in ("event_id", "properties")}
     batches = []
     for _ in range(number):
-        fresh = []
-        for line in lines:
-            fields = line.split(b"\t")
-            fields[place_of_id] = b"%032x" % random.getrandbits(128)
-            fresh.append(b"\t".join(fields))
-        batches.append(b"\n".join(fresh) + b"\n")
+        batch = [list(row) for row in stored]
+        for row in batch:
+            row[fields["event_id"]] = str(uuid.uuid4())
+            row[fields["properties"]] = json.dumps(row[fields["properties"]])
+        batches.append([tuple(row) for row in batch])
     return batches

@@ -13,7 +13,7 @@ from itertools import cycle
 import psycopg
 
 from tests.benchmarks import place
-from tests.benchmarks.floors import copy_batches, copy_rate
+from tests.benchmarks.floors import copy_batches, copy_bytes_rate, copy_rate
 from tests.benchmarks.load import drive, request
 from tests.benchmarks.measuring import Processors, Result, Scale, compare
 
@@ -57,34 +57,37 @@ def make_batch(names: list[str], *, ordered_ids: bool = False) -> list[dict[str,
 
 
 def against_copy(scale: Scale, names: list[str], key: str) -> list[Result]:
-    """The whole way over HTTP, and the domain's part of it, against COPY of the same rows."""
+    """The whole way over HTTP, and the domain's part of it, against COPY of the same rows by one client."""
     with place.web_server() as port:
         results = [_over_http(scale, names, key, port, clients=clients) for clients in (1, 2)]
     domain = compare(
         f"batches of {ROWS:,} in the domain, 1 thread",
         rounds=scale.rounds,
-        product=lambda _: _take(scale.batches, names),
-        floor=lambda _: copy_rate(copy_batches(scale.batches, ROWS), rows=ROWS, clients=1),
+        product=lambda: _take(scale.batches, names),
+        floor=lambda: copy_rate(copy_batches(scale.batches, ROWS)),
         unit=" events/s",
     )
-    return [*results, domain]
+    ready = statistics.median(copy_bytes_rate(copy_batches(scale.batches, ROWS)) for _ in range(scale.rounds))
+    note = "for comparison: what the server alone can take"
+    return [*results, domain, Result("COPY of bytes that lie ready", " events/s", ready, note=note)]
 
 
 def _over_http(scale: Scale, names: list[str], key: str, port: int, *, clients: int) -> Result:
     spent = Processors(web=place.web_pids, database=place.database_pids)
 
-    def post(_: int) -> float:
+    def post() -> float:
         batches = [make_batch(names) for _ in range(scale.batches)]
         return spent.count(lambda: (_send(port, key, batches, clients=clients), len(batches)))
 
     _send(port, key, [make_batch(names)], clients=1)
+    post()
     return compare(
         f"batches of {ROWS:,} over HTTP, {clients} at a time",
         rounds=scale.rounds,
         product=post,
-        floor=lambda _: copy_rate(copy_batches(scale.batches, ROWS), rows=ROWS, clients=clients),
+        floor=lambda: copy_rate(copy_batches(scale.batches, ROWS)),
         unit=" events/s",
-        bar=0.25,
+        bar=0.25 if clients == 1 else None,
         least=10_000,
         note=lambda: str(spent),
     )

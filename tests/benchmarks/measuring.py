@@ -11,6 +11,8 @@ from pathlib import Path
 
 from django.db import connection
 
+from tests.benchmarks import place
+
 
 @dataclass(frozen=True, slots=True)
 class Scale:
@@ -63,8 +65,8 @@ def compare(
     name: str,
     *,
     rounds: int,
-    product: Callable[[int], float],
-    floor: Callable[[int], float],
+    product: Callable[[], float],
+    floor: Callable[[], float],
     unit: str = "/s",
     bar: float | None = None,
     least: float | None = None,
@@ -72,9 +74,11 @@ def compare(
 ) -> Result:
     """Measure product and floor in turn, so that both meet the same machine, and take the median of the rounds' ratios.
 
-    Both take the round's number and return a rate. A round before the first warms up and does not count.
+    Both return a rate. A round before the first warms up and does not count; the tables are analyzed after it.
     """
-    pairs = [(floor(number), product(number)) for number in range(rounds + 1)][1:]
+    floor(), product()
+    place.analyze()
+    pairs = [(floor(), product()) for _ in range(rounds)]
     return Result(
         name=name,
         unit=unit,

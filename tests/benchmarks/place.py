@@ -18,6 +18,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import psycopg
+
 from config.embedded import PostgresServer
 from config.embedded.postgres import OWNER
 from config.embedded.server import processes_in
@@ -59,6 +61,12 @@ def database() -> Iterator[None]:
 def dsn(role: str = OWNER) -> str:
     """The database's address as psycopg takes it; by default with the owner's rights."""
     return SERVER.url(role)
+
+
+def analyze() -> None:
+    """Let the planner know the tables as they are, as autovacuum would within a minute."""
+    with psycopg.connect(dsn(), autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE")
 
 
 @contextmanager
