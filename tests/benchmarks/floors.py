@@ -142,9 +142,11 @@ def _copied(connection: psycopg.Connection, batch: Sequence[Row]) -> Iterator[by
 
 
 def copy_batches(number: int, rows: int) -> list[list[Row]]:
-    """Batches of rows as the product stored them last, under ids of their own."""
+    """Batches of rows as the product has stored them lately, under ids of their own."""
     with psycopg.connect(place.dsn()) as connection:
-        cursor = connection.execute("SELECT * FROM billing_usageevent ORDER BY received_at DESC LIMIT %s", [rows])
+        cursor = connection.execute(
+            "SELECT * FROM billing_usageevent WHERE received_at > now() - interval '1 hour' LIMIT %s", [rows]
+        )
         names = [column.name for column in cursor.description or ()]
         stored = cursor.fetchall()
     fields = {name: names.index(name) for name in ("event_id", "properties")}

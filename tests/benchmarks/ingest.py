@@ -7,6 +7,7 @@ import statistics
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
 
@@ -72,15 +73,16 @@ def against_copy(scale: Scale, names: list[str], key: str) -> list[Result]:
     return [*results, domain, Result("COPY of bytes that lie ready", " events/s", ready, note=note)]
 
 
-def _over_http(scale: Scale, names: list[str], key: str, port: int, *, clients: int) -> Result:
+def _over_http(
+    scale: Scale, names: list[str], key: str, port: int, *, clients: int, ordered_ids: bool = False
+) -> Result:
     spent = Processors(web=place.web_pids, database=place.database_pids)
 
     def post() -> float:
-        batches = [make_batch(names) for _ in range(scale.batches)]
+        batches = [make_batch(names, ordered_ids=ordered_ids) for _ in range(scale.batches)]
         return spent.count(lambda: (_send(port, key, batches, clients=clients), len(batches)))
 
-    _send(port, key, [make_batch(names)], clients=1)
-    post()
+    post()  # COPY needs rows to copy.
     return compare(
         f"batches of {ROWS:,} over HTTP, {clients} at a time",
         rounds=scale.rounds,
@@ -113,7 +115,10 @@ def _send(port: int, key: str, batches: list[list[dict[str, object]]], *, client
 
 
 def with_stored_events(scale: Scale, names: list[str], key: str) -> list[Result]:
-    """The rate over HTTP as the table grows, by ids that come in order and by random ones, to the empty table's."""
+    """The rate over HTTP as the table grows, by ids that come in order and by random ones, to the empty table's.
+
+    Minutes lie between the sizes, so each is first related to COPY into a small table at its own time.
+    """
     results: list[Result] = []
     empty: dict[bool, float] = {}
     stored = 0
@@ -122,21 +127,14 @@ def with_stored_events(scale: Scale, names: list[str], key: str) -> list[Result]
             fill(number - stored, names)
             stored = number
             for ordered in (True, False):
-                rate = _median_rate(scale, names, key, port, ordered_ids=ordered)
-                first = empty.setdefault(ordered, rate)
+                found = _over_http(scale, names, key, port, clients=1, ordered_ids=ordered)
+                share = found.product / (found.floor or 1)
                 name = f"batches, {'ordered' if ordered else 'random'} ids, {number:,} events stored"
+                grown = share / empty.setdefault(ordered, share)
                 bar = 0.8 if number == 5_000_000 else None
-                note = "floor: the empty table"
-                results.append(Result(name, " events/s", rate, first, rate / first, bar=bar, note=note))
+                note = f"to the empty table; {found.note}"
+                results.append(replace(found, name=name, ratio=grown, bar=bar, least=None, note=note))
     return results
-
-
-def _median_rate(scale: Scale, names: list[str], key: str, port: int, *, ordered_ids: bool) -> float:
-    rates = []
-    for _ in range(scale.rounds + 1):
-        batches = [make_batch(names, ordered_ids=ordered_ids) for _ in range(scale.batches)]
-        rates.append(_send(port, key, batches, clients=1))
-    return statistics.median(rates[1:])
 
 
 def fill(number: int, names: list[str]) -> None:
