@@ -1,6 +1,6 @@
 """Index of every room's tables, so that Django finds them."""
 
-from billing.accounts.models import Account, ApiKey, IdempotencyKey, Invitation, Member, User
+from billing.accounts.models import Account, ApiKey, Approval, IdempotencyKey, Invitation, Member, StaffAct, User
 from billing.catalog.models import (
     CatalogRevision,
     Meter,
@@ -11,6 +11,7 @@ from billing.catalog.models import (
     RateCardAssignment,
     RateCardVersion,
 )
+from billing.invoicing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine, Issuer, TaxRate
 from billing.ledger.models import (
     CreditGrant,
     CreditPool,
@@ -34,15 +35,29 @@ from billing.metering.models import (
     UsageEvent,
 )
 from billing.notifications.models import Notification
+from billing.payments.models import (
+    GatewayEvent,
+    Payment,
+    PaymentMethod,
+    Refund,
+    SandboxCard,
+    SandboxCharge,
+    SandboxRefund,
+)
+from billing.purchases.models import Purchase, TopUp, TopUpRule
 
 __all__ = [
     "Account",
     "ApiKey",
+    "Approval",
     "CatalogRevision",
     "CreditGrant",
+    "CreditNote",
+    "CreditNoteLine",
     "CreditPool",
     "DailyUsage",
     "EventReversal",
+    "GatewayEvent",
     "GaugeReading",
     "GaugeSeries",
     "Hold",
@@ -50,6 +65,9 @@ __all__ = [
     "IdempotencyKey",
     "ImportRun",
     "Invitation",
+    "Invoice",
+    "InvoiceLine",
+    "Issuer",
     "LedgerEntry",
     "LedgerSeal",
     "Member",
@@ -58,13 +76,24 @@ __all__ = [
     "Notification",
     "Pack",
     "PackTier",
+    "Payment",
+    "PaymentMethod",
     "Posting",
+    "Purchase",
     "Rate",
     "RateCard",
     "RateCardAssignment",
     "RateCardVersion",
+    "Refund",
     "RejectedEvent",
+    "SandboxCard",
+    "SandboxCharge",
+    "SandboxRefund",
     "SealedRange",
+    "StaffAct",
+    "TaxRate",
+    "TopUp",
+    "TopUpRule",
     "UniqueValue",
     "UsageCounter",
     "UsageEvent",

@@ -4,7 +4,9 @@ from django.db import transaction
 
 from billing.accounts.models import Account
 
-CHANGEABLE = frozenset({"name", "billing_email", "country", "tax_number", "segment_override", "account_manager"})
+CHANGEABLE = frozenset(
+    {"name", "billing_email", "country", "region", "address", "tax_number", "segment_override", "account_manager"}
+)
 
 
 def change(*, account_id: int, changes: dict[str, object]) -> Account:

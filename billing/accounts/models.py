@@ -7,7 +7,7 @@ from django.contrib.auth.models import PermissionsMixin
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Lower
 
 from billing.accounts.fields import validate_currency, validate_external_id, validate_time_zone
@@ -75,6 +75,8 @@ class Account(models.Model):
     currency = models.CharField(max_length=3, default="USD", validators=[validate_currency])
     time_zone = models.CharField(max_length=64, default="UTC", validators=[validate_time_zone])
     tax_number = models.CharField(max_length=32, blank=True)
+    address = models.TextField(max_length=500, blank=True, help_text="As invoices show it, without the country.")
+    region = models.CharField(max_length=10, blank=True, help_text="ISO 3166-2 code without the country, e.g. CA.")
     segment_override = models.CharField(max_length=40, blank=True, help_text="Wins over the computed segment.")
     account_manager = models.ForeignKey(
         User, null=True, blank=True, on_delete=models.SET_NULL, related_name="managed_accounts"
@@ -203,3 +205,73 @@ class IdempotencyKey(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class StaffAct(models.Model):
+    """What a member of staff did, append-only: who, what, to which row, before, after, and why.
+
+    `table` and `row_id` name the row (`account`, `42`); `label` is how it was called then. `before` and `after` hold
+    only the fields that differ. `request_id` ties acts of one request together.
+    """
+
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="staff_acts")
+    account = models.ForeignKey(Account, null=True, blank=True, on_delete=models.PROTECT, related_name="staff_acts")
+    act = models.CharField(max_length=40)
+    table = models.CharField(max_length=60)
+    row_id = models.CharField(max_length=60, blank=True)
+    label = models.CharField(max_length=200, blank=True)
+    before = models.JSONField(default=dict)
+    after = models.JSONField(default=dict)
+    reason = models.CharField(max_length=300, blank=True)
+    request_id = models.CharField(max_length=40, blank=True)
+    acted_at = models.DateTimeField()
+
+    class Meta:
+        indexes = (
+            models.Index(fields=("-acted_at",), name="staff_act_by_time"),
+            models.Index(fields=("table", "row_id"), name="staff_act_of_row"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.act} {self.label}"
+
+
+class Approval(models.Model):
+    """An act of staff over the limit that waits for a second person (M8). Executed once, by whoever approves it.
+
+    `act` names what is asked (`grant`, `revoke`, `refund`, `adjust`), `payload` everything it takes, `amount` what
+    counts against the limit, in credits or in money of `currency`.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting"
+        APPROVED = "approved"
+        REJECTED = "rejected"
+        WITHDRAWN = "withdrawn"
+
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="approvals")
+    act = models.CharField(max_length=20)
+    payload = models.JSONField()
+    reference = models.CharField(max_length=120, unique=True)
+    amount = models.DecimalField(max_digits=24, decimal_places=6)
+    currency = models.CharField(max_length=3, blank=True, help_text="Empty: the amount is credits.")
+    reason = models.CharField(max_length=300)
+    state = models.CharField(max_length=9, choices=State.choices, default=State.WAITING)
+    requested_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="approvals_requested")
+    requested_at = models.DateTimeField()
+    decided_by = models.ForeignKey(
+        User, null=True, blank=True, on_delete=models.PROTECT, related_name="approvals_decided"
+    )
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decision_note = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                name="approval_by_a_second_person", condition=~Q(state="approved") | ~Q(decided_by=F("requested_by"))
+            ),
+        )
+        indexes = (models.Index(fields=("state", "-requested_at"), name="approval_queue"),)
+
+    def __str__(self) -> str:
+        return f"{self.act} of {self.amount} ({self.state})"

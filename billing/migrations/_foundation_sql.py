@@ -92,10 +92,16 @@ ALTER TABLE billing_usageevent SET
     (autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000);
 """
 
+
+def refuse_changes(table: str) -> str:
+    """SQL that makes a table append-only for every role."""
+    return _REFUSE_TRIGGER.format(table=table)
+
+
 FORWARD = "".join(
     [
         _REFUSE,
-        *(_REFUSE_TRIGGER.format(table=table) for table in APPEND_ONLY),
+        *(refuse_changes(table) for table in APPEND_ONLY),
         _PUBLISHED,
         _REVISION,
         *(_REVISION_TRIGGER.format(table=table) for table in CATALOG),

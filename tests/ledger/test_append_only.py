@@ -5,8 +5,10 @@ import json
 import pytest
 from django.db import ProgrammingError, connection, transaction
 
+from billing.accounts.models import StaffAct, User
 from billing.apps import APPEND_ONLY_TABLES
 from billing.catalog.models import Meter, Rate, RateCard, RateCardVersion
+from billing.invoicing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine, Issuer
 from billing.ledger import posting, sealing
 from tests.ledger.makers import NOW, give, take
 
@@ -38,6 +40,9 @@ COLUMNS = {
     "billing_eventreversal": 7,
     "billing_ledgerseal": 5,
     "billing_sealedrange": 6,
+    "billing_creditnote": 13,
+    "billing_creditnoteline": 7,
+    "billing_staffact": 12,
 }
 
 
@@ -51,6 +56,20 @@ def filled(pool):
         row = {**row, "account_id": pool.account_id}
         names, marks = ", ".join(row), ", ".join(["%s"] * len(row))
         connection.cursor().execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(row.values()))
+    document(pool.account)
+
+
+def document(account):
+    """A credit note with a line, and an act of staff."""
+    issuer = Issuer.objects.create(key="us", name="Us", country="DE")
+    invoice = Invoice.objects.create(account=account, issuer=issuer, reference="test", currency="EUR", created_at=NOW)
+    line = InvoiceLine.objects.create(invoice=invoice, position=1, quantity=1, unit_price=1, amount=1)
+    note = CreditNote.objects.create(
+        invoice=invoice, number="CN-1", currency="EUR", subtotal=1, tax_total=0, total=1, issued_at=NOW
+    )
+    CreditNoteLine.objects.create(credit_note=note, invoice_line=line, amount=1)
+    staff = User.objects.create_user("staff@example.com")
+    StaffAct.objects.create(user=staff, account=account, act="change", table="account", acted_at=NOW)
 
 
 def rows_of(table):

@@ -1,0 +1,259 @@
+"""Tables of the invoicing room. Money is a decimal with at most three places, rounded to its currency's minor units."""
+
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.fields import DateRangeField, RangeBoundary, RangeOperators
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import F, Func, Q
+from djmoney.models.fields import CurrencyField
+
+from billing.accounts.fields import validate_currency
+from billing.accounts.models import Account
+from billing.catalog.models import MAX_CREDITS, Pack
+from billing.ledger.models import CreditPool, CreditsField, GrantKind, Posting
+
+MAX_MONEY = 10**14
+
+
+class MoneyAmountField(models.DecimalField):
+    """An amount of money: numeric(18,3). The currency stands once per document. CHECKs keep NaN out."""
+
+    def __init__(self, **options: object) -> None:
+        options.setdefault("max_digits", 18)
+        options.setdefault("decimal_places", 3)
+        super().__init__(**options)  # type: ignore[arg-type]
+
+
+class _DateRange(Func):
+    function = "DATERANGE"
+    output_field = DateRangeField()
+
+
+class Issuer(models.Model):
+    """Who invoices: the seller as documents name it, and the numbers drawn. Its row is the lock for numbering."""
+
+    key = models.CharField(max_length=40, unique=True)
+    name = models.CharField(max_length=200)
+    address = models.TextField(max_length=500, blank=True)
+    country = models.CharField(max_length=2, validators=[RegexValidator(r"^[A-Z]{2}\Z", "Use a two-letter code.")])
+    tax_number = models.CharField(max_length=32, blank=True)
+    email = models.EmailField(max_length=254, blank=True)
+    payment_terms_days = models.PositiveSmallIntegerField(default=14)
+    footer = models.TextField(max_length=500, blank=True, help_text="Bank details, register entry: on every document.")
+    invoice_prefix = models.CharField(max_length=12, default="INV-")
+    last_invoice_number = models.PositiveIntegerField(default=0, editable=False)
+    credit_note_prefix = models.CharField(max_length=12, default="CN-")
+    last_credit_note_number = models.PositiveIntegerField(default=0, editable=False)
+    is_default = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("is_default",), condition=Q(is_default=True), name="issuer_one_default"),
+            models.UniqueConstraint(fields=("invoice_prefix",), name="issuer_invoice_prefix_unique"),
+            models.UniqueConstraint(fields=("credit_note_prefix",), name="issuer_credit_note_prefix_unique"),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TaxRate(models.Model):
+    """What part of a net price is tax, for buyers of a country (and region) and a category of goods, for a while:
+    `[valid_from, valid_to)` by the date of supply."""
+
+    country = models.CharField(max_length=2, validators=[RegexValidator(r"^[A-Z]{2}\Z", "Use a two-letter code.")])
+    region = models.CharField(max_length=10, blank=True, help_text="ISO 3166-2 code without the country; empty: all.")
+    category = models.CharField(max_length=20, default="standard")
+    name = models.CharField(max_length=40, default="VAT", help_text="As the invoice calls it: VAT, GST, sales tax.")
+    percent = models.DecimalField(max_digits=6, decimal_places=3)
+    valid_from = models.DateField()
+    valid_to = models.DateField(null=True, blank=True)
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(name="tax_rate_sane", condition=Q(percent__gte=0, percent__lte=100)),
+            models.CheckConstraint(name="tax_rate_order", condition=Q(valid_to=None) | Q(valid_to__gt=F("valid_from"))),
+            ExclusionConstraint(
+                name="tax_rate_no_overlap",
+                expressions=[
+                    (_DateRange("valid_from", "valid_to", RangeBoundary()), RangeOperators.OVERLAPS),
+                    ("country", RangeOperators.EQUAL),
+                    ("region", RangeOperators.EQUAL),
+                    ("category", RangeOperators.EQUAL),
+                ],
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.country} {self.percent.normalize():f} %"
+
+
+class Invoice(models.Model):
+    """What an account owes for some lines. A draft has no number; an issued one never changes but in its state.
+
+    `reference` says what it is for and makes it unique (`purchase:<token>`, `top-up:<id>`). `seller` and `customer` are
+    the parties as they were when it was issued. `amount_paid` less `amount_refunded` is what the seller has.
+    """
+
+    class State(models.TextChoices):
+        DRAFT = "draft"
+        OPEN = "open"
+        PAID = "paid"
+        VOID = "void"
+        UNCOLLECTIBLE = "uncollectible"
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="invoices")
+    issuer = models.ForeignKey(Issuer, on_delete=models.PROTECT)
+    reference = models.CharField(max_length=120, unique=True)
+    number = models.CharField(max_length=40, null=True, blank=True, unique=True)
+    state = models.CharField(max_length=13, choices=State.choices, default=State.DRAFT)
+    currency = CurrencyField(validators=[validate_currency])
+    subtotal = MoneyAmountField(default=0)
+    tax_total = MoneyAmountField(default=0)
+    total = MoneyAmountField(default=0)
+    amount_paid = MoneyAmountField(default=0)
+    amount_credited = MoneyAmountField(default=0)
+    amount_refunded = MoneyAmountField(default=0)
+    seller = models.JSONField(default=dict)
+    customer = models.JSONField(default=dict)
+    tax_note = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField()
+    issued_at = models.DateTimeField(null=True, blank=True)
+    due_at = models.DateTimeField(null=True, blank=True)
+    paid_at = models.DateTimeField(null=True, blank=True)
+    voided_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = (models.Index(fields=("account", "-id"), name="invoice_of_account"),)
+        constraints = (
+            models.CheckConstraint(
+                name="invoice_totals_sane",
+                condition=Q(total=F("subtotal") + F("tax_total"))
+                & Q(subtotal__gte=0, tax_total__gte=0, total__lt=MAX_MONEY)
+                & Q(amount_paid__gte=0, amount_paid__lte=F("total"))
+                & Q(amount_credited__gte=0, amount_credited__lte=F("total"))
+                & Q(amount_refunded__gte=0, amount_refunded__lte=F("amount_paid")),
+            ),
+            models.CheckConstraint(
+                name="invoice_number_when_issued", condition=Q(state="draft", number=None) | Q(number__isnull=False)
+            ),
+            models.CheckConstraint(name="invoice_paid_in_full", condition=~Q(state="paid") | Q(amount_paid=F("total"))),
+        )
+
+    def __str__(self) -> str:
+        return self.number or f"draft {self.pk}"
+
+
+class InvoiceLine(models.Model):
+    """A line of an invoice: net `amount`, tax apart. It may carry a fulfilment: credits to grant once it is paid.
+
+    `cost_basis` is the net money per credit of the lot it grants (L11). `posting` is the grant, once made.
+    """
+
+    class Treatment(models.TextChoices):
+        TAXED = "taxed"
+        REVERSE_CHARGE = "reverse_charge", "reverse charge"
+        UNTAXED = "untaxed", "not taxed"
+
+    invoice = models.ForeignKey(Invoice, on_delete=models.CASCADE, related_name="lines")
+    position = models.PositiveSmallIntegerField()
+    description = models.CharField(max_length=200)
+    quantity = models.DecimalField(max_digits=24, decimal_places=6)
+    unit_price = models.DecimalField(max_digits=24, decimal_places=12)
+    amount = MoneyAmountField()
+    tax_name = models.CharField(max_length=40, blank=True)
+    tax_percent = models.DecimalField(max_digits=6, decimal_places=3, default=0)
+    tax_amount = MoneyAmountField(default=0)
+    tax_treatment = models.CharField(max_length=14, choices=Treatment.choices, default=Treatment.UNTAXED)
+    pack = models.ForeignKey(Pack, null=True, blank=True, on_delete=models.PROTECT)
+    pool = models.ForeignKey(CreditPool, null=True, blank=True, on_delete=models.PROTECT)
+    credits = CreditsField(null=True, blank=True)
+    grant_kind = models.CharField(max_length=10, choices=GrantKind.choices, blank=True)
+    validity_days = models.PositiveIntegerField(null=True, blank=True)
+    cost_basis = models.DecimalField(max_digits=24, decimal_places=12, null=True, blank=True)
+    amount_credited = MoneyAmountField(default=0)
+    tax_credited = MoneyAmountField(default=0)
+    credits_refunded = CreditsField(default=0)
+    fulfilled_at = models.DateTimeField(null=True, blank=True)
+    posting = models.ForeignKey(Posting, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ("position",)
+        constraints = (
+            models.UniqueConstraint(fields=("invoice", "position"), name="invoice_line_position"),
+            models.CheckConstraint(
+                name="invoice_line_sane",
+                condition=Q(quantity__gt=0, quantity__lt=MAX_CREDITS)
+                & Q(amount__gte=0, amount__lt=MAX_MONEY, tax_amount__gte=0, tax_amount__lt=MAX_MONEY)
+                & Q(amount_credited__gte=0, amount_credited__lte=F("amount"))
+                & Q(tax_credited__gte=0, tax_credited__lte=F("tax_amount")),
+            ),
+            models.CheckConstraint(
+                name="invoice_line_fulfilment_whole",
+                condition=Q(credits=None, pool=None, grant_kind="")
+                | Q(
+                    credits__gt=0,
+                    credits__lt=MAX_CREDITS,
+                    pool__isnull=False,
+                    cost_basis__gte=0,
+                    credits_refunded__gte=0,
+                    credits_refunded__lte=F("credits"),
+                )
+                & ~Q(grant_kind=""),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.description
+
+
+class CreditNote(models.Model):
+    """Takes back a part of an issued invoice. Issued at once, immutable."""
+
+    invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="credit_notes")
+    reference = models.CharField(max_length=120, unique=True)
+    number = models.CharField(max_length=40, unique=True)
+    reason = models.CharField(max_length=200)
+    currency = CurrencyField()
+    subtotal = MoneyAmountField()
+    tax_total = MoneyAmountField()
+    total = MoneyAmountField()
+    seller = models.JSONField(default=dict)
+    customer = models.JSONField(default=dict)
+    issued_at = models.DateTimeField()
+    actor = models.CharField(max_length=80, blank=True)
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                name="credit_note_totals_sane",
+                condition=Q(total=F("subtotal") + F("tax_total"), subtotal__gte=0, tax_total__gte=0, total__gt=0)
+                & Q(total__lt=MAX_MONEY),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.number
+
+
+class CreditNoteLine(models.Model):
+    """What a credit note takes back of one line."""
+
+    credit_note = models.ForeignKey(CreditNote, on_delete=models.CASCADE, related_name="lines")
+    invoice_line = models.ForeignKey(InvoiceLine, on_delete=models.PROTECT, related_name="credit_note_lines")
+    description = models.CharField(max_length=200)
+    credits = CreditsField(null=True, blank=True)
+    amount = MoneyAmountField()
+    tax_amount = MoneyAmountField(default=0)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("credit_note", "invoice_line"), name="credit_note_line_once"),
+            models.CheckConstraint(
+                name="credit_note_line_sane",
+                condition=Q(amount__gte=0, amount__lt=MAX_MONEY, tax_amount__gte=0, tax_amount__lt=MAX_MONEY),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.description

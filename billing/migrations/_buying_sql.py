@@ -1,0 +1,46 @@
+"""What the second migration needs beyond Django's own operations: documents that cannot change, acts that stay."""
+
+from billing.migrations._foundation_sql import refuse_changes
+
+# An issued invoice changes in how it stands (paid, credited, refunded, void) and in nothing that its document says.
+_ISSUED = """
+CREATE FUNCTION florin_keep_issued_invoice() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    free text[] := ARRAY['state', 'amount_paid', 'amount_credited', 'amount_refunded', 'paid_at', 'voided_at'];
+BEGIN
+    IF OLD.issued_at IS NULL THEN
+        IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
+        RETURN NEW;
+    END IF;
+    IF TG_OP = 'DELETE' OR to_jsonb(NEW) - free IS DISTINCT FROM to_jsonb(OLD) - free THEN
+        RAISE EXCEPTION 'invoice % is issued: % refused', OLD.number, TG_OP USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER issued_immutable BEFORE UPDATE OR DELETE ON billing_invoice
+    FOR EACH ROW EXECUTE FUNCTION florin_keep_issued_invoice();
+ALTER TABLE billing_invoice ENABLE ALWAYS TRIGGER issued_immutable;
+
+CREATE FUNCTION florin_keep_issued_line() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    free text[] := ARRAY['amount_credited', 'tax_credited', 'credits_refunded', 'fulfilled_at', 'posting_id'];
+    of_invoice bigint := CASE TG_OP WHEN 'INSERT' THEN NEW.invoice_id ELSE OLD.invoice_id END;
+BEGIN
+    IF TG_OP = 'UPDATE' AND to_jsonb(NEW) - free IS NOT DISTINCT FROM to_jsonb(OLD) - free
+        AND (OLD.posting_id IS NULL OR NEW.posting_id = OLD.posting_id) THEN
+        RETURN NEW;
+    END IF;
+    IF EXISTS (SELECT 1 FROM billing_invoice WHERE id = of_invoice AND issued_at IS NOT NULL) THEN
+        RAISE EXCEPTION 'line of an issued invoice: % refused', TG_OP USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER issued_immutable BEFORE INSERT OR UPDATE OR DELETE ON billing_invoiceline
+    FOR EACH ROW EXECUTE FUNCTION florin_keep_issued_line();
+ALTER TABLE billing_invoiceline ENABLE ALWAYS TRIGGER issued_immutable;
+"""
+
+APPEND_ONLY = ("billing_staffact", "billing_creditnote", "billing_creditnoteline")
+
+FORWARD = _ISSUED + "".join(refuse_changes(table) for table in APPEND_ONLY)
