@@ -210,14 +210,14 @@ class IdempotencyKey(models.Model):
 class StaffAct(models.Model):
     """What a member of staff did, append-only: who, what, to which row, before, after, and why.
 
-    `table` and `row_id` name the row (`account`, `42`); `label` is how it was called then. `before` and `after` hold
+    `model` and `row_id` name the row (`account`, `42`); `label` is how it was called then. `before` and `after` hold
     only the fields that differ. `request_id` ties acts of one request together.
     """
 
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="staff_acts")
     account = models.ForeignKey(Account, null=True, blank=True, on_delete=models.PROTECT, related_name="staff_acts")
     act = models.CharField(max_length=40)
-    table = models.CharField(max_length=60)
+    model = models.CharField(max_length=60)
     row_id = models.CharField(max_length=60, blank=True)
     label = models.CharField(max_length=200, blank=True)
     before = models.JSONField(default=dict)
@@ -229,7 +229,7 @@ class StaffAct(models.Model):
     class Meta:
         indexes = (
             models.Index(fields=("-acted_at",), name="staff_act_by_time"),
-            models.Index(fields=("table", "row_id"), name="staff_act_of_row"),
+            models.Index(fields=("model", "row_id"), name="staff_act_of_row"),
         )
 
     def __str__(self) -> str:

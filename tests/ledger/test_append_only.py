@@ -69,7 +69,7 @@ def document(account):
     )
     CreditNoteLine.objects.create(credit_note=note, invoice_line=line, amount=1)
     staff = User.objects.create_user("staff@example.com")
-    StaffAct.objects.create(user=staff, account=account, act="change", table="account", acted_at=NOW)
+    StaffAct.objects.create(user=staff, account=account, act="change", model="account", acted_at=NOW)
 
 
 def rows_of(table):
