@@ -3,7 +3,8 @@
 Promises
 - Whoever is not signed in goes to the login page and comes back.
 - Whoever is not a member of the account, or not any more, gets 404: the same as for an account that does not exist.
-- Every role may read. The page's times are in the account's zone, and no cache keeps what it shows.
+- Every role may read. What binds the account (buying, paying, the team, keys) asks `require_manager`: others get a 403
+  page with the reason. A page's times are in the account's zone, and no cache keeps what it shows.
 """
 
 from collections.abc import Callable
@@ -13,13 +14,15 @@ from typing import Concatenate, ParamSpec
 from zoneinfo import ZoneInfo
 
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 
-from billing.accounts.models import Account, Member, User
+from billing.accounts.models import Account, Member, Role, User
 from billing.api import ids
 
 Extra = ParamSpec("Extra")
@@ -37,17 +40,31 @@ class Visit:
         return self.member.account
 
     @property
+    def is_manager(self) -> bool:
+        """Whether the person may act for the account: an owner or admin."""
+        return self.member.role in (Role.OWNER, Role.ADMIN)
+
+    @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.member.account.time_zone)
 
-    def url(self, name: str) -> str:
+    def url(self, name: str, **parts: object) -> str:
         """Where this account's page `name` is."""
-        return account_url(self.member.account, name)
+        return account_url(self.member.account, name, **parts)
 
 
-def account_url(account: Account, name: str = "dashboard") -> str:
+def account_url(account: Account, name: str = "dashboard", **parts: object) -> str:
     """Where the account's page `name` is; addresses carry our own id, which never changes."""
-    return reverse(f"portal:{name}", kwargs={"account": _public_id(account.pk)})
+    return reverse(f"portal:{name}", kwargs={"account": _public_id(account.pk), **parts})
+
+
+def require_manager(visit: Visit) -> None:
+    """Let owners and admins through; raises PermissionDenied, a 403 page that says why, for everybody else."""
+    if not visit.is_manager:
+        reason = _(
+            "Your role in %(account)s is %(role)s. Only owners and admins may do this; one of them can change it."
+        )
+        raise PermissionDenied(reason % {"role": visit.member.get_role_display(), "account": visit.account.name})
 
 
 def _public_id(account_id: int) -> str:

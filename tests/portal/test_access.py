@@ -1,12 +1,13 @@
 """Who may see which page of the portal, enumerated from the routes so that a new page cannot be forgotten."""
 
 import pytest
+from django.core.exceptions import PermissionDenied
 from django.test import Client
 from django.urls import URLPattern
 
 from billing.accounts import members
 from billing.accounts.models import Member, Role
-from portal import urls
+from portal import access, urls
 from tests.factories import make_member, make_user
 from tests.portal.conftest import Stage
 
@@ -96,3 +97,14 @@ def test_staff_see_no_account_that_they_are_not_in(client: Client, stage: Stage)
     staff.save()
     client.force_login(staff)
     assert client.get(stage.url).status_code == 404
+
+
+@pytest.mark.parametrize("role", Role.values)
+def test_only_owners_and_admins_may_act_for_the_account(stage: Stage, role: str) -> None:
+    bob = make_user("bob")
+    visit = access.Visit(make_member(stage.account, bob, role, now=stage.now), [])
+    if role in ("owner", "admin"):
+        access.require_manager(visit)
+    else:
+        with pytest.raises(PermissionDenied, match=r"Your role in Northwind is (Member|Viewer)\. Only owners"):
+            access.require_manager(visit)
