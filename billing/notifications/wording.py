@@ -3,6 +3,8 @@
 from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
 
+from babel.numbers import format_currency
+
 MINUS = "\N{MINUS SIGN}"
 CENT = Decimal("0.01")
 
@@ -33,6 +35,29 @@ def decimals(amount: Decimal) -> int:
     """How many decimals it takes to write the amount exactly."""
     exponent = amount.normalize().as_tuple().exponent
     return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+def money_text(amount: Decimal, currency: str) -> str:
+    """An amount of money with the currency's sign and its minor units: `€1,200.00`, `¥1,200`."""
+    return _minus(format_currency(amount, currency, locale="en"))
+
+
+def unit_price_text(price: Decimal, currency: str) -> str:
+    """What one credit costs, with every digit that is not a trailing zero and at least the minor units: `$0.0725`."""
+    return _minus(format_currency(price.normalize(), currency, locale="en", decimal_quantization=False))
+
+
+def validity_text(days: int | None) -> str:
+    """How long credits are good for, from the moment they are granted: `1 year`, `6 months`, `45 days`, `for ever`.
+
+    None is for ever. Only what is a year or a month to the day is called so: 365 days and multiples, 30 and multiples.
+    """
+    if days is None:
+        return "for ever"
+    for size, unit in ((365, "year"), (30, "month")):
+        if days and days % size == 0:
+            return _count(days // size, unit)
+    return _count(days, "day")
 
 
 def rough_text(amount: Decimal) -> str:
@@ -74,4 +99,12 @@ def days_off(moment: datetime, now: datetime) -> str:
 
 
 def _in(count: int, unit: str) -> str:
-    return f"in {count} {unit}" if count == 1 else f"in {count} {unit}s"
+    return f"in {_count(count, unit)}"
+
+
+def _count(count: int, unit: str) -> str:
+    return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", MINUS)

@@ -33,6 +33,24 @@ def signed_credits(amount: Decimal, places: int = 0) -> str:
 
 
 @register.filter
+def money(amount: Decimal, currency: str) -> str:
+    """€1,200.00"""
+    return wording.money_text(amount, currency)
+
+
+@register.filter
+def unit_price(price: Decimal, currency: str) -> str:
+    """$0.0725: the price of one credit, with all its digits."""
+    return wording.unit_price_text(price, currency)
+
+
+@register.filter
+def validity(days: int | None) -> str:
+    """How long credits are good for: `1 year`, `for ever`."""
+    return wording.validity_text(days)
+
+
+@register.filter
 def rough(amount: Decimal) -> str:
     """26.3 million: for estimates."""
     return wording.rough_text(amount)

@@ -92,3 +92,32 @@ def test_days_are_counted_in_the_readers_time_zone() -> None:
     assert wording.days_off(NOON + timedelta(hours=10), NOON) == "in 10 hours"
     assert wording.days_off(NOON + timedelta(hours=24), late_in_auckland) == "tomorrow"
     assert wording.days_off(NOON + timedelta(hours=-1, days=1), late_in_auckland.replace(hour=1)) == "tomorrow"
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "text"),
+    [
+        ("1200", "EUR", "€1,200.00"),
+        ("1200.5", "USD", "$1,200.50"),
+        ("1200", "JPY", "¥1,200"),
+        ("-3.5", "USD", "\N{MINUS SIGN}$3.50"),
+        ("0", "USD", "$0.00"),
+    ],
+)
+def test_money_has_its_sign_and_minor_units(amount: str, currency: str, text: str) -> None:
+    assert wording.money_text(Decimal(amount), currency) == text
+
+
+@pytest.mark.parametrize(
+    ("price", "text"), [("0.120000000", "$0.12"), ("0.0725", "$0.0725"), ("5", "$5.00"), ("0", "$0.00")]
+)
+def test_a_unit_price_keeps_all_its_digits(price: str, text: str) -> None:
+    assert wording.unit_price_text(Decimal(price), "USD") == text
+
+
+@pytest.mark.parametrize(
+    ("days", "text"),
+    [(None, "for ever"), (1, "1 day"), (45, "45 days"), (180, "6 months"), (365, "1 year"), (730, "2 years")],
+)
+def test_validity_is_said_in_the_largest_unit_that_is_exact(days: int | None, text: str) -> None:
+    assert wording.validity_text(days) == text
