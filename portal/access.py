@@ -17,6 +17,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
+from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -24,6 +25,7 @@ from django.views.decorators.cache import never_cache
 
 from billing.accounts.models import Account, Member, Role, User
 from billing.api import ids
+from portal import navigation
 
 Extra = ParamSpec("Extra")
 
@@ -51,6 +53,16 @@ class Visit:
     def url(self, name: str, **parts: object) -> str:
         """Where this account's page `name` is."""
         return account_url(self.member.account, name, **parts)
+
+    @property
+    def menu(self) -> list[navigation.Group]:
+        """The account's pages that this person may open."""
+        return navigation.menu(url=self.url, is_manager=self.is_manager, counts={})
+
+    @property
+    def place_links(self) -> list[tuple[Member, str]]:
+        """The overview of each of the person's accounts."""
+        return [(place, account_url(place.account)) for place in self.places]
 
 
 def account_url(account: Account, name: str = "dashboard", **parts: object) -> str:
@@ -93,6 +105,9 @@ def account_page(
             raise Http404("No such account.")
         visit = Visit(member=here[0], places=places)
         with timezone.override(visit.zone):
-            return view(request, visit, *args, **kwargs)
+            try:
+                return view(request, visit, *args, **kwargs)
+            except PermissionDenied as refusal:
+                return render(request, "portal/forbidden.html", {"visit": visit, "refusal": refusal}, status=403)
 
     return page

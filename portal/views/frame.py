@@ -1,4 +1,4 @@
-"""What surrounds every page of an account: its pages as tabs, the person's accounts, its pools."""
+"""What surrounds every page of an account, and the choice of its pools. The menu: portal/navigation.py."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,9 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from billing.ledger.models import CreditPool
-from portal.access import Visit, account_url
-
-TABS = (("dashboard", "Overview"), ("ledger", "Ledger"))
+from portal.access import Visit
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +22,7 @@ class Link:
 
 def render_page(request: HttpRequest, visit: Visit, page: str, context: dict[str, Any]) -> HttpResponse:
     """Render the template `portal/<page>.html` in the account's frame."""
-    frame = {
-        "visit": visit,
-        "tabs": [Link(label, visit.url(name), name == page) for name, label in TABS],
-        "places": [
-            Link(place.account.name, account_url(place.account), place == visit.member) for place in visit.places
-        ],
-    }
-    return render(request, f"portal/{page}.html", {**frame, **context})
+    return render(request, f"portal/{page}.html", {"visit": visit, **context})
 
 
 def list_pools(visit: Visit) -> list[CreditPool]:

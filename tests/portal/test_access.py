@@ -2,7 +2,8 @@
 
 import pytest
 from django.core.exceptions import PermissionDenied
-from django.test import Client
+from django.http import HttpRequest, HttpResponse
+from django.test import Client, RequestFactory
 from django.urls import URLPattern
 
 from billing.accounts import members
@@ -11,16 +12,23 @@ from portal import access, urls
 from tests.factories import make_member, make_user
 from tests.portal.conftest import Stage
 
-ACCOUNT_PAGES = [
-    str(route.pattern).removeprefix("a/<str:account>")
+# Addresses that name a row or only take a POST are in the sweep of every route and in the tests of their pages.
+ROUTES = {
+    str(route.pattern).removeprefix("a/<str:account>"): str(route.name)
     for route in urls.urlpatterns
     if isinstance(route, URLPattern) and str(route.pattern).startswith("a/")
-]
+}
+PAGES_WITH_POOLS = ["", "/ledger", "/ledger.csv"]
+READ_ONLY = ["", "/ledger", "/ledger.csv"]
+MANAGERS_ONLY: set[str] = set()
+ACCOUNT_PAGES = [page for page in ROUTES if "<" not in page]
+OPEN_PAGES = [page for page in ACCOUNT_PAGES if page not in MANAGERS_ONLY]
 
 
 def test_the_routes_are_found() -> None:
     assert "" in ACCOUNT_PAGES
     assert "/ledger" in ACCOUNT_PAGES
+    assert set(ROUTES) >= MANAGERS_ONLY
 
 
 @pytest.mark.parametrize("page", ACCOUNT_PAGES)
@@ -45,13 +53,44 @@ def test_an_account_that_does_not_exist_is_404(alice: Client, page: str, account
     assert alice.get(f"/a/{account}{page}").status_code == 404
 
 
-@pytest.mark.parametrize("page", ACCOUNT_PAGES)
+@pytest.mark.parametrize("page", OPEN_PAGES)
 @pytest.mark.parametrize("role", Role.values)
 def test_every_role_may_read(client: Client, stage: Stage, page: str, role: str) -> None:
     bob = make_user("bob")
     make_member(stage.account, bob, role, now=stage.now)
     client.force_login(bob)
     assert client.get(stage.url + page).status_code == 200
+
+
+@pytest.mark.parametrize("role", Role.values)
+@pytest.mark.parametrize("page", sorted(MANAGERS_ONLY))
+def test_owners_and_admins_alone_open_what_is_theirs(client: Client, stage: Stage, page: str, role: str) -> None:
+    bob = make_user("bob")
+    make_member(stage.account, bob, role, now=stage.now)
+    client.force_login(bob)
+    response = client.get(stage.url + page)
+    assert response.status_code == (200 if role in (Role.OWNER, Role.ADMIN) else 403)
+
+
+def _act(request: HttpRequest, visit: access.Visit) -> HttpResponse:
+    access.require_manager(visit)
+    return HttpResponse("done")
+
+
+@pytest.mark.parametrize("role", Role.values)
+def test_a_refusal_is_a_page_of_the_account(rf: RequestFactory, stage: Stage, role: str) -> None:
+    bob = make_user("bob")
+    make_member(stage.account, bob, role, now=stage.now)
+    request = rf.get(stage.url)
+    request.user = bob
+    response = access.account_page(_act)(request, account=f"acc_{stage.account.pk}")
+    if role in (Role.OWNER, Role.ADMIN):
+        assert response.content == b"done"  # type: ignore[attr-defined]
+    else:
+        assert response.status_code == 403
+        text = response.content.decode()  # type: ignore[attr-defined]
+        assert f"Your role in Northwind is {role.title()}" in text
+        assert 'aria-label="Account"' in text
 
 
 @pytest.mark.parametrize("page", ACCOUNT_PAGES)
@@ -71,7 +110,7 @@ def test_a_disabled_user_is_sent_to_the_login_page(alice: Client, stage: Stage, 
     assert alice.get(stage.url + page)["Location"].startswith("/login")
 
 
-@pytest.mark.parametrize("page", ACCOUNT_PAGES)
+@pytest.mark.parametrize("page", PAGES_WITH_POOLS)
 def test_a_pool_of_another_account_is_404(alice: Client, stage: Stage, page: str) -> None:
     assert alice.get(f"{stage.url}{page}?pool=elsewhere").status_code == 404
 
@@ -81,7 +120,7 @@ def test_no_cache_keeps_a_page(alice: Client, stage: Stage, page: str) -> None:
     assert "no-store" in alice.get(stage.url + page)["Cache-Control"]
 
 
-@pytest.mark.parametrize("page", ACCOUNT_PAGES)
+@pytest.mark.parametrize("page", READ_ONLY)
 def test_pages_are_read_only(alice: Client, stage: Stage, page: str) -> None:
     assert alice.post(stage.url + page).status_code == 405
 
