@@ -2,14 +2,15 @@
 mallory is a stranger."""
 
 import itertools
-from collections.abc import Collection
-from datetime import UTC, datetime
+from collections.abc import Collection, Mapping
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from billing.accounts import keys, members
 from billing.accounts.models import Account, ApiKey, Member, Role, Scope, User
 from billing.catalog import rate_cards
 from billing.catalog.models import Meter, Rate, RateCard
+from billing.invoicing.models import Issuer, TaxRate
 from billing.ledger import pools, posting
 from billing.ledger.models import Posting
 
@@ -67,3 +68,13 @@ def make_rate_card(
     )
     rate_cards.publish(version_id=version.pk, effective_at=now, now=now)
     return card
+
+
+def make_issuer(key: str = "lumen", *, rates: Mapping[str, str] = {"DE": "19"}, **fields: object) -> Issuer:
+    """The default issuer, from Germany, and the standard tax rate of some countries in percent."""
+    given = {"name": f"{key.title()} GmbH", "country": "DE", "tax_number": "DE123456789", "is_default": True, **fields}
+    TaxRate.objects.bulk_create(
+        TaxRate(country=country, percent=Decimal(percent), valid_from=date(2020, 1, 1))
+        for country, percent in rates.items()
+    )
+    return Issuer.objects.create(key=key, **given)

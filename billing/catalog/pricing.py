@@ -13,6 +13,7 @@ from moneyed import get_currency
 ZERO = Decimal(0)
 CREDIT_QUANTUM = Decimal("0.000001")
 MAX_CREDITS = Decimal(10**18 - 1)
+_COST_QUANTUM = Decimal(1).scaleb(-12)
 
 _EXACT = Context(prec=60)
 _MODES = {"half_even": ROUND_HALF_EVEN, "half_up": ROUND_HALF_UP, "up": ROUND_UP, "down": ROUND_DOWN}
@@ -186,3 +187,28 @@ def pack_price(tiers: Sequence[tuple[Decimal, Decimal]], credits: Decimal, curre
         raise ValueError("fewer credits than the first tier begins with")
     unit_price = max(reached)[1]
     return unit_price, round_money(_EXACT.multiply(unit_price, credits), currency)
+
+
+def share_tax(amounts: Sequence[Decimal], percent: Decimal, currency: str) -> list[Decimal]:
+    """The tax of each net amount at one rate, such that they add up to the tax of the sum, rounded once.
+
+    Each is the difference of the rounded tax of the sums after and before it, so none is negative or off by more than
+    a minor unit. Example: 0.33, 0.33 and 0.34 at 19 %: 0.06, 0.07 and 0.06, together 0.19.
+    """
+    taxes, net, taxed = [], ZERO, ZERO
+    for amount in amounts:
+        net = _EXACT.add(net, amount)
+        tax = round_money(_EXACT.divide(_EXACT.multiply(net, percent), Decimal(100)), currency)
+        taxes.append(tax - taxed)
+        taxed = tax
+    return taxes
+
+
+def part_of_money(whole: Decimal, *, part: Decimal, of: Decimal, currency: str) -> Decimal:
+    """`whole` x `part` / `of`, rounded: the tax of a part of a line. All of it when `part` is `of`; zero of nothing."""
+    return round_money(_EXACT.divide(_EXACT.multiply(whole, part), of), currency) if of else ZERO
+
+
+def cost_per_credit(amount: Decimal, credits: Decimal) -> Decimal:
+    """Net money per credit of a lot that was bought for `amount`, to twelve decimals."""
+    return _EXACT.divide(amount, credits).quantize(_COST_QUANTUM, rounding=ROUND_HALF_EVEN, context=_EXACT)

@@ -1,5 +1,7 @@
 """Tables of the invoicing room. Money is a decimal with at most three places, rounded to its currency's minor units."""
 
+from decimal import Decimal
+
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import DateRangeField, RangeBoundary, RangeOperators
 from django.core.validators import RegexValidator
@@ -137,11 +139,21 @@ class Invoice(models.Model):
             models.CheckConstraint(
                 name="invoice_number_when_issued", condition=Q(state="draft", number=None) | Q(number__isnull=False)
             ),
-            models.CheckConstraint(name="invoice_paid_in_full", condition=~Q(state="paid") | Q(amount_paid=F("total"))),
+            models.CheckConstraint(
+                name="invoice_paid_in_full",
+                condition=~Q(state="paid") | Q(amount_paid__gte=F("total") - F("amount_credited")),
+            ),
         )
 
     def __str__(self) -> str:
         return self.number or f"draft {self.pk}"
+
+    @property
+    def owed(self) -> Decimal:
+        """What is still to be paid, in `currency`: nothing unless the invoice is open or was given up."""
+        if self.state not in (self.State.OPEN, self.State.UNCOLLECTIBLE):
+            return Decimal(0)
+        return self.total - self.amount_credited - self.amount_paid
 
 
 class InvoiceLine(models.Model):

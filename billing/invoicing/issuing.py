@@ -1,0 +1,233 @@
+"""Issuing invoices: what some lines cost with tax, and the numbered document of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from django.db import transaction
+
+from billing.accounts.models import Account
+from billing.catalog import pricing
+from billing.invoicing import settling, tax
+from billing.invoicing.models import Invoice, InvoiceLine, Issuer
+from billing.ledger.models import CreditPool
+
+ZERO = Decimal(0)
+
+
+class NoIssuer(Exception):
+    """Nobody is set up to issue invoices: staff must add a default issuer in the admin."""
+
+    def __init__(self) -> None:
+        super().__init__("No default issuer: add one in the admin under Issuers.")
+
+
+class ReferenceTaken(Exception):
+    """The reference is in use for an invoice of another account."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineDraft:
+    """A line to be: `amount` is net money in the invoice's currency, rounded to its minor units.
+
+    With `pool_id`, `credits` and `grant_kind` it carries a fulfilment: that many credits are granted once the invoice
+    is paid, valid for `validity_days` from then (None: for ever).
+    """
+
+    description: str
+    quantity: Decimal
+    unit_price: Decimal
+    amount: Decimal
+    category: str = tax.STANDARD
+    pack_id: int | None = None
+    pool_id: int | None = None
+    credits: Decimal | None = None
+    grant_kind: str = ""
+    validity_days: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QuotedLine:
+    """A line with its tax."""
+
+    draft: LineDraft
+    tax_name: str
+    tax_percent: Decimal
+    tax_amount: Decimal
+    treatment: InvoiceLine.Treatment
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What lines cost. All money is of the asked currency; `subtotal` is net, `total` is what is to be paid."""
+
+    subtotal: Decimal
+    tax_total: Decimal
+    total: Decimal
+    tax_note: str
+    lines: tuple[QuotedLine, ...]
+
+
+def get_issuer() -> Issuer:
+    """The default issuer. Raises NoIssuer."""
+    issuer = Issuer.objects.filter(is_default=True).first()
+    if issuer is None:
+        raise NoIssuer
+    return issuer
+
+
+def supply_date(account: Account, now: datetime) -> date:
+    """The day whose tax rates apply to what is sold now: today, where the account is."""
+    return now.astimezone(ZoneInfo(account.time_zone)).date()
+
+
+def quote(*, account: Account, currency: str, lines: Sequence[LineDraft], on: date) -> Quote:
+    """What an invoice of these lines would say if it were issued on that day (`supply_date`); writes nothing.
+
+    Tax is rounded once per rate and shared out over its lines, so lines plus tax equal the totals and the tax table.
+    Raises NoIssuer, and ValueError for lines that no invoice can hold.
+    """
+    _check(account, currency, lines)
+    return _quote(get_issuer(), account, currency, lines, on)
+
+
+def issue(
+    *,
+    account_id: int,
+    reference: str,
+    currency: str,
+    lines: Sequence[LineDraft],
+    now: datetime,
+    due_at: datetime | None = None,
+) -> Invoice:
+    """Issue the invoice of a reference: numbered without gaps, open, due by the issuer's terms unless told otherwise.
+
+    Once per reference: repeating it returns the first one, whatever the lines. An invoice of nothing to pay is paid
+    and fulfilled at once. Locks the default issuer's row until the caller's transaction ends. Raises NoIssuer,
+    ReferenceTaken, and ValueError for lines that no invoice can hold.
+    """
+    with transaction.atomic():
+        issuer = Issuer.objects.select_for_update().filter(is_default=True).first()
+        if issuer is None:
+            raise NoIssuer
+        first = Invoice.objects.filter(reference=reference).first()
+        if first is not None:
+            if first.account_id != account_id:
+                raise ReferenceTaken(reference)
+            return first
+        account = Account.objects.get(pk=account_id)
+        _check(account, currency, lines)
+        quoted = _quote(issuer, account, currency, lines, supply_date(account, now))
+        invoice = Invoice.objects.create(
+            account=account,
+            issuer=issuer,
+            reference=reference,
+            currency=currency,
+            subtotal=quoted.subtotal,
+            tax_total=quoted.tax_total,
+            total=quoted.total,
+            seller=_seller(issuer),
+            customer=_customer(account),
+            tax_note=quoted.tax_note,
+            created_at=now,
+            due_at=due_at or now + timedelta(days=issuer.payment_terms_days),
+        )
+        InvoiceLine.objects.bulk_create(_lines(invoice, quoted))
+        # Only now: lines of an issued invoice are refused by the database.
+        issuer.last_invoice_number += 1
+        issuer.save(update_fields=["last_invoice_number"])
+        invoice.number = f"{issuer.invoice_prefix}{issuer.last_invoice_number:06d}"
+        invoice.state, invoice.issued_at = Invoice.State.OPEN, now
+        invoice.save(update_fields=["number", "state", "issued_at"])
+        return invoice if invoice.total else settling.settle(invoice_id=invoice.pk, amount=ZERO, now=now)
+
+
+def _check(account: Account, currency: str, lines: Sequence[LineDraft]) -> None:
+    if not lines:
+        raise ValueError("an invoice needs a line")
+    for line in lines:
+        if line.quantity <= 0 or line.amount < 0 or line.amount != pricing.round_money(line.amount, currency):
+            raise ValueError("a line needs a positive quantity and an amount in whole minor units")
+        if (line.pool_id is None, line.credits is None, not line.grant_kind) not in ((True,) * 3, (False,) * 3):
+            raise ValueError("a fulfilment needs a pool, credits and a kind")
+    pools = {line.pool_id for line in lines if line.pool_id is not None}
+    if CreditPool.objects.filter(account=account, pk__in=pools).count() != len(pools):
+        raise ValueError("a line grants credits to a pool of another account")
+
+
+def _quote(issuer: Issuer, account: Account, currency: str, lines: Sequence[LineDraft], on: date) -> Quote:
+    taxes = {
+        category: tax.decide(
+            country=account.country,
+            region=account.region,
+            tax_number=account.tax_number,
+            issuer=issuer,
+            category=category,
+            on=on,
+        )
+        for category in dict.fromkeys(line.category for line in lines)
+    }
+    amounts: dict[int, Decimal] = {}
+    for each in dict.fromkeys(taxes.values()):
+        taxed = [index for index, line in enumerate(lines) if taxes[line.category] == each]
+        shares = pricing.share_tax([lines[index].amount for index in taxed], each.percent, currency)
+        amounts.update(zip(taxed, shares, strict=True))
+    quoted = []
+    for index, line in enumerate(lines):
+        each = taxes[line.category]
+        quoted.append(QuotedLine(line, each.name, each.percent, amounts[index], each.treatment))
+    subtotal = sum((line.amount for line in lines), ZERO)
+    tax_total = sum(amounts.values(), ZERO)
+    note = " ".join(dict.fromkeys(each.note for each in taxes.values() if each.note))
+    return Quote(subtotal, tax_total, subtotal + tax_total, note, tuple(quoted))
+
+
+def _lines(invoice: Invoice, quoted: Quote) -> list[InvoiceLine]:
+    return [
+        InvoiceLine(
+            invoice=invoice,
+            position=position,
+            description=line.draft.description,
+            quantity=line.draft.quantity,
+            unit_price=line.draft.unit_price,
+            amount=line.draft.amount,
+            tax_name=line.tax_name,
+            tax_percent=line.tax_percent,
+            tax_amount=line.tax_amount,
+            tax_treatment=line.treatment,
+            pack_id=line.draft.pack_id,
+            pool_id=line.draft.pool_id,
+            credits=line.draft.credits,
+            grant_kind=line.draft.grant_kind,
+            validity_days=line.draft.validity_days,
+            cost_basis=pricing.cost_per_credit(line.draft.amount, line.draft.credits) if line.draft.credits else None,
+        )
+        for position, line in enumerate(quoted.lines, start=1)
+    ]
+
+
+def _seller(issuer: Issuer) -> dict[str, str]:
+    """The issuer as the document names it."""
+    return {
+        "name": issuer.name,
+        "address": issuer.address,
+        "country": issuer.country,
+        "tax_number": issuer.tax_number,
+        "email": issuer.email,
+        "footer": issuer.footer,
+    }
+
+
+def _customer(account: Account) -> dict[str, str]:
+    """The account as the document names it, and the zone its dates are in."""
+    return {
+        "name": account.name,
+        "address": account.address,
+        "country": account.country,
+        "region": account.region,
+        "tax_number": account.tax_number,
+        "email": account.billing_email,
+        "time_zone": account.time_zone,
+    }
