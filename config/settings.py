@@ -128,7 +128,9 @@ AUTH_PASSWORD_VALIDATORS = [
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
-USE_THOUSAND_SEPARATOR = True
+# Figures get their separators by filters of ours (portal/templatetags/florin.py); ids, years and coordinates get none.
+USE_THOUSAND_SEPARATOR = False
+FORMAT_MODULE_PATH = "config.formats"
 
 # --- Static files, uploads, mail -------------------------------------------------------------------------------------
 STATIC_URL = "/static/"
