@@ -9,7 +9,7 @@ from decimal import Decimal
 from billing.accounts import keys, members
 from billing.accounts.models import Account, ApiKey, Member, Role, Scope, User
 from billing.catalog import rate_cards
-from billing.catalog.models import Meter, Rate, RateCard
+from billing.catalog.models import Meter, Pack, PackTier, Rate, RateCard
 from billing.invoicing.models import Issuer, TaxRate
 from billing.ledger import pools, posting
 from billing.ledger.models import Posting
@@ -78,3 +78,22 @@ def make_issuer(key: str = "lumen", *, rates: Mapping[str, str] = {"DE": "19"}, 
         for country, percent in rates.items()
     )
     return Issuer.objects.create(key=key, **given)
+
+
+def make_pack(
+    key: str = "credits",
+    *,
+    prices: Mapping[str, str] = {"1000": "0.12", "10000": "0.10", "100000": "0.07"},
+    now: datetime = NOW,
+    **fields: object,
+) -> Pack:
+    """A pack in dollars with volume tiers: price per credit by the amount that it begins with. Valid for a year."""
+    given = {
+        "name": key.title(), "currency": "USD", "min_credits": Decimal(min(prices, key=Decimal)),
+        "max_credits": Decimal(1_000_000), "step_credits": Decimal(1_000), "validity_days": 365, **fields,
+    }  # fmt: skip
+    pack = Pack.objects.create(key=key, created_at=now, **given)
+    PackTier.objects.bulk_create(
+        PackTier(pack=pack, from_credits=Decimal(start), unit_price=Decimal(price)) for start, price in prices.items()
+    )
+    return pack

@@ -212,3 +212,14 @@ def part_of_money(whole: Decimal, *, part: Decimal, of: Decimal, currency: str) 
 def cost_per_credit(amount: Decimal, credits: Decimal) -> Decimal:
     """Net money per credit of a lot that was bought for `amount`, to twelve decimals."""
     return _EXACT.divide(amount, credits).quantize(_COST_QUANTUM, rounding=ROUND_HALF_EVEN, context=_EXACT)
+
+
+def percent_saved(unit_price: Decimal, *, dearest: Decimal) -> int:
+    """How much less a credit costs than at the dearest price, in whole percent, rounded down so as not to boast.
+
+    Example: 0.07 instead of 0.12 saves 41 %.
+    """
+    if unit_price >= dearest:
+        return 0
+    part = _EXACT.divide(_EXACT.multiply(dearest - unit_price, Decimal(100)), dearest)
+    return int(part.to_integral_value(ROUND_DOWN))

@@ -35,9 +35,10 @@ class Purchase(models.Model):
 class TopUpRule(models.Model):
     """When a pool buys credits by itself: whenever fewer than `threshold` are available.
 
-    The caps count by calendar month of the account's zone; `max_money` is gross, in the pack's currency. `failures`
-    counts declines since the last success; until `waits_until` nothing is tried. `switched_off_at` tells a rule that
-    switched itself off from one that its owner did (`is_active` false).
+    The caps count by calendar month of the account's zone; `max_money` is gross, in the pack's currency. Until
+    `capped_until` the month's caps leave no room for another. `failures` counts declines since the last success; until
+    `waits_until` the card that failed (`failed_method`) is not tried again, another one may be. `switched_off_at` tells
+    a rule that switched itself off from one that its owner did (`is_active` false).
     """
 
     pool = models.OneToOneField(CreditPool, on_delete=models.CASCADE, related_name="top_up_rule")
@@ -54,7 +55,10 @@ class TopUpRule(models.Model):
     waits_until = models.DateTimeField(null=True, blank=True, editable=False)
     switched_off_at = models.DateTimeField(null=True, blank=True, editable=False)
     switched_off_reason = models.CharField(max_length=200, blank=True, editable=False)
-    cap_told_on = models.DateField(null=True, blank=True, editable=False)
+    failed_method = models.ForeignKey(
+        PaymentMethod, null=True, blank=True, on_delete=models.PROTECT, related_name="+", editable=False
+    )
+    capped_until = models.DateTimeField(null=True, blank=True, editable=False)
     changed_at = models.DateTimeField()
 
     class Meta:

@@ -1,0 +1,187 @@
+"""What an account can buy: packs in its currency and for its segment, and what an amount of one costs. Reads only."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from django.db.models import Q, QuerySet
+
+from billing.accounts.models import Account
+from billing.catalog.models import Pack
+from billing.catalog.pricing import pack_price, percent_saved
+from billing.invoicing import issuing
+from billing.ledger.models import GrantKind
+from billing.notifications import wording
+
+
+class PackNotForSale(LookupError):
+    """There is no such pack, or it is not sold (any more) to this account."""
+
+
+class AmountNotOffered(Exception):
+    """The pack is not sold in this amount. All are credits: from `minimum` to `maximum` in steps of `step`."""
+
+    def __init__(self, offer: "Offer") -> None:
+        super().__init__(f"{offer.min_credits} to {offer.max_credits} in steps of {offer.step_credits}")
+        self.minimum = offer.min_credits
+        self.maximum = offer.max_credits
+        self.step = offer.step_credits
+
+
+class PoolNotFound(LookupError):
+    """The account has no such pool."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """The price per credit from an amount of credits on, and how much less it is than the first tier's, in whole
+    percent."""
+
+    from_credits: Decimal
+    unit_price: Decimal
+    saving_percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A pack as it is offered to an account. Money is net, in `currency`; `validity_days` None: for ever."""
+
+    pack_id: int
+    key: str
+    name: str
+    description: str
+    currency: str
+    min_credits: Decimal
+    max_credits: Decimal
+    step_credits: Decimal
+    validity_days: int | None
+    tiers: tuple[Tier, ...]
+
+    def sells(self, credits: Decimal) -> bool:
+        """Whether it is sold in this amount."""
+        return self.min_credits <= credits <= self.max_credits and not (credits - self.min_credits) % self.step_credits
+
+
+@dataclass(frozen=True, slots=True)
+class PurchaseQuote:
+    """What an amount of an offer costs one account. `unit_price` and `subtotal` are net, `total` is what is paid.
+
+    The credits end `validity_days` after they are paid for. `tax_note` is a sentence that the invoice will carry.
+    """
+
+    offer: Offer
+    pool_id: int
+    credits: Decimal
+    unit_price: Decimal
+    saving_percent: int
+    subtotal: Decimal
+    tax_name: str
+    tax_percent: Decimal
+    tax_total: Decimal
+    tax_note: str
+    total: Decimal
+
+    @property
+    def currency(self) -> str:
+        return self.offer.currency
+
+    @property
+    def validity_days(self) -> int | None:
+        return self.offer.validity_days
+
+
+def list_offers(*, account: Account) -> list[Offer]:
+    """The packs on sale to the account, cheapest to begin with first. Two queries."""
+    offers = [_offer(pack) for pack in packs_for(account).prefetch_related("tiers").order_by("pk")]
+    return sorted((offer for offer in offers if offer.tiers), key=lambda offer: offer.min_credits)
+
+
+def packs_for(account: Account) -> QuerySet[Pack]:
+    """Packs on sale in the account's currency, to everyone or to its segment."""
+    for_whom = Q(target_segments=[])
+    if account.segment_override:
+        for_whom |= Q(target_segments__contains=[account.segment_override])
+    return Pack.objects.filter(for_whom, is_active=True, currency=account.currency)
+
+
+def get_offer(*, account: Account, pack_id: int) -> Offer:
+    """One of the account's offers. Raises PackNotForSale."""
+    pack = packs_for(account).prefetch_related("tiers").filter(pk=pack_id).first()
+    offer = None if pack is None else _offer(pack)
+    if offer is None or not offer.tiers:
+        raise PackNotForSale(pack_id)
+    return offer
+
+
+def quote(*, account: Account, pack_id: int, credits: Decimal, pool_id: int, on: date) -> PurchaseQuote:
+    """What the purchase would cost on a day (of tax: `issuing.supply_date`); writes nothing.
+
+    Raises PackNotForSale, AmountNotOffered, PoolNotFound or issuing.NoIssuer.
+    """
+    offer = get_offer(account=account, pack_id=pack_id)
+    draft = line_draft(offer, account=account, credits=credits, pool_id=pool_id)
+    cost = issuing.quote(account=account, currency=offer.currency, lines=[draft], on=on)
+    line = cost.lines[0]
+    tier = _reached(offer, credits)
+    return PurchaseQuote(
+        offer=offer,
+        pool_id=pool_id,
+        credits=credits,
+        unit_price=tier.unit_price,
+        saving_percent=tier.saving_percent,
+        subtotal=cost.subtotal,
+        tax_name=line.tax_name,
+        tax_percent=line.tax_percent,
+        tax_total=cost.tax_total,
+        tax_note=cost.tax_note,
+        total=cost.total,
+    )
+
+
+def line_draft(offer: Offer, *, account: Account, credits: Decimal, pool_id: int) -> issuing.LineDraft:
+    """The invoice line of an amount of an offer, which grants the credits to a pool of the account once it is paid.
+
+    Raises AmountNotOffered or PoolNotFound.
+    """
+    if not offer.sells(credits) or credits < offer.tiers[0].from_credits:
+        raise AmountNotOffered(offer)
+    if not account.pools.filter(pk=pool_id).exists():
+        raise PoolNotFound(pool_id)
+    prices = [(tier.from_credits, tier.unit_price) for tier in offer.tiers]
+    unit_price, amount = pack_price(prices, credits, offer.currency)
+    return issuing.LineDraft(
+        description=f"{offer.name}: {wording.exact_credits_text(credits)} credits",
+        quantity=credits,
+        unit_price=unit_price,
+        amount=amount,
+        pack_id=offer.pack_id,
+        pool_id=pool_id,
+        credits=credits,
+        grant_kind=GrantKind.PURCHASE,
+        validity_days=offer.validity_days,
+    )
+
+
+def _reached(offer: Offer, credits: Decimal) -> Tier:
+    return [tier for tier in offer.tiers if tier.from_credits <= credits][-1]
+
+
+def _offer(pack: Pack) -> Offer:
+    return Offer(
+        pack_id=pack.pk,
+        key=pack.key,
+        name=pack.name,
+        description=pack.description,
+        currency=pack.currency,
+        min_credits=pack.min_credits,
+        max_credits=pack.max_credits,
+        step_credits=pack.step_credits,
+        validity_days=pack.validity_days,
+        tiers=tuple(_tiers([(tier.from_credits, tier.unit_price) for tier in pack.tiers.all()])),
+    )
+
+
+def _tiers(prices: list[tuple[Decimal, Decimal]]) -> Iterable[Tier]:
+    for from_credits, unit_price in sorted(prices):
+        yield Tier(from_credits, unit_price, percent_saved(unit_price, dearest=sorted(prices)[0][1]))
