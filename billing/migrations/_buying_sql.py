@@ -44,7 +44,6 @@ CREATE TRIGGER issued_immutable BEFORE INSERT OR UPDATE OR DELETE ON billing_inv
 ALTER TABLE billing_invoiceline ENABLE ALWAYS TRIGGER issued_immutable;
 """
 
-<<<<<<< HEAD
 # Numbers are drawn one by one and never given back: whoever writes an issuer's row, a form with old values included.
 _NUMBERS = """
 CREATE FUNCTION florin_draw_one_number() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -60,9 +59,6 @@ CREATE TRIGGER numbers_gapless BEFORE UPDATE ON billing_issuer
 ALTER TABLE billing_issuer ENABLE ALWAYS TRIGGER numbers_gapless;
 """
 
-APPEND_ONLY = ("billing_staffact", "billing_creditnote", "billing_creditnoteline")
-=======
 APPEND_ONLY = ("billing_staffact", "billing_accountnote", "billing_creditnote", "billing_creditnoteline")
->>>>>>> 2d5e5bc (Keep staff's notes, and every act of staff that counts against a limit; retire packs)
 
 FORWARD = _ISSUED + _NUMBERS + "".join(refuse_changes(table) for table in APPEND_ONLY)
