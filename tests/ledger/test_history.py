@@ -33,9 +33,7 @@ def test_halving_finds_what_counting_finds(pool: CreditPool, days: int, shift: t
     assert history.count_before(pool_id=pool.pk, moments=[moment]) == {moment: counted}
 
 
-def test_many_moments_take_one_statement(
-    pool: CreditPool, django_assert_num_queries: DjangoAssertNumQueries
-) -> None:
+def test_many_moments_take_one_statement(pool: CreditPool, django_assert_num_queries: DjangoAssertNumQueries) -> None:
     moments = [NOW - days * DAY for days in range(40)]
     with django_assert_num_queries(1):
         counts = history.count_before(pool_id=pool.pk, moments=moments)
