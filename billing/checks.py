@@ -60,7 +60,7 @@ def check_databases(app_configs: Any, databases: Sequence[str] | None = None, **
 
 
 def unsafe_settings() -> list[Error]:
-    """What is wrong with the settings: secret key, debug mode, allowed hosts, pinned isolation level."""
+    """What is wrong with the settings: secret key, debug mode, hosts, isolation level, a gateway of play money."""
     problems = []
     if reason := weak_secret_key(settings.SECRET_KEY):
         hint = 'Generate one: python3 -c "import secrets; print(secrets.token_urlsafe(64))"'
@@ -75,6 +75,9 @@ def unsafe_settings() -> list[Error]:
     level = settings.DATABASES["default"].get("OPTIONS", {}).get("isolation_level")
     if level != IsolationLevel.READ_COMMITTED:
         problems.append(Error(f"The isolation level is {level}, not READ COMMITTED.", id="florin.E007"))
+    if settings.FLORIN_GATEWAY == "sandbox" and not settings.FLORIN_ALLOW_SANDBOX:
+        hint = "It takes test cards and moves no money. FLORIN_ALLOW_SANDBOX=true is for an installation to try out."
+        problems.append(Error("The sandbox gateway is configured.", hint=hint, id="florin.E011"))
     return problems
 
 

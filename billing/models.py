@@ -1,16 +1,6 @@
 """Index of every room's tables, so that Django finds them."""
 
-from billing.accounts.models import (
-    Account,
-    AccountNote,
-    ApiKey,
-    Approval,
-    IdempotencyKey,
-    Invitation,
-    Member,
-    StaffAct,
-    User,
-)
+from billing.accounts.models import Account, ApiKey, Approval, IdempotencyKey, Invitation, Member, StaffAct, User
 from billing.catalog.models import (
     CatalogRevision,
     Meter,
@@ -52,13 +42,13 @@ from billing.payments.models import (
     Refund,
     SandboxCard,
     SandboxCharge,
+    SandboxEvent,
     SandboxRefund,
 )
 from billing.purchases.models import Purchase, TopUp, TopUpRule
 
 __all__ = [
     "Account",
-    "AccountNote",
     "ApiKey",
     "Approval",
     "CatalogRevision",
@@ -99,6 +89,7 @@ __all__ = [
     "RejectedEvent",
     "SandboxCard",
     "SandboxCharge",
+    "SandboxEvent",
     "SandboxRefund",
     "SealedRange",
     "StaffAct",

@@ -1,5 +1,8 @@
-"""The secret key of a demo: random, kept in the state folder so that sessions outlive a restart."""
+"""The secret key of a demo: random, kept in the state folder so that sessions outlive a restart; and what follows."""
 
+import base64
+import hashlib
+import hmac
 import os
 import secrets
 from pathlib import Path
@@ -24,3 +27,9 @@ def demo_secret_key(state_dir: Path) -> str:
     finally:
         mine.unlink()
     return path.read_text()
+
+
+def webhook_secret(secret_key: str) -> str:
+    """What the sandbox gateway signs its webhooks with, as Standard Webhooks spells it; it follows from the key."""
+    digest = hmac.new(secret_key.encode(), b"florin.sandbox-webhook", hashlib.sha256).digest()
+    return f"whsec_{base64.b64encode(digest).decode()}"

@@ -17,7 +17,7 @@ from config.embedded import ValkeyServer, places
 from config.embedded.backend.base import embedded_database
 from config.embedded.postgres import OWNER, RUNTIME
 from config.logs import logging_settings
-from config.secret import demo_secret_key
+from config.secret import demo_secret_key, webhook_secret
 
 BASE_DIR = places.ROOT
 STATE_DIR = places.state_dir()
@@ -252,3 +252,11 @@ FLORIN_REQUESTS_PER_MINUTE = environment.number("FLORIN_REQUESTS_PER_MINUTE", 12
 # Where people reach this installation: links in e-mails begin with it.
 FLORIN_PUBLIC_URL = environment.text("FLORIN_PUBLIC_URL", "http://localhost:8000").rstrip("/")
 DATA_UPLOAD_MAX_MEMORY_SIZE = FLORIN_MAX_BODY_BYTES
+
+# --- Payments --------------------------------------------------------------------------------------------------------
+# The gateway that new cards and payments go to. The sandbox moves no money: production refuses it unless allowed.
+FLORIN_GATEWAY = environment.text("FLORIN_GATEWAY", "" if PRODUCTION else "sandbox")
+if FLORIN_GATEWAY not in {"", "sandbox"}:
+    raise ImproperlyConfigured(f"FLORIN_GATEWAY must be sandbox or empty, not {FLORIN_GATEWAY!r}.")
+FLORIN_ALLOW_SANDBOX = environment.flag("FLORIN_ALLOW_SANDBOX", default=not PRODUCTION)
+FLORIN_SANDBOX_WEBHOOK_SECRET = environment.text("FLORIN_SANDBOX_WEBHOOK_SECRET") or webhook_secret(SECRET_KEY)

@@ -4,7 +4,6 @@ from decimal import Decimal
 
 import django.contrib.postgres.constraints
 import django.contrib.postgres.fields.ranges
-import django.contrib.postgres.indexes
 import django.core.validators
 import django.db.models.deletion
 import django.db.models.expressions
@@ -25,71 +24,45 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name="AccountNote",
+            name="SandboxCard",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("text", models.TextField(max_length=2000)),
-                ("noted_at", models.DateTimeField()),
-            ],
-        ),
-        migrations.CreateModel(
-            name="Approval",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("act", models.CharField(max_length=20)),
-                ("payload", models.JSONField()),
-                ("reference", models.CharField(max_length=120, unique=True)),
-                ("amount", models.DecimalField(decimal_places=6, max_digits=24)),
-                ("currency", models.CharField(blank=True, help_text="Empty: the amount is credits.", max_length=3)),
-                ("reason", models.CharField(max_length=300)),
+                ("reference", models.CharField(max_length=100, unique=True)),
                 (
-                    "state",
+                    "behaviour",
                     models.CharField(
                         choices=[
-                            ("immediate", "done at once"),
-                            ("waiting", "Waiting"),
-                            ("approved", "Approved"),
-                            ("rejected", "Rejected"),
-                            ("withdrawn", "Withdrawn"),
+                            ("success", "Success"),
+                            ("decline", "Decline"),
+                            ("insufficient", "Insufficient"),
+                            ("expired", "Expired"),
+                            ("action", "Action"),
+                            ("off_session", "declined off-session"),
+                            ("slow", "Slow"),
+                            ("slow_decline", "Slow Decline"),
+                            ("lost_answer", "Lost Answer"),
+                            ("blackout", "Blackout"),
+                            ("late", "Late"),
+                            ("very_late", "Very Late"),
+                            ("refund_fails", "Refund Fails"),
                         ],
-                        default="waiting",
-                        max_length=9,
+                        max_length=20,
                     ),
                 ),
-                ("requested_at", models.DateTimeField()),
-                ("decided_at", models.DateTimeField(blank=True, null=True)),
-                ("decision_note", models.CharField(blank=True, max_length=300)),
-            ],
-            options={
-                "permissions": (("decide_approval", "Can approve or reject what another member of staff asks for"),),
-            },
-        ),
-        migrations.CreateModel(
-            name="CreditNote",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("reference", models.CharField(max_length=120, unique=True)),
-                ("number", models.CharField(max_length=40, unique=True)),
-                ("reason", models.CharField(max_length=200)),
-                ("currency", djmoney.models.fields.CurrencyField(default=None, max_length=3)),
-                ("subtotal", billing.invoicing.models.MoneyAmountField(decimal_places=3, max_digits=18)),
-                ("tax_total", billing.invoicing.models.MoneyAmountField(decimal_places=3, max_digits=18)),
-                ("total", billing.invoicing.models.MoneyAmountField(decimal_places=3, max_digits=18)),
-                ("seller", models.JSONField(default=dict)),
-                ("customer", models.JSONField(default=dict)),
-                ("issued_at", models.DateTimeField()),
-                ("actor", models.CharField(blank=True, max_length=80)),
+                ("created_at", models.DateTimeField()),
             ],
         ),
-        migrations.CreateModel(
-            name="CreditNoteLine",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("description", models.CharField(max_length=200)),
-                ("credits", billing.ledger.models.CreditsField(blank=True, decimal_places=6, max_digits=24, null=True)),
-                ("amount", billing.invoicing.models.MoneyAmountField(decimal_places=3, max_digits=18)),
-                ("tax_amount", billing.invoicing.models.MoneyAmountField(decimal_places=3, default=0, max_digits=18)),
-            ],
+        migrations.AddField(
+            model_name="account",
+            name="address",
+            field=models.TextField(blank=True, help_text="As invoices show it, without the country.", max_length=500),
+        ),
+        migrations.AddField(
+            model_name="account",
+            name="region",
+            field=models.CharField(
+                blank=True, help_text="ISO 3166-2 code without the country, e.g. CA.", max_length=10
+            ),
         ),
         migrations.CreateModel(
             name="GatewayEvent",
@@ -105,6 +78,16 @@ class Migration(migrations.Migration):
                 ("next_try_at", models.DateTimeField(blank=True, null=True)),
                 ("last_error", models.TextField(blank=True)),
             ],
+            options={
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("next_try_at__isnull", False)),
+                        fields=["next_try_at"],
+                        name="gateway_event_due",
+                    )
+                ],
+                "constraints": [models.UniqueConstraint(fields=("gateway", "event_id"), name="gateway_event_once")],
+            },
         ),
         migrations.CreateModel(
             name="Invoice",
@@ -152,6 +135,35 @@ class Migration(migrations.Migration):
                 ("due_at", models.DateTimeField(blank=True, null=True)),
                 ("paid_at", models.DateTimeField(blank=True, null=True)),
                 ("voided_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="invoices", to="billing.account"
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
+            name="CreditNote",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("reference", models.CharField(max_length=120, unique=True)),
+                ("number", models.CharField(max_length=40, unique=True)),
+                ("reason", models.CharField(max_length=200)),
+                ("currency", djmoney.models.fields.CurrencyField(default=None, max_length=3)),
+                ("subtotal", billing.invoicing.models.MoneyAmountField(decimal_places=3, max_digits=18)),
+                ("tax_total", billing.invoicing.models.MoneyAmountField(decimal_places=3, max_digits=18)),
+                ("total", billing.invoicing.models.MoneyAmountField(decimal_places=3, max_digits=18)),
+                ("seller", models.JSONField(default=dict)),
+                ("customer", models.JSONField(default=dict)),
+                ("issued_at", models.DateTimeField()),
+                ("actor", models.CharField(blank=True, max_length=80)),
+                (
+                    "invoice",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="credit_notes", to="billing.invoice"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
@@ -206,10 +218,62 @@ class Migration(migrations.Migration):
                 ("tax_credited", billing.invoicing.models.MoneyAmountField(decimal_places=3, default=0, max_digits=18)),
                 ("credits_refunded", billing.ledger.models.CreditsField(decimal_places=6, default=0, max_digits=24)),
                 ("fulfilled_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "invoice",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="lines", to="billing.invoice"
+                    ),
+                ),
+                (
+                    "pack",
+                    models.ForeignKey(
+                        blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, to="billing.pack"
+                    ),
+                ),
+                (
+                    "pool",
+                    models.ForeignKey(
+                        blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, to="billing.creditpool"
+                    ),
+                ),
+                (
+                    "posting",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="billing.posting",
+                    ),
+                ),
             ],
             options={
                 "ordering": ("position",),
             },
+        ),
+        migrations.CreateModel(
+            name="CreditNoteLine",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("description", models.CharField(max_length=200)),
+                ("credits", billing.ledger.models.CreditsField(blank=True, decimal_places=6, max_digits=24, null=True)),
+                ("amount", billing.invoicing.models.MoneyAmountField(decimal_places=3, max_digits=18)),
+                ("tax_amount", billing.invoicing.models.MoneyAmountField(decimal_places=3, default=0, max_digits=18)),
+                (
+                    "credit_note",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="lines", to="billing.creditnote"
+                    ),
+                ),
+                (
+                    "invoice_line",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="credit_note_lines",
+                        to="billing.invoiceline",
+                    ),
+                ),
+            ],
         ),
         migrations.CreateModel(
             name="Issuer",
@@ -240,6 +304,43 @@ class Migration(migrations.Migration):
                 ("last_credit_note_number", models.PositiveIntegerField(default=0, editable=False)),
                 ("is_default", models.BooleanField(default=False)),
             ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("is_default", True)), fields=("is_default",), name="issuer_one_default"
+                    ),
+                    models.UniqueConstraint(fields=("invoice_prefix",), name="issuer_invoice_prefix_unique"),
+                    models.UniqueConstraint(fields=("credit_note_prefix",), name="issuer_credit_note_prefix_unique"),
+                ],
+            },
+        ),
+        migrations.AddField(
+            model_name="invoice",
+            name="issuer",
+            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to="billing.issuer"),
+        ),
+        migrations.CreateModel(
+            name="PaymentMethod",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("gateway", models.CharField(choices=[("sandbox", "Sandbox")], max_length=20)),
+                ("gateway_reference", models.CharField(max_length=100)),
+                ("brand", models.CharField(max_length=20)),
+                ("last4", models.CharField(max_length=4)),
+                ("exp_month", models.PositiveSmallIntegerField()),
+                ("exp_year", models.PositiveSmallIntegerField()),
+                ("is_default", models.BooleanField(default=False)),
+                ("created_at", models.DateTimeField()),
+                ("removed_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="payment_methods",
+                        to="billing.account",
+                    ),
+                ),
+            ],
         ),
         migrations.CreateModel(
             name="Payment",
@@ -268,7 +369,13 @@ class Migration(migrations.Migration):
                 ),
                 ("failure_code", models.CharField(blank=True, max_length=40)),
                 ("failure_message", models.CharField(blank=True, max_length=300)),
+                (
+                    "failure_is_hard",
+                    models.BooleanField(default=False, help_text="Another try with this method cannot succeed."),
+                ),
                 ("action_url", models.CharField(blank=True, max_length=500)),
+                ("return_url", models.CharField(blank=True, max_length=500)),
+                ("problem", models.CharField(blank=True, help_text="What staff should look at.", max_length=300)),
                 (
                     "amount_refunded",
                     billing.invoicing.models.MoneyAmountField(decimal_places=3, default=0, max_digits=18),
@@ -276,22 +383,20 @@ class Migration(migrations.Migration):
                 ("next_check_at", models.DateTimeField(blank=True, null=True)),
                 ("checks", models.PositiveIntegerField(default=0)),
                 ("created_at", models.DateTimeField()),
+                ("submitted_at", models.DateTimeField(blank=True, null=True)),
                 ("finished_at", models.DateTimeField(blank=True, null=True)),
-            ],
-        ),
-        migrations.CreateModel(
-            name="PaymentMethod",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("gateway", models.CharField(choices=[("sandbox", "Sandbox")], max_length=20)),
-                ("gateway_reference", models.CharField(max_length=100)),
-                ("brand", models.CharField(max_length=20)),
-                ("last4", models.CharField(max_length=4)),
-                ("exp_month", models.PositiveSmallIntegerField()),
-                ("exp_year", models.PositiveSmallIntegerField()),
-                ("is_default", models.BooleanField(default=False)),
-                ("created_at", models.DateTimeField()),
-                ("removed_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "invoice",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="payments", to="billing.invoice"
+                    ),
+                ),
+                (
+                    "method",
+                    models.ForeignKey(
+                        blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, to="billing.paymentmethod"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
@@ -307,6 +412,26 @@ class Migration(migrations.Migration):
                 ),
                 ("credits", billing.ledger.models.CreditsField(decimal_places=6, max_digits=24)),
                 ("created_at", models.DateTimeField()),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="purchases", to="billing.account"
+                    ),
+                ),
+                (
+                    "buyer",
+                    models.ForeignKey(
+                        blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+                (
+                    "invoice",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="purchase", to="billing.invoice"
+                    ),
+                ),
+                ("pack", models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to="billing.pack")),
+                ("pool", models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to="billing.creditpool")),
             ],
         ),
         migrations.CreateModel(
@@ -330,20 +455,28 @@ class Migration(migrations.Migration):
                         max_length=10,
                     ),
                 ),
+                ("attempt", models.PositiveSmallIntegerField(default=1)),
                 ("failure_message", models.CharField(blank=True, max_length=300)),
                 ("next_check_at", models.DateTimeField(blank=True, null=True)),
                 ("checks", models.PositiveIntegerField(default=0)),
                 ("created_at", models.DateTimeField()),
                 ("finished_at", models.DateTimeField(blank=True, null=True)),
-            ],
-        ),
-        migrations.CreateModel(
-            name="SandboxCard",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("reference", models.CharField(max_length=100, unique=True)),
-                ("behaviour", models.CharField(max_length=20)),
-                ("created_at", models.DateTimeField()),
+                (
+                    "credit_note",
+                    models.OneToOneField(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="refund",
+                        to="billing.creditnote",
+                    ),
+                ),
+                (
+                    "payment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="refunds", to="billing.payment"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
@@ -354,24 +487,55 @@ class Migration(migrations.Migration):
                 ("reference", models.CharField(max_length=100, unique=True)),
                 ("amount", billing.invoicing.models.MoneyAmountField(decimal_places=3, max_digits=18)),
                 ("currency", djmoney.models.fields.CurrencyField(default=None, max_length=3)),
+                ("description", models.CharField(blank=True, max_length=200)),
                 ("state", models.CharField(max_length=15)),
                 ("failure_code", models.CharField(blank=True, max_length=40)),
                 ("return_url", models.CharField(blank=True, max_length=500)),
                 ("refunded", billing.invoicing.models.MoneyAmountField(decimal_places=3, default=0, max_digits=18)),
                 ("created_at", models.DateTimeField()),
                 ("settles_at", models.DateTimeField()),
-                ("webhook_due_at", models.DateTimeField(blank=True, null=True)),
-                ("webhook_attempts", models.PositiveSmallIntegerField(default=0)),
+                ("answers_at", models.DateTimeField()),
+                ("action_until", models.DateTimeField(blank=True, null=True)),
+                ("card", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="billing.sandboxcard")),
+            ],
+        ),
+        migrations.CreateModel(
+            name="SandboxEvent",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("event_id", models.CharField(max_length=120, unique=True)),
+                ("kind", models.CharField(max_length=60)),
+                ("payload", models.JSONField()),
+                ("created_at", models.DateTimeField()),
+                ("due_at", models.DateTimeField(blank=True, null=True)),
+                ("sends_left", models.PositiveSmallIntegerField(default=1)),
+                ("attempts", models.PositiveSmallIntegerField(default=0)),
+                ("last_error", models.CharField(blank=True, max_length=300)),
+                (
+                    "charge",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="events", to="billing.sandboxcharge"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
             name="SandboxRefund",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("idempotency_key", models.CharField(max_length=120, unique=True)),
+                ("idempotency_key", models.CharField(max_length=130, unique=True)),
                 ("reference", models.CharField(max_length=100, unique=True)),
                 ("amount", billing.invoicing.models.MoneyAmountField(decimal_places=3, max_digits=18)),
+                ("state", models.CharField(max_length=15)),
+                ("failure_message", models.CharField(blank=True, max_length=300)),
                 ("created_at", models.DateTimeField()),
+                ("answers_at", models.DateTimeField()),
+                (
+                    "charge",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="refunds", to="billing.sandboxcharge"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
@@ -387,6 +551,24 @@ class Migration(migrations.Migration):
                 ("reason", models.CharField(blank=True, max_length=300)),
                 ("request_id", models.CharField(blank=True, max_length=40)),
                 ("acted_at", models.DateTimeField()),
+                (
+                    "account",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="staff_acts",
+                        to="billing.account",
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="staff_acts",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
@@ -417,23 +599,33 @@ class Migration(migrations.Migration):
                 ("valid_from", models.DateField()),
                 ("valid_to", models.DateField(blank=True, null=True)),
             ],
-        ),
-        migrations.CreateModel(
-            name="TopUp",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                (
-                    "state",
-                    models.CharField(
-                        choices=[("open", "Open"), ("succeeded", "Succeeded"), ("failed", "Failed")],
-                        default="open",
-                        max_length=9,
+            options={
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("percent__gte", 0), ("percent__lte", 100)), name="tax_rate_sane"
                     ),
-                ),
-                ("month", models.DateField(help_text="First day of the month it counts in.")),
-                ("created_at", models.DateTimeField()),
-                ("finished_at", models.DateTimeField(blank=True, null=True)),
-            ],
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("valid_to", None), ("valid_to__gt", models.F("valid_from")), _connector="OR"
+                        ),
+                        name="tax_rate_order",
+                    ),
+                    django.contrib.postgres.constraints.ExclusionConstraint(
+                        expressions=[
+                            (
+                                billing.invoicing.models._DateRange(
+                                    "valid_from", "valid_to", django.contrib.postgres.fields.ranges.RangeBoundary()
+                                ),
+                                "&&",
+                            ),
+                            ("country", "="),
+                            ("region", "="),
+                            ("category", "="),
+                        ],
+                        name="tax_rate_no_overlap",
+                    ),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="TopUpRule",
@@ -455,399 +647,129 @@ class Migration(migrations.Migration):
                 ("switched_off_reason", models.CharField(blank=True, editable=False, max_length=200)),
                 ("capped_until", models.DateTimeField(blank=True, editable=False, null=True)),
                 ("changed_at", models.DateTimeField()),
+                (
+                    "failed_method",
+                    models.ForeignKey(
+                        blank=True,
+                        editable=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="billing.paymentmethod",
+                    ),
+                ),
+                (
+                    "method",
+                    models.ForeignKey(
+                        blank=True,
+                        help_text="Empty: the account's default.",
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        to="billing.paymentmethod",
+                    ),
+                ),
+                ("pack", models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to="billing.pack")),
+                (
+                    "pool",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="top_up_rule", to="billing.creditpool"
+                    ),
+                ),
             ],
         ),
-        migrations.AlterModelOptions(
-            name="account",
-            options={
-                "permissions": (
-                    ("impersonate_account", "Can look at the portal as an account's viewer"),
-                    ("view_figures", "Can see the business figures"),
-                )
-            },
-        ),
-        migrations.AddField(
-            model_name="account",
-            name="address",
-            field=models.TextField(blank=True, help_text="As invoices show it, without the country.", max_length=500),
-        ),
-        migrations.AddField(
-            model_name="account",
-            name="region",
-            field=models.CharField(
-                blank=True, help_text="ISO 3166-2 code without the country, e.g. CA.", max_length=10
-            ),
-        ),
-        migrations.AddField(
-            model_name="pack",
-            name="retired_at",
-            field=models.DateTimeField(blank=True, null=True),
-        ),
-        migrations.AlterField(
-            model_name="pack",
-            name="is_active",
-            field=models.BooleanField(default=True, help_text="On sale."),
-        ),
-        migrations.AddIndex(
-            model_name="dailyusage",
-            index=django.contrib.postgres.indexes.BrinIndex(
-                autosummarize=True, fields=["day"], name="daily_usage_day", pages_per_range=16
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="posting",
-            index=models.Index(
-                condition=models.Q(("act", "spend"), _negated=True),
-                fields=["pool", "version"],
-                name="posting_not_spend",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="pack",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("retired_at", None), ("is_active", False), _connector="OR"),
-                name="pack_retired_is_not_sold",
-            ),
-        ),
-        migrations.AddField(
-            model_name="accountnote",
-            name="account",
-            field=models.ForeignKey(
-                db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="notes", to="billing.account"
-            ),
-        ),
-        migrations.AddField(
-            model_name="accountnote",
-            name="author",
-            field=models.ForeignKey(
-                db_index=False,
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="+",
-                to=settings.AUTH_USER_MODEL,
-            ),
-        ),
-        migrations.AddField(
-            model_name="approval",
-            name="account",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="approvals", to="billing.account"
-            ),
-        ),
-        migrations.AddField(
-            model_name="approval",
-            name="decided_by",
-            field=models.ForeignKey(
-                blank=True,
-                null=True,
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="approvals_decided",
-                to=settings.AUTH_USER_MODEL,
-            ),
-        ),
-        migrations.AddField(
-            model_name="approval",
-            name="requested_by",
-            field=models.ForeignKey(
-                db_index=False,
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="approvals_requested",
-                to=settings.AUTH_USER_MODEL,
-            ),
-        ),
-        migrations.AddField(
-            model_name="creditnoteline",
-            name="credit_note",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="lines", to="billing.creditnote"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="gatewayevent",
-            index=models.Index(
-                condition=models.Q(("next_try_at__isnull", False)), fields=["next_try_at"], name="gateway_event_due"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="gatewayevent",
-            constraint=models.UniqueConstraint(fields=("gateway", "event_id"), name="gateway_event_once"),
-        ),
-        migrations.AddField(
-            model_name="invoice",
-            name="account",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="invoices", to="billing.account"
-            ),
-        ),
-        migrations.AddField(
-            model_name="creditnote",
-            name="invoice",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="credit_notes", to="billing.invoice"
-            ),
-        ),
-        migrations.AddField(
-            model_name="invoiceline",
-            name="invoice",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="lines", to="billing.invoice"
-            ),
-        ),
-        migrations.AddField(
-            model_name="invoiceline",
-            name="pack",
-            field=models.ForeignKey(
-                blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, to="billing.pack"
-            ),
-        ),
-        migrations.AddField(
-            model_name="invoiceline",
-            name="pool",
-            field=models.ForeignKey(
-                blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, to="billing.creditpool"
-            ),
-        ),
-        migrations.AddField(
-            model_name="invoiceline",
-            name="posting",
-            field=models.ForeignKey(
-                blank=True,
-                null=True,
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="+",
-                to="billing.posting",
-            ),
-        ),
-        migrations.AddField(
-            model_name="creditnoteline",
-            name="invoice_line",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="credit_note_lines", to="billing.invoiceline"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="issuer",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("is_default", True)), fields=("is_default",), name="issuer_one_default"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="issuer",
-            constraint=models.UniqueConstraint(fields=("invoice_prefix",), name="issuer_invoice_prefix_unique"),
-        ),
-        migrations.AddConstraint(
-            model_name="issuer",
-            constraint=models.UniqueConstraint(fields=("credit_note_prefix",), name="issuer_credit_note_prefix_unique"),
-        ),
-        migrations.AddField(
-            model_name="invoice",
-            name="issuer",
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to="billing.issuer"),
-        ),
-        migrations.AddField(
-            model_name="payment",
-            name="invoice",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="payments", to="billing.invoice"
-            ),
-        ),
-        migrations.AddField(
-            model_name="paymentmethod",
-            name="account",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="payment_methods", to="billing.account"
-            ),
-        ),
-        migrations.AddField(
-            model_name="payment",
-            name="method",
-            field=models.ForeignKey(
-                blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, to="billing.paymentmethod"
-            ),
-        ),
-        migrations.AddField(
-            model_name="purchase",
-            name="account",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="purchases", to="billing.account"
-            ),
-        ),
-        migrations.AddField(
-            model_name="purchase",
-            name="buyer",
-            field=models.ForeignKey(
-                blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, to=settings.AUTH_USER_MODEL
-            ),
-        ),
-        migrations.AddField(
-            model_name="purchase",
-            name="invoice",
-            field=models.OneToOneField(
-                on_delete=django.db.models.deletion.PROTECT, related_name="purchase", to="billing.invoice"
-            ),
-        ),
-        migrations.AddField(
-            model_name="purchase",
-            name="pack",
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to="billing.pack"),
-        ),
-        migrations.AddField(
-            model_name="purchase",
-            name="pool",
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to="billing.creditpool"),
-        ),
-        migrations.AddField(
-            model_name="refund",
-            name="credit_note",
-            field=models.OneToOneField(
-                on_delete=django.db.models.deletion.PROTECT, related_name="refund", to="billing.creditnote"
-            ),
-        ),
-        migrations.AddField(
-            model_name="refund",
-            name="payment",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="refunds", to="billing.payment"
-            ),
-        ),
-        migrations.AddField(
-            model_name="sandboxcharge",
-            name="card",
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="billing.sandboxcard"),
-        ),
-        migrations.AddField(
-            model_name="sandboxrefund",
-            name="charge",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="refunds", to="billing.sandboxcharge"
-            ),
-        ),
-        migrations.AddField(
-            model_name="staffact",
-            name="account",
-            field=models.ForeignKey(
-                blank=True,
-                null=True,
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="staff_acts",
-                to="billing.account",
-            ),
-        ),
-        migrations.AddField(
-            model_name="staffact",
-            name="user",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="staff_acts", to=settings.AUTH_USER_MODEL
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="taxrate",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("percent__gte", 0), ("percent__lte", 100)), name="tax_rate_sane"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="taxrate",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("valid_to", None), ("valid_to__gt", models.F("valid_from")), _connector="OR"),
-                name="tax_rate_order",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="taxrate",
-            constraint=django.contrib.postgres.constraints.ExclusionConstraint(
-                expressions=[
-                    (
-                        billing.invoicing.models._DateRange(
-                            "valid_from", "valid_to", django.contrib.postgres.fields.ranges.RangeBoundary()
-                        ),
-                        "&&",
+        migrations.CreateModel(
+            name="TopUp",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("open", "Open"), ("succeeded", "Succeeded"), ("failed", "Failed")],
+                        default="open",
+                        max_length=9,
                     ),
-                    ("country", "="),
-                    ("region", "="),
-                    ("category", "="),
-                ],
-                name="tax_rate_no_overlap",
-            ),
-        ),
-        migrations.AddField(
-            model_name="topup",
-            name="invoice",
-            field=models.OneToOneField(
-                on_delete=django.db.models.deletion.PROTECT, related_name="top_up", to="billing.invoice"
-            ),
-        ),
-        migrations.AddField(
-            model_name="topuprule",
-            name="failed_method",
-            field=models.ForeignKey(
-                blank=True,
-                editable=False,
-                null=True,
-                on_delete=django.db.models.deletion.PROTECT,
-                related_name="+",
-                to="billing.paymentmethod",
-            ),
-        ),
-        migrations.AddField(
-            model_name="topuprule",
-            name="method",
-            field=models.ForeignKey(
-                blank=True,
-                help_text="Empty: the account's default.",
-                null=True,
-                on_delete=django.db.models.deletion.PROTECT,
-                to="billing.paymentmethod",
-            ),
-        ),
-        migrations.AddField(
-            model_name="topuprule",
-            name="pack",
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to="billing.pack"),
-        ),
-        migrations.AddField(
-            model_name="topuprule",
-            name="pool",
-            field=models.OneToOneField(
-                on_delete=django.db.models.deletion.CASCADE, related_name="top_up_rule", to="billing.creditpool"
-            ),
-        ),
-        migrations.AddField(
-            model_name="topup",
-            name="rule",
-            field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="top_ups", to="billing.topuprule"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="accountnote",
-            index=models.Index(fields=["account", "-id"], name="account_note_of_account"),
-        ),
-        migrations.AddIndex(
-            model_name="approval",
-            index=models.Index(fields=["state", "-requested_at"], name="approval_queue"),
-        ),
-        migrations.AddIndex(
-            model_name="approval",
-            index=models.Index(fields=["requested_by", "requested_at"], name="approval_of_a_day"),
-        ),
-        migrations.AddConstraint(
-            model_name="approval",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("state", "approved"), _negated=True),
-                    models.Q(
-                        ("decided_by__isnull", False), models.Q(("decided_by", models.F("requested_by")), _negated=True)
-                    ),
-                    _connector="OR",
                 ),
-                name="approval_by_a_second_person",
-            ),
+                ("month", models.DateField(help_text="First day of the month it counts in.")),
+                ("created_at", models.DateTimeField()),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "invoice",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="top_up", to="billing.invoice"
+                    ),
+                ),
+                (
+                    "rule",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="top_ups", to="billing.topuprule"
+                    ),
+                ),
+            ],
         ),
-        migrations.AddConstraint(
-            model_name="approval",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("amount__gte", 0), ("amount__lt", 1000000000000000000)), name="approval_amount_sane"
-            ),
+        migrations.CreateModel(
+            name="Approval",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("act", models.CharField(max_length=20)),
+                ("payload", models.JSONField()),
+                ("reference", models.CharField(max_length=120, unique=True)),
+                ("amount", models.DecimalField(decimal_places=6, max_digits=24)),
+                ("currency", models.CharField(blank=True, help_text="Empty: the amount is credits.", max_length=3)),
+                ("reason", models.CharField(max_length=300)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "Waiting"),
+                            ("approved", "Approved"),
+                            ("rejected", "Rejected"),
+                            ("withdrawn", "Withdrawn"),
+                        ],
+                        default="waiting",
+                        max_length=9,
+                    ),
+                ),
+                ("requested_at", models.DateTimeField()),
+                ("decided_at", models.DateTimeField(blank=True, null=True)),
+                ("decision_note", models.CharField(blank=True, max_length=300)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="approvals", to="billing.account"
+                    ),
+                ),
+                (
+                    "decided_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="approvals_decided",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "requested_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="approvals_requested",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "indexes": [models.Index(fields=["state", "-requested_at"], name="approval_queue")],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("state", "approved"), _negated=True),
+                            models.Q(("decided_by", models.F("requested_by")), _negated=True),
+                            _connector="OR",
+                        ),
+                        name="approval_by_a_second_person",
+                    )
+                ],
+            },
         ),
         migrations.AddConstraint(
             model_name="creditnote",
@@ -1026,6 +948,23 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddConstraint(
+            model_name="payment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("finished_at__isnull", False), ("next_check_at", None), ("state__in", ("succeeded", "failed"))
+                    ),
+                    models.Q(
+                        ("finished_at", None),
+                        ("next_check_at__isnull", False),
+                        ("state__in", ("created", "processing", "requires_action", "unknown")),
+                    ),
+                    _connector="OR",
+                ),
+                name="payment_live_is_checked",
+            ),
+        ),
+        migrations.AddConstraint(
             model_name="purchase",
             constraint=models.CheckConstraint(
                 condition=models.Q(("credits__gt", 0), ("credits__lt", Decimal("999999999999999999"))),
@@ -1044,12 +983,21 @@ class Migration(migrations.Migration):
                 condition=models.Q(("amount__gt", 0), ("amount__lt", 100000000000000)), name="refund_sane"
             ),
         ),
-        migrations.AddIndex(
-            model_name="sandboxcharge",
-            index=models.Index(
-                condition=models.Q(("webhook_due_at__isnull", False)),
-                fields=["webhook_due_at"],
-                name="sandbox_webhook_due",
+        migrations.AddConstraint(
+            model_name="refund",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("finished_at__isnull", False), ("next_check_at", None), ("state__in", ("succeeded", "failed"))
+                    ),
+                    models.Q(
+                        ("finished_at", None),
+                        ("next_check_at__isnull", False),
+                        ("state__in", ("created", "processing", "unknown")),
+                    ),
+                    _connector="OR",
+                ),
+                name="refund_live_is_checked",
             ),
         ),
         migrations.AddConstraint(
@@ -1057,6 +1005,12 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("amount__gt", 0), ("refunded__gte", 0), ("refunded__lte", models.F("amount"))),
                 name="sandbox_charge_sane",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="sandboxevent",
+            index=models.Index(
+                condition=models.Q(("due_at__isnull", False)), fields=["due_at"], name="sandbox_event_due"
             ),
         ),
         migrations.AddIndex(

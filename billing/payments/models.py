@@ -8,7 +8,7 @@ from billing.accounts.models import Account
 from billing.invoicing.models import MAX_MONEY, CreditNote, Invoice, MoneyAmountField
 
 
-class Gateway(models.TextChoices):
+class GatewayName(models.TextChoices):
     """Who moves money for us."""
 
     SANDBOX = "sandbox"
@@ -18,7 +18,7 @@ class PaymentMethod(models.Model):
     """A way to pay that a gateway keeps for an account. We hold its name at the gateway and what people tell it by."""
 
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="payment_methods")
-    gateway = models.CharField(max_length=20, choices=Gateway.choices)
+    gateway = models.CharField(max_length=20, choices=GatewayName.choices)
     gateway_reference = models.CharField(max_length=100)
     brand = models.CharField(max_length=20)
     last4 = models.CharField(max_length=4)
@@ -63,7 +63,7 @@ class Payment(models.Model):
 
     invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="payments")
     method = models.ForeignKey(PaymentMethod, null=True, blank=True, on_delete=models.PROTECT)
-    gateway = models.CharField(max_length=20, choices=Gateway.choices)
+    gateway = models.CharField(max_length=20, choices=GatewayName.choices)
     idempotency_key = models.CharField(max_length=120, unique=True)
     gateway_reference = models.CharField(max_length=100, blank=True)
     amount = MoneyAmountField()
@@ -72,11 +72,15 @@ class Payment(models.Model):
     state = models.CharField(max_length=15, choices=State.choices, default=State.CREATED)
     failure_code = models.CharField(max_length=40, blank=True)
     failure_message = models.CharField(max_length=300, blank=True)
+    failure_is_hard = models.BooleanField(default=False, help_text="Another try with this method cannot succeed.")
     action_url = models.CharField(max_length=500, blank=True)
+    return_url = models.CharField(max_length=500, blank=True)
+    problem = models.CharField(max_length=300, blank=True, help_text="What staff should look at.")
     amount_refunded = MoneyAmountField(default=0)
     next_check_at = models.DateTimeField(null=True, blank=True)
     checks = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField()
+    submitted_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -95,6 +99,15 @@ class Payment(models.Model):
                 condition=Q(amount__gt=0, amount__lt=MAX_MONEY)
                 & Q(amount_refunded__gte=0, amount_refunded__lte=F("amount")),
             ),
+            models.CheckConstraint(
+                name="payment_live_is_checked",
+                condition=Q(state__in=("succeeded", "failed"), finished_at__isnull=False, next_check_at=None)
+                | Q(
+                    state__in=("created", "processing", "requires_action", "unknown"),
+                    finished_at=None,
+                    next_check_at__isnull=False,
+                ),
+            ),
         )
 
     def __str__(self) -> str:
@@ -102,7 +115,12 @@ class Payment(models.Model):
 
 
 class Refund(models.Model):
-    """Money that goes back for a payment; `credit_note` is the document that says why."""
+    """Money that goes back for a payment; `credit_note` is the document that says why, and empty when the money was
+    never needed: its invoice had been paid or cancelled meanwhile.
+
+    created -> processing -> succeeded | failed | unknown; from unknown on to succeeded or failed; a failed one can be
+    retried by staff: `attempt` counts, and the gateway gets a key of its own for each.
+    """
 
     class State(models.TextChoices):
         CREATED = "created"
@@ -112,11 +130,14 @@ class Refund(models.Model):
         FAILED = "failed"
 
     payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="refunds")
-    credit_note = models.OneToOneField(CreditNote, on_delete=models.PROTECT, related_name="refund")
+    credit_note = models.OneToOneField(
+        CreditNote, null=True, blank=True, on_delete=models.PROTECT, related_name="refund"
+    )
     idempotency_key = models.CharField(max_length=120, unique=True)
     gateway_reference = models.CharField(max_length=100, blank=True)
     amount = MoneyAmountField()
     state = models.CharField(max_length=10, choices=State.choices, default=State.CREATED)
+    attempt = models.PositiveSmallIntegerField(default=1)
     failure_message = models.CharField(max_length=300, blank=True)
     next_check_at = models.DateTimeField(null=True, blank=True)
     checks = models.PositiveIntegerField(default=0)
@@ -127,16 +148,28 @@ class Refund(models.Model):
         indexes = (
             models.Index(fields=("next_check_at",), name="refund_due", condition=Q(next_check_at__isnull=False)),
         )
-        constraints = (models.CheckConstraint(name="refund_sane", condition=Q(amount__gt=0, amount__lt=MAX_MONEY)),)
+        constraints = (
+            models.CheckConstraint(name="refund_sane", condition=Q(amount__gt=0, amount__lt=MAX_MONEY)),
+            models.CheckConstraint(
+                name="refund_live_is_checked",
+                condition=Q(state__in=("succeeded", "failed"), finished_at__isnull=False, next_check_at=None)
+                | Q(state__in=("created", "processing", "unknown"), finished_at=None, next_check_at__isnull=False),
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.amount} ({self.state})"
+
+    @property
+    def gateway_key(self) -> str:
+        """What the gateway tells a repeat of this attempt by."""
+        return self.idempotency_key if self.attempt == 1 else f"{self.idempotency_key}#{self.attempt}"
 
 
 class GatewayEvent(models.Model):
     """A webhook as a gateway sent it, its signature checked; kept until it has been acted upon, and after."""
 
-    gateway = models.CharField(max_length=20, choices=Gateway.choices)
+    gateway = models.CharField(max_length=20, choices=GatewayName.choices)
     event_id = models.CharField(max_length=120)
     kind = models.CharField(max_length=60)
     payload = models.JSONField()
@@ -159,8 +192,23 @@ class GatewayEvent(models.Model):
 class SandboxCard(models.Model):
     """The sandbox's memory of a card: how it behaves. Card numbers are not kept."""
 
+    class Behaviour(models.TextChoices):
+        SUCCESS = "success"
+        DECLINE = "decline"
+        INSUFFICIENT = "insufficient"
+        EXPIRED = "expired"
+        ACTION = "action"
+        OFF_SESSION = "off_session", "declined off-session"
+        SLOW = "slow"
+        SLOW_DECLINE = "slow_decline"
+        LOST_ANSWER = "lost_answer"
+        BLACKOUT = "blackout"
+        LATE = "late"
+        VERY_LATE = "very_late"
+        REFUND_FAILS = "refund_fails"
+
     reference = models.CharField(max_length=100, unique=True)
-    behaviour = models.CharField(max_length=20)
+    behaviour = models.CharField(max_length=20, choices=Behaviour.choices)
     created_at = models.DateTimeField()
 
     def __str__(self) -> str:
@@ -170,7 +218,8 @@ class SandboxCard(models.Model):
 class SandboxCharge(models.Model):
     """The sandbox's memory of a charge, by idempotency key. What it will report, and when, stands here from the start.
 
-    `settles_at`: until then it is `processing` whoever asks; `webhook_due_at`: when its webhook goes out.
+    Until `settles_at` it is `processing` whoever asks; until `answers_at` nobody who asks gets an answer. A charge that
+    waits for the customer (`requires_action`) fails at `action_until`.
     """
 
     idempotency_key = models.CharField(max_length=120, unique=True)
@@ -178,21 +227,17 @@ class SandboxCharge(models.Model):
     card = models.ForeignKey(SandboxCard, on_delete=models.CASCADE)
     amount = MoneyAmountField()
     currency = CurrencyField()
+    description = models.CharField(max_length=200, blank=True)
     state = models.CharField(max_length=15)
     failure_code = models.CharField(max_length=40, blank=True)
     return_url = models.CharField(max_length=500, blank=True)
     refunded = MoneyAmountField(default=0)
     created_at = models.DateTimeField()
     settles_at = models.DateTimeField()
-    webhook_due_at = models.DateTimeField(null=True, blank=True)
-    webhook_attempts = models.PositiveSmallIntegerField(default=0)
+    answers_at = models.DateTimeField()
+    action_until = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        indexes = (
-            models.Index(
-                fields=("webhook_due_at",), name="sandbox_webhook_due", condition=Q(webhook_due_at__isnull=False)
-            ),
-        )
         constraints = (
             models.CheckConstraint(
                 name="sandbox_charge_sane", condition=Q(amount__gt=0, refunded__gte=0, refunded__lte=F("amount"))
@@ -206,11 +251,34 @@ class SandboxCharge(models.Model):
 class SandboxRefund(models.Model):
     """The sandbox's memory of a refund, by idempotency key."""
 
-    idempotency_key = models.CharField(max_length=120, unique=True)
+    idempotency_key = models.CharField(max_length=130, unique=True)
     reference = models.CharField(max_length=100, unique=True)
     charge = models.ForeignKey(SandboxCharge, on_delete=models.CASCADE, related_name="refunds")
     amount = MoneyAmountField()
+    state = models.CharField(max_length=15)
+    failure_message = models.CharField(max_length=300, blank=True)
     created_at = models.DateTimeField()
+    answers_at = models.DateTimeField()
 
     def __str__(self) -> str:
         return self.reference
+
+
+class SandboxEvent(models.Model):
+    """A webhook of the sandbox's: sent `sends_left` more times, the next at `due_at`; tried again until it is taken."""
+
+    event_id = models.CharField(max_length=120, unique=True)
+    charge = models.ForeignKey(SandboxCharge, on_delete=models.CASCADE, related_name="events")
+    kind = models.CharField(max_length=60)
+    payload = models.JSONField()
+    created_at = models.DateTimeField()
+    due_at = models.DateTimeField(null=True, blank=True)
+    sends_left = models.PositiveSmallIntegerField(default=1)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    last_error = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        indexes = (models.Index(fields=("due_at",), name="sandbox_event_due", condition=Q(due_at__isnull=False)),)
+
+    def __str__(self) -> str:
+        return f"{self.kind} ({self.event_id})"

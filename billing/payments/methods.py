@@ -1,0 +1,106 @@
+"""The ways to pay that an account has. Locks: the account's row, for what concerns several of its methods."""
+
+from datetime import datetime
+
+from django.db import transaction
+
+from billing.accounts.models import Account
+from billing.payments import gateway
+from billing.payments.models import PaymentMethod
+
+MAX_METHODS = 20
+
+
+class MethodNotUsable(Exception):
+    """The account has no such method, or it was removed."""
+
+
+class TooManyMethods(Exception):
+    """The account has as many methods as it may."""
+
+
+def list_methods(account_id: int) -> list[PaymentMethod]:
+    """The account's methods: the default first, then the newest."""
+    kept = PaymentMethod.objects.filter(account_id=account_id, removed_at=None)
+    return list(kept.order_by("-is_default", "-pk"))
+
+
+def find_default(account_id: int) -> PaymentMethod | None:
+    """The method that is charged when none is named."""
+    return PaymentMethod.objects.filter(account_id=account_id, is_default=True).first()
+
+
+def get_usable(*, account_id: int, method_id: int) -> PaymentMethod:
+    """A method of the account that may be charged. Raises MethodNotUsable."""
+    method = PaymentMethod.objects.filter(pk=method_id, account_id=account_id, removed_at=None).first()
+    if method is None:
+        raise MethodNotUsable
+    return method
+
+
+def add_card(
+    *,
+    account_id: int,
+    number: str,
+    exp_month: int,
+    exp_year: int,
+    cvc: str,
+    make_default: bool,
+    now: datetime,
+) -> PaymentMethod:
+    """Give a card to the gateway to keep, and add what it calls it. Without a default the card becomes it.
+
+    We keep brand, last four digits and expiry. Must run outside a transaction. Raises gateway.InvalidCard (with
+    `errors` by field), TooManyMethods, gateway.NoGateway, gateway.GatewayUnavailable.
+    """
+    name = gateway.configured_name()
+    if PaymentMethod.objects.filter(account_id=account_id, removed_at=None).count() >= MAX_METHODS:
+        raise TooManyMethods
+    card = gateway.get(name).store_card(number=number, exp_month=exp_month, exp_year=exp_year, cvc=cvc, now=now)
+    with transaction.atomic():
+        _lock(account_id)
+        default = find_default(account_id)
+        if default is not None and make_default:
+            PaymentMethod.objects.filter(pk=default.pk).update(is_default=False)
+        return PaymentMethod.objects.create(
+            account_id=account_id,
+            gateway=name,
+            gateway_reference=card.reference,
+            brand=card.brand,
+            last4=card.last4,
+            exp_month=card.exp_month,
+            exp_year=card.exp_year,
+            is_default=make_default or default is None,
+            created_at=now,
+        )
+
+
+def set_default(*, account_id: int, method_id: int) -> PaymentMethod:
+    """Charge this method when none is named. Raises MethodNotUsable."""
+    with transaction.atomic():
+        _lock(account_id)
+        method = get_usable(account_id=account_id, method_id=method_id)
+        PaymentMethod.objects.filter(account_id=account_id, is_default=True).update(is_default=False)
+        method.is_default = True
+        method.save(update_fields=["is_default"])
+        return method
+
+
+def remove(*, account_id: int, method_id: int, now: datetime) -> PaymentMethod:
+    """Charge this method no more; payments under way go on. No other one becomes the default by itself.
+
+    Removing it again changes nothing. Raises MethodNotUsable when the account never had it.
+    """
+    with transaction.atomic():
+        _lock(account_id)
+        method = PaymentMethod.objects.filter(pk=method_id, account_id=account_id).first()
+        if method is None:
+            raise MethodNotUsable
+        if method.removed_at is None:
+            method.removed_at, method.is_default = now, False
+            method.save(update_fields=["removed_at", "is_default"])
+        return method
+
+
+def _lock(account_id: int) -> None:
+    Account.objects.select_for_update(no_key=True).get(pk=account_id)
