@@ -2,8 +2,8 @@
 
 from django.apps import AppConfig
 
-# Usage and ledger rows, credit notes and what staff did are facts. The runtime role may SELECT and INSERT here, and
-# nothing else; triggers refuse UPDATE, DELETE and TRUNCATE to everybody.
+# Usage and ledger rows, credit notes, what staff did and noted are facts. The runtime role may SELECT and INSERT here,
+# and nothing else; triggers refuse UPDATE, DELETE and TRUNCATE to everybody.
 APPEND_ONLY_TABLES = (
     "billing_posting",
     "billing_ledgerentry",
@@ -14,6 +14,7 @@ APPEND_ONLY_TABLES = (
     "billing_creditnote",
     "billing_creditnoteline",
     "billing_staffact",
+    "billing_accountnote",
 )
 
 

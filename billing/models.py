@@ -1,6 +1,16 @@
 """Index of every room's tables, so that Django finds them."""
 
-from billing.accounts.models import Account, ApiKey, Approval, IdempotencyKey, Invitation, Member, StaffAct, User
+from billing.accounts.models import (
+    Account,
+    AccountNote,
+    ApiKey,
+    Approval,
+    IdempotencyKey,
+    Invitation,
+    Member,
+    StaffAct,
+    User,
+)
 from billing.catalog.models import (
     CatalogRevision,
     Meter,
@@ -49,6 +59,7 @@ from billing.purchases.models import Purchase, TopUp, TopUpRule
 
 __all__ = [
     "Account",
+    "AccountNote",
     "ApiKey",
     "Approval",
     "CatalogRevision",

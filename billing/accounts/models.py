@@ -86,6 +86,10 @@ class Account(models.Model):
     parked_reason = models.CharField(max_length=200, blank=True)
 
     class Meta:
+        permissions = (
+            ("impersonate_account", "Can look at the portal as an account's viewer"),
+            ("view_figures", "Can see the business figures"),
+        )
         constraints = (
             models.CheckConstraint(
                 name="account_external_id_unlike_ours", condition=~Q(external_id__startswith="acc_")
@@ -236,14 +240,32 @@ class StaffAct(models.Model):
         return f"{self.act} {self.label}"
 
 
-class Approval(models.Model):
-    """An act of staff over the limit that waits for a second person (M8). Executed once, by whoever approves it.
+class AccountNote(models.Model):
+    """What staff remember about a customer, for each other only. Append-only: a note is answered, never rewritten."""
 
-    `act` names what is asked (`grant`, `revoke`, `refund`, `adjust`), `payload` everything it takes, `amount` what
-    counts against the limit, in credits or in money of `currency`.
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="notes", db_index=False)
+    author = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", db_index=False)
+    text = models.TextField(max_length=2000)
+    noted_at = models.DateTimeField()
+
+    class Meta:
+        indexes = (models.Index(fields=("account", "-id"), name="account_note_of_account"),)
+
+    def __str__(self) -> str:
+        return self.text[:60]
+
+
+class Approval(models.Model):
+    """An act of staff that counts against the limit for one person's day (M8).
+
+    `act` names what is asked (`grant`, `revoke`, `refund`, `adjust`, `reverse`, `unuse`), `payload` everything it
+    takes, `amount` what counts against the limit, in credits or in money of `currency`. Within the limit it is done in
+    the transaction that writes this row (`immediate`); beyond, it waits for a second person and is executed once, in
+    the transaction that approves it.
     """
 
     class State(models.TextChoices):
+        IMMEDIATE = "immediate", "done at once"
         WAITING = "waiting"
         APPROVED = "approved"
         REJECTED = "rejected"
@@ -257,7 +279,7 @@ class Approval(models.Model):
     currency = models.CharField(max_length=3, blank=True, help_text="Empty: the amount is credits.")
     reason = models.CharField(max_length=300)
     state = models.CharField(max_length=9, choices=State.choices, default=State.WAITING)
-    requested_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="approvals_requested")
+    requested_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="approvals_requested", db_index=False)
     requested_at = models.DateTimeField()
     decided_by = models.ForeignKey(
         User, null=True, blank=True, on_delete=models.PROTECT, related_name="approvals_decided"
@@ -266,12 +288,18 @@ class Approval(models.Model):
     decision_note = models.CharField(max_length=300, blank=True)
 
     class Meta:
+        permissions = (("decide_approval", "Can approve or reject what another member of staff asks for"),)
         constraints = (
             models.CheckConstraint(
-                name="approval_by_a_second_person", condition=~Q(state="approved") | ~Q(decided_by=F("requested_by"))
+                name="approval_by_a_second_person",
+                condition=~Q(state="approved") | (Q(decided_by__isnull=False) & ~Q(decided_by=F("requested_by"))),
             ),
+            models.CheckConstraint(name="approval_amount_sane", condition=Q(amount__gte=0, amount__lt=10**18)),
         )
-        indexes = (models.Index(fields=("state", "-requested_at"), name="approval_queue"),)
+        indexes = (
+            models.Index(fields=("state", "-requested_at"), name="approval_queue"),
+            models.Index(fields=("requested_by", "requested_at"), name="approval_of_a_day"),
+        )
 
     def __str__(self) -> str:
-        return f"{self.act} of {self.amount} ({self.state})"
+        return f"{self.act} of {self.amount.normalize():f} {self.currency or 'credits'}"

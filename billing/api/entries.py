@@ -16,7 +16,7 @@ from billing.api.fields import Amount, Choice, Document, Instant, PublicId, Stri
 from billing.api.idempotency import idempotent
 from billing.api.pagination import PageQuery, newest_first, page_of
 from billing.api.schema import refusals
-from billing.ledger import posting
+from billing.ledger import history, posting
 from billing.ledger.models import LedgerEntry, Posting
 
 TAGS = ["Ledger"]
@@ -101,9 +101,9 @@ class AccountEntries(ApiView):
         pool = get_pool(get_account(request, account), query.get("pool"))
         lines = LedgerEntry.objects.select_related("grant").order_by("line")
         rows = pool.postings.select_related("meter").prefetch_related(Prefetch("entries", lines))
-        for name, lookup in (("act", "act"), ("from", "posted_at__gte"), ("to", "posted_at__lt")):
-            if name in query:
-                rows = rows.filter(**{lookup: query[name]})
+        if "act" in query:
+            rows = rows.filter(act=query["act"])
+        rows = history.posted_within(rows, pool_id=pool.pk, since=query.get("from"), until=query.get("to"))
         page, next_cursor = newest_first(rows, query, key="version")
         return Response({"items": Entry(page, many=True).data, "next_cursor": next_cursor})
 

@@ -218,7 +218,8 @@ class CatalogRevision(models.Model):
 class Pack(models.Model):
     """A one-off amount of credits for sale, priced by volume (`PackTier`): the tier of the amount prices all of it.
 
-    The buyer chooses an amount of credits from `min_credits` to `max_credits` in steps of `step_credits`.
+    The buyer chooses an amount of credits from `min_credits` to `max_credits` in steps of `step_credits`. A pack is a
+    draft until it is put on sale (`is_active`), which fixes its amounts and prices, and is retired for good.
     """
 
     key = models.CharField(max_length=60, unique=True, validators=[KEY_VALIDATOR])
@@ -230,11 +231,13 @@ class Pack(models.Model):
     step_credits = models.DecimalField(max_digits=24, decimal_places=6, default=1)
     validity_days = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: the credits never expire.")
     target_segments = ArrayField(models.CharField(max_length=40), default=list, blank=True, help_text="Empty: all.")
-    is_active = models.BooleanField(default=True)
+    is_active = models.BooleanField(default=True, help_text="On sale.")
     created_at = models.DateTimeField()
+    retired_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = (
+            models.CheckConstraint(name="pack_retired_is_not_sold", condition=Q(retired_at=None) | Q(is_active=False)),
             models.CheckConstraint(
                 name="pack_amounts_sane",
                 condition=Q(min_credits__gt=0)
@@ -246,6 +249,13 @@ class Pack(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def state(self) -> str:
+        """draft, on sale or retired."""
+        if self.is_active:
+            return "on sale"
+        return "retired" if self.retired_at else "draft"
 
 
 class PackTier(models.Model):

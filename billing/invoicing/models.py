@@ -153,7 +153,7 @@ class Invoice(models.Model):
         """What is still to be paid, in `currency`: nothing unless the invoice is open or was given up."""
         if self.state not in (self.State.OPEN, self.State.UNCOLLECTIBLE):
             return Decimal(0)
-        return self.total - self.amount_credited - self.amount_paid
+        return max(self.total - self.amount_credited - self.amount_paid, Decimal(0))
 
 
 class InvoiceLine(models.Model):

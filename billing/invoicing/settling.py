@@ -18,7 +18,7 @@ class NotPayable(Exception):
 
 
 class TooMuch(Exception):
-    """More money than is still owed."""
+    """More than is left: of what is owed, of a line, or of what was paid."""
 
 
 def settle(*, invoice_id: int, amount: Decimal, now: datetime) -> Invoice:
@@ -34,13 +34,22 @@ def settle(*, invoice_id: int, amount: Decimal, now: datetime) -> Invoice:
         if amount < 0 or amount > invoice.owed:
             raise TooMuch(f"{invoice} owes {invoice.owed} {invoice.currency}")
         invoice.amount_paid += amount
-        if not invoice.owed:
-            invoice.state, invoice.paid_at = Invoice.State.PAID, now
-        invoice.save(update_fields=["amount_paid", "state", "paid_at"])
-        if invoice.state == Invoice.State.PAID:
-            granted = _fulfil(invoice, now=now)
-            _write_receipt(invoice, granted, now=now)
+        invoice.save(update_fields=["amount_paid"])
+        close(invoice, now=now)
         return invoice
+
+
+def close(invoice: Invoice, *, now: datetime) -> None:
+    """Make an invoice of which nothing is owed any more paid, fulfil its lines and write the receipt.
+
+    The caller holds the invoice's lock, and has found it open.
+    """
+    if invoice.owed:
+        return
+    invoice.state, invoice.paid_at = Invoice.State.PAID, now
+    invoice.save(update_fields=["state", "paid_at"])
+    granted = _fulfil(invoice, now=now)
+    _write_receipt(invoice, granted, now=now)
 
 
 def _fulfil(invoice: Invoice, *, now: datetime) -> Decimal:

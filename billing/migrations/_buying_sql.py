@@ -59,6 +59,6 @@ CREATE TRIGGER numbers_gapless BEFORE UPDATE ON billing_issuer
 ALTER TABLE billing_issuer ENABLE ALWAYS TRIGGER numbers_gapless;
 """
 
-APPEND_ONLY = ("billing_staffact", "billing_creditnote", "billing_creditnoteline")
+APPEND_ONLY = ("billing_staffact", "billing_accountnote", "billing_creditnote", "billing_creditnoteline")
 
 FORWARD = _ISSUED + _NUMBERS + "".join(refuse_changes(table) for table in APPEND_ONLY)

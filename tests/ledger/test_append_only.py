@@ -5,7 +5,7 @@ import json
 import pytest
 from django.db import ProgrammingError, connection, transaction
 
-from billing.accounts.models import StaffAct, User
+from billing.accounts.models import AccountNote, StaffAct, User
 from billing.apps import APPEND_ONLY_TABLES
 from billing.catalog.models import Meter, Rate, RateCard, RateCardVersion
 from billing.invoicing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine, Issuer
@@ -43,6 +43,7 @@ COLUMNS = {
     "billing_creditnote": 13,
     "billing_creditnoteline": 7,
     "billing_staffact": 12,
+    "billing_accountnote": 5,
 }
 
 
@@ -60,7 +61,7 @@ def filled(pool):
 
 
 def document(account):
-    """A credit note with a line, and an act of staff."""
+    """A credit note with a line, an act of staff and a note."""
     issuer = Issuer.objects.create(key="us", name="Us", country="DE")
     invoice = Invoice.objects.create(account=account, issuer=issuer, reference="test", currency="EUR", created_at=NOW)
     line = InvoiceLine.objects.create(invoice=invoice, position=1, quantity=1, unit_price=1, amount=1)
@@ -70,6 +71,7 @@ def document(account):
     CreditNoteLine.objects.create(credit_note=note, invoice_line=line, amount=1)
     staff = User.objects.create_user("staff@example.com")
     StaffAct.objects.create(user=staff, account=account, act="change", model="account", acted_at=NOW)
+    AccountNote.objects.create(account=account, author=staff, text="Called today.", noted_at=NOW)
 
 
 def rows_of(table):

@@ -1,0 +1,169 @@
+"""Taking back what an invoice said: credit notes, voiding, and money that went back.
+
+Locks: the invoice's row, then the issuer's for a number, then pools where a credit note leaves nothing to be paid.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import transaction
+
+from billing.catalog import pricing
+from billing.invoicing import settling
+from billing.invoicing.issuing import ReferenceTaken
+from billing.invoicing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine, Issuer
+from billing.invoicing.settling import TooMuch
+
+__all__ = ["ReferenceTaken", "TooMuch"]
+
+ZERO = Decimal(0)
+
+
+class NotCreditable(Exception):
+    """The invoice says nothing that could be taken back: it is a draft or void."""
+
+
+class NotVoidable(Exception):
+    """Money has come for the invoice, so only a credit note can take it back; or it was never issued."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreditItem:
+    """What to take back of a line: net `amount` of the invoice's currency, and the credits that go with it, if any."""
+
+    line_id: int
+    amount: Decimal
+    credits: Decimal | None = None
+
+
+def credit(
+    *,
+    invoice_id: int,
+    reference: str,
+    reason: str,
+    items: Sequence[CreditItem],
+    actor: str,
+    now: datetime,
+) -> CreditNote:
+    """Issue the credit note of a reference: numbered without gaps; its tax is the same part of each line's tax.
+
+    Once per reference: repeating it returns the first one. No line is ever credited beyond its amount, tax or credits;
+    a line credited in full has had exactly its tax credited. Moves neither credits nor money: on a paid invoice the
+    caller revokes and refunds. On an open one less is owed; nothing credited before payment is granted on payment,
+    and an invoice credited in full before anything was paid is void.
+    Raises TooMuch, NotCreditable, ReferenceTaken, and ValueError for items that are none of the invoice's lines.
+    """
+    with transaction.atomic():
+        invoice = Invoice.objects.select_for_update().get(pk=invoice_id)
+        first = CreditNote.objects.filter(reference=reference).first()
+        if first is not None:
+            if first.invoice_id != invoice_id:
+                raise ReferenceTaken(reference)
+            return first
+        if invoice.state in (Invoice.State.DRAFT, Invoice.State.VOID):
+            raise NotCreditable(f"{invoice} is {invoice.state}")
+        taken = _take_back(invoice, items)
+        subtotal, tax_total = sum((line.amount for line in taken), ZERO), sum((line.tax_amount for line in taken), ZERO)
+        note = CreditNote.objects.create(
+            invoice=invoice,
+            reference=reference,
+            number=_draw_number(invoice.issuer_id),
+            reason=reason,
+            currency=invoice.currency,
+            subtotal=subtotal,
+            tax_total=tax_total,
+            total=subtotal + tax_total,
+            seller=invoice.seller,
+            customer=invoice.customer,
+            issued_at=now,
+            actor=actor,
+        )
+        for line in taken:
+            line.credit_note = note
+        CreditNoteLine.objects.bulk_create(taken)
+        _reduce(invoice, note.total, now=now)
+        return note
+
+
+def void(*, invoice_id: int, now: datetime) -> Invoice:
+    """Take back an invoice as a whole before any money has come; it keeps its number. Again it changes nothing.
+
+    The caller has made sure, under the invoice's lock, that no payment is under way. Raises NotVoidable.
+    """
+    with transaction.atomic():
+        invoice = Invoice.objects.select_for_update().get(pk=invoice_id)
+        if invoice.state == Invoice.State.VOID:
+            return invoice
+        if invoice.state not in (Invoice.State.OPEN, Invoice.State.UNCOLLECTIBLE) or invoice.amount_paid:
+            raise NotVoidable(f"{invoice} is {invoice.state}")
+        _void(invoice, now=now)
+        return invoice
+
+
+def note_refunded(*, invoice_id: int, amount: Decimal) -> Invoice:
+    """Write down that money went back for an invoice, in the transaction that records the refund. Raises TooMuch."""
+    with transaction.atomic():
+        invoice = Invoice.objects.select_for_update().get(pk=invoice_id)
+        if amount <= 0 or invoice.amount_refunded + amount > invoice.amount_paid:
+            raise TooMuch(f"{invoice.amount_paid - invoice.amount_refunded} {invoice.currency} could go back")
+        invoice.amount_refunded += amount
+        invoice.save(update_fields=["amount_refunded"])
+        return invoice
+
+
+def _take_back(invoice: Invoice, items: Sequence[CreditItem]) -> list[CreditNoteLine]:
+    """Count the items against their lines; the lines of the credit note to be."""
+    lines = {line.pk: line for line in invoice.lines.all()}
+    if not {item.line_id for item in items} <= lines.keys() or len({item.line_id for item in items}) < len(items):
+        raise ValueError("a credit note takes back lines of its invoice, each once")
+    if sum((item.amount for item in items), ZERO) <= 0:
+        raise ValueError("a credit note needs an amount")
+    return [_take_back_of(lines[item.line_id], item, invoice.currency) for item in items]
+
+
+def _take_back_of(line: InvoiceLine, item: CreditItem, currency: str) -> CreditNoteLine:
+    credits = item.credits or ZERO
+    if item.amount < 0 or credits < 0 or item.amount != pricing.round_money(item.amount, currency):
+        raise ValueError("a credit note takes back amounts in whole minor units")
+    if line.amount_credited + item.amount > line.amount:
+        raise TooMuch(f"{line.amount - line.amount_credited} {currency} are left of the line")
+    if line.credits_refunded + credits > (line.credits or ZERO):
+        raise TooMuch("the line has fewer credits left")
+    line.amount_credited += item.amount
+    # By what is credited in all, so that several parts take back the tax of the whole.
+    credited = pricing.part_of_money(line.tax_amount, part=line.amount_credited, of=line.amount, currency=currency)
+    tax_amount, line.tax_credited = credited - line.tax_credited, credited
+    line.credits_refunded += credits
+    line.save(update_fields=["amount_credited", "tax_credited", "credits_refunded"])
+    return CreditNoteLine(
+        invoice_line=line,
+        description=line.description,
+        credits=item.credits,
+        amount=item.amount,
+        tax_amount=tax_amount,
+    )
+
+
+def _draw_number(issuer_id: int) -> str:
+    issuer = Issuer.objects.select_for_update().get(pk=issuer_id)
+    issuer.last_credit_note_number += 1
+    issuer.save(update_fields=["last_credit_note_number"])
+    return f"{issuer.credit_note_prefix}{issuer.last_credit_note_number:06d}"
+
+
+def _reduce(invoice: Invoice, total: Decimal, *, now: datetime) -> None:
+    invoice.amount_credited += total
+    invoice.save(update_fields=["amount_credited"])
+    if invoice.state == Invoice.State.PAID:
+        return
+    if invoice.amount_credited == invoice.total and not invoice.amount_paid:
+        _void(invoice, now=now)
+    else:
+        settling.close(invoice, now=now)
+
+
+def _void(invoice: Invoice, *, now: datetime) -> None:
+    invoice.state, invoice.voided_at = Invoice.State.VOID, now
+    invoice.save(update_fields=["state", "voided_at"])
