@@ -111,8 +111,10 @@ class Report:
 class Gateway(Protocol):
     """What every gateway can do. All but the last two may raise GatewayUnavailable; none runs in a transaction."""
 
-    def store_card(self, *, number: str, exp_month: int, exp_year: int, cvc: str, now: datetime) -> StoredCard:
-        """Keep a card. Raises InvalidCard."""
+    def store_card(
+        self, *, key: str, number: str, exp_month: int, exp_year: int, cvc: str, now: datetime
+    ) -> StoredCard:
+        """Keep a card, once per key. Raises InvalidCard."""
 
     def charge(self, request: Charge, *, now: datetime) -> Outcome:
         """Take money, once per key: a repeat answers how the first stands."""

@@ -1,5 +1,6 @@
 """The ways to pay that an account has. Locks: the account's row, for what concerns several of its methods."""
 
+import secrets
 from datetime import datetime
 
 from django.db import transaction
@@ -46,9 +47,12 @@ def add_card(
     exp_year: int,
     cvc: str,
     make_default: bool,
+    key: str = "",
     now: datetime,
 ) -> PaymentMethod:
     """Give a card to the gateway to keep, and add what it calls it. Without a default the card becomes it.
+
+    With a `key` (a rendered form's) it is added once, however often and however fast the form is sent.
 
     We keep brand, last four digits and expiry. Must run outside a transaction. Raises gateway.InvalidCard (with
     `errors` by field), TooManyMethods, gateway.NoGateway, gateway.GatewayUnavailable.
@@ -56,9 +60,19 @@ def add_card(
     name = gateway.configured_name()
     if PaymentMethod.objects.filter(account_id=account_id, removed_at=None).count() >= MAX_METHODS:
         raise TooManyMethods
-    card = gateway.get(name).store_card(number=number, exp_month=exp_month, exp_year=exp_year, cvc=cvc, now=now)
+    card = gateway.get(name).store_card(
+        key=f"{account_id}:{key or secrets.token_hex(16)}",
+        number=number,
+        exp_month=exp_month,
+        exp_year=exp_year,
+        cvc=cvc,
+        now=now,
+    )
     with transaction.atomic():
         _lock(account_id)
+        known = PaymentMethod.objects.filter(gateway=name, gateway_reference=card.reference).first()
+        if known is not None:
+            return known
         default = find_default(account_id)
         if default is not None and make_default:
             PaymentMethod.objects.filter(pk=default.pk).update(is_default=False)

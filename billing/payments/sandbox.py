@@ -22,6 +22,7 @@ inside a database transaction every function raises RuntimeError. A card's behav
 Every charge and refund that is settled is also reported by a signed webhook: see `sandbox_webhooks.py`.
 """
 
+import hashlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,14 +70,17 @@ class Action:
     expires_at: datetime
 
 
-def store_card(*, number: str, exp_month: int, exp_year: int, cvc: str, now: datetime) -> StoredCard:
-    """Keep how the card behaves, and not its number. Raises InvalidCard."""
+def store_card(*, key: str, number: str, exp_month: int, exp_year: int, cvc: str, now: datetime) -> StoredCard:
+    """Keep how the card behaves, and not its number; once per key, whose first card stays. Raises InvalidCard."""
     errors = sandbox_cards.errors_of(number=number, exp_month=exp_month, exp_year=exp_year, cvc=cvc, now=now)
     card = sandbox_cards.find_card(number)
     if errors or card is None:
         raise InvalidCard(errors)
     with transaction.atomic(durable=True):
-        row = SandboxCard.objects.create(reference=_name("card"), behaviour=card.behaviour, created_at=now)
+        row, _made = SandboxCard.objects.get_or_create(
+            reference=f"sbx_card_{hashlib.sha256(key.encode()).hexdigest()[:24]}",
+            defaults={"behaviour": card.behaviour, "created_at": now},
+        )
     return StoredCard(row.reference, card.brand, card.number[-4:], exp_month, exp_year)
 
 
