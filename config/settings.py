@@ -242,6 +242,8 @@ FLORIN_EVENT_MAX_AGE_DAYS = environment.number("FLORIN_EVENT_MAX_AGE_DAYS", 35)
 FLORIN_EVENT_MAX_AHEAD_SECONDS = environment.number("FLORIN_EVENT_MAX_AHEAD_SECONDS", 300)
 # Where `seal_ledger --export` appends the heads of the ledger's hash chain; copy them off this machine.
 FLORIN_SEAL_EXPORT_DIR = Path(environment.text("FLORIN_SEAL_EXPORT_DIR", str(STATE_DIR / "seals")))
+# A folder of fonts for documents, beyond those that come along: for Chinese or Japanese names, say. Empty: none.
+FLORIN_FONTS = environment.text("FLORIN_FONTS")
 FLORIN_EXPIRY_GRACE_SECONDS = environment.number("FLORIN_EXPIRY_GRACE_SECONDS", 3600)
 FLORIN_MAX_BODY_BYTES = environment.number("FLORIN_MAX_BODY_BYTES", 8 * 1024 * 1024, minimum=1)
 FLORIN_MAX_BATCH = environment.number("FLORIN_MAX_BATCH", 10_000, minimum=1)
