@@ -103,7 +103,9 @@ class AccountEntries(ApiView):
         rows = pool.postings.select_related("meter").prefetch_related(Prefetch("entries", lines))
         if "act" in query:
             rows = rows.filter(act=query["act"])
-        rows = history.posted_within(rows, pool_id=pool.pk, since=query.get("from"), until=query.get("to"))
+        if "from" in query or "to" in query:
+            versions = history.versions_within(pool, since=query.get("from"), until=query.get("to"))
+            rows = rows.filter(version__gte=versions.start, version__lt=versions.stop)
         page, next_cursor = newest_first(rows, query, key="version")
         return Response({"items": Entry(page, many=True).data, "next_cursor": next_cursor})
 

@@ -8,9 +8,8 @@ from collections.abc import Collection
 from datetime import datetime
 
 from django.db import connection
-from django.db.models import QuerySet
 
-from billing.ledger.models import Posting
+from billing.ledger.models import CreditPool
 
 
 def count_before(*, pool_id: int, moments: Collection[datetime]) -> dict[datetime, int]:
@@ -42,16 +41,13 @@ SELECT moment, low FROM search WHERE low = high
 """
 
 
-def posted_within(
-    postings: QuerySet[Posting], *, pool_id: int, since: datetime | None, until: datetime | None
-) -> QuerySet[Posting]:
-    """Of these postings of one pool those posted in `[since, until)`; None: without that bound. One statement now."""
+def versions_within(pool: CreditPool, *, since: datetime | None, until: datetime | None) -> range:
+    """The versions of the pool's postings in `[since, until)`; None: without that bound.
+
+    One statement, none without bounds. Without `until` they end with the version that `pool` was read at.
+    """
     moments = [moment for moment in (since, until) if moment is not None]
-    if not moments:
-        return postings
-    counts = count_before(pool_id=pool_id, moments=moments)
-    if since is not None:
-        postings = postings.filter(version__gt=counts[since])
-    if until is not None:
-        postings = postings.filter(version__lte=counts[until])
-    return postings
+    counts = count_before(pool_id=pool.pk, moments=moments) if moments else {}
+    first = counts[since] + 1 if since is not None else 1
+    last = counts[until] if until is not None else max(pool.version, first - 1)
+    return range(first, last + 1)

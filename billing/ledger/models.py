@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from django.db import models
 from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
 from djmoney.models.fields import CurrencyField
 
 from billing.accounts.models import Account, Member
@@ -85,19 +86,19 @@ class CreditPool(models.Model):
 class GrantKind(models.TextChoices):
     """Why a lot exists. `overage` and `overdraft` lots are created and spent in the same posting."""
 
-    ALLOCATION = "allocation"
-    PURCHASE = "purchase"
-    BONUS = "bonus"
-    LOYALTY = "loyalty"
-    STREAK = "streak"
-    REFERRAL = "referral"
-    MILESTONE = "milestone"
-    GOODWILL = "goodwill"
-    ADJUSTMENT = "adjustment"
-    ROLLOVER = "rollover"
-    TRANSFER = "transfer"
-    OVERAGE = "overage"
-    OVERDRAFT = "overdraft"
+    ALLOCATION = "allocation", _("Allocation")
+    PURCHASE = "purchase", _("Purchase")
+    BONUS = "bonus", _("Bonus")
+    LOYALTY = "loyalty", _("Loyalty")
+    STREAK = "streak", _("Streak")
+    REFERRAL = "referral", _("Referral")
+    MILESTONE = "milestone", _("Milestone")
+    GOODWILL = "goodwill", _("Goodwill")
+    ADJUSTMENT = "adjustment", _("Adjustment")
+    ROLLOVER = "rollover", _("Rollover")
+    TRANSFER = "transfer", _("Transfer")
+    OVERAGE = "overage", _("Overage")
+    OVERDRAFT = "overdraft", _("Overdraft")
 
 
 class CreditGrant(models.Model):
@@ -169,14 +170,14 @@ class Posting(models.Model):
     """
 
     class Act(models.TextChoices):
-        GRANT = "grant"
-        SPEND = "spend"
-        EXPIRE = "expire"
-        REVERSE = "reverse"
-        REVOKE = "revoke"
-        TRANSFER = "transfer"
-        REPAY = "repay"
-        ROLLOVER = "rollover"
+        GRANT = "grant", _("Grant")
+        SPEND = "spend", _("Spend")
+        EXPIRE = "expire", _("Expire")
+        REVERSE = "reverse", _("Reverse")
+        REVOKE = "revoke", _("Revoke")
+        TRANSFER = "transfer", _("Transfer")
+        REPAY = "repay", _("Repay")
+        ROLLOVER = "rollover", _("Rollover")
 
     pool = models.ForeignKey(CreditPool, on_delete=models.PROTECT, related_name="postings", db_index=False)
     version = models.BigIntegerField()

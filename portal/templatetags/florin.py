@@ -5,9 +5,13 @@ from decimal import Decimal
 
 from django import template
 from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from billing.api import ids
-from billing.ledger.models import CreditPool, GrantKind, LedgerEntry, Posting
+from billing.ledger.book import DEBT_KINDS
+from billing.ledger.models import CreditGrant, CreditPool, GrantKind, LedgerEntry, Posting
 from billing.notifications import wording
 
 register = template.Library()
@@ -30,6 +34,12 @@ def signed_credits(amount: Decimal, places: int = 0) -> str:
     """Exact, with its sign in front also when it is a plus."""
     text = wording.exact_credits_text(amount, places)
     return f"+{text}" if amount > 0 else text
+
+
+@register.filter
+def number(count: int) -> str:
+    """12,345: a count of things."""
+    return f"{count:,}"
 
 
 @register.filter
@@ -76,16 +86,18 @@ def lot_id(entry: LedgerEntry) -> str:
 
 @register.filter
 def posting_title(posting: Posting) -> str:
-    """What a posting is about, next to its act. Expects its entries to be prefetched."""
+    """What a posting is about, next to its act. Expects its entries to be prefetched, or its `kinds` annotated."""
     if posting.act in (Posting.Act.GRANT, Posting.Act.EXPIRE, Posting.Act.REVOKE):
-        kinds = ", ".join(sorted({str(entry.grant.get_kind_display()) for entry in posting.entries.all()}))
-        return f"{kinds} for {posting.meter.name}" if posting.meter else kinds
+        annotated: list[str] | None = getattr(posting, "kinds", None)
+        kinds = {entry.grant.kind for entry in posting.entries.all()} if annotated is None else set(annotated)
+        names = ", ".join(sorted(kind_label(kind) for kind in kinds))
+        return _("%(kinds)s for %(meter)s") % {"kinds": names, "meter": posting.meter} if posting.meter else names
     if posting.meter:
         return posting.meter.name
     if posting.act == Posting.Act.TRANSFER:
-        return "from another pool" if posting.amount > 0 else "to another pool"
+        return _("from another pool") if posting.amount > 0 else _("to another pool")
     if posting.act == Posting.Act.SPEND and posting.hold_id:
-        return "captured from a hold"
+        return _("captured from a hold")
     return ""
 
 
@@ -93,10 +105,39 @@ def posting_title(posting: Posting) -> str:
 def drawn_summary(entries: list[LedgerEntry]) -> str:
     """How many lots a posting touched, as the summary of their list: `From 2 lots`."""
     count = len({entry.grant_id for entry in entries})
-    lots = "1 lot" if count == 1 else f"{count} lots"
     if all(entry.amount > 0 for entry in entries):
-        return f"Into {lots}"
-    return f"From {lots}" if all(entry.amount < 0 for entry in entries) else f"Between {lots}"
+        text = ngettext("Into %(count)s lot", "Into %(count)s lots", count)
+    elif all(entry.amount < 0 for entry in entries):
+        text = ngettext("From %(count)s lot", "From %(count)s lots", count)
+    else:
+        text = ngettext("Between %(count)s lot", "Between %(count)s lots", count)
+    return text % {"count": count}
+
+
+@register.filter
+def lot_facts(lot: CreditGrant) -> list[str]:
+    """What tells a lot from others: what it is for, until when it is good, what a credit of it cost."""
+    facts = [_("%(meter)s only") % {"meter": lot.meter.name}] if lot.meter else []
+    if lot.kind in DEBT_KINDS:
+        return facts
+    if lot.expires_at:
+        day = date_format(timezone.localtime(lot.expires_at), "j M Y")
+        facts.append(
+            (_("expired %(day)s") if lot.expires_at <= timezone.now() else _("expires %(day)s")) % {"day": day}
+        )
+    else:
+        facts.append(_("never expires"))
+    if lot.cost_basis:
+        facts.append(_("%(price)s a credit") % {"price": wording.unit_price_text(lot.cost_basis, lot.currency)})
+    else:
+        facts.append(_("free of charge"))
+    return facts
+
+
+@register.filter
+def size_of(amount: Decimal) -> Decimal:
+    """The amount without its sign."""
+    return abs(amount)
 
 
 @register.filter
@@ -118,9 +159,13 @@ def kind_label(kind: str) -> str:
 def policy_in_words(pool: CreditPool) -> str:
     """What happens when the pool's credits run out."""
     if pool.policy == CreditPool.Policy.BURST:
-        return f"Up to {wording.credits_text(pool.burst_limit)} more as overdraft, repaid from the next grant"
+        return _("Up to %(credits)s more as overdraft, repaid from the next grant") % {
+            "credits": wording.credits_text(pool.burst_limit)
+        }
     if pool.policy == CreditPool.Policy.OVERAGE:
         if pool.overage_cap is None:
-            return "Usage goes on and is invoiced afterwards"
-        return f"Usage goes on and is invoiced afterwards, up to {wording.credits_text(pool.overage_cap)} a cycle"
-    return "Charges are refused"
+            return _("Usage goes on and is invoiced afterwards")
+        return _("Usage goes on and is invoiced afterwards, up to %(credits)s a cycle") % {
+            "credits": wording.credits_text(pool.overage_cap)
+        }
+    return _("Charges are refused")

@@ -11,7 +11,7 @@ from billing.ledger import balance
 from portal.access import Visit, account_page
 from portal.burn import read_burn, what_it_buys
 from portal.charts import burn_chart, coin
-from portal.statement import list_postings
+from portal.statement import list_latest
 from portal.views.frame import choose_pool, list_pools, pool_links, render_page
 
 RANGES = (7, 30, 90)
@@ -42,6 +42,6 @@ def dashboard(request: HttpRequest, visit: Visit) -> HttpResponse:
         "days": days,
         "ranges": RANGES,
         "ledger_url": visit.url("ledger"),
-        "postings": list(list_postings(pool)[:RECENT]),
+        "postings": list_latest(pool, RECENT),
     }
     return render_page(request, visit, "dashboard", context)

@@ -7,12 +7,13 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, QueryDict, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from billing.ledger.models import CreditPool, Posting
+from billing.ledger.models import CreditPool
 from portal.access import Visit, account_page
-from portal.forms import LedgerFilter
-from portal.statement import list_postings, read_page, stream_csv
+from portal.filters import LedgerFilter
+from portal.statement import REACH, Page, list_postings, read_page, stream_csv
 from portal.views.frame import choose_pool, list_pools, pool_links, render_page
 
 
@@ -24,14 +25,18 @@ def ledger(request: HttpRequest, visit: Visit) -> HttpResponse:
     pool = choose_pool(pools, request.GET.get("pool", ""))
     form = _filter(request.GET, pools)
     valid = form.is_valid()
-    postings = form.narrow(list_postings(pool), visit.zone) if valid else Posting.objects.none()
-    page = read_page(postings, before=_version(request.GET.get("before")), after=_version(request.GET.get("after")))
+    before, after = _version(request.GET.get("before")), _version(request.GET.get("after"))
+    page = Page([], None, None)
+    if valid:
+        page = read_page(pool, form.search(visit.zone), before=before, after=after)
     wanted = {name: request.GET[name] for name in form.fields if request.GET.get(name)}
     context: dict[str, Any] = {
         "form": form,
         "pool": pool,
         "pools": pool_links(visit, "ledger", pools, pool),
         "postings": page.postings,
+        "page": page,
+        "reach": REACH,
         "filtered": bool(wanted.keys() - {"pool"}),
         "ledger_url": visit.url("ledger"),
         "csv_url": _address(visit.url("ledger_csv"), wanted) if valid else "",
@@ -49,8 +54,8 @@ def export(request: HttpRequest, visit: Visit) -> HttpResponseBase:
     pool = choose_pool(pools, request.GET.get("pool", ""))
     form = _filter(request.GET, pools)
     if not form.is_valid():
-        return HttpResponseBadRequest("This filter makes no sense.", content_type="text/plain")
-    lines = stream_csv(form.narrow(list_postings(pool), visit.zone), visit.zone)
+        return HttpResponseBadRequest(_("This filter makes no sense."), content_type="text/plain; charset=utf-8")
+    lines = stream_csv(list_postings(pool, form.search(visit.zone)), visit.zone)
     name = _file_name(pool, timezone.localdate())
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8", headers=headers)

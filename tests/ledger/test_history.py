@@ -52,14 +52,19 @@ def test_another_pools_postings_do_not_count(pool: CreditPool) -> None:
 
 
 def test_a_range_is_half_open(pool: CreditPool) -> None:
-    rows = Posting.objects.filter(pool=pool).order_by("version")
+    pool.refresh_from_db()
     since, until = NOW - 12 * DAY, NOW - DAY
-    found = history.posted_within(rows, pool_id=pool.pk, since=since, until=until)
-    assert [(NOW - row.posted_at).days for row in found] == [12, 12, 12, 5]
-    assert found.count() == rows.filter(posted_at__gte=since, posted_at__lt=until).count()
-    assert history.posted_within(rows, pool_id=pool.pk, since=None, until=None) is rows
-    assert history.posted_within(rows, pool_id=pool.pk, since=since, until=None).count() == 5
-    assert history.posted_within(rows, pool_id=pool.pk, since=None, until=until).count() == 6
+    assert history.versions_within(pool, since=since, until=until) == range(3, 7)
+    assert history.versions_within(pool, since=since, until=None) == range(3, 8)
+    assert history.versions_within(pool, since=None, until=until) == range(1, 7)
+    assert not history.versions_within(pool, since=until, until=since)
+    assert not history.versions_within(pool, since=NOW, until=None)
+
+
+def test_without_bounds_nothing_is_asked(pool: CreditPool, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    pool.refresh_from_db()
+    with django_assert_num_queries(0):
+        assert history.versions_within(pool, since=None, until=None) == range(1, 8)
 
 
 def test_a_long_history_is_not_read(pool: CreditPool) -> None:
