@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
+import psycopg
 from django.db import connection, transaction
 from django.db.models import Q
 
@@ -89,10 +90,11 @@ _FIND = (
 
 
 def _find(prefix: str) -> ApiKey | None:
-    """The key of a prefix with its account, in one query."""
-    with connection.cursor() as cursor:
-        cursor.execute(_FIND, [prefix])
-        row = cursor.fetchone()
+    """The key of a prefix with its account, in one query, prepared once per connection."""
+    connection.close_if_health_check_failed()
+    connection.ensure_connection()
+    with connection.wrap_database_errors:
+        row = psycopg.Cursor(connection.connection).execute(_FIND, [prefix], prepare=True).fetchone()
     if row is None:
         return None
     key = ApiKey.from_db(connection.alias, _KEY_FIELDS, row[: len(_KEY_FIELDS)])

@@ -8,10 +8,10 @@ from rest_framework.response import Response
 
 from billing.accounts.models import Scope
 from billing.api import ids
-from billing.api.base import ApiView, get_account, get_pool, read_query
+from billing.api.base import ApiView, get_pool_id, read_query, write_document
 from billing.api.fields import Amount, Document, Instant, PublicId, Strict
 from billing.api.schema import refusals
-from billing.ledger import balance
+from billing.ledger import balance, pools
 
 
 class BalanceQuery(Strict):
@@ -80,9 +80,9 @@ class AccountBalance(ApiView):
         """What is available, held and overdrawn, the cycle, and the lots. Scope `read`."""
         now = timezone.now()
         query = read_query(request, BalanceQuery)
-        pool = get_pool(get_account(request, account), query.get("pool"))
+        pool_id = get_pool_id(request, account, query.get("pool", pools.MAIN_KEY))
         at = query.get("at")
         if at is not None and at > now:
             raise serializers.ValidationError({"at": "Must not be in the future."}, code="future")
-        found = balance.read(pool_id=pool.pk, now=now) if at is None else balance.read_at(pool_id=pool.pk, at=at)
-        return Response(BalanceDocument(found).data)
+        found = balance.read(pool_id=pool_id, now=now) if at is None else balance.read_at(pool_id=pool_id, at=at)
+        return Response(write_document(BalanceDocument, found))

@@ -151,8 +151,13 @@ def read_body(
 
 @cache
 def _reader(serializer_class: type[serializers.Serializer[Any]], partial: bool) -> serializers.Serializer[Any]:
-    # Reading changes nothing in a serializer, and making one for each request would copy all its fields each time.
+    # Using a serializer changes nothing in it, and making one for each request would copy all its fields each time.
     return serializer_class(partial=partial)
+
+
+def write_document(serializer_class: type[serializers.Serializer[Any]], found: object) -> Any:
+    """What the serializer makes of an object, for answers that are asked for often."""
+    return _reader(serializer_class, False).to_representation(found)
 
 
 def get_account(request: Request, reference: str) -> Account:
@@ -193,6 +198,26 @@ def get_pool(account: Account, key: str | None) -> CreditPool:
     if pool is None:
         raise Problem("unknown_pool")
     return pool
+
+
+def get_pool_id(request: Request, reference: str, key: str) -> int:
+    """The primary key of a pool of the account of a URL, in one query. Raises Problem `not_found`, `unknown_pool`."""
+    own = caller(request).account
+    if own is not None:
+        which: dict[str, Any] = {"account_id": get_account(request, reference).pk}
+    elif reference.startswith(f"{ids.ACCOUNT}_"):
+        which = {"account_id": get_id(ids.ACCOUNT, reference)}
+    elif "\x00" in reference or len(reference) > 100:
+        raise Problem("not_found")
+    else:
+        which = {"external_id": reference}
+    try:
+        pool_id = pools.find_pool_id(key=key, **which)
+    except Account.DoesNotExist:
+        raise Problem("not_found") from None
+    if pool_id is None:
+        raise Problem("unknown_pool")
+    return pool_id
 
 
 def find_meter_id(key: str | None) -> int | None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from django.db import connection
 from django.db.models import Q, Sum
 
 from billing.ledger.book import DEBT_KINDS, ZERO, Book
@@ -14,6 +13,7 @@ from billing.ledger.book import available as available_in
 from billing.ledger.burn import settle_overdraft, unreserve
 from billing.ledger.cycles import percent_spent, roll_cycle
 from billing.ledger.models import CreditGrant, CreditPool, Hold, HoldLine, LedgerEntry, Posting
+from billing.ledger.pipeline import prepared
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +88,7 @@ def read_books(pool_ids: Collection[int], *, now: datetime) -> dict[int, tuple[B
     Each with the keys of the meters that its lots are for, by lot id. All is read in one statement, so that an act
     that commits meanwhile is seen whole or not at all. Pools that do not exist are left out.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(_BOOKS, {"pools": list(pool_ids), "now": now})
-        rows = cursor.fetchall()
+    rows = prepared(_BOOKS, {"pools": list(pool_ids), "now": now})
     books: dict[int, Book] = {}
     keys: dict[int, dict[int, str]] = {}
     for row in rows:

@@ -8,6 +8,7 @@ from django.db import IntegrityError, transaction
 from billing.accounts.models import Account, Member
 from billing.ledger.cycles import month_after, month_start
 from billing.ledger.models import CreditPool, MemberLimit
+from billing.ledger.pipeline import prepared
 
 MAIN_KEY = "main"
 
@@ -105,6 +106,25 @@ def _create_pool(
 def get_main_pool(account_id: int) -> CreditPool:
     """The account's main pool. Raises CreditPool.DoesNotExist."""
     return CreditPool.objects.get(account_id=account_id, kind=CreditPool.Kind.MAIN)
+
+
+def find_pool_id(*, key: str, account_id: int | None = None, external_id: str = "") -> int | None:
+    """The pool of that key in the account of that id, or of that external id. Raises Account.DoesNotExist.
+
+    Plain SQL, for every read of a balance begins with it: building the ORM's queries took longer than asking them.
+    """
+    rows = prepared(
+        _POOL_OF_NAME if account_id is None else _POOL_OF_ID, [key, external_id if account_id is None else account_id]
+    )
+    if not rows:
+        raise Account.DoesNotExist
+    return rows[0][0]
+
+
+_POOL_OF_ID = """
+SELECT p.id FROM billing_account a LEFT JOIN billing_creditpool p ON p.account_id = a.id AND p.key = %s WHERE a.id = %s
+"""
+_POOL_OF_NAME = _POOL_OF_ID.replace("a.id = %s", "a.external_id = %s")
 
 
 def set_policy(*, pool_id: int, policy: str, burst_limit: Decimal, overage_cap: Decimal | None) -> CreditPool:
