@@ -10,10 +10,10 @@ import secrets
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-import psycopg
 from django.db import connection, transaction
 from django.db.models import Q
 
+from billing.accounts import prepared
 from billing.accounts.models import Account, ApiKey, Scope, User
 
 LAST_USED_SECONDS = 60
@@ -90,13 +90,11 @@ _FIND = (
 
 
 def _find(prefix: str) -> ApiKey | None:
-    """The key of a prefix with its account, in one query, prepared once per connection."""
-    connection.close_if_health_check_failed()
-    connection.ensure_connection()
-    with connection.wrap_database_errors:
-        row = psycopg.Cursor(connection.connection).execute(_FIND, [prefix], prepare=True).fetchone()
-    if row is None:
+    """The key of a prefix with its account, in one query."""
+    rows = prepared.fetch(_FIND, [prefix])
+    if not rows:
         return None
+    row = rows[0]
     key = ApiKey.from_db(connection.alias, _KEY_FIELDS, row[: len(_KEY_FIELDS)])
     if key.account_id is not None:
         key.account = Account.from_db(connection.alias, _ACCOUNT_FIELDS, row[len(_KEY_FIELDS) :])

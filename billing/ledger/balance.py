@@ -7,13 +7,13 @@ from decimal import Decimal
 
 from django.db.models import Q, Sum
 
+from billing.accounts import prepared
 from billing.ledger.book import DEBT_KINDS, ZERO, Book
 from billing.ledger.book import Lot as BookLot
 from billing.ledger.book import available as available_in
 from billing.ledger.burn import settle_overdraft, unreserve
 from billing.ledger.cycles import percent_spent, roll_cycle
 from billing.ledger.models import CreditGrant, CreditPool, Hold, HoldLine, LedgerEntry, Posting
-from billing.ledger.pipeline import prepared
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def read_books(pool_ids: Collection[int], *, now: datetime) -> dict[int, tuple[B
     Each with the keys of the meters that its lots are for, by lot id. All is read in one statement, so that an act
     that commits meanwhile is seen whole or not at all. Pools that do not exist are left out.
     """
-    rows = prepared(_BOOKS, {"pools": list(pool_ids), "now": now})
+    rows = prepared.fetch(_BOOKS, {"pools": list(pool_ids), "now": now})
     books: dict[int, Book] = {}
     keys: dict[int, dict[int, str]] = {}
     for row in rows:

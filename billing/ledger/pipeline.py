@@ -1,10 +1,10 @@
-"""Prepared SQL, several statements in one round trip, rows passed as arrays. For the hot paths of ledger and metering.
+"""Several SQL statements in one round trip, with rows passed as arrays. For the hot path of the ledger and metering.
 
 Arrays are written as PostgreSQL's array literals here: psycopg's own adaptation of lists looks at every element
 several times and took a third of a single charge.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import psycopg
@@ -29,17 +29,6 @@ def pipelined(statements: Sequence[Statement]) -> list[list[tuple[Any, ...]]]:
             cursors.append(cursor)
     # `description` would build an object per column just to be asked for its truth.
     return [cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else [] for cursor in cursors]
-
-
-def prepared(sql: str, parameters: Sequence[object] | Mapping[str, object]) -> list[tuple[Any, ...]]:
-    """The rows of a query that is asked so often that planning it each time would show; prepared once per connection.
-
-    Raises Django's database errors.
-    """
-    connection.close_if_health_check_failed()
-    connection.ensure_connection()
-    with connection.wrap_database_errors:
-        return psycopg.Cursor(connection.connection).execute(sql, parameters, prepare=True).fetchall()
 
 
 def columns(rows: Iterable[Sequence[object]], width: int) -> list[str]:

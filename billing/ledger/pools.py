@@ -5,10 +5,10 @@ from decimal import Decimal
 
 from django.db import IntegrityError, transaction
 
+from billing.accounts import prepared
 from billing.accounts.models import Account, Member
 from billing.ledger.cycles import month_after, month_start
 from billing.ledger.models import CreditPool, MemberLimit
-from billing.ledger.pipeline import prepared
 
 MAIN_KEY = "main"
 
