@@ -7,7 +7,7 @@ import psycopg
 from django.db import connection
 
 
-def fetch(sql: str, parameters: Sequence[object] | Mapping[str, object]) -> list[tuple[Any, ...]]:
+def fetch(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """The rows of a query, prepared once it has been asked a few times on a connection.
 
     Django's own cursors put the parameters into the text, which PostgreSQL then parses and plans anew each time. This

@@ -113,9 +113,10 @@ def find_pool_id(*, key: str, account_id: int | None = None, external_id: str = 
 
     Plain SQL, for every read of a balance begins with it: building the ORM's queries took longer than asking them.
     """
-    rows = prepared(
-        _POOL_OF_NAME if account_id is None else _POOL_OF_ID, [key, external_id if account_id is None else account_id]
-    )
+    if account_id is None:
+        rows = prepared.fetch(_POOL_OF_NAME, [key, external_id])
+    else:
+        rows = prepared.fetch(_POOL_OF_ID, [key, account_id])
     if not rows:
         raise Account.DoesNotExist
     return rows[0][0]
