@@ -15,7 +15,7 @@ def fetch(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> list[tuple
     """
     connection.close_if_health_check_failed()
     connection.ensure_connection()
-    make = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
+    make: Any = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
     with make(psycopg.Cursor(connection.connection)) as cursor:
         cursor.execute(sql, parameters)
         return cursor.fetchall()
