@@ -1,17 +1,27 @@
-"""What Lumen AI sells: its meters, two editions of its price list, one customer's own, and its packs."""
+"""What Lumen AI sells: its meters, two editions of its price list, one customer's own, its packs; and who invoices."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 
 from billing.catalog import rate_cards
 from billing.catalog.models import Meter, Pack, PackTier, Rate, RateCard
+from billing.invoicing.models import Issuer, TaxRate
 
 PACK_CURRENCY = "USD"
 PACK_TIERS = (
     (Decimal(1_000), Decimal("0.12")),
     (Decimal(10_000), Decimal("0.10")),
     (Decimal(100_000), Decimal("0.07")),
+)
+# Standard VAT by country: percent, and since when.
+TAX_RATES = (
+    ("DE", "19", date(2021, 1, 1), None),
+    ("FR", "20", date(2014, 1, 1), None),
+    ("AT", "20", date(2016, 1, 1), None),
+    ("NL", "21", date(2012, 10, 1), None),
+    ("EE", "22", date(2024, 1, 1), date(2025, 7, 1)),
+    ("EE", "24", date(2025, 7, 1), None),
 )
 
 
@@ -39,6 +49,24 @@ def make_catalog(*, now: datetime) -> Catalog:
         rate_cards.publish(version_id=version.pk, effective_at=now, now=now)
         cards.append(card)
     return Catalog(meters, *cards)
+
+
+def make_issuer() -> Issuer:
+    """Lumen AI as its invoices name it, and the tax rates of the countries where it is registered."""
+    TaxRate.objects.bulk_create(
+        TaxRate(country=country, percent=Decimal(percent), valid_from=valid_from, valid_to=valid_to)
+        for country, percent, valid_from, valid_to in TAX_RATES
+    )
+    return Issuer.objects.create(
+        key="lumen",
+        name="Lumen AI GmbH",
+        address="Lichtstraße 12\n10115 Berlin",
+        country="DE",
+        tax_number="DE136695976",
+        email="billing@lumen.example",
+        footer="Lumen AI GmbH, Berlin \N{MIDDLE DOT} HRB 123456 B, Amtsgericht Charlottenburg",
+        is_default=True,
+    )
 
 
 def publish_second_edition(catalog: Catalog, *, effective_at: datetime, now: datetime) -> None:
