@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from itertools import groupby
 
 from django.db.models import Q, QuerySet
 
 from billing.accounts.models import Account
-from billing.catalog.models import Pack
+from billing.catalog.models import Pack, PackTier
 from billing.catalog.pricing import pack_price, percent_saved
 from billing.invoicing import issuing
 from billing.ledger.models import GrantKind
@@ -71,7 +72,6 @@ class PurchaseQuote:
     """
 
     offer: Offer
-    pool_id: int
     credits: Decimal
     unit_price: Decimal
     saving_percent: int
@@ -92,9 +92,10 @@ class PurchaseQuote:
 
 
 def list_offers(*, account: Account) -> list[Offer]:
-    """The packs on sale to the account, cheapest to begin with first. Two queries."""
-    offers = [_offer(pack) for pack in packs_for(account).prefetch_related("tiers").order_by("pk")]
-    return sorted((offer for offer in offers if offer.tiers), key=lambda offer: offer.min_credits)
+    """The packs on sale to the account, cheapest to begin with first. One query."""
+    tiers = PackTier.objects.filter(pack__in=packs_for(account)).select_related("pack").order_by("pack_id")
+    offers = [_offer(pack, list(of_it)) for pack, of_it in groupby(tiers, key=lambda tier: tier.pack)]
+    return sorted(offers, key=lambda offer: offer.min_credits)
 
 
 def packs_for(account: Account) -> QuerySet[Pack]:
@@ -107,9 +108,8 @@ def packs_for(account: Account) -> QuerySet[Pack]:
 
 def get_offer(*, account: Account, pack_id: int) -> Offer:
     """One of the account's offers. Raises PackNotForSale."""
-    pack = packs_for(account).prefetch_related("tiers").filter(pk=pack_id).first()
-    offer = None if pack is None else _offer(pack)
-    if offer is None or not offer.tiers:
+    offer = next((offer for offer in list_offers(account=account) if offer.pack_id == pack_id), None)
+    if offer is None:
         raise PackNotForSale(pack_id)
     return offer
 
@@ -120,16 +120,22 @@ def quote(*, account: Account, pack_id: int, credits: Decimal, pool_id: int, on:
     Raises PackNotForSale, AmountNotOffered, PoolNotFound or issuing.NoIssuer.
     """
     offer = get_offer(account=account, pack_id=pack_id)
-    draft = line_draft(offer, account=account, credits=credits, pool_id=pool_id)
+    if not account.pools.filter(pk=pool_id).exists():
+        raise PoolNotFound(pool_id)
+    return quote_offer(offer, account=account, credits=credits, on=on)
+
+
+def quote_offer(offer: Offer, *, account: Account, credits: Decimal, on: date) -> PurchaseQuote:
+    """`quote` for an offer at hand, into whichever pool. Raises AmountNotOffered or issuing.NoIssuer."""
+    unit_price, amount = _price(offer, credits)
+    draft = issuing.LineDraft(description=offer.name, quantity=credits, unit_price=unit_price, amount=amount)
     cost = issuing.quote(account=account, currency=offer.currency, lines=[draft], on=on)
     line = cost.lines[0]
-    tier = _reached(offer, credits)
     return PurchaseQuote(
         offer=offer,
-        pool_id=pool_id,
         credits=credits,
-        unit_price=tier.unit_price,
-        saving_percent=tier.saving_percent,
+        unit_price=unit_price,
+        saving_percent=_reached(offer, credits).saving_percent,
         subtotal=cost.subtotal,
         tax_name=line.tax_name,
         tax_percent=line.tax_percent,
@@ -144,12 +150,9 @@ def line_draft(offer: Offer, *, account: Account, credits: Decimal, pool_id: int
 
     Raises AmountNotOffered or PoolNotFound.
     """
-    if not offer.sells(credits) or credits < offer.tiers[0].from_credits:
-        raise AmountNotOffered(offer)
+    unit_price, amount = _price(offer, credits)
     if not account.pools.filter(pk=pool_id).exists():
         raise PoolNotFound(pool_id)
-    prices = [(tier.from_credits, tier.unit_price) for tier in offer.tiers]
-    unit_price, amount = pack_price(prices, credits, offer.currency)
     return issuing.LineDraft(
         description=f"{offer.name}: {wording.exact_credits_text(credits)} credits",
         quantity=credits,
@@ -163,11 +166,19 @@ def line_draft(offer: Offer, *, account: Account, credits: Decimal, pool_id: int
     )
 
 
+def _price(offer: Offer, credits: Decimal) -> tuple[Decimal, Decimal]:
+    """Money per credit and for all, net. Raises AmountNotOffered."""
+    if not offer.sells(credits) or credits < offer.tiers[0].from_credits:
+        raise AmountNotOffered(offer)
+    prices = [(tier.from_credits, tier.unit_price) for tier in offer.tiers]
+    return pack_price(prices, credits, offer.currency)
+
+
 def _reached(offer: Offer, credits: Decimal) -> Tier:
     return [tier for tier in offer.tiers if tier.from_credits <= credits][-1]
 
 
-def _offer(pack: Pack) -> Offer:
+def _offer(pack: Pack, tiers: list[PackTier]) -> Offer:
     return Offer(
         pack_id=pack.pk,
         key=pack.key,
@@ -178,7 +189,7 @@ def _offer(pack: Pack) -> Offer:
         max_credits=pack.max_credits,
         step_credits=pack.step_credits,
         validity_days=pack.validity_days,
-        tiers=tuple(_tiers([(tier.from_credits, tier.unit_price) for tier in pack.tiers.all()])),
+        tiers=tuple(_tiers([(tier.from_credits, tier.unit_price) for tier in tiers])),
     )
 
 
