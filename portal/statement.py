@@ -1,7 +1,6 @@
 """Reading a pool's ledger for people: pages of postings with what each drew from, and the same as CSV."""
 
 import csv
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,6 +11,7 @@ from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet, prefetch_r
 
 from billing.ledger import history
 from billing.ledger.models import CreditPool, LedgerEntry, Posting
+from billing.notifications.wording import inert
 
 PAGE = 50
 # How many postings a page reads at most when it searches texts or lots: some 20 ms for a hundred thousand.
@@ -31,8 +31,6 @@ COLUMNS = (
     "lots",
     "note",
 )
-# A spreadsheet may take a cell that begins with one of these for a formula.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +172,3 @@ def _row(posting: Posting, zone: ZoneInfo) -> list[str]:
         lots,
         inert(posting.note),
     ]
-
-
-def inert(cell: str) -> str:
-    """The text, with an apostrophe in front if a spreadsheet would run it as a formula."""
-    # NFKC, because spreadsheets take the full-width forms of these characters for the plain ones.
-    plain = unicodedata.normalize("NFKC", cell.lstrip(" "))
-    return f"'{cell}" if plain.startswith(FORMULA_STARTS) else cell

@@ -1,10 +1,22 @@
 """The staff door, one file per room or page.
 
 Promises: rows of the ledger and usage events can be looked at and by nobody added, changed or deleted; what staff do
-to credits goes through `billing.ledger` with a reason, once per rendered form; a secret is shown once.
+to credits goes through `billing.ledger` with a reason, once per rendered form; a secret is shown once; every act of
+staff is in the audit log.
 """
 
-from billing.admin import accounts, api_keys, catalog, grants, ledger, metering, notifications, pools, rate_cards
+from billing.admin import (
+    accounts,
+    api_keys,
+    catalog,
+    grants,
+    ledger,
+    metering,
+    notifications,
+    pools,
+    rate_cards,
+    staff_acts,
+)
 
 __all__ = [
     "accounts",
@@ -16,4 +28,5 @@ __all__ = [
     "notifications",
     "pools",
     "rate_cards",
+    "staff_acts",
 ]

@@ -187,9 +187,8 @@ class AccountAdmin(RoomAdmin):
     @admin.action(description="Release parked accounts", permissions=["change"])
     def release(self, request: HttpRequest, rows: QuerySet[Account]) -> None:
         for account in rows.filter(parked_at__isnull=False):
-            reason = account.parked_reason
             if details.release(account_id=account.pk):
-                self.log_change(request, account, f"Released; it was parked for: {reason}")
+                self.note(request, "release", account)
                 self.message_user(request, f"{account} may charge again.", messages.SUCCESS)
 
     @admin.display(description="available now")
@@ -261,5 +260,5 @@ class MemberAdmin(RoomAdmin):
                 text = f"{member.user} is the last owner of {member.account} and stays."
                 self.message_user(request, text, messages.WARNING)
             else:
-                self.log_change(request, member, "Removed from the account.")
+                self.note(request, "remove", member)
                 self.message_user(request, f"{member.user} is no longer in {member.account}.", messages.SUCCESS)

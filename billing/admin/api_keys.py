@@ -121,7 +121,7 @@ class ApiKeyAdmin(RoomAdmin):
             except keys.KeyClosed:
                 self.message_user(request, "This key no longer works; issue a new one.", messages.ERROR)
                 return HttpResponseRedirect(self.page_url("change", key))
-            self.log_addition(request, successor, f"Rotated from key {key.pk}.")
+            self.note(request, "rotate", successor, facts={"from": str(key)})
             return self._show_secret(request, successor, secret)
         return self.render_act(request, key, title=f"Rotate {key.name}", button="Make the new key", form=form)
 
@@ -144,6 +144,6 @@ class ApiKeyAdmin(RoomAdmin):
         revoked = 0
         for key in rows.filter(revoked_at=None):
             keys.revoke(key=key, now=now)
-            self.log_change(request, key, "Revoked.")
+            self.note(request, "revoke", key)
             revoked += 1
         self.message_user(request, f"{revoked} keys revoked." if revoked != 1 else "1 key revoked.", messages.SUCCESS)

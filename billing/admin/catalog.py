@@ -57,7 +57,7 @@ class MeterAdmin(RoomAdmin):
         for meter in meters:
             meter.archived_at = None if meter.archived_at else timezone.now()
             meter.save(update_fields=["archived_at"])
-            self.log_change(request, meter, note)
+            self.note(request, "restore" if meter.archived_at is None else "archive", meter)
         names = ", ".join(meter.name for meter in meters)
         self.message_user(request, f"{note} {names}" if names else "Nothing to do.", messages.SUCCESS)
 

@@ -177,7 +177,7 @@ class CreditGrantAdmin(FactsAdmin):
             return self.render_act(request, None, title="Grant credits", button="Go on", form=form)
         if "_confirmed" in request.POST and (made := self._grant(request, form)) is not None:
             lot = made.entries.select_related("grant__pool").order_by("line")[0].grant
-            self.log_addition(request, lot, f"Granted: {form.cleaned_data['reason']}")
+            self.note(request, "grant", lot, reason=form.cleaned_data["reason"])
             amount = wording.exact_credits_text(lot.amount)
             self.message_user(request, f"{amount} credits granted to {lot.pool.account}.", messages.SUCCESS)
             return HttpResponseRedirect(self.page_url("change", lot))
@@ -221,9 +221,10 @@ class CreditGrantAdmin(FactsAdmin):
         lot = CreditGrant.objects.select_related("pool__account").filter(pk=pk).first()
         if lot is None or not self.has_add_permission(request):
             raise Http404
+        self.watch(request, lot)
         form = RevokeForm(request.POST or None, initial={"token": uuid.uuid4()})
         if request.method == "POST" and form.is_valid() and (made := self._revoke(request, lot, form)) is not None:
-            self.log_change(request, lot, f"Revoked: {form.cleaned_data['reason']}")
+            self.note(request, "revoke", lot, reason=form.cleaned_data["reason"])
             taken = wording.exact_credits_text(made.credits)
             self.message_user(request, f"{taken} credits taken back from {lot.pool.account}.", messages.SUCCESS)
             return HttpResponseRedirect(self.page_url("change", lot))

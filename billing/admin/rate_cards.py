@@ -154,7 +154,7 @@ class RateCardAdmin(RoomAdmin):
             draft = rate_cards.draft_version(rate_card_id=card.pk, now=now)
         else:
             draft = rate_cards.draft_from(version_id=latest.pk, now=now)
-        self.log_change(request, card, f"Began version {draft.number}.")
+        self.note(request, "draft", draft, facts={"from": str(latest.number) if latest else "nothing"})
         return HttpResponseRedirect(reverse("admin:billing_ratecardversion_change", args=[draft.pk]))
 
 
@@ -222,7 +222,7 @@ class RateCardVersionAdmin(RoomAdmin):
             return HttpResponseRedirect(self.page_url("change", version))
         form = PublishForm(request.POST or None, initial={"effective_at": timezone.now()})
         if request.method == "POST" and form.is_valid() and self._publish(request, version, form):
-            self.log_change(request, version, "Published.")
+            self.note(request, "publish", version)
             self.message_user(request, f"Version {version.number} is published.", messages.SUCCESS)
             return HttpResponseRedirect(self.page_url("change", version))
         return self.render_act(
@@ -256,7 +256,7 @@ class RateCardVersionAdmin(RoomAdmin):
         if request.method != "POST":
             return self.render_act(request, version, title=title, button="Begin the draft")
         draft = rate_cards.draft_from(version_id=version.pk, now=timezone.now())
-        self.log_addition(request, draft, f"Begun from version {version.number}.")
+        self.note(request, "draft", draft, facts={"from": version.number})
         return HttpResponseRedirect(self.page_url("change", draft))
 
     def _get(self, request: HttpRequest, pk: int) -> RateCardVersion:
@@ -264,6 +264,7 @@ class RateCardVersionAdmin(RoomAdmin):
         # A published version may be looked at only; drafting from it needs the right to change drafts.
         if version is None or not self.has_change_permission(request):
             raise Http404
+        self.watch(request, version)
         return version
 
 

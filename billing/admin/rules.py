@@ -2,27 +2,32 @@
 
 Promises: a list counts at most COUNTED rows, so that it opens quickly whatever the size of its table; rows of
 `FactsAdmin` can be looked at and nothing else, by any address and any POST; what a room refuses comes back as a
-message, and nothing has been written.
+message, and nothing has been written; whatever staff do is in the audit log (`trail`), with what was before and after.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.widgets import AdminSplitDateTime, AutocompleteSelect
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import DateTimeField, Field, Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, reverse
 from django.utils.functional import cached_property
 from djmoney.models.fields import CurrencyField
 
+from billing.accounts import audit
 from billing.accounts.fields import validate_currency
 from billing.accounts.models import User
+from billing.admin import trail
 from billing.notifications import wording
 
 COUNTED = 10_000
@@ -39,10 +44,11 @@ class BoundedPaginator(Paginator):
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """Something staff can do with a row, on a page of its own."""
+    """Something staff can do or look at on a page of its own. `on_index`: linked from the first page too."""
 
     label: str
     url: str
+    on_index: bool = False
 
 
 class MomentWidget(AdminSplitDateTime):
@@ -74,6 +80,14 @@ class RoomAdmin(admin.ModelAdmin):
     class Media:
         js = ("florin/admin.js",)
 
+    @property
+    def urls(self) -> list[URLPattern]:
+        """The room's pages, each of them audited, whichever file adds it."""
+        patterns = self.get_urls()
+        for pattern in patterns:
+            pattern.callback = trail.audited(pattern.callback, self, pattern.name or "")
+        return patterns
+
     def formfield_for_dbfield(self, db_field: Field, request: Any, **kwargs: Any) -> Any:
         if isinstance(db_field, DateTimeField):
             kwargs["widget"] = MomentWidget(db_field.verbose_name.capitalize())
@@ -96,6 +110,15 @@ class RoomAdmin(admin.ModelAdmin):
         """What can be done with the row beyond editing it."""
         return []
 
+    def list_pages(self, request: HttpRequest) -> list[Act]:
+        """Pages of the room beside its lists and rows, that this person may see."""
+        return []
+
+    def require(self, allowed: bool) -> None:
+        """Refuse the page unless `allowed`. Raises PermissionDenied."""
+        if not allowed:
+            raise PermissionDenied
+
     def changeform_view(
         self,
         request: HttpRequest,
@@ -106,6 +129,7 @@ class RoomAdmin(admin.ModelAdmin):
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
         except tuple(self.refusals) as refusal:
+            trail.settle(request)
             self.message_user(request, self.refusals[type(refusal)], messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 
@@ -113,13 +137,85 @@ class RoomAdmin(admin.ModelAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         row = kwargs.get("obj")
+        context["asks_why"] = True
         context["acts"] = self.list_acts(request, row) if row is not None else []
         if row is not None:
             context["subtitle"] = self.name_of(row)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().changelist_view(request, {"add_label": self.add_label, **(extra_context or {})})
+        ours = {"add_label": self.add_label, "pages": self.list_pages(request)}
+        return super().changelist_view(request, {**ours, **(extra_context or {})})
+
+    # --- The audit log, where Django's own would be ---------------------------------------------------------------
+    def snapshot(self, row: Model) -> dict[str, Any]:
+        """What the log compares: the row's columns, and those of the rows that its page edits with it."""
+        found = audit.snapshot(row)
+        for inline in self.inlines:
+            if issubclass(inline, FactsInline):
+                continue
+            name = str(inline.model._meta.verbose_name)
+            key = next(f.name for f in inline.model._meta.fields if f.related_model is row._meta.concrete_model)
+            for number, part in enumerate(inline.model._default_manager.filter(**{key: row.pk}).order_by("pk"), 1):
+                columns = audit.snapshot(part).items()
+                found |= {f"{name} {number}: {column}": value for column, value in columns if column != "id"}
+        return found
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        row = super().get_object(request, object_id, from_field)
+        if row is not None:
+            self.watch(request, row)
+        return row
+
+    def watch(self, request: HttpRequest, row: Model) -> None:
+        """Keep how the row is before a page that has been sent changes it. Pages that load it themselves call this."""
+        if request.method not in trail.SAFE:
+            trail.remember(request, row, self.snapshot(row))
+
+    def note(
+        self, request: HttpRequest, act: str, row: Model, *, reason: str = "", facts: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write to the audit log what the request did to the row: how it was before (nothing is known of a new one),
+        how it is, and further `facts`."""
+        now = type(row)._default_manager.get(pk=row.pk)
+        after = self.snapshot(now) if isinstance(now, self.model) else audit.snapshot(now)
+        before = trail.remembered(request, row) or {}
+        trail.note(request, act, now, before=before, after={**after, **(facts or {})}, reason=reason)
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        self.note(request, "add", obj)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        if trail.is_noted(request, obj):
+            return
+        said = message if isinstance(message, str) else ""
+        if not said and trail.remembered(request, obj) == self.snapshot(self.model._default_manager.get(pk=obj.pk)):
+            trail.settle(request)
+            return
+        self.note(request, "change", obj, reason=said)
+
+    def log_deletions(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+        for row in queryset:
+            before = trail.remembered(request, row) or self.snapshot(row)
+            trail.note(request, "delete", row, before=before)
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any) -> Any:
+        chosen = list(queryset.filter(pk__in=request.POST.getlist(ACTION_CHECKBOX_NAME)[: trail.MAX_ROWS]))
+        for row in chosen:
+            trail.remember(request, row, self.snapshot(row))
+        response = super().response_action(request, queryset, *args, **kwargs)
+        for row in chosen:
+            now = self.model._default_manager.filter(pk=row.pk).first()
+            if now is None or trail.is_noted(request, row) or trail.remembered(request, row) == self.snapshot(now):
+                continue
+            self.note(request, str(request.POST.get("action")), row)
+        return response
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """What staff did to the row: the audit log's list, narrowed."""
+        listed = reverse("admin:billing_staffact_changelist")
+        query = urlencode({"model__exact": str(self.opts.model_name), "row_id__exact": object_id})
+        return HttpResponseRedirect(f"{listed}?{query}")
 
     def page_url(self, name: str, row: Model | None = None) -> str:
         """The address of the page `name` of this table, of a row if one is given."""

@@ -1,5 +1,6 @@
 """Facts in words, the same in portal, admin and e-mail: amounts of credits, and how far off a moment is. Pure."""
 
+import unicodedata
 from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
 
@@ -7,6 +8,8 @@ from babel.numbers import format_currency
 
 MINUS = "\N{MINUS SIGN}"
 CENT = Decimal("0.01")
+# A spreadsheet may take a cell that begins with one of these for a formula.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def credits_text(amount: Decimal) -> str:
@@ -108,3 +111,10 @@ def _count(count: int, unit: str) -> str:
 
 def _minus(text: str) -> str:
     return text.replace("-", MINUS)
+
+
+def inert(cell: str) -> str:
+    """The text of a CSV cell, with an apostrophe in front if a spreadsheet would run it as a formula."""
+    # NFKC, because spreadsheets take the full-width forms of these characters for the plain ones.
+    plain = unicodedata.normalize("NFKC", cell.lstrip(" "))
+    return f"'{cell}" if plain.startswith(FORMULA_STARTS) else cell

@@ -5,10 +5,9 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.test import Client
 
-from billing.accounts.models import User
+from billing.accounts.models import StaffAct, User
 from billing.ledger import holds, pools
 from billing.ledger.models import CreditGrant, CreditPool, Posting
 from tests.admin.conftest import Office, post, text_of
@@ -43,7 +42,7 @@ def test_a_confirmed_grant_is_posted_with_its_reason(staff: Client, office: Offi
     assert _balance(office) == Decimal("1150.5")
     made = Posting.objects.get(reference=f"staff:{fields['token']}")
     assert (made.note, made.actor) == ("Sorry for the outage", f"user:{office.stella.pk}")
-    assert LogEntry.objects.get().user_id == office.stella.pk
+    assert StaffAct.objects.get().user == office.stella
 
 
 def test_sending_the_form_again_grants_once(staff: Client, office: Office) -> None:
