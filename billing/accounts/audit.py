@@ -68,7 +68,7 @@ def write(
     request_id: str = "",
     now: datetime,
 ) -> StaffAct:
-    """Write down an act, in the caller's transaction. Of `before` and `after`, snapshots or facts, the difference stays.
+    """Write down an act, in the caller's transaction. Of `before` and `after`, the difference is kept.
 
     Without `account_id` it is the account that `row` is about. Texts too long for their column are cut.
     """
