@@ -14,6 +14,7 @@ from billing.accounts import idempotency
 from billing.ledger import expiry, holds, sealing, verification
 from billing.metering import gauges
 from billing.notifications import outbox
+from billing.payments import checking, refunding, sandbox_webhooks, webhooks
 
 log = structlog.get_logger(__name__)
 
@@ -76,6 +77,35 @@ def deliver_notifications() -> None:
         if not (delivery.sent or delivery.failed or delivery.given_up):
             break
     log.info("notifications.delivered", sent=sent, failed=failed, given_up=given_up)
+
+
+@shared_task
+def check_payments() -> None:
+    """Send what was left unsent, and ask gateways about payments and refunds whose outcome is not known yet."""
+    now = timezone.now()
+    payments = checking.check_due(now=now, limit=100)
+    refunds = refunding.check_due(now=now, limit=100)
+    log.info(
+        "payments.checked",
+        asked=payments.asked,
+        ended=payments.ended,
+        refunds_asked=refunds.asked,
+        refunds_ended=refunds.ended,
+    )
+
+
+@shared_task
+def process_gateway_events() -> None:
+    """Act upon gateways' webhooks that could not be acted upon when they came."""
+    done = webhooks.process_due(now=timezone.now(), limit=100)
+    log.info("gateway_events.processed", done=done.done, failed=done.failed)
+
+
+@shared_task
+def send_sandbox_webhooks() -> None:
+    """Send the webhooks of the sandbox gateway that are due, as its own process would."""
+    sent = sandbox_webhooks.send_due(now=timezone.now(), limit=100)
+    log.info("sandbox.webhooks_sent", taken=sent.taken, refused=sent.refused)
 
 
 @shared_task

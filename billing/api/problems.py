@@ -42,6 +42,7 @@ KINDS: dict[str, Kind] = {
     "missing_scope": Kind(403, "Missing scope", "The key lacks `required_scope`."),
     "platform_key_required": Kind(403, "Platform key required", "A key bound to one account may not do this."),
     "forbidden": Kind(403, "Forbidden", "This is not allowed."),
+    "invalid_signature": Kind(401, "Invalid signature", "The webhook is not signed by the gateway, or not lately."),
     # --- repeated requests
     "idempotency_key_reused": Kind(
         422, "Idempotency-Key reused", "The key was used for another request; take a new one."

@@ -1,0 +1,226 @@
+"""Giving money back: open a refund, send it to the gateway once, write down how it ended; asked about like payments.
+
+What is to go back is taken off the payment when the refund is opened, so that several together never exceed it, and put
+back when it fails. Locks: the invoice's row, then the payment's, then the refund's; none while a gateway answers.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+import structlog
+from django.db import transaction
+from django.db.models import F
+
+from billing.invoicing import crediting
+from billing.invoicing.models import Invoice
+from billing.payments import gateway
+from billing.payments.gateway import GatewayUnavailable, Outcome, Return
+from billing.payments.models import Payment, Refund
+from billing.payments.paying import CLAIM, gap_after
+
+log = structlog.get_logger(__name__)
+
+State = Refund.State
+LIVE = (State.CREATED, State.PROCESSING, State.UNKNOWN)
+
+
+class NotRefundable(Exception):
+    """The payment has not succeeded, so there is nothing to give back."""
+
+
+class TooMuch(Exception):
+    """More than is left of the payment."""
+
+    def __init__(self, left: Decimal) -> None:
+        super().__init__(f"{left} is left of the payment")
+        self.left = left
+
+
+class NotFailed(Exception):
+    """Only a failed refund can be tried again."""
+
+
+class ReportRefused(Exception):
+    """What the gateway reports is not what was asked of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """How a round went: refunds sent or asked about, and those of them that have ended."""
+
+    asked: int
+    ended: int
+
+
+def refund(*, payment_id: int, credit_note_id: int, amount: Decimal, key: str, now: datetime) -> Refund:
+    """`start` and `submit`. Must run outside a transaction."""
+    gateway.refuse_in_transaction()
+    opened = start(payment_id=payment_id, credit_note_id=credit_note_id, amount=amount, key=key, now=now)
+    return submit(refund_id=opened.pk, now=now)
+
+
+def start(*, payment_id: int, credit_note_id: int | None, amount: Decimal, key: str, now: datetime) -> Refund:
+    """Open a refund of a part of a payment; the same key returns the first one. It may run in the caller's transaction;
+    one whose caller dies before `submit` is sent by `check_due`.
+
+    Raises NotRefundable, TooMuch; ValueError for a key of another payment or amount, or with a number sign.
+    """
+    if "#" in key:
+        raise ValueError("a number sign tells the attempts of a refund apart")
+    with transaction.atomic():
+        payment = _lock_payment(payment_id)
+        known = Refund.objects.filter(idempotency_key=key).first()
+        if known is not None:
+            if (known.payment_id, known.amount) != (payment_id, amount):
+                raise ValueError(f"key {key} names another refund")
+            return known
+        if payment.state != Payment.State.SUCCEEDED:
+            raise NotRefundable
+        _take(payment, amount)
+        return Refund.objects.create(
+            payment=payment,
+            credit_note_id=credit_note_id,
+            idempotency_key=key,
+            amount=amount,
+            created_at=now,
+            next_check_at=now + CLAIM,
+        )
+
+
+def retry(*, refund_id: int, now: datetime) -> Refund:
+    """Open a failed refund again, under a new key at the gateway, due at once. Raises NotFailed, TooMuch."""
+    with transaction.atomic():
+        again = _lock(refund_id)
+        if again.state != State.FAILED:
+            raise NotFailed
+        _take(again.payment, again.amount)
+        again.state, again.attempt, again.checks = State.CREATED, again.attempt + 1, 0
+        again.gateway_reference = again.failure_message = ""
+        again.finished_at, again.next_check_at = None, now
+        again.save()
+        return again
+
+
+def _take(payment: Payment, amount: Decimal) -> None:
+    left = payment.amount - payment.amount_refunded
+    if not 0 < amount <= left:
+        raise TooMuch(left)
+    payment.amount_refunded += amount
+    payment.save(update_fields=["amount_refunded"])
+
+
+def submit(*, refund_id: int, now: datetime) -> Refund:
+    """Send a refund to its gateway and record the answer; of several at once one sends. No answer makes it `unknown`.
+    Must run outside a transaction."""
+    gateway.refuse_in_transaction()
+    claimed = Refund.objects.filter(pk=refund_id, state=State.CREATED).update(
+        state=State.PROCESSING, next_check_at=now + CLAIM
+    )
+    row = Refund.objects.select_related("payment").get(pk=refund_id)
+    return _send(row, now=now) if claimed else row
+
+
+def _send(row: Refund, *, now: datetime) -> Refund:
+    """Ask for the money back under the attempt's own key, so doing it again gives nothing more back."""
+    request = Return(
+        key=row.gateway_key,
+        charge_reference=row.payment.gateway_reference,
+        amount=row.amount,
+        currency=row.payment.currency,
+    )
+    try:
+        outcome = gateway.get(row.payment.gateway).refund(request, now=now)
+    except GatewayUnavailable:
+        return _note_silence(row.pk, now=now)
+    return record(refund_id=row.pk, attempt=row.attempt, outcome=outcome, now=now)
+
+
+def check_due(*, now: datetime, limit: int) -> Checked:
+    """Send or ask about at most `limit` refunds that are due, as `checking.check_due` does with payments."""
+    asked = ended = 0
+    for refund_id in _claim(now=now, limit=limit):
+        asked += 1
+        try:
+            ended += check(refund_id=refund_id, now=now).state not in LIVE
+        except Exception as error:
+            log.exception("refund.check_failed", refund_id=refund_id)
+            message = f"Asking the gateway failed: {type(error).__name__}: {error}"[:300]
+            Refund.objects.filter(pk=refund_id, state__in=LIVE).update(failure_message=message)
+    return Checked(asked, ended)
+
+
+def _claim(*, now: datetime, limit: int) -> list[int]:
+    due = Refund.objects.filter(next_check_at__lte=now).order_by("next_check_at", "pk")
+    with transaction.atomic():
+        ids = list(due.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True)[:limit])
+        Refund.objects.filter(pk__in=ids).update(next_check_at=now + CLAIM, checks=F("checks") + 1)
+    return ids
+
+
+def check(*, refund_id: int, now: datetime) -> Refund:
+    """Ask the gateway now and record what it says; send what it never heard of. Must run outside a transaction."""
+    gateway.refuse_in_transaction()
+    row = Refund.objects.select_related("payment").get(pk=refund_id)
+    if row.state == State.CREATED:
+        return submit(refund_id=refund_id, now=now)
+    if row.state == State.SUCCEEDED:
+        return row
+    try:
+        outcome = gateway.get(row.payment.gateway).find_refund(row.gateway_key, now=now)
+    except GatewayUnavailable:
+        return _note_silence(refund_id, now=now)
+    if outcome is not None:
+        return record(refund_id=refund_id, attempt=row.attempt, outcome=outcome, now=now)
+    return _send(row, now=now) if row.state in LIVE else row
+
+
+def _note_silence(refund_id: int, *, now: datetime) -> Refund:
+    with transaction.atomic():
+        row = _lock(refund_id)
+        if row.state in (State.PROCESSING, State.UNKNOWN):
+            row.state, row.next_check_at = State.UNKNOWN, now + gap_after(row.checks)
+            row.save(update_fields=["state", "next_check_at"])
+    log.warning("refund.no_answer", refund_id=refund_id, checks=row.checks)
+    return row
+
+
+def record(*, refund_id: int, attempt: int, outcome: Outcome, now: datetime) -> Refund:
+    """Write down how a refund's attempt stands, whoever tells it, however often. Success is final; a failure puts the
+    amount back on the payment. A report of an earlier attempt changes nothing. Raises ReportRefused when amount or
+    currency are not the refund's."""
+    with transaction.atomic():
+        row = _lock(refund_id)
+        asked = (row.amount, row.payment.currency)
+        if outcome.amount is not None and (outcome.amount, outcome.currency or asked[1]) != asked:
+            raise ReportRefused(f"reported {outcome.amount} {outcome.currency}, asked for {asked[0]} {asked[1]}")
+        if attempt != row.attempt or row.state not in LIVE:
+            return row
+        row.gateway_reference = outcome.reference or row.gateway_reference
+        if outcome.state == "succeeded":
+            row.state, row.finished_at, row.next_check_at = State.SUCCEEDED, now, None
+            if row.credit_note_id is not None:
+                crediting.note_refunded(invoice_id=row.payment.invoice_id, amount=row.amount)
+        elif outcome.state == "failed":
+            row.state, row.finished_at, row.next_check_at = State.FAILED, now, None
+            row.failure_message = outcome.failure_message[:300]
+            row.payment.amount_refunded -= row.amount
+            row.payment.save(update_fields=["amount_refunded"])
+        else:
+            row.state, row.next_check_at = State.PROCESSING, now + gap_after(row.checks)
+        row.save()
+        return row
+
+
+def _lock(refund_id: int) -> Refund:
+    payment_id = Refund.objects.values_list("payment_id", flat=True).get(pk=refund_id)
+    payment = _lock_payment(payment_id)
+    row = Refund.objects.select_for_update().get(pk=refund_id)
+    row.payment = payment
+    return row
+
+
+def _lock_payment(payment_id: int) -> Payment:
+    invoice_id = Payment.objects.values_list("invoice_id", flat=True).get(pk=payment_id)
+    Invoice.objects.select_for_update().get(pk=invoice_id)
+    return Payment.objects.select_for_update().get(pk=payment_id)

@@ -1,0 +1,112 @@
+"""What gateways report by themselves: kept first, acted upon then, and tried again from its row until it is.
+
+Reports come at least once and in any order; what a repeat or a late one may change is `paying.record`'s to say.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from django.db import transaction
+from django.db.models import F, QuerySet
+
+from billing.payments import gateway, paying, refunding
+from billing.payments.models import GatewayEvent, Payment, Refund
+
+log = structlog.get_logger(__name__)
+
+CLAIM = timedelta(minutes=1)
+FIRST_GAP = timedelta(seconds=10)
+LONGEST_GAP = timedelta(hours=1)
+# About a day; then it is left to staff, who can try it again.
+MAX_ATTEMPTS = 32
+
+
+class UnknownKey(Exception):
+    """The report is about no payment or refund of ours (or of one that is not committed yet)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """How a round went: events acted upon, and those that failed."""
+
+    done: int
+    failed: int
+
+
+def receive(*, gateway_name: str, headers: Mapping[str, str], body: bytes, now: datetime) -> GatewayEvent:
+    """Check who sent the webhook, keep it once, and act upon it. Returns once it is kept: what then goes wrong is tried
+    again from the row.
+
+    Raises gateway.InvalidWebhook (nothing is kept), gateway.NoGateway.
+    """
+    delivery = gateway.get(gateway_name).open_webhook(headers=headers, body=body)
+    event = GatewayEvent(
+        gateway=gateway_name,
+        event_id=delivery.event_id,
+        kind=delivery.kind[:60],
+        payload=delivery.payload,
+        received_at=now,
+        next_try_at=now,
+    )
+    GatewayEvent.objects.bulk_create([event], ignore_conflicts=True)
+    kept = GatewayEvent.objects.get(gateway=gateway_name, event_id=delivery.event_id)
+    if kept.processed_at is None and _claim(GatewayEvent.objects.filter(pk=kept.pk), now=now, limit=1):
+        process(event_id=kept.pk, now=now)
+        kept.refresh_from_db()
+    return kept
+
+
+def process_due(*, now: datetime, limit: int) -> Processed:
+    """Act upon at most `limit` kept events that are due. Several at once share the work."""
+    done = failed = 0
+    for pk in _claim(GatewayEvent.objects.all(), now=now, limit=limit):
+        if process(event_id=pk, now=now):
+            done += 1
+        else:
+            failed += 1
+    return Processed(done, failed)
+
+
+def _claim(events: QuerySet[GatewayEvent], *, now: datetime, limit: int) -> list[int]:
+    due = events.filter(next_try_at__lte=now).order_by("next_try_at", "pk")
+    with transaction.atomic():
+        ids = list(due.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit])
+        GatewayEvent.objects.filter(pk__in=ids).update(next_try_at=now + CLAIM, attempts=F("attempts") + 1)
+    return ids
+
+
+def process(*, event_id: int, now: datetime) -> bool:
+    """Act upon a kept event; False when that failed, which its row then says."""
+    event = GatewayEvent.objects.get(pk=event_id)
+    try:
+        _act(event, now=now)
+    # Whatever is wrong with one event must neither lose it nor keep the others from being acted upon.
+    except Exception as error:
+        log.warning("gateway_event.failed", event_id=event_id, attempt=event.attempts, exc_info=True)
+        event.last_error = f"{type(error).__name__}: {error}"[:2000]
+        gap = min(FIRST_GAP * 2 ** min(event.attempts, 20), LONGEST_GAP)
+        event.next_try_at = now + gap if event.attempts < MAX_ATTEMPTS else None
+        event.save(update_fields=["last_error", "next_try_at"])
+        return False
+    event.processed_at, event.next_try_at, event.last_error = now, None, ""
+    event.save(update_fields=["processed_at", "next_try_at", "last_error"])
+    return True
+
+
+def _act(event: GatewayEvent, *, now: datetime) -> None:
+    report = gateway.get(event.gateway).read_webhook(event.payload)
+    if report is None:
+        return
+    if report.about == "charge":
+        payment = Payment.objects.filter(gateway=event.gateway, idempotency_key=report.key).first()
+        if payment is None:
+            raise UnknownKey(report.key)
+        paying.record(payment_id=payment.pk, outcome=report.outcome, now=now)
+    else:
+        base, _, attempt = report.key.partition("#")
+        refund = Refund.objects.filter(payment__gateway=event.gateway, idempotency_key=base).first()
+        if refund is None:
+            raise UnknownKey(report.key)
+        refunding.record(refund_id=refund.pk, attempt=int(attempt or 1), outcome=report.outcome, now=now)
