@@ -198,7 +198,7 @@ def record(*, refund_id: int, attempt: int, outcome: Outcome, now: datetime) -> 
             return row
         row.gateway_reference = outcome.reference or row.gateway_reference
         if outcome.state == "succeeded":
-            row.state, row.finished_at, row.next_check_at = State.SUCCEEDED, now, None
+            row.state, row.finished_at, row.next_check_at, row.failure_message = State.SUCCEEDED, now, None, ""
             if row.credit_note_id is not None:
                 crediting.note_refunded(invoice_id=row.payment.invoice_id, amount=row.amount)
         elif outcome.state == "failed":
