@@ -44,7 +44,12 @@ from billing.metering.models import (
     UsageCounter,
     UsageEvent,
 )
-from billing.notifications.models import Notification
+from billing.notifications.models import (
+    Notification,
+    NotificationDelivery,
+    NotificationPreference,
+    NotificationRead,
+)
 from billing.payments.models import (
     GatewayEvent,
     Payment,
@@ -86,6 +91,9 @@ __all__ = [
     "MemberLimit",
     "Meter",
     "Notification",
+    "NotificationDelivery",
+    "NotificationPreference",
+    "NotificationRead",
     "Pack",
     "PackTier",
     "Payment",

@@ -10,7 +10,7 @@ from billing.accounts.models import Account
 from billing.ledger.models import CreditPool
 from billing.metering.models import RejectedEvent
 from billing.notifications import wording
-from billing.notifications.models import Notification
+from billing.notifications.models import NotificationDelivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ def list_figures() -> list[Figure]:
     credits = CreditPool.objects.aggregate(balance=Sum("balance"), held=Sum("held"), overdraft=Sum("overdraft"))
     parked = Account.objects.filter(parked_at__isnull=False).count()
     rejected = RejectedEvent.objects.filter(state=RejectedEvent.State.OPEN).count()
-    failed = Notification.objects.filter(state=Notification.State.FAILED).count()
+    failed = NotificationDelivery.objects.filter(state=NotificationDelivery.State.FAILED).count()
     return [
         Figure("Accounts", f"{Account.objects.count():,}", reverse("admin:billing_account_changelist")),
         Figure("Credits in hand", _credits(credits["balance"]), reverse("admin:billing_creditpool_changelist")),
@@ -36,7 +36,7 @@ def list_figures() -> list[Figure]:
         Figure("Overdraft", _credits(credits["overdraft"]), reverse("admin:billing_creditpool_changelist")),
         Figure("Parked accounts", f"{parked:,}", _list("account", "parked_at__isempty=0"), parked > 0),
         Figure("Rejected events", f"{rejected:,}", _list("rejectedevent", "state__exact=open"), rejected > 0),
-        Figure("Mails given up", f"{failed:,}", _list("notification", "state__exact=failed"), failed > 0),
+        Figure("Mails given up", f"{failed:,}", _list("notificationdelivery", "state__exact=failed"), failed > 0),
     ]
 
 

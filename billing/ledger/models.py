@@ -25,7 +25,7 @@ class CreditPool(models.Model):
 
     `balance` is the sum of its lots' remaining credits (also of expired lots not yet posted as such), `held` what open
     holds reserve on lots, `held_uncovered` what they reserve on the exhaustion policy, `overdraft` what has been spent
-    beyond the lots and not been repaid.
+    beyond the lots and not been repaid. `low_balance_told`: it has fallen below `low_balance_below` and not been back.
     """
 
     class Kind(models.TextChoices):
@@ -59,6 +59,10 @@ class CreditPool(models.Model):
     cycle_carried = CreditsField(default=0, editable=False, help_text="Overdraft owed since before the cycle.")
     alert_level = models.PositiveSmallIntegerField(default=0, editable=False)
     alert_arming = models.PositiveIntegerField(default=0, editable=False)
+    low_balance_below = CreditsField(
+        null=True, blank=True, help_text="Below this many credits its people are told; empty: never."
+    )
+    low_balance_told = models.BooleanField(default=False, editable=False)
     created_at = models.DateTimeField(editable=False)
 
     class Meta:
@@ -75,7 +79,8 @@ class CreditPool(models.Model):
                 & (Q(overage_cap=None) | Q(overage_cap__gte=0, overage_cap__lt=MAX_CREDITS))
                 & Q(cycle_allocation__gte=0, cycle_allocation__lt=MAX_CREDITS)
                 & Q(cycle_overage__gte=0, cycle_overage__lt=MAX_CREDITS)
-                & Q(cycle_spent__lt=MAX_CREDITS, cycle_spent__gte=0),
+                & Q(cycle_spent__lt=MAX_CREDITS, cycle_spent__gte=0)
+                & (Q(low_balance_below=None) | Q(low_balance_below__gt=0, low_balance_below__lt=MAX_CREDITS)),
             ),
         )
 

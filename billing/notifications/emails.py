@@ -1,57 +1,74 @@
-"""Notifications as e-mails: one pair of templates, HTML and text, per kind under `templates/email/`."""
+"""Notifications as e-mails: one pair of templates, HTML and text, around the message of every kind."""
 
-from decimal import Decimal
+from datetime import datetime
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
+from django.utils.translation import gettext as _
 
-from billing.accounts import invitations
-from billing.accounts.models import Invitation
-from billing.notifications.models import Notification
-from billing.notifications.wording import credits_text
-
-AMOUNTS = ("spent", "allocation")
+from billing.notifications.kinds import Audience, Kind, get_kind
+from billing.notifications.messages import About, Message
+from billing.notifications.models import Notification, NotificationDelivery
 
 
-class NoRecipient(Exception):
-    """The notification names no address, and neither does its account."""
+def send(delivery: NotificationDelivery, *, now: datetime) -> None:
+    """Write the e-mail of a delivery and hand it to the mail server; raises what goes wrong.
 
-
-def send(notification: Notification) -> None:
-    """Write the e-mail of a notification and hand it to the mail server; raises what goes wrong.
-
-    Templates: `<kind>.subject.txt`, `<kind>.txt`, `<kind>.html`. The Message-ID comes from the row, so a mail box that
-    gets a repeated delivery can tell.
+    Its Message-ID comes from the row, so that a mail box which gets a repeated delivery can tell.
     """
-    recipient = notification.email or (notification.account.billing_email if notification.account else "")
-    if not recipient:
-        raise NoRecipient(notification.dedupe_key)
+    notification = delivery.notification
+    kind = get_kind(notification.kind)
+    about = About(notification, now=now)
+    message = kind.write(about)
+    preferences_url = _preferences_url(kind, about, delivery)
     context = {
-        **notification.payload,
-        **_in_words(notification),
-        "account": notification.account,
+        "message": message,
+        "account_name": about.account_name,
         "public_url": settings.FLORIN_PUBLIC_URL,
+        "why": _why(kind, about, delivery),
+        "preferences_url": preferences_url,
     }
-    subject, text, html = (
-        render_to_string(f"email/{notification.kind}.{ending}", context) for ending in ("subject.txt", "txt", "html")
+    headers = {"Message-ID": f"<notification-{notification.pk}-{delivery.pk}@{_host()}>"}
+    if preferences_url:
+        headers["List-Unsubscribe"] = f"<{preferences_url}>"
+    mail = EmailMultiAlternatives(
+        subject=subject_of(message, notification, kind),
+        body=render_to_string("email/message.txt", context).strip() + "\n",
+        to=[delivery.address],
+        headers=headers,
     )
-    host = settings.FLORIN_PUBLIC_URL.split("://")[-1].split("/")[0].split(":")[0]
-    message = EmailMultiAlternatives(
-        subject=" ".join(subject.split()),
-        body=text.strip() + "\n",
-        to=[recipient],
-        headers={"Message-ID": f"<notification-{notification.pk}@{host}>"},
-    )
-    message.attach_alternative(html, "text/html")
-    message.send()
+    mail.attach_alternative(render_to_string("email/message.html", context), "text/html")
+    mail.send()
 
 
-def _in_words(notification: Notification) -> dict[str, str]:
-    """What the templates need beyond the payload: amounts as people read them, and the token of an invitation's link,
-    which may stand in the e-mail but not in the outbox."""
-    if notification.kind == "invitation":
-        invitation = Invitation.objects.get(pk=notification.payload["invitation_id"])
-        return {"token": invitations.token_of(invitation)}
-    amounts = {name: notification.payload[name] for name in AMOUNTS if name in notification.payload}
-    return {name: credits_text(Decimal(amount)) for name, amount in amounts.items()}
+def subject_of(message: Message, notification: Notification, kind: Kind) -> str:
+    """The title on one line; what concerns an account begins with its name, for people who are in several."""
+    title = " ".join(message.title.split())
+    if notification.account is None or kind.audience is Audience.PERSON:
+        return title
+    return f"{' '.join(notification.account.name.split())}: {title}"
+
+
+def _why(kind: Kind, about: About, delivery: NotificationDelivery) -> str:
+    """The line at the end that says why one gets this."""
+    if kind.audience is Audience.PERSON:
+        return _("This e-mail was sent to %(address)s only.") % {"address": delivery.address}
+    if delivery.user_id:
+        return _("You get this e-mail because you are a member of %(account)s.") % {"account": about.account_name}
+    return _("You get this e-mail because %(address)s is the billing address of %(account)s.") % {
+        "address": delivery.address,
+        "account": about.account_name,
+    }
+
+
+def _preferences_url(kind: Kind, about: About, delivery: NotificationDelivery) -> str:
+    """Where the reader chooses what to be told; empty for who has no login, or no choice."""
+    if kind.audience is Audience.PERSON or not delivery.user_id:
+        return ""
+    return settings.FLORIN_PUBLIC_URL + about.link("", "notification_preferences").path
+
+
+def _host() -> str:
+    return urlsplit(settings.FLORIN_PUBLIC_URL).hostname or "localhost"

@@ -15,11 +15,11 @@ from django.db import DatabaseError, connection
 from billing.ledger import posting, sealing, verification
 from billing.ledger.models import LedgerSeal
 from billing.ledger.pools import get_main_pool, open_pool
-from billing.notifications import outbox
 from billing.notifications.models import Notification
 from tests.factories import make_account, make_user
 from tests.ledger.makers import DAY, NOW, give, nothing_written, take
 from tests.ledger.racing import race
+from tests.notifications.makers import deliver
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -191,7 +191,7 @@ def test_the_staffs_e_mail_says_what_differs(pool, mailoutbox):
     type(staff).objects.filter(pk=staff.pk).update(is_staff=True)
     break_pool(pool)
     verification.verify_and_park(now=NOW)
-    assert outbox.deliver_due(now=NOW, limit=10).sent == 1
+    assert deliver(now=NOW).sent == 1
     (mail,) = mailoutbox
     assert mail.to == ["carol@example.com"]
     assert mail.subject == "Ledger: Alice-Org is parked, 2 differences found"

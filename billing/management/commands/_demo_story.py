@@ -263,4 +263,4 @@ def close(story: Story) -> None:
     """Seal the ledger, and let the past's notifications have been delivered: only those of the last day still are."""
     sealing.seal(now=story.until)
     past = Notification.objects.filter(created_at__lt=story.until - timedelta(days=1))
-    past.update(state=Notification.State.SENT, sent_at=F("created_at"), attempts=1)
+    past.update(state=Notification.State.EXPANDED, expanded_at=F("created_at"))

@@ -1,0 +1,115 @@
+"""Messages about money: receipts, failed payments, refunds, automatic top-ups."""
+
+from django.utils.translation import gettext as _
+
+from billing.notifications.messages import About, Fact, Link, Message
+
+
+def receipt(about: About) -> Message:
+    """An invoice is paid."""
+    names = {"number": about.text("number"), "total": about.money("total")}
+    facts = [Fact(_("Invoice"), names["number"]), Fact(_("Paid"), names["total"])]
+    if about.amount("credits") > 0:
+        facts.append(Fact(_("Credits added"), about.credits("credits")))
+    return Message(
+        title=_("Receipt for invoice %(number)s") % names,
+        lead=_("Thank you: we have received your payment of %(total)s.") % names,
+        tone="good",
+        facts=tuple(facts),
+        action=_invoice(about),
+        further=(about.link(_("Download it as PDF"), "invoice_pdf", about.payload["invoice_id"]),),
+    )
+
+
+def payment_failed(about: About) -> Message:
+    """A payment of an invoice was refused."""
+    names = {"number": about.text("number"), "total": about.money("total"), "reason": about.text("reason")}
+    facts = [Fact(_("Invoice"), names["number"]), Fact(_("To pay"), names["total"])]
+    if names["reason"]:
+        facts.append(Fact(_("Reason"), names["reason"]))
+    return Message(
+        title=_("Your payment of %(total)s did not go through") % names,
+        lead=_("Invoice %(number)s over %(total)s is still to be paid. Nothing was charged.") % names,
+        tone="bad",
+        facts=tuple(facts),
+        action=about.link(_("Pay now"), "pay", about.payload["invoice_id"]),
+        further=(about.link(_("Change the payment method"), "payment_methods"), _invoice(about)),
+    )
+
+
+def refund(about: About) -> Message:
+    """Money goes back, and what is left of the credits it bought with it."""
+    names = {"number": about.text("number"), "total": about.money("total"), "credits": about.credits("credits")}
+    facts = [Fact(_("Credit note"), names["number"]), Fact(_("Refunded"), names["total"])]
+    more = _("Depending on your bank it takes some days to arrive.")
+    if about.amount("credits") > 0:
+        facts.append(Fact(_("Credits taken back"), names["credits"]))
+    return Message(
+        title=_("We have refunded %(total)s") % names,
+        lead=_("%(total)s go back to the payment method they came from. The credit note is %(number)s.") % names,
+        facts=tuple(facts),
+        more=(more,),
+        action=about.link(_("See invoices and credit notes"), "invoices"),
+    )
+
+
+def top_up_made(about: About) -> Message:
+    """A pool ran low and was filled up by its rule."""
+    names = {"pool": about.text("pool_name"), "credits": about.credits("credits"), "total": about.money("total")}
+    return Message(
+        title=_("%(credits)s credits added by automatic top-up") % names,
+        lead=_("%(pool)s was running low, so %(credits)s credits were bought for %(total)s.") % names,
+        tone="good",
+        facts=(
+            Fact(_("Pool"), names["pool"]),
+            Fact(_("Credits added"), names["credits"]),
+            Fact(_("Paid"), names["total"]),
+        ),
+        action=_invoice(about),
+        further=(_rule(about, _("Change automatic top-up")),),
+    )
+
+
+def top_up_failed(about: About) -> Message:
+    """A pool ran low and could not be filled up."""
+    names = {"pool": about.text("pool_name"), "reason": about.text("reason")}
+    facts = [Fact(_("Pool"), names["pool"])]
+    if names["reason"]:
+        facts.append(Fact(_("Reason"), names["reason"]))
+    more = []
+    if about.payload.get("waits_until"):
+        facts.append(Fact(_("Next try"), about.minute("waits_until")))
+        more.append(_("If the pool is still low then, we try again by ourselves. You can also buy credits now."))
+    return Message(
+        title=_("Automatic top-up of %(pool)s failed") % names,
+        lead=_("%(pool)s is running low, but no credits could be bought for it. Nothing was charged.") % names,
+        tone="bad",
+        facts=tuple(facts),
+        more=tuple(more),
+        action=about.link(_("Check your payment methods"), "payment_methods"),
+        further=(about.link(_("Buy credits"), "buy"), _rule(about, _("See automatic top-up"))),
+    )
+
+
+def top_up_switched_off(about: About) -> Message:
+    """A rule has given up, or reached what it may spend."""
+    names = {"pool": about.text("pool_name"), "reason": about.text("reason")}
+    facts = [Fact(_("Pool"), names["pool"])]
+    if names["reason"]:
+        facts.append(Fact(_("Reason"), names["reason"]))
+    return Message(
+        title=_("Automatic top-up of %(pool)s is switched off") % names,
+        lead=_("%(pool)s is not filled up by itself any more until you switch automatic top-up on again.") % names,
+        tone="bad",
+        facts=tuple(facts),
+        action=_rule(about, _("Switch it on again")),
+        further=(about.link(_("Check your payment methods"), "payment_methods"), about.link(_("Buy credits"), "buy")),
+    )
+
+
+def _invoice(about: About) -> Link:
+    return about.link(_("See the invoice"), "invoice", about.payload["invoice_id"])
+
+
+def _rule(about: About, label: str) -> Link:
+    return about.link(label, "top_ups")

@@ -1,0 +1,140 @@
+"""The inbox: what a member finds told in the portal, at once when it was written, and what of it they have read.
+
+It holds the notifications of the account whose kinds concern the member's role and that the member has not muted.
+What is older than READ_AFTER, or from before the member came, counts as read.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils.translation import gettext as _
+
+from billing.accounts.models import Member
+from billing.notifications.kinds import KINDS, readable_by
+from billing.notifications.messages import About, Message
+from billing.notifications.models import Channel, Notification, NotificationPreference, NotificationRead
+
+log = structlog.get_logger(__name__)
+
+READ_AFTER = timedelta(days=90)
+# Beyond this many nobody counts: the bell says 99+.
+MOST_COUNTED = 100
+ALERT_FOR = timedelta(days=14)
+URGENT_TONES = ("warning", "bad")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A notification as its reader sees it."""
+
+    id: int
+    kind: str
+    created_at: datetime
+    is_read: bool
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some items, newest first. `older` and `newer` are ids to go on from, None at the ends."""
+
+    items: list[Item]
+    older: int | None
+    newer: int | None
+
+
+def unread_count(*, member: Member, now: datetime) -> int:
+    """How many the member has not read, at most MOST_COUNTED. One query, which does not grow with history."""
+    return _unread(member, now).order_by()[:MOST_COUNTED].count()
+
+
+def list_page(
+    *, member: Member, now: datetime, only_unread: bool, size: int, before: int | None = None, after: int | None = None
+) -> Page:
+    """A page of the inbox by key set: items before an id, else after one, else the newest."""
+    rows = _unread(member, now) if only_unread else _visible(member)
+    if after is not None and before is None:
+        nearest = list(rows.filter(pk__gt=after).order_by("pk")[: size + 1])
+        shown = nearest[:size][::-1]
+        newer = shown[0].pk if len(nearest) > size else None
+        return Page(_items(shown, member, now), shown[-1].pk if shown else None, newer)
+    found = list((rows.filter(pk__lt=before) if before is not None else rows)[: size + 1])
+    shown = found[:size]
+    older = shown[-1].pk if len(found) > size else None
+    return Page(_items(shown, member, now), older, shown[0].pk if shown and before is not None else None)
+
+
+def list_alerts(*, member: Member, now: datetime, limit: int = 3) -> list[Item]:
+    """What the member should act on: the newest unread warnings of the last ALERT_FOR, one of each kind and pool."""
+    rows = _unread(member, now).filter(created_at__gt=now - ALERT_FOR)[:50]
+    alerts: dict[tuple[str, str], Item] = {}
+    for row, item in zip(rows, _items(rows, member, now), strict=True):
+        if item.message.tone in URGENT_TONES:
+            alerts.setdefault((row.kind, str(row.payload.get("pool_name") or row.payload.get("pool"))), item)
+    return list(alerts.values())[:limit]
+
+
+def get_item(*, member: Member, notification_id: int, now: datetime) -> Item:
+    """One of the member's items. Raises Notification.DoesNotExist for one that is not in their inbox."""
+    return _items([_visible(member).get(pk=notification_id)], member, now)[0]
+
+
+def mark_read(*, member: Member, notification_ids: Collection[int], now: datetime) -> int:
+    """Note that the member has read these; ids that are not in their inbox are passed over. How many were unread."""
+    unread = list(_unread(member, now).filter(pk__in=notification_ids).values_list("pk", flat=True))
+    return _read(member, unread, now)
+
+
+def mark_all_read(*, member: Member, now: datetime) -> int:
+    """Note that the member has read all that is there now; how many were unread."""
+    return _read(member, list(_unread(member, now).values_list("pk", flat=True)), now)
+
+
+def _read(member: Member, ids: Collection[int], now: datetime) -> int:
+    rows = [NotificationRead(notification_id=pk, member=member, read_at=now) for pk in ids]
+    NotificationRead.objects.bulk_create(rows, ignore_conflicts=True)
+    return len(rows)
+
+
+def _visible(member: Member) -> QuerySet[Notification]:
+    kinds = readable_by(member.role)
+    muted = NotificationPreference.objects.filter(
+        member=member, kind=OuterRef("kind"), channel=Channel.INBOX, is_on=False
+    )
+    unmuted = Q(kind__in=[kind.name for kind in kinds if kind.is_essential]) | ~Exists(muted)
+    rows = Notification.objects.filter(
+        unmuted, account_id=member.account_id, email="", kind__in=[kind.name for kind in kinds]
+    )
+    return rows.order_by("-pk")
+
+
+def _unread(member: Member, now: datetime) -> QuerySet[Notification]:
+    read = NotificationRead.objects.filter(notification=OuterRef("pk"), member=member)
+    since = max(now - READ_AFTER, member.created_at)
+    return _visible(member).filter(~Exists(read), created_at__gte=since)
+
+
+def _items(rows: Collection[Notification], member: Member, now: datetime) -> list[Item]:
+    read = set(
+        NotificationRead.objects.filter(member=member, notification__in=[row.pk for row in rows]).values_list(
+            "notification_id", flat=True
+        )
+    )
+    since = max(now - READ_AFTER, member.created_at)
+    return [
+        Item(row.pk, row.kind, row.created_at, row.pk in read or row.created_at < since, _in_words(row, member, now))
+        for row in rows
+    ]
+
+
+def _in_words(row: Notification, member: Member, now: datetime) -> Message:
+    """The row's message; one that cannot be written must not take the page with it."""
+    row.account = member.account
+    try:
+        return KINDS[row.kind].write(About(row, now=now))
+    except Exception:
+        log.exception("notification.unwritable", notification_id=row.pk)
+        return Message(title=str(KINDS[row.kind].label), lead=_("The details cannot be shown."))

@@ -1,0 +1,124 @@
+"""THE list of kinds: what someone can be told, who it concerns, and which function puts it into words."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from billing.accounts.models import Role
+from billing.notifications import about_money, about_people, about_usage
+from billing.notifications.messages import About, Message
+
+MANAGERS = frozenset({Role.OWNER, Role.ADMIN})
+EVERYBODY = frozenset(Role)
+
+
+class Audience(Enum):
+    """Whom a kind concerns.
+
+    USAGE: every member may read it in the inbox; owners and admins get it by e-mail, others if they ask for it; an
+    account without owner and admin has its billing address told. MONEY: owners, admins and the billing address.
+    PERSON: the one address that its row names; in nobody's inbox, and nobody's choice.
+    """
+
+    USAGE = "usage"
+    MONEY = "money"
+    PERSON = "person"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of notification. `is_essential`: somebody who can act must hear of it, whatever they prefer."""
+
+    name: str
+    audience: Audience
+    write: Callable[[About], Message]
+    label: str | Promise = ""
+    hint: str | Promise = ""
+    is_essential: bool = False
+
+    @property
+    def readers(self) -> frozenset[Role]:
+        """Whose inbox it is in."""
+        if self.audience is Audience.PERSON:
+            return frozenset()
+        return EVERYBODY if self.audience is Audience.USAGE else MANAGERS
+
+
+_LIST = (
+    Kind(
+        "threshold",
+        Audience.USAGE,
+        about_usage.threshold,
+        _("Cycle used up"),
+        _("75, 90 and 100 % of a cycle's credits are used."),
+    ),
+    Kind(
+        "low_balance",
+        Audience.USAGE,
+        about_usage.low_balance,
+        _("Low balance"),
+        _("A pool falls below the number of credits set below."),
+    ),
+    Kind(
+        "expiring",
+        Audience.USAGE,
+        about_usage.expiring,
+        _("Expiring credits"),
+        _("30 days, 7 days and a day before credits expire."),
+    ),
+    Kind("receipt", Audience.MONEY, about_money.receipt, _("Receipts"), _("An invoice is paid.")),
+    Kind(
+        "payment_failed",
+        Audience.MONEY,
+        about_money.payment_failed,
+        _("Failed payments"),
+        _("An invoice could not be paid."),
+        is_essential=True,
+    ),
+    Kind("refund", Audience.MONEY, about_money.refund, _("Refunds"), _("Money goes back to you.")),
+    Kind(
+        "top_up_made",
+        Audience.MONEY,
+        about_money.top_up_made,
+        _("Automatic top-up"),
+        _("Credits were bought by a rule of yours."),
+    ),
+    Kind(
+        "top_up_failed",
+        Audience.MONEY,
+        about_money.top_up_failed,
+        _("Failed top-up"),
+        _("A rule of yours could not buy credits."),
+        is_essential=True,
+    ),
+    Kind(
+        "top_up_switched_off",
+        Audience.MONEY,
+        about_money.top_up_switched_off,
+        _("Top-up switched off"),
+        _("A rule of yours has stopped buying credits."),
+        is_essential=True,
+    ),
+    Kind("invitation", Audience.PERSON, about_people.invitation),
+    Kind("ledger_difference", Audience.PERSON, about_people.ledger_difference),
+)
+KINDS = {kind.name: kind for kind in _LIST}
+
+
+class UnknownKind(LookupError):
+    """No kind has this name."""
+
+
+def get_kind(name: str) -> Kind:
+    """The kind of this name. Raises UnknownKind."""
+    if name not in KINDS:
+        raise UnknownKind(name)
+    return KINDS[name]
+
+
+def readable_by(role: str) -> list[Kind]:
+    """The kinds that members of this role find in their inbox, in the order of the list."""
+    return [kind for kind in _LIST if role in kind.readers]
