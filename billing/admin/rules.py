@@ -296,6 +296,23 @@ def credits_column(field: str, label: str = "") -> Any:
     return column
 
 
+def money_column(field: str, label: str = "", *, ordering: str | None = "") -> Any:
+    """A column that shows money in the currency of its row, or of the document that its row is a line of.
+
+    `ordering` None: the figure is no column of the table, so it cannot be sorted by.
+    """
+
+    @admin.display(description=label or field.replace("_", " "), ordering=field if ordering == "" else ordering)
+    def column(row: Any) -> str:
+        amount: Decimal | None = getattr(row, field)
+        document = next((getattr(row, name) for name in ("invoice", "credit_note") if hasattr(row, name)), row)
+        currency = getattr(row, "currency", None) or document.currency
+        return "-" if amount is None else wording.money_text(amount, currency)
+
+    column.__name__ = f"money_{field}"
+    return column
+
+
 @admin.display(description="id", ordering="pk")
 def plain_id(row: Any) -> str:
     """A row's number as one writes it in a search box: without thousands separators."""

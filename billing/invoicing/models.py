@@ -51,8 +51,16 @@ class Issuer(models.Model):
     class Meta:
         constraints = (
             models.UniqueConstraint(fields=("is_default",), condition=Q(is_default=True), name="issuer_one_default"),
-            models.UniqueConstraint(fields=("invoice_prefix",), name="issuer_invoice_prefix_unique"),
-            models.UniqueConstraint(fields=("credit_note_prefix",), name="issuer_credit_note_prefix_unique"),
+            models.UniqueConstraint(
+                fields=("invoice_prefix",),
+                name="issuer_invoice_prefix_unique",
+                violation_error_message="Another issuer has this prefix for invoices.",
+            ),
+            models.UniqueConstraint(
+                fields=("credit_note_prefix",),
+                name="issuer_credit_note_prefix_unique",
+                violation_error_message="Another issuer has this prefix for credit notes.",
+            ),
         )
 
     def __str__(self) -> str:
@@ -73,8 +81,16 @@ class TaxRate(models.Model):
 
     class Meta:
         constraints = (
-            models.CheckConstraint(name="tax_rate_sane", condition=Q(percent__gte=0, percent__lte=100)),
-            models.CheckConstraint(name="tax_rate_order", condition=Q(valid_to=None) | Q(valid_to__gt=F("valid_from"))),
+            models.CheckConstraint(
+                name="tax_rate_sane",
+                condition=Q(percent__gte=0, percent__lte=100),
+                violation_error_message="A rate is from 0 to 100 percent.",
+            ),
+            models.CheckConstraint(
+                name="tax_rate_order",
+                condition=Q(valid_to=None) | Q(valid_to__gt=F("valid_from")),
+                violation_error_message="A rate must end after it begins.",
+            ),
             ExclusionConstraint(
                 name="tax_rate_no_overlap",
                 expressions=[
@@ -83,6 +99,7 @@ class TaxRate(models.Model):
                     ("region", RangeOperators.EQUAL),
                     ("category", RangeOperators.EQUAL),
                 ],
+                violation_error_message="Another rate of this place and category is in force in that time.",
             ),
         )
 

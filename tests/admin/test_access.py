@@ -11,6 +11,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from billing.accounts.models import Account, StaffAct, User
 from billing.admin.rules import FactsAdmin
+from billing.invoicing.models import CreditNote, Invoice
 from billing.ledger.models import CreditGrant, Hold, LedgerSeal, Posting
 from billing.metering.models import DailyUsage, ImportRun
 from tests.admin.conftest import MAX_QUERIES, Office, text_of
@@ -26,7 +27,7 @@ def _url(model: type[Model], page: str, *args: object) -> str:
 
 
 def test_the_ledgers_tables_are_facts() -> None:
-    assert {Posting, CreditGrant, Hold, LedgerSeal, DailyUsage, ImportRun, StaffAct} <= set(FACTS)
+    assert {Posting, CreditGrant, Hold, LedgerSeal, DailyUsage, ImportRun, StaffAct, Invoice, CreditNote} <= set(FACTS)
 
 
 @pytest.mark.parametrize("model", OURS, ids=NAMES)
