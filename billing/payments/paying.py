@@ -167,8 +167,9 @@ def record(*, payment_id: int, outcome: Outcome, now: datetime) -> Payment:
     """Write down how a payment stands, whoever tells it, in whatever order, however often.
 
     Success is final, and settles the invoice in the same transaction; it also overrides an earlier failure. A failure
-    ends a payment that is under way and tells the account. Anything else moves a payment under way only. Money that an
-    invoice no longer takes goes back. Raises ReportRefused when amount, currency or reference are not the payment's.
+    ends a payment that is under way and tells the account; who charges off-session tells of it in words of their own.
+    Anything else moves a payment under way only. Money that an invoice no longer takes goes back. Raises ReportRefused
+    when amount, currency or reference are not the payment's.
     """
     with transaction.atomic():
         payment = _lock(payment_id)
@@ -245,6 +246,8 @@ def _fail(payment: Payment, outcome: Outcome, *, now: datetime) -> None:
     payment.failure_message = (outcome.failure_message or failures.text(outcome.failure_code))[:300]
     payment.action_url = ""
     payment.save()
+    if payment.off_session:
+        return
     invoice = payment.invoice
     outbox.write(
         kind="payment_failed",

@@ -1,0 +1,182 @@
+"""Taking back a purchase (L13): at most what its lot still has free, at what the lot has cost, tax included.
+
+Locks: the invoice's row, then the payment's, then the issuer's, then the pool's.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import transaction
+
+from billing.catalog.pricing import part_of_money, round_money
+from billing.invoicing import crediting
+from billing.invoicing.models import CreditNote, Invoice, InvoiceLine
+from billing.ledger import posting
+from billing.ledger.models import CreditGrant
+from billing.notifications import outbox
+from billing.payments import refunding
+from billing.payments.models import Payment, Refund
+
+ZERO = Decimal(0)
+
+
+class NotRefundable(Exception):
+    """The line is not of a paid invoice, or granted no credits."""
+
+
+class NothingToRefund(Exception):
+    """Nothing free is left of the lot, or what is left has cost nothing: revoke it instead."""
+
+
+class NoPaymentToRefund(Exception):
+    """No payment of the invoice has so much left to give back."""
+
+
+class RefundConflict(Exception):
+    """The reference names another refund."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefundPreview:
+    """What a refund of `credits` would give back: `amount` net, `total` with tax, in `currency`. At most
+    `refundable` credits can be taken back now: what the lot has left that is neither held nor ended."""
+
+    line_id: int
+    grant_id: int
+    refundable: Decimal
+    credits: Decimal
+    amount: Decimal
+    tax_amount: Decimal
+    total: Decimal
+    currency: str
+
+
+def preview(*, line_id: int, now: datetime, credits: Decimal | None = None) -> RefundPreview:
+    """What refunding `credits` (default: all that can be) of a purchase's line would give back. Reads only.
+
+    The amount is the same share of what the line has cost; shares add up, so what is refunded in parts until nothing
+    is left gives back what was paid, to the minor unit. Raises InvoiceLine.DoesNotExist, NotRefundable, and
+    posting.NotEnoughLeft for more than can be taken back.
+    """
+    line = InvoiceLine.objects.select_related("invoice").get(pk=line_id)
+    lot = _lot_of(line)
+    if lot is None or line.credits is None or line.invoice.state != Invoice.State.PAID:
+        raise NotRefundable(line_id)
+    has_ended = lot.expires_at is not None and lot.expires_at <= now
+    refundable = ZERO if has_ended else min(lot.remaining - lot.held, line.credits - line.credits_refunded)
+    asked = refundable if credits is None else credits
+    if asked > refundable:
+        raise posting.NotEnoughLeft(asked, refundable)
+    amount = _share(line, asked)
+    tax_amount = _tax_of(line, amount)
+    return RefundPreview(
+        line.pk, lot.pk, refundable, asked, amount, tax_amount, amount + tax_amount, line.invoice.currency
+    )
+
+
+def refund(
+    *, line_id: int, credits: Decimal | None, reason: str, actor: str, reference: str, now: datetime
+) -> CreditNote:
+    """Take back `credits` (None: all that can be) of a purchase's line and give back what they cost: in one
+    transaction the credit note, the revocation, and the refund, which then goes to the gateway.
+
+    Once per `reference`: repeating it returns the first credit note; its `refund` says how the money stands. Must run
+    outside a transaction. Raises what `preview` raises, and NothingToRefund, NoPaymentToRefund or RefundConflict;
+    nothing is written then.
+    """
+    if credits is not None and credits <= 0:
+        raise ValueError("a refund takes back a positive amount of credits")
+    invoice_id = InvoiceLine.objects.values_list("invoice_id", flat=True).get(pk=line_id)
+    with transaction.atomic():
+        Invoice.objects.select_for_update().get(pk=invoice_id)
+        note = _find(reference, line_id, credits)
+        if note is None:
+            note = _take_back(line_id, credits, reason=reason, actor=actor, reference=reference, now=now)
+    opened = Refund.objects.get(credit_note=note)
+    refunding.submit(refund_id=opened.pk, now=now)
+    return CreditNote.objects.select_related("refund", "invoice").get(pk=note.pk)
+
+
+def _take_back(
+    line_id: int, credits: Decimal | None, *, reason: str, actor: str, reference: str, now: datetime
+) -> CreditNote:
+    plan = preview(line_id=line_id, now=now, credits=credits)
+    if not plan.credits or not plan.total:
+        raise NothingToRefund(line_id)
+    invoice = Invoice.objects.get(lines=line_id)
+    payment = _payment_with(invoice, plan.total)
+    item = crediting.CreditItem(line_id=line_id, amount=plan.amount, credits=plan.credits)
+    note = crediting.credit(
+        invoice_id=invoice.pk, reference=_name(reference), reason=reason, items=[item], actor=actor, now=now
+    )
+    refunding.start(payment_id=payment.pk, credit_note_id=note.pk, amount=note.total, key=f"refund:{note.pk}", now=now)
+    posting.revoke(
+        grant_id=plan.grant_id,
+        amount=plan.credits,
+        reference=_name(reference),
+        note=f"{reason} ({note.number})"[:200],
+        actor=actor,
+        now=now,
+    )
+    _tell(invoice, note, plan.credits, now=now)
+    return note
+
+
+def _tell(invoice: Invoice, note: CreditNote, credits: Decimal, *, now: datetime) -> None:
+    payload = {
+        "number": note.number,
+        "total": f"{round_money(note.total, note.currency):f}",
+        "currency": note.currency,
+        "credits": f"{credits:f}",
+    }
+    outbox.write(kind="refund", dedupe_key=f"refund:{note.pk}", account_id=invoice.account_id, payload=payload, now=now)
+
+
+def _find(reference: str, line_id: int, credits: Decimal | None) -> CreditNote | None:
+    """The credit note of the reference, if there is one. Raises RefundConflict when it took back something else."""
+    note = CreditNote.objects.filter(reference=_name(reference)).first()
+    if note is None:
+        return None
+    taken = note.lines.get()
+    if taken.invoice_line_id != line_id or (credits is not None and credits != taken.credits):
+        raise RefundConflict(reference)
+    return note
+
+
+def _name(reference: str) -> str:
+    return f"refund:{reference}"
+
+
+def _lot_of(line: InvoiceLine) -> CreditGrant | None:
+    """The lot that the line's fulfilment has made."""
+    if line.posting_id is None:
+        return None
+    return CreditGrant.objects.filter(entries__posting=line.posting_id, entries__flow="grant").first()
+
+
+def _share(line: InvoiceLine, credits: Decimal) -> Decimal:
+    """What these credits have cost, net, beyond what was refunded before; never more than is left of the line."""
+    assert line.credits is not None  # noqa: S101
+    currency = line.invoice.currency
+
+    def cost_of(part: Decimal) -> Decimal:
+        return part_of_money(line.amount, part=part, of=line.credits or ZERO, currency=currency)
+
+    share = cost_of(line.credits_refunded + credits) - cost_of(line.credits_refunded)
+    return min(share, line.amount - line.amount_credited)
+
+
+def _tax_of(line: InvoiceLine, amount: Decimal) -> Decimal:
+    """The tax that the credit note will take back with the net amount."""
+    credited = line.amount_credited + amount
+    tax = part_of_money(line.tax_amount, part=credited, of=line.amount, currency=line.invoice.currency)
+    return tax - line.tax_credited
+
+
+def _payment_with(invoice: Invoice, total: Decimal) -> Payment:
+    """The payment of the invoice that the money goes back to."""
+    for payment in invoice.payments.filter(state=Payment.State.SUCCEEDED).order_by("pk"):
+        if payment.amount - payment.amount_refunded >= total:
+            return payment
+    raise NoPaymentToRefund(invoice.pk)
