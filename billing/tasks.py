@@ -17,6 +17,7 @@ from billing.ledger import expiry, holds, sealing, verification
 from billing.metering import gauges
 from billing.notifications import delivery, fanout
 from billing.payments import checking, refunding, sandbox_webhooks, webhooks
+from billing.purchases import topups
 
 log = structlog.get_logger(__name__)
 
@@ -111,6 +112,13 @@ def send_sandbox_webhooks() -> None:
     """Send the webhooks of the sandbox gateway that are due, as its own process would."""
     sent = sandbox_webhooks.send_due(now=timezone.now(), limit=100)
     log.info("sandbox.webhooks_sent", taken=sent.taken, refused=sent.refused)
+
+
+@shared_task
+def run_top_ups() -> None:
+    """Follow up automatic top-ups under way, and top up pools that have run low."""
+    done = topups.run_due(now=timezone.now(), limit=100)
+    log.info("top_ups.run", opened=done.opened, succeeded=done.succeeded, failed=done.failed)
 
 
 @shared_task
