@@ -161,6 +161,7 @@ class Scope(models.TextChoices):
     CHARGES_WRITE = "charges:write"
     ACCOUNTS_WRITE = "accounts:write"
     CREDITS_WRITE = "credits:write"
+    PAYMENTS_WRITE = "payments:write"
 
 
 class ApiKey(models.Model):

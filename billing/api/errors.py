@@ -24,6 +24,7 @@ from billing.ledger import holds, pools, posting
 from billing.ledger.models import Hold, Posting
 from billing.metering import ingest, reversal
 from billing.metering.events import InvalidEvent
+from billing.payments import gateway, methods
 
 MEDIA_TYPE = "application/problem+json"
 API_ROOT = "/api/"
@@ -93,7 +94,7 @@ def translate(error: Exception) -> Problem | None:
     """What an exception means to the caller; None when it is a fault of ours."""
     if isinstance(error, Problem):
         return error
-    return _translate_request(error) or _translate_act(error) or _translate_database(error)
+    return _translate_request(error) or _translate_act(error) or _translate_money(error) or _translate_database(error)
 
 
 def _translate_request(error: Exception) -> Problem | None:
@@ -167,6 +168,22 @@ def _translate_act(error: Exception) -> Problem | None:
             return Problem("id_conflict")
         case pricing.AmountTooLarge():
             return Problem("amount_too_large")
+    return None
+
+
+def _translate_money(error: Exception) -> Problem | None:
+    """Why nothing could be paid, or no way to pay be kept."""
+    match error:
+        case gateway.InvalidCard():
+            return Problem("invalid_request", errors=[(name, "card", text) for name, text in error.errors.items()])
+        case methods.MethodNotUsable():
+            return Problem("not_found")
+        case methods.TooManyMethods():
+            return Problem("too_many_methods")
+        case gateway.NoGateway():
+            return Problem("no_gateway")
+        case gateway.GatewayUnavailable():
+            return Problem("gateway_unavailable", headers={"Retry-After": "10"})
     return None
 
 

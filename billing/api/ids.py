@@ -10,6 +10,9 @@ HOLD = "hld"
 API_KEY = "key"
 MEMBER = "mem"
 INVITATION = "inv"
+INVOICE = "ivc"
+PAYMENT = "pay"
+PAYMENT_METHOD = "pm"
 
 MAX_PK = 2**63 - 1
 

@@ -73,6 +73,10 @@ KINDS: dict[str, Kind] = {
     "hold_closed": Kind(409, "Hold closed", "The hold was captured, released or has expired."),
     "hold_too_long": Kind(400, "Hold too long", "A hold ends within 24 hours from now; extend it later."),
     "amount_too_large": Kind(422, "Amount too large", "The result would be 10^18 credits or more."),
+    # --- money
+    "too_many_methods": Kind(409, "Too many payment methods", "The account has as many as it may; remove one first."),
+    "no_gateway": Kind(409, "No payment gateway", "The operator has configured none, so no card can be kept."),
+    "gateway_unavailable": Kind(503, "Payment gateway unavailable", "It gave no answer; try again."),
     # --- accounts
     "external_id_taken": Kind(409, "External id taken", "Another account has this external_id."),
     "already_member": Kind(409, "Already a member", "The person of this address has a place in the account."),

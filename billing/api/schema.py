@@ -127,7 +127,7 @@ class FlorinSchema(AutoSchema):
                 codes.append("platform_key_required")
         if "{" in self.path:
             codes.append("not_found")
-        if self.method != "GET":
+        if self.method in ("POST", "PATCH"):
             codes += ["invalid_request", "malformed_json", "payload_too_large", "unsupported_media_type"]
         elif self.get_override_parameters():
             codes.append("invalid_request")

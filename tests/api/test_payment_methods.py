@@ -1,0 +1,161 @@
+import pytest
+from django.utils import timezone
+
+from billing.payments.models import PaymentMethod, SandboxCard
+from tests.api.asking import all_but, assert_problem
+from tests.factories import make_account
+from tests.payments.makers import make_card
+
+PATH = "/accounts/acme/payment-methods"
+CARD = {"number": "4242 4242 4242 4242", "exp_month": 12, "exp_year": timezone.now().year + 3, "cvc": "123"}
+
+
+def kept() -> list[tuple[int, bool, object]]:
+    return list(PaymentMethod.objects.order_by("pk").values_list("pk", "is_default", "removed_at"))
+
+
+@pytest.fixture
+def card(acme) -> PaymentMethod:
+    return make_card(acme, now=timezone.now())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("GET", PATH, "read"),
+        ("POST", PATH, "payments:write"),
+        ("POST", f"{PATH}/pm_1/default", "payments:write"),
+        ("DELETE", f"{PATH}/pm_1", "payments:write"),
+    ],
+)
+def test_a_key_and_its_scope_are_needed(anonymous, scoped, card, method, path, scope):
+    before = kept()
+    path = path.replace("pm_1", f"pm_{card.pk}")
+    assert_problem(anonymous.send(method, path, b"{}"), 401, "authentication_required")
+    assert_problem(scoped(all_but(scope)).send(method, path, b"{}"), 403, "missing_scope")
+    assert kept() == before
+
+
+def test_a_stranger_neither_sees_nor_touches_a_card(mallory, card):
+    before = kept()
+    assert_problem(mallory.get(PATH), 404, "not_found")
+    assert_problem(mallory.post(PATH, CARD), 404, "not_found")
+    for account in ("acme", "evil"):
+        path = f"/accounts/{account}/payment-methods/pm_{card.pk}"
+        assert_problem(mallory.post(f"{path}/default"), 404, "not_found")
+        assert_problem(mallory.send("DELETE", path), 404, "not_found")
+    assert mallory.get("/accounts/evil/payment-methods").json() == {"items": []}
+    assert kept() == before
+
+
+def test_a_card_is_kept_without_its_number(alice):
+    answer = alice.post(PATH, CARD)
+    assert answer.status_code == 201, answer.content
+    method = PaymentMethod.objects.get()
+    assert answer.json() == {
+        "id": f"pm_{method.pk}",
+        "gateway": "sandbox",
+        "brand": "Visa",
+        "last4": "4242",
+        "exp_month": 12,
+        "exp_year": CARD["exp_year"],
+        "is_default": True,
+        "created_at": answer.json()["created_at"],
+    }
+    assert alice.get(PATH).json() == {"items": [answer.json()]}
+    assert "4242424242424242" not in str([vars(row) for row in (method, SandboxCard.objects.get())])
+
+
+def test_the_same_idempotency_key_adds_one_card(alice):
+    assert alice.post(PATH, CARD, key="k").json() == alice.post(PATH, CARD, key="k").json()
+    assert PaymentMethod.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"number": "4242424242424241"}, "number"),
+        ({"number": "4000056655665556"}, "number"),
+        ({"number": "x"}, "number"),
+        ({"number": "\u0664242424242424242"}, "number"),
+        ({"exp_year": timezone.now().year - 1}, "exp_year"),
+        ({"exp_year": timezone.now().year + 40}, "exp_year"),
+        ({"exp_month": 13}, "exp_month"),
+        ({"cvc": "12"}, "cvc"),
+        ({"cvc": "1234"}, "cvc"),
+        ({"cvc": "12a"}, "cvc"),
+        ({"number": "378282246310005"}, "cvc"),
+        ({"brand": "Visa"}, "brand"),
+    ],
+)
+def test_a_card_with_wrong_details_is_refused_with_the_field(alice, changed, field):
+    assert_problem(alice.post(PATH, {**CARD, **changed}), 400, "invalid_request", field)
+    assert not PaymentMethod.objects.exists()
+    assert not SandboxCard.objects.exists()
+
+
+def test_the_first_card_is_the_default_until_another_is_made_it(alice, card):
+    second = alice.post(PATH, CARD).json()
+    assert second["is_default"] is False
+    third = alice.post(PATH, {**CARD, "make_default": True}).json()
+    assert [item["id"] for item in alice.get(PATH).json()["items"]] == [third["id"], second["id"], f"pm_{card.pk}"]
+    answer = alice.post(f"{PATH}/{second['id']}/default")
+    assert (answer.status_code, answer.json()["is_default"]) == (200, True)
+    assert [item["is_default"] for item in alice.get(PATH).json()["items"]] == [True, False, False]
+
+
+def test_a_removed_card_is_gone_and_no_other_becomes_the_default(alice, card):
+    other = alice.post(PATH, CARD).json()
+    for _ in range(2):
+        answer = alice.send("DELETE", f"{PATH}/pm_{card.pk}")
+        assert (answer.status_code, answer.content) == (204, b"")
+    assert alice.get(PATH).json()["items"] == [other]
+    assert_problem(alice.post(f"{PATH}/pm_{card.pk}/default"), 404, "not_found")
+    assert alice.post(PATH, CARD).json()["is_default"] is True
+
+
+@pytest.mark.parametrize("method", ["pm_0", "pm_999", "inv_1", "x"])
+def test_a_card_that_is_not_there_is_not_found(alice, card, method):
+    assert_problem(alice.send("DELETE", f"{PATH}/{method}"), 404, "not_found")
+    assert_problem(alice.post(f"{PATH}/{method}/default"), 404, "not_found")
+
+
+def test_an_account_has_at_most_twenty_cards(alice, acme, card):
+    rows = [
+        PaymentMethod(
+            account=acme, gateway="sandbox", gateway_reference=f"c{n}", brand="Visa", last4="4242", exp_month=1,
+            exp_year=2030, created_at=timezone.now(),
+        )
+        for n in range(19)
+    ]  # fmt: skip
+    PaymentMethod.objects.bulk_create(rows)
+    assert_problem(alice.post(PATH, CARD), 409, "too_many_methods")
+    assert PaymentMethod.objects.count() == 20
+
+
+def test_without_a_gateway_no_card_is_kept(alice, settings):
+    settings.FLORIN_GATEWAY = ""
+    assert_problem(alice.post(PATH, CARD), 409, "no_gateway")
+    assert not PaymentMethod.objects.exists()
+
+
+def test_a_silent_gateway_is_said_to_be(alice, monkeypatch):
+    from billing.payments import gateway, sandbox
+
+    def silence(**_):
+        raise gateway.GatewayUnavailable
+
+    monkeypatch.setattr(sandbox, "store_card", silence)
+    answer = alice.post(PATH, CARD)
+    assert_problem(answer, 503, "gateway_unavailable")
+    assert answer["Retry-After"] == "10"
+    assert not PaymentMethod.objects.exists()
+
+
+def test_another_method_is_refused(alice, card):
+    assert_problem(alice.get(f"{PATH}/pm_{card.pk}"), 405, "method_not_allowed")
+
+
+def test_cards_of_other_accounts_do_not_count(alice, acme):
+    make_card(make_account("other"), now=timezone.now())
+    assert alice.post(PATH, CARD).json()["is_default"] is True

@@ -1,0 +1,68 @@
+import pytest
+
+from billing.payments.models import Payment
+from tests.api.asking import all_but, assert_problem
+from tests.factories import make_issuer
+from tests.invoicing.makers import issue
+from tests.payments import makers
+from tests.payments.makers import pay
+
+
+@pytest.fixture
+def payment(acme) -> Payment:
+    """A payment that waits for alice's confirmation."""
+    make_issuer()
+    return pay(issue(acme), makers.ACTION)
+
+
+def test_a_key_and_its_scope_are_needed(anonymous, scoped, payment):
+    for path in (f"/payments/pay_{payment.pk}", "/accounts/acme/payments"):
+        assert_problem(anonymous.get(path), 401, "authentication_required")
+        assert_problem(scoped(all_but("read")).get(path), 403, "missing_scope")
+
+
+def test_a_stranger_sees_no_payment(mallory, payment):
+    assert_problem(mallory.get(f"/payments/pay_{payment.pk}"), 404, "not_found")
+    assert_problem(mallory.get("/accounts/acme/payments"), 404, "not_found")
+    assert mallory.get("/accounts/evil/payments").json() == {"items": [], "next_cursor": None}
+
+
+def test_a_payment_says_how_it_stands_and_where_to_confirm(alice, platform, acme, payment, settings):
+    settings.FLORIN_PUBLIC_URL = "https://pay.example"
+    answer = alice.get(f"/payments/pay_{payment.pk}")
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "id": f"pay_{payment.pk}",
+        "account": f"acc_{acme.pk}",
+        "invoice": f"ivc_{payment.invoice_id}",
+        "method": f"pm_{payment.method_id}",
+        "state": "requires_action",
+        "amount": "1190",
+        "currency": "EUR",
+        "amount_refunded": "0",
+        "off_session": False,
+        "failure_code": "",
+        "failure_message": "",
+        "action_url": f"https://pay.example/sandbox/bank/{payment.gateway_reference}",
+        "created_at": "2025-03-01T12:00:00Z",
+        "finished_at": None,
+    }
+    assert platform.get(f"/payments/pay_{payment.pk}").json() == answer.json()
+
+
+def test_payments_are_listed_newest_first_and_filtered(alice, acme, payment):
+    declined = pay(issue(acme, reference="purchase:2"), makers.DECLINE, key="k2")
+    items = alice.get("/accounts/acme/payments").json()["items"]
+    assert [item["id"] for item in items] == [f"pay_{declined.pk}", f"pay_{payment.pk}"]
+    assert [item["failure_code"] for item in items] == ["card_declined", ""]
+    (only,) = alice.get("/accounts/acme/payments", state="failed").json()["items"]
+    assert (only["id"], only["action_url"]) == (f"pay_{declined.pk}", "")
+    first = alice.get("/accounts/acme/payments", limit=1).json()
+    second = alice.get("/accounts/acme/payments", limit=1, cursor=first["next_cursor"]).json()
+    assert [second["items"][0]["id"], second["next_cursor"]] == [f"pay_{payment.pk}", None]
+    assert_problem(alice.get("/accounts/acme/payments", state="lost"), 400, "invalid_request", "state")
+
+
+@pytest.mark.parametrize("payment_id", ["pay_0", "pay_999", "ivc_1", "x"])
+def test_a_payment_that_is_not_there_is_not_found(alice, payment_id):
+    assert_problem(alice.get(f"/payments/{payment_id}"), 404, "not_found")
