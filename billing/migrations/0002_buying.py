@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 import django.contrib.postgres.constraints
+import django.contrib.postgres.fields
 import django.contrib.postgres.fields.ranges
 import django.contrib.postgres.indexes
 import django.core.validators
@@ -632,6 +633,24 @@ class Migration(migrations.Migration):
             model_name="pack",
             name="retired_at",
             field=models.DateTimeField(blank=True, null=True),
+        ),
+        migrations.AlterField(
+            model_name="apikey",
+            name="scopes",
+            field=django.contrib.postgres.fields.ArrayField(
+                base_field=models.CharField(
+                    choices=[
+                        ("read", "Read"),
+                        ("usage:write", "Usage Write"),
+                        ("charges:write", "Charges Write"),
+                        ("accounts:write", "Accounts Write"),
+                        ("credits:write", "Credits Write"),
+                        ("payments:write", "Payments Write"),
+                    ],
+                    max_length=20,
+                ),
+                size=None,
+            ),
         ),
         migrations.AlterField(
             model_name="notification",
