@@ -251,6 +251,10 @@ FLORIN_IDEMPOTENCY_LEASE_SECONDS = environment.number("FLORIN_IDEMPOTENCY_LEASE_
 FLORIN_IDEMPOTENCY_RETENTION_HOURS = environment.number("FLORIN_IDEMPOTENCY_RETENTION_HOURS", 48, minimum=1)
 # Per API key, counted in Django's cache; 0 switches the limit off.
 FLORIN_REQUESTS_PER_MINUTE = environment.number("FLORIN_REQUESTS_PER_MINUTE", 120_000)
+# What one member of staff may grant, revoke, adjust or refund alone in a day; beyond, a second person must approve.
+# The limit of money holds for each currency, in its main unit.
+FLORIN_APPROVAL_CREDITS = environment.number("FLORIN_APPROVAL_CREDITS", 10_000)
+FLORIN_APPROVAL_MONEY = environment.number("FLORIN_APPROVAL_MONEY", 500)
 # Where people reach this installation: links in e-mails begin with it.
 FLORIN_PUBLIC_URL = environment.text("FLORIN_PUBLIC_URL", "http://localhost:8000").rstrip("/")
 DATA_UPLOAD_MAX_MEMORY_SIZE = FLORIN_MAX_BODY_BYTES

@@ -8,6 +8,7 @@ staff is in the audit log.
 from billing.admin import (
     accounts,
     api_keys,
+    approvals,
     catalog,
     grants,
     invoicing,
@@ -22,6 +23,7 @@ from billing.admin import (
 __all__ = [
     "accounts",
     "api_keys",
+    "approvals",
     "catalog",
     "grants",
     "invoicing",

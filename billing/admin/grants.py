@@ -4,9 +4,7 @@ Each rendered form carries a token that becomes the posting's reference, so a do
 of the same form posts once.
 """
 
-import hashlib
 import uuid
-from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -17,13 +15,14 @@ from django.utils import timezone
 
 from billing.accounts.fields import validate_currency
 from billing.accounts.models import Account
-from billing.admin.rules import Act, FactsAdmin, MomentWidget, PickOne, actor_of, credits_column, plain_id
+from billing.admin import asking
+from billing.admin.asking import SMALLEST, Asked, OnceForm
+from billing.admin.rules import Act, FactsAdmin, MomentWidget, PickOne, credits_column, plain_id
 from billing.catalog.models import Meter
-from billing.ledger import pools, posting
+from billing.ledger import pools
 from billing.ledger.models import CreditGrant, CreditPool, GrantKind, Posting
 from billing.notifications import wording
 
-SMALLEST = Decimal("0.000001")
 # What staff may grant by hand. Rollovers, transfers, overage and overdraft are made by the ledger only.
 KINDS = [
     (kind.value, kind.label)
@@ -39,17 +38,6 @@ KINDS = [
         GrantKind.MILESTONE,
     )
 ]
-
-
-class OnceForm(forms.Form):
-    """A form whose act happens once, however often it is sent."""
-
-    token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
-    reason = forms.CharField(
-        max_length=200,
-        widget=forms.TextInput(attrs={"class": "vTextField"}),
-        help_text="The customer sees it in the ledger.",
-    )
 
 
 class GrantForm(OnceForm):
@@ -105,9 +93,21 @@ class GrantForm(OnceForm):
             self.add_error("expires_at", "Credits must expire after they become valid.")
         return cleaned
 
-    def fingerprint(self) -> bytes:
-        """A digest of what is asked for, to tell a repeat from another grant under the same token."""
-        return hashlib.sha256(repr(sorted(self.cleaned_data.items(), key=str)).encode()).digest()
+    def payload(self) -> dict[str, object]:
+        """The grant as JSON; its amount and reason stand beside it."""
+        asked = self.cleaned_data
+        effective_at, expires_at = asked["effective_at"], asked["expires_at"]
+        return {
+            "pool_id": asked["pool"].pk,
+            "amount": str(asked["amount"]),
+            "kind": asked["kind"],
+            "priority": asked["priority"],
+            "effective_at": effective_at.isoformat() if effective_at else None,
+            "expires_at": expires_at.isoformat() if expires_at else None,
+            "cost_basis": str(asked["cost_basis"]),
+            "currency": asked["currency"],
+            "meter_id": asked["meter"].pk if asked["meter"] else None,
+        }
 
 
 class RevokeForm(OnceForm):
@@ -175,11 +175,16 @@ class CreditGrantAdmin(FactsAdmin):
         form = GrantForm(request.POST or None, initial={"token": uuid.uuid4(), **_asked_pool(request)})
         if request.method != "POST" or not form.is_valid() or "_edit" in request.POST:
             return self.render_act(request, None, title="Grant credits", button="Go on", form=form)
-        if "_confirmed" in request.POST and (made := self._grant(request, form)) is not None:
-            lot = made.entries.select_related("grant__pool").order_by("line")[0].grant
-            self.note(request, "grant", lot, reason=form.cleaned_data["reason"])
+        asked = form.cleaned_data
+        if "_confirmed" in request.POST and (done := self._ask(request, form)) is not None:
+            if (queue := asking.waits(request, done)) is not None:
+                return queue
+            made = Posting.objects.get(pool=asked["pool"], reference=form.reference)
+            lot = made.entries.select_related("grant").order_by("line")[0].grant
+            if done.is_new:
+                self.note(request, "grant", lot, reason=asked["reason"])
             amount = wording.exact_credits_text(lot.amount)
-            self.message_user(request, f"{amount} credits granted to {lot.pool.account}.", messages.SUCCESS)
+            self.message_user(request, f"{amount} credits granted to {asked['pool'].account}.", messages.SUCCESS)
             return HttpResponseRedirect(self.page_url("change", lot))
         if form.errors:
             return self.render_act(request, None, title="Grant credits", button="Go on", form=form)
@@ -187,34 +192,16 @@ class CreditGrantAdmin(FactsAdmin):
             request,
             None,
             title="Grant these credits?",
-            button=f"Grant {wording.exact_credits_text(form.cleaned_data['amount'])} credits",
+            button=f"Grant {wording.exact_credits_text(asked['amount'])} credits",
             form=form,
             facts=_facts(form),
+            warning=asking.warning(request, asked["amount"]),
             hidden=True,
         )
 
-    def _grant(self, request: HttpRequest, form: GrantForm) -> Posting | None:
-        asked = form.cleaned_data
-        try:
-            return posting.grant(
-                pool_id=asked["pool"].pk,
-                amount=asked["amount"],
-                kind=asked["kind"],
-                reference=f"staff:{asked['token']}",
-                now=timezone.now(),
-                priority=asked["priority"],
-                effective_at=asked["effective_at"],
-                expires_at=asked["expires_at"],
-                cost_basis=asked["cost_basis"],
-                currency=asked["currency"] or None,
-                meter_id=asked["meter"].pk if asked["meter"] else None,
-                note=asked["reason"],
-                actor=actor_of(request),
-                fingerprint=form.fingerprint(),
-            )
-        except posting.ReferenceConflict:
-            form.add_error(None, "This form was sent before, with other values. Open a new one to grant once more.")
-            return None
+    def _ask(self, request: HttpRequest, form: GrantForm) -> Asked | None:
+        account_id, amount = form.cleaned_data["pool"].account_id, form.cleaned_data["amount"]
+        return asking.ask(request, form, act="grant", account_id=account_id, payload=form.payload(), amount=amount)
 
     def revoke_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Take back what is left of a lot, or part of it."""
@@ -223,11 +210,16 @@ class CreditGrantAdmin(FactsAdmin):
             raise Http404
         self.watch(request, lot)
         form = RevokeForm(request.POST or None, initial={"token": uuid.uuid4()})
-        if request.method == "POST" and form.is_valid() and (made := self._revoke(request, lot, form)) is not None:
-            self.note(request, "revoke", lot, reason=form.cleaned_data["reason"])
-            taken = wording.exact_credits_text(made.credits)
-            self.message_user(request, f"{taken} credits taken back from {lot.pool.account}.", messages.SUCCESS)
-            return HttpResponseRedirect(self.page_url("change", lot))
+        if request.method == "POST" and form.is_valid():
+            done = self._ask_to_revoke(request, lot, form)
+            if done is not None:
+                if (queue := asking.waits(request, done)) is not None:
+                    return queue
+                if done.is_new:
+                    self.note(request, "revoke", lot, reason=done.approval.reason)
+                taken = wording.exact_credits_text(done.approval.amount)
+                self.message_user(request, f"{taken} credits taken back from {lot.pool.account}.", messages.SUCCESS)
+                return HttpResponseRedirect(self.page_url("change", lot))
         facts = [
             ("Account", lot.pool.account),
             ("Pool", lot.pool),
@@ -236,19 +228,16 @@ class CreditGrantAdmin(FactsAdmin):
         ]
         return self.render_act(request, lot, title=f"Revoke {lot}", button="Take back", form=form, facts=facts)
 
-    def _revoke(self, request: HttpRequest, lot: CreditGrant, form: RevokeForm) -> Posting | None:
-        try:
-            return posting.revoke(
-                grant_id=lot.pk,
-                amount=form.cleaned_data["amount"],
-                reference=f"staff:{form.cleaned_data['token']}",
-                now=timezone.now(),
-                note=form.cleaned_data["reason"],
-                actor=actor_of(request),
-            )
-        except posting.NotEnoughLeft:
-            form.add_error("amount", "The lot has less than that left and not held.")
-            return None
+    def _ask_to_revoke(self, request: HttpRequest, lot: CreditGrant, form: RevokeForm) -> Asked | None:
+        amount = form.cleaned_data["amount"]
+        return asking.ask(
+            request,
+            form,
+            act="revoke",
+            account_id=lot.pool.account_id,
+            payload={"grant_id": lot.pk, "amount": None if amount is None else str(amount)},
+            amount=lot.remaining - lot.held if amount is None else amount,
+        )
 
 
 def _asked_pool(request: HttpRequest) -> dict[str, object]:

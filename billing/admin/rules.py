@@ -319,11 +319,6 @@ def plain_id(row: Any) -> str:
     return str(row.pk)
 
 
-def actor_of(request: HttpRequest) -> str:
-    """How the ledger names the member of staff who acts."""
-    return f"user:{request.user.pk}"
-
-
 def staff_user(request: HttpRequest) -> User:
     """The member of staff who acts; admin pages let nobody else through."""
     assert isinstance(request.user, User)  # noqa: S101

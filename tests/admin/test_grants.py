@@ -148,7 +148,11 @@ def test_revoking_part_leaves_the_rest(staff: Client, office: Office) -> None:
 
 @pytest.mark.parametrize(
     ("amount", "reason", "fault"),
-    [("900.01", "x", "has less than that left"), ("880", "x", "has less than that left"), ("5", "", "required")],
+    [
+        ("900.01", "x", "Fewer credits than that are left"),
+        ("880", "x", "Fewer credits than that are left"),
+        ("5", "", "required"),
+    ],
 )
 def test_a_faulty_revocation_is_refused(staff: Client, office: Office, amount: str, reason: str, fault: str) -> None:
     holds.place(pool_id=office.pool.pk, amount=Decimal(30), reference="job", now=office.now)

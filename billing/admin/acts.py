@@ -1,0 +1,226 @@
+"""What staff do to credits and money by hand: done at once within the author's limit, else by a second person's yes.
+
+One transaction each: the row that allows an act (`Approval`), the act itself, and what others must be told of it. An
+act's payload is JSON with everything it takes, so that what is approved is what was asked for.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.contrib.auth.models import Permission
+from django.db import transaction
+from django.db.models import Q
+
+from billing.accounts import approvals
+from billing.accounts.models import Approval, User
+from billing.ledger import posting
+from billing.ledger.models import CreditGrant, CreditPool, GrantKind
+from billing.metering import reversal
+from billing.notifications import outbox
+from billing.notifications.wording import exact_credits_text
+
+# What staff need to ask for an act.
+PERMISSIONS = {
+    "grant": "billing.add_creditgrant",
+    "revoke": "billing.add_creditgrant",
+    "adjust": "billing.add_creditgrant",
+    "reverse": "billing.add_posting",
+    "unuse": "billing.add_eventreversal",
+}
+MAX_TOLD = 50
+
+
+class CannotBeDone(Exception):
+    """The act is not possible as things stand; the message says why. Nothing was written."""
+
+
+def ask(
+    *,
+    user: User,
+    account_id: int,
+    act: str,
+    payload: Mapping[str, Any],
+    reference: str,
+    amount: Decimal,
+    currency: str = "",
+    reason: str,
+    now: datetime,
+) -> tuple[Approval, bool]:
+    """Do the act at once, or let it wait for a second person and tell those who may decide. Returns what allows it,
+    and whether this call made that: repeating an act does nothing.
+
+    Raises CannotBeDone, approvals.ReferenceConflict. Locks the author's row, then what the act locks.
+    """
+    with transaction.atomic():
+        approval, is_new = approvals.ask(
+            user=user, account_id=account_id, act=act, payload=payload, reference=reference, amount=amount,
+            currency=currency, reason=reason, now=now,
+        )  # fmt: skip
+        if is_new and approval.state == Approval.State.IMMEDIATE:
+            _do(approval, now=now)
+        elif is_new:
+            _tell_deciders(approval, now=now)
+        return approval, is_new
+
+
+def approve(*, approval_id: int, user: User, note: str, now: datetime) -> Approval:
+    """Do a waiting act, and tell who asked for it.
+
+    Raises approvals.AlreadyDecided, approvals.SamePerson, and CannotBeDone: then it goes on waiting.
+    """
+    with transaction.atomic():
+        approval = approvals.approve(approval_id=approval_id, user=user, note=note, now=now)
+        _do(approval, now=now)
+        _tell_author(approval, now=now)
+        return approval
+
+
+def reject(*, approval_id: int, user: User, note: str, now: datetime) -> Approval:
+    """Refuse a waiting act, and tell who asked for it. Raises approvals.AlreadyDecided, approvals.SamePerson."""
+    with transaction.atomic():
+        approval = approvals.reject(approval_id=approval_id, user=user, note=note, now=now)
+        _tell_author(approval, now=now)
+        return approval
+
+
+def _do(approval: Approval, *, now: datetime) -> None:
+    acts: dict[str, Callable[..., None]] = {
+        "grant": _grant, "revoke": _revoke, "adjust": _adjust, "reverse": _reverse, "unuse": _unuse,
+    }  # fmt: skip
+    try:
+        acts[approval.act](approval, approval.payload, actor=f"user:{approval.requested_by_id}", now=now)
+    except posting.NotEnoughLeft as error:
+        raise CannotBeDone("Fewer credits than that are left and not held.") from error
+    except (posting.AlreadyReversed, reversal.AlreadyReversed) as error:
+        raise CannotBeDone("It has been reversed already.") from error
+    except posting.NotReversible as error:
+        raise CannotBeDone("Only a spend can be reversed here; usage is reversed event by event.") from error
+    except reversal.EventNotFound as error:
+        raise CannotBeDone("The account has no such event.") from error
+    except reversal.ReadingSettled as error:
+        raise CannotBeDone("This reading has been settled for good.") from error
+    except posting.ReferenceConflict as error:
+        raise CannotBeDone("Another posting has this reference.") from error
+
+
+def _grant(approval: Approval, asked: dict[str, Any], *, actor: str, now: datetime) -> None:
+    expires_at = _moment(asked["expires_at"])
+    if expires_at is not None and expires_at <= now:
+        raise CannotBeDone("The credits would have expired by now.")
+    posting.grant(
+        pool_id=asked["pool_id"],
+        amount=approval.amount,
+        kind=asked["kind"],
+        reference=approval.reference,
+        now=now,
+        priority=asked["priority"],
+        effective_at=_moment(asked["effective_at"]),
+        expires_at=expires_at,
+        cost_basis=Decimal(asked["cost_basis"]),
+        currency=asked["currency"] or None,
+        meter_id=asked["meter_id"],
+        note=approval.reason,
+        actor=actor,
+    )
+
+
+def _revoke(approval: Approval, asked: dict[str, Any], *, actor: str, now: datetime) -> None:
+    amount = approval.amount
+    if asked["amount"] is None:  # All that is left, but never more than what was counted.
+        lot = CreditGrant.objects.get(pk=asked["grant_id"])
+        amount = min(amount, lot.remaining - lot.held)
+    if amount <= 0:
+        raise CannotBeDone("Nothing is left of the lot.")
+    posting.revoke(
+        grant_id=asked["grant_id"],
+        amount=amount,
+        reference=approval.reference,
+        now=now,
+        note=approval.reason,
+        actor=actor,
+    )
+
+
+def _adjust(approval: Approval, asked: dict[str, Any], *, actor: str, now: datetime) -> None:
+    """Up: a new lot. Down: off the pool's lots, unpaid ones first, then those that would expire soonest."""
+    pool_id, change = asked["pool_id"], Decimal(asked["change"])
+    if change > 0:
+        posting.grant(
+            pool_id=pool_id, amount=change, kind=GrantKind.ADJUSTMENT, reference=approval.reference, now=now,
+            note=approval.reason, actor=actor,
+        )  # fmt: skip
+        return
+    list(CreditPool.objects.select_for_update(no_key=True).filter(pk=pool_id).values_list("pk"))
+    left = -change
+    for lot in sorted(CreditGrant.objects.filter(pool_id=pool_id, is_open=True), key=_first_to_go):
+        taken = min(left, lot.remaining - lot.held)
+        if taken > 0:
+            reference = f"{approval.reference}:{lot.pk}"
+            posting.revoke(
+                grant_id=lot.pk, amount=taken, reference=reference, now=now, note=approval.reason, actor=actor
+            )
+            left -= taken
+    if left:
+        raise CannotBeDone("The pool has fewer credits than that which are not held.")
+
+
+def _first_to_go(lot: CreditGrant) -> tuple[Any, ...]:
+    never = lot.expires_at is None
+    return (lot.cost_basis > 0, never, lot.expires_at or lot.created_at, lot.pk)
+
+
+def _reverse(approval: Approval, asked: dict[str, Any], *, actor: str, now: datetime) -> None:
+    posting.reverse(posting_id=asked["posting_id"], now=now, note=approval.reason[:200], actor=actor)
+
+
+def _unuse(approval: Approval, asked: dict[str, Any], *, actor: str, now: datetime) -> None:
+    reversal.reverse_event(
+        account_id=approval.account_id, event_id=asked["event_id"], reason=approval.reason[:200], actor=actor, now=now
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def amount_text(approval: Approval) -> str:
+    """What counts against the limit, in words: `250.5 credits`, `99.00 EUR`."""
+    if approval.currency:
+        return f"{approval.amount:,.2f} {approval.currency}"
+    return f"{exact_credits_text(approval.amount)} credits"
+
+
+def _tell_deciders(approval: Approval, *, now: datetime) -> None:
+    right = Permission.objects.filter(codename="decide_approval")
+    may = Q(is_superuser=True) | Q(groups__permissions__in=right) | Q(user_permissions__in=right)
+    people = User.objects.filter(may, is_staff=True, is_active=True).exclude(pk=approval.requested_by_id).distinct()
+    for person in people.order_by("pk")[:MAX_TOLD]:
+        _tell("approval_waiting", approval, person, now=now)
+
+
+def _tell_author(approval: Approval, *, now: datetime) -> None:
+    _tell("approval_decided", approval, approval.requested_by, now=now)
+
+
+def _tell(kind: str, approval: Approval, person: User, *, now: datetime) -> None:
+    decider = approval.decided_by
+    outbox.write(
+        kind=kind,
+        dedupe_key=f"{kind}:{approval.pk}:{person.pk}",
+        account_id=approval.account_id,
+        payload={
+            "approval_id": approval.pk,
+            "act": approval.act,
+            "amount": amount_text(approval),
+            "account_name": approval.account.name,
+            "reason": approval.reason,
+            "requested_by": approval.requested_by.get_full_name(),
+            "state": approval.state,
+            "decided_by": decider.get_full_name() if decider else "",
+            "note": approval.decision_note,
+        },
+        email=person.email,
+        now=now,
+    )
