@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
 from django.db.models import Sum
 
 from billing.accounts.models import Account
+from billing.catalog.models import Rate
 from billing.metering.models import DailyUsage
 
 ZERO = Decimal(0)
@@ -38,6 +39,26 @@ def read_burn(account: Account, *, first: date, last: date) -> list[Burn]:
     usage = DailyUsage.objects.filter(account=account, day__range=(first, last))
     rows = usage.values_list("day", "meter__name", "meter__unit").annotate(Sum("quantity"), Sum("credits"))
     return [Burn(*row) for row in rows.filter(credits__sum__gt=0)]
+
+
+def read_list_prices(now: datetime) -> list[Burn]:
+    """One unit of each meter at the default rate card's price: what to reckon with before anything was used.
+
+    Rates for certain properties only, graduated ones and free meters are left out: they have no one price.
+    """
+    rates = Rate.objects.filter(
+        version__rate_card__is_default=True,
+        version__published_at__isnull=False,
+        version__effective_at__lte=now,
+        match={},
+        model__in=(Rate.Model.PER_UNIT, Rate.Model.PER_PACKAGE),
+        price__gt=0,
+    )
+    prices: dict[int, Burn] = {}
+    for rate in rates.select_related("meter").order_by("-version__effective_at", "meter__name"):
+        meter = rate.meter
+        prices.setdefault(meter.pk, Burn(now.date(), meter.name, meter.unit, rate.unit_size, rate.price))
+    return list(prices.values())
 
 
 def what_it_buys(available: Decimal, burns: Sequence[Burn]) -> list[Purchase]:

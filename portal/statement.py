@@ -141,7 +141,7 @@ def _read_up(fitting: QuerySet[Posting], versions: range, after: int, reach: int
     return Page(rows, older=rows[-1].version if rows else start, newer=newer)
 
 
-class _Echo:
+class Echo:
     """A file for csv.writer that hands each line back instead of keeping it."""
 
     def write(self, line: str) -> str:
@@ -150,7 +150,7 @@ class _Echo:
 
 def stream_csv(postings: QuerySet[Posting], zone: ZoneInfo) -> Iterator[str]:
     """The postings as CSV, line by line, so that a long ledger needs no memory. Times are ISO 8601 in `zone`."""
-    writer = csv.writer(_Echo())
+    writer = csv.writer(Echo())
     yield writer.writerow(COLUMNS)
     for posting in postings.iterator(chunk_size=CHUNK):
         yield writer.writerow(_row(posting, zone))

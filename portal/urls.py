@@ -2,7 +2,18 @@
 
 from django.urls import path
 
-from portal.views import dashboard, entrance, home, invitations, ledger
+from portal.views import (
+    bank,
+    buying,
+    dashboard,
+    entrance,
+    home,
+    invitations,
+    invoices,
+    ledger,
+    payment_methods,
+    top_ups,
+)
 
 app_name = "portal"
 urlpatterns = [
@@ -16,4 +27,26 @@ urlpatterns = [
     path("a/<str:account>", dashboard.dashboard, name="dashboard"),
     path("a/<str:account>/ledger", ledger.ledger, name="ledger"),
     path("a/<str:account>/ledger.csv", ledger.export, name="ledger_csv"),
+    path("a/<str:account>/buy", buying.buy, name="buy"),
+    path("a/<str:account>/buy/<str:pack>", buying.checkout, name="checkout"),
+    path("a/<str:account>/purchases/<uuid:token>", buying.purchase, name="purchase"),
+    path("a/<str:account>/top-ups", top_ups.top_ups, name="top_ups"),
+    path("a/<str:account>/invoices", invoices.invoices, name="invoices"),
+    path("a/<str:account>/invoices.csv", invoices.export, name="invoices_csv"),
+    path("a/<str:account>/invoices/<int:invoice>", invoices.invoice, name="invoice"),
+    path("a/<str:account>/invoices/<int:invoice>/pay", invoices.pay, name="pay"),
+    path("a/<str:account>/invoices/<int:invoice>/pdf", invoices.pdf, name="invoice_pdf"),
+    path(
+        "a/<str:account>/invoices/<int:invoice>/credit-notes/<int:note>",
+        invoices.credit_note_pdf,
+        name="credit_note_pdf",
+    ),
+    path("a/<str:account>/payment-methods", payment_methods.payment_methods, name="payment_methods"),
+    path(
+        "a/<str:account>/payment-methods/<int:method>/default",
+        payment_methods.make_default,
+        name="payment_method_default",
+    ),
+    path("a/<str:account>/payment-methods/<int:method>/remove", payment_methods.remove, name="payment_method_remove"),
+    path("sandbox/bank/<str:reference>", bank.bank, name="bank"),
 ]

@@ -4,6 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from django import template
+from django.template.context import Context
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
@@ -15,6 +16,12 @@ from billing.ledger.models import CreditGrant, CreditPool, GrantKind, LedgerEntr
 from billing.notifications import wording
 
 register = template.Library()
+
+
+@register.simple_tag(takes_context=True)
+def page_url(context: Context, name: str, **parts: object) -> str:
+    """Where the page `name` of the visited account is."""
+    return str(context["visit"].url(name, **parts))
 
 
 @register.filter("credits")
@@ -52,6 +59,24 @@ def money(amount: Decimal, currency: str) -> str:
 def unit_price(price: Decimal, currency: str) -> str:
     """$0.0725: the price of one credit, with all its digits."""
     return wording.unit_price_text(price, currency)
+
+
+@register.filter
+def percent(share: Decimal) -> str:
+    """19, 7.7: a percentage without the digits that say nothing."""
+    return wording.exact_credits_text(share)
+
+
+@register.filter
+def card_number(digits: str) -> str:
+    """4242 4242 4242 4242: in groups, as on a card."""
+    return " ".join(digits[start : start + 4] for start in range(0, len(digits), 4))
+
+
+@register.filter
+def plain_number(amount: Decimal) -> str:
+    """1000: for addresses and number fields."""
+    return f"{amount.normalize():f}"
 
 
 @register.filter

@@ -20,9 +20,11 @@ class Link:
     here: bool
 
 
-def render_page(request: HttpRequest, visit: Visit, page: str, context: dict[str, Any]) -> HttpResponse:
+def render_page(
+    request: HttpRequest, visit: Visit, page: str, context: dict[str, Any], *, status: int = 200
+) -> HttpResponse:
     """Render the template `portal/<page>.html` in the account's frame."""
-    return render(request, f"portal/{page}.html", {"visit": visit, **context})
+    return render(request, f"portal/{page}.html", {"visit": visit, **context}, status=status)
 
 
 def list_pools(visit: Visit) -> list[CreditPool]:

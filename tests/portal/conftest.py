@@ -9,11 +9,11 @@ from django.test import Client
 from django.utils import timezone
 
 from billing.accounts.models import Account, Role, User
-from billing.catalog.models import Meter
+from billing.catalog.models import Meter, Pack
 from billing.ledger import pools, posting
 from billing.ledger.models import CreditPool
 from billing.metering.models import DailyUsage
-from tests.factories import give_credits, make_account, make_member, make_user
+from tests.factories import give_credits, make_account, make_issuer, make_member, make_pack, make_user
 
 MAX_QUERIES = 9
 
@@ -57,3 +57,10 @@ def alice(client: Client, stage: Stage) -> Client:
     """A browser in which alice is signed in."""
     client.force_login(stage.alice)
     return client
+
+
+@pytest.fixture
+def shop(stage: Stage) -> Pack:
+    """An issuer, 19 % VAT for Germany where northwind is, and a pack in three tiers of dollars."""
+    make_issuer()
+    return make_pack()

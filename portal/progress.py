@@ -1,0 +1,64 @@
+"""How the payment of an invoice stands, for a page that waits for it."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.http import HttpRequest, HttpResponse
+from django_htmx.http import HttpResponseClientRefresh
+
+from billing.invoicing.models import Invoice
+from billing.payments.models import Payment
+
+# A page asks often at first, when most payments are decided, and seldom once it takes longer.
+SOON = timedelta(minutes=1)
+FAST_SECONDS, SLOW_SECONDS = 2, 15
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`state` is `paid`, `void`, or while money is owed the last payment's own: `failed`, `requires_action`,
+    `processing` (also while it is only begun), `unknown`; `open` when none has been tried."""
+
+    state: str
+    payment: Payment | None
+    every_seconds: int
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the page should look again by itself."""
+        return self.state in ("requires_action", "processing", "unknown")
+
+    @property
+    def is_payable(self) -> bool:
+        """Whether another attempt may be made."""
+        return self.state in ("failed", "open")
+
+
+def read_progress(invoice: Invoice, payment: Payment | None, *, now: datetime) -> Progress:
+    """How things stand by the invoice and the last payment of it."""
+    is_young = payment is not None and now - payment.created_at < SOON
+    return Progress(_state(invoice, payment), payment, FAST_SECONDS if is_young else SLOW_SECONDS)
+
+
+def answer_poll(request: HttpRequest, progress: Progress) -> HttpResponse | None:
+    """What a waiting page gets that looks again: nothing while all is as it shows, else the order to load anew.
+
+    None when the request is no such look.
+    """
+    if not getattr(request, "htmx", False) or "state" not in request.GET:
+        return None
+    shown = (request.GET["state"], request.GET.get("every"))
+    if shown == (progress.state, str(progress.every_seconds)):
+        return HttpResponse(status=204)
+    return HttpResponseClientRefresh()
+
+
+def _state(invoice: Invoice, payment: Payment | None) -> str:
+    if invoice.state == Invoice.State.PAID:
+        return "paid"
+    if invoice.state == Invoice.State.VOID:
+        return "void"
+    if payment is None:
+        return "open"
+    # An attempt that has succeeded has paid the invoice; who sees one before the other has read in between.
+    return "processing" if payment.state in (Payment.State.CREATED, Payment.State.SUCCEEDED) else payment.state
