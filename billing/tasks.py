@@ -13,7 +13,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from billing.accounts import idempotency
-from billing.ledger import expiry, holds, sealing, verification
+from billing.ledger import announcing, expiry, holds, sealing, verification
 from billing.metering import gauges
 from billing.notifications import delivery, fanout
 from billing.payments import checking, refunding, sandbox_webhooks, webhooks
@@ -35,6 +35,15 @@ def expire_lots() -> None:
     ):
         expired += count
     log.info("lots.expired", count=expired)
+
+
+@shared_task
+def announce_expiring() -> None:
+    """Say which credits expire soon."""
+    told = 0
+    while count := announcing.announce_expiring(now=timezone.now(), limit=BATCH):
+        told += count
+    log.info("expiring.announced", count=told)
 
 
 @shared_task

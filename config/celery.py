@@ -20,6 +20,7 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "deliver-notifications": {"task": "billing.tasks.deliver_notifications", "schedule": 15.0},
     "expire-holds": {"task": "billing.tasks.expire_holds", "schedule": 30.0},
     "expire-lots": {"task": "billing.tasks.expire_lots", "schedule": 60.0},
+    "announce-expiring": {"task": "billing.tasks.announce_expiring", "schedule": crontab(minute=11)},
     "seal-ledger": {"task": "billing.tasks.seal_ledger", "schedule": 60.0},
     "accrue-gauges": {"task": "billing.tasks.accrue_gauges", "schedule": 300.0},
     "check-payments": {"task": "billing.tasks.check_payments", "schedule": 5.0},

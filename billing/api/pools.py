@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db import transaction
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -43,6 +44,17 @@ class NewPool(Policy):
     name = Text(max_length=120)
 
 
+class PoolChanges(Policy):
+    """What can be changed of a pool."""
+
+    low_balance_below = Amount(
+        required=False,
+        allow_null=True,
+        zero=False,
+        help_text="Below this many credits the account's people are told, once until it is back; null: never.",
+    )
+
+
 class PoolDocument(Document):
     """A pool; its amounts are in its balance."""
 
@@ -53,6 +65,7 @@ class PoolDocument(Document):
     policy = serializers.ChoiceField(CreditPool.Policy.choices)
     burst_limit = Amount()
     overage_cap = Amount(allow_null=True)
+    low_balance_below = Amount(allow_null=True)
     created_at = Instant()
 
 
@@ -99,23 +112,28 @@ class OnePool(ApiView):
 
     @extend_schema(
         operation_id="update_pool",
-        summary="Set a pool's policy",
+        summary="Set a pool's policy and when it is low",
         tags=TAGS,
-        request=Policy(partial=True),
+        request=PoolChanges(partial=True),
         responses={200: PoolDocument},
     )
     def patch(self, request: Request, account: str, pool: str) -> Response:
-        """Change what happens when the pool runs out. Scope `accounts:write`, platform keys only."""
+        """Change what happens when the pool runs out or low. Scope `accounts:write`, platform keys only."""
         found = get_account(request, account).pools.filter(key=pool).first() if "\x00" not in pool else None
         if found is None:
             raise Problem("not_found")
-        changes = read_body(request, Policy)
-        changed = pools.set_policy(
-            pool_id=found.pk,
-            policy=changes.get("policy", found.policy),
-            burst_limit=changes.get("burst_limit", found.burst_limit),
-            overage_cap=changes.get("overage_cap", found.overage_cap),
-        )
+        changes = read_body(request, PoolChanges)
+        with transaction.atomic():
+            changed = pools.set_policy(
+                pool_id=found.pk,
+                policy=changes.get("policy", found.policy),
+                burst_limit=changes.get("burst_limit", found.burst_limit),
+                overage_cap=changes.get("overage_cap", found.overage_cap),
+            )
+            if "low_balance_below" in changes:
+                changed = pools.set_low_balance(
+                    pool_id=found.pk, below=changes["low_balance_below"], now=timezone.now()
+                )
         return Response(PoolDocument(changed).data)
 
 

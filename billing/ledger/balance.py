@@ -197,7 +197,7 @@ def _book_of(pool: CreditPool, grants: Iterable[CreditGrant]) -> Book:
         pool.held_uncovered, pool.overdraft, pool.version, pool.last_posted_at, pool.cycle_number,
         pool.cycle_starts_at, pool.cycle_ends_at, pool.cycle_allocation, pool.cycle_spent, pool.cycle_overage,
         pool.cycle_carried, pool.alert_level, pool.alert_arming, pool.account.time_zone, pool.account.currency,
-        pool.account.parked_at is not None, lots,
+        pool.account.parked_at is not None, lots=lots,
     )  # fmt: skip
 
 

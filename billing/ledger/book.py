@@ -116,6 +116,14 @@ class Crossing:
     allocation: Decimal
 
 
+@dataclass(slots=True)
+class Fall:
+    """That a pool has fewer credits left than `below`."""
+
+    left: Decimal
+    below: Decimal
+
+
 @dataclass(slots=True, eq=False)
 class Book:
     """A pool and its open lots in memory, under the pool's lock."""
@@ -144,9 +152,12 @@ class Book:
     time_zone: str
     currency: str
     parked: bool
+    low_balance_below: Decimal | None = None
+    low_balance_told: bool = False
     lots: list[Lot] = field(default_factory=list)
     drafts: list[Draft] = field(default_factory=list)
     crossings: list[Crossing] = field(default_factory=list)
+    fall: Fall | None = None
     posting_ids: list[int] = field(default_factory=list)
     changed: bool = False
 
@@ -281,6 +292,13 @@ def _beyond_overdraft(book: Book, lots: list[Lot]) -> Decimal:
     """What overdraft leaves of these lots: it is repaid from general credits only, so those of a meter stay whole."""
     general = free_credits([lot for lot in lots if lot.meter_id is None])
     return free_credits(lots) - min(general, book.overdraft)
+
+
+def left(book: Book, *, at: datetime) -> Decimal:
+    """Credits not yet spent at a moment: as `available`, but what open holds reserve is still there."""
+    valid = [lot for lot in book.lots if lot.kind not in DEBT_KINDS and lot.remaining > 0 and lot.is_valid_at(at)]
+    general = sum((lot.remaining for lot in valid if lot.meter_id is None), ZERO)
+    return sum((lot.remaining for lot in valid), ZERO) - min(general, book.overdraft)
 
 
 def free_credits(lots: list[Lot]) -> Decimal:

@@ -7,14 +7,14 @@ in one more. Callers hold one database transaction around both.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 
+from billing.ledger.alerts import note_low_balance, write_alerts
 from billing.ledger.book import ZERO, Book, Draft, Lot
 from billing.ledger.burn import settle_overdraft, unreserve
 from billing.ledger.cycles import month_start, roll_cycle
 from billing.ledger.pipeline import Statement, array, columns, pipelined
-from billing.notifications import outbox
 
 
 class PoolNotFound(LookupError):
@@ -49,7 +49,7 @@ _POOLS = """
 SELECT p.id, p.account_id, p.key, p.policy, p.burst_limit, p.overage_cap, p.balance, p.held, p.held_uncovered,
        p.overdraft, p.version, p.last_posted_at, p.cycle_number, p.cycle_starts_at, p.cycle_ends_at,
        p.cycle_allocation, p.cycle_spent, p.cycle_overage, p.cycle_carried, p.alert_level, p.alert_arming,
-       a.time_zone, a.currency, a.parked_at IS NOT NULL
+       a.time_zone, a.currency, a.parked_at IS NOT NULL, p.low_balance_below, p.low_balance_told
 FROM billing_creditpool p JOIN billing_account a ON a.id = p.account_id
 WHERE p.id = ANY(%s::bigint[]) ORDER BY p.id FOR NO KEY UPDATE OF p
 """
@@ -160,6 +160,8 @@ def _begin_limit_periods(limits: Iterable[Limit], now: datetime) -> None:
 def write_books(opened: OpenBooks, *, now: datetime, extras: Sequence[Statement] = ()) -> None:
     """Write what has changed, with `extras` in the same round trip, and the alerts' notification rows."""
     books = [book for book in opened.books.values() if book.changed]
+    for book in books:
+        note_low_balance(book, now=now)
     drafts = [posting for book in books for posting in book.drafts]
     new = [(book, lot) for book in books for lot in book.lots if lot.id is None]
     if new:
@@ -185,8 +187,7 @@ def write_books(opened: OpenBooks, *, now: datetime, extras: Sequence[Statement]
     statements += extras
     if statements:
         pipelined(statements)
-    for book in books:
-        _write_alerts(book, now)
+    write_alerts(books, now=now)
 
 
 def _insert_lots(new: list[tuple[Book, Lot]], now: datetime) -> Statement:
@@ -270,23 +271,25 @@ def _update_pools(books: list[Book]) -> Statement:
         overdraft = u.overdraft, version = u.version, last_posted_at = u.last_posted_at,
         cycle_number = u.cycle_number, cycle_starts_at = u.cycle_starts_at, cycle_ends_at = u.cycle_ends_at,
         cycle_allocation = u.cycle_allocation, cycle_spent = u.cycle_spent, cycle_overage = u.cycle_overage,
-        cycle_carried = u.cycle_carried, alert_level = u.alert_level, alert_arming = u.alert_arming
+        cycle_carried = u.cycle_carried, alert_level = u.alert_level, alert_arming = u.alert_arming,
+        low_balance_told = u.low_balance_told
     FROM unnest(%s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::bigint[],
         %s::timestamptz[], %s::int[], %s::timestamptz[], %s::timestamptz[], %s::numeric[], %s::numeric[],
-        %s::numeric[], %s::numeric[], %s::smallint[], %s::int[])
+        %s::numeric[], %s::numeric[], %s::smallint[], %s::int[], %s::bool[])
         AS u(id, balance, held, held_uncovered, overdraft, version, last_posted_at, cycle_number, cycle_starts_at,
-             cycle_ends_at, cycle_allocation, cycle_spent, cycle_overage, cycle_carried, alert_level, alert_arming)
+             cycle_ends_at, cycle_allocation, cycle_spent, cycle_overage, cycle_carried, alert_level, alert_arming,
+             low_balance_told)
     WHERE p.id = u.id
     """
     rows = [
         (
             b.pool_id, b.balance, b.held, b.held_uncovered, b.overdraft, b.version, b.last_posted_at, b.cycle_number,
             b.cycle_starts_at, b.cycle_ends_at, b.cycle_allocation, b.cycle_spent, b.cycle_overage, b.cycle_carried,
-            b.alert_level, b.alert_arming,
+            b.alert_level, b.alert_arming, b.low_balance_told,
         )
         for b in books
     ]  # fmt: skip
-    return sql, columns(rows, 16)
+    return sql, columns(rows, 17)
 
 
 def _update_limits(limits: list[Limit]) -> Statement:
@@ -296,23 +299,6 @@ def _update_limits(limits: list[Limit]) -> Statement:
     WHERE m.member_id = u.member_id
     """
     return sql, columns([(limit.member_id, limit.spent, limit.period_starts_at) for limit in limits], 3)
-
-
-def _write_alerts(book: Book, now: datetime) -> None:
-    for crossing in book.crossings:
-        outbox.write(
-            kind="threshold",
-            dedupe_key=f"threshold:{book.pool_id}:{crossing.cycle_number}:{crossing.threshold}:{crossing.arming}",
-            account_id=book.account_id,
-            payload={
-                "pool": book.key,
-                "threshold": crossing.threshold,
-                "spent": str(crossing.spent),
-                "allocation": str(crossing.allocation),
-                "cycle_ends_at": book.cycle_ends_at.astimezone(UTC).isoformat(),
-            },
-            now=now,
-        )
 
 
 def _id_of(lot: Lot | int | None) -> int | None:

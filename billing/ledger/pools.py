@@ -7,6 +7,8 @@ from django.db import IntegrityError, transaction
 
 from billing.accounts import prepared
 from billing.accounts.models import Account, Member
+from billing.ledger.book import left
+from billing.ledger.books import open_books
 from billing.ledger.cycles import month_after, month_start
 from billing.ledger.models import CreditPool, MemberLimit
 
@@ -134,6 +136,20 @@ def set_policy(*, pool_id: int, policy: str, burst_limit: Decimal, overage_cap: 
         pool = CreditPool.objects.select_for_update(no_key=True).get(pk=pool_id)
         pool.policy, pool.burst_limit, pool.overage_cap = policy, burst_limit, overage_cap
         pool.save(update_fields=["policy", "burst_limit", "overage_cap"])
+        return pool
+
+
+def set_low_balance(*, pool_id: int, below: Decimal | None, now: datetime) -> CreditPool:
+    """Set below how many credits the pool's people are told of it; None: never. Locks the pool's row.
+
+    Setting it tells nobody: a balance that is below already is told of when it falls below the next time.
+    """
+    with transaction.atomic():
+        book = open_books([pool_id], now=now, postings=0).books[pool_id]
+        pool = CreditPool.objects.get(pk=pool_id)
+        pool.low_balance_below = below
+        pool.low_balance_told = below is not None and left(book, at=now) < below
+        pool.save(update_fields=["low_balance_below", "low_balance_told"])
         return pool
 
 

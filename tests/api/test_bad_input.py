@@ -66,7 +66,9 @@ ENDPOINTS: list[tuple[str, str, dict[str, Any], dict[str, str]]] = [
     ("POST", "/accounts/acme/pools", {"key": "new", "name": "New"}, {
         "key": "text", "name": "text", "policy": "choice", "burst_limit": "amount", "overage_cap": "cap",
     }),
-    ("PATCH", "/accounts/acme/pools/team", {}, {"policy": "choice", "burst_limit": "amount", "overage_cap": "cap"}),
+    ("PATCH", "/accounts/acme/pools/team", {}, {
+        "policy": "choice", "burst_limit": "amount", "overage_cap": "cap", "low_balance_below": "cap",
+    }),
     ("PATCH", "/accounts/acme/members/{member}", {}, {"spend_limit": "cap"}),
     ("POST", "/accounts/acme/invitations", {"email": "c@example.com", "role": "admin"}, {
         "email": "email", "role": "choice",

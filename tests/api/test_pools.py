@@ -38,7 +38,7 @@ def test_a_team_pool_is_opened_beside_the_main_pool(platform, alice, acme):
     answer = response.json()
     assert answer | {"id": "", "created_at": ""} == {
         **NEW, "id": "", "created_at": "", "kind": "team", "policy": "overage", "burst_limit": "0",
-        "overage_cap": "1000",
+        "overage_cap": "1000", "low_balance_below": None,
     }  # fmt: skip
     assert [pool["key"] for pool in alice.get("/accounts/acme/pools").json()["items"]] == ["research", "main"]
 
@@ -63,6 +63,22 @@ def test_a_policy_is_changed_and_the_rest_kept(platform, acme):
     assert platform.patch("/accounts/acme/pools/main", {"policy": "burst", "burst_limit": 20}).status_code == 200
     answer = platform.patch("/accounts/acme/pools/main", {"overage_cap": None}).json()
     assert (answer["policy"], answer["burst_limit"], answer["overage_cap"]) == ("burst", "20", None)
+
+
+def test_when_a_pool_is_low_is_set_and_unset_without_touching_its_policy(platform, acme):
+    answer = platform.patch("/accounts/acme/pools/main", {"low_balance_below": "500.5"}).json()
+    assert (answer["low_balance_below"], answer["policy"]) == ("500.5", "block")
+    assert platform.patch("/accounts/acme/pools/main", {"policy": "burst"}).json()["low_balance_below"] == "500.5"
+    answer = platform.patch("/accounts/acme/pools/main", {"low_balance_below": None}).json()
+    assert (answer["low_balance_below"], answer["policy"]) == (None, "burst")
+
+
+@pytest.mark.parametrize("below", ["0", "-1"])
+def test_a_pool_is_not_low_below_nothing(platform, acme, below):
+    before = written()
+    response = platform.patch("/accounts/acme/pools/main", {"policy": "burst", "low_balance_below": below})
+    assert_problem(response, 400, "invalid_request", "low_balance_below")
+    assert written() == before
 
 
 @pytest.mark.parametrize("key", ["nowhere", "%00", "ma%00in"])

@@ -87,6 +87,9 @@ class Pool:
     policy: str = "block"
     burst: Decimal = ZERO
     cap: Decimal | None = None
+    low_below: Decimal | None = None
+    low_told: bool = False
+    times_told: int = 0
     debts: list[Debt] = field(default_factory=list)
     overage: dict[tuple[int, int], Decimal] = field(default_factory=dict)
 
@@ -110,6 +113,25 @@ class Model:
         general = sum((lot.free for lot in good if lot.meter is None), ZERO)
         scoped = sum((lot.free for lot in good if lot.meter is not None), ZERO)
         return max(general - self.pools[pool].owed, ZERO) + scoped
+
+    def left(self, pool: str, now: datetime) -> Decimal:
+        """What is not spent: held credits are still there, what is owed is not."""
+        good = [lot for lot in self.lots if lot.pool == pool and lot.good_at(now)]
+        general = sum((lot.remaining for lot in good if lot.meter is None), ZERO)
+        scoped = sum((lot.remaining for lot in good if lot.meter is not None), ZERO)
+        return max(general - self.pools[pool].owed, ZERO) + scoped
+
+    def watch(self, name: str, below: Decimal | None, now: datetime) -> None:
+        pool = self.pools[name]
+        pool.low_below, pool.low_told = below, below is not None and self.left(name, now) < below
+
+    def notice(self, name: str, now: datetime) -> None:
+        """Something was written to the pool: a fall below is told of once, until it is back."""
+        pool = self.pools[name]
+        if pool.low_below is not None:
+            is_low = self.left(name, now) < pool.low_below
+            pool.times_told += is_low and not pool.low_told
+            pool.low_told = is_low
 
     def held(self, pool: str) -> Decimal:
         return sum((lot.held for lot in self.lots if lot.pool == pool), ZERO) + self._promised(pool)

@@ -22,7 +22,8 @@ from billing.catalog.models import Meter
 from billing.ledger import balance, books, expiry, holds, pools, posting, verification
 from billing.ledger.book import draft, spendable
 from billing.ledger.burn import burn
-from billing.ledger.models import CreditGrant, Hold
+from billing.ledger.models import CreditGrant, CreditPool, Hold
+from billing.notifications.models import Notification
 from tests.factories import make_account
 from tests.ledger.makers import NOW, nothing_written
 from tests.ledger.model import Model, Refused
@@ -49,6 +50,12 @@ class Ledger(RuleBasedStateMachine):
         self.model, self.now, self.numbers = Model(), NOW, itertools.count(1)
         self.spends: list[int] = []
         self.holds: list[int] = []
+        self.seen = {name: self.marks(name) for name in self.pools}
+
+    def marks(self, name):
+        """What changes on a pool's row with every act that is written."""
+        fields = ("version", "held", "held_uncovered", "cycle_number")
+        return CreditPool.objects.values_list(*fields).get(pk=self.pools[name])
 
     def meter(self, index):
         return None if index is None else self.meters[index]
@@ -213,6 +220,11 @@ class Ledger(RuleBasedStateMachine):
         chosen = self.model.pools[pool]
         chosen.policy, chosen.burst, chosen.cap = policy, burst, cap
 
+    @rule(pool=POOLS, below=st.one_of(st.none(), AMOUNTS))
+    def watch(self, pool, below):
+        pools.set_low_balance(pool_id=self.pools[pool], below=below, now=self.now)
+        self.model.watch(pool, below, self.now)
+
     def lots(self):
         lots = CreditGrant.objects.filter(pool__account=self.account).exclude(kind__in=("overage", "overdraft"))
         return list(lots.order_by("pk"))
@@ -229,6 +241,15 @@ class Ledger(RuleBasedStateMachine):
     def lots_are_the_models(self):
         # What holds reserve is compared as a balance: rows of a lapsed hold stay until the pool's next act.
         assert [lot.remaining for lot in self.lots()] == [lot.remaining for lot in self.model.lots]
+
+    @invariant()
+    def a_low_balance_is_told_once(self):
+        for name, pool_id in self.pools.items():
+            if self.seen[name] != (marks := self.marks(name)):
+                self.seen[name] = marks
+                self.model.notice(name, self.now)
+            told = Notification.objects.filter(kind="low_balance", dedupe_key__startswith=f"low_balance:{pool_id}:")
+            assert told.count() == self.model.pools[name].times_told
 
     @invariant()
     def every_identity_holds(self):

@@ -203,7 +203,7 @@ def test_each_crossing_is_one_notification_in_the_spends_transaction(pool):
         ("threshold", threshold, pool.account_id) for threshold in (75, 90, 100)
     ]
     assert rows[0].payload == {
-        "pool": "main", "threshold": 75, "spent": "100.000000", "allocation": "100.000000",
+        "pool": "main", "pool_name": "Main pool", "threshold": 75, "spent": "100.000000", "allocation": "100.000000",
         "cycle_ends_at": "2026-04-01T00:00:00+00:00",
     }  # fmt: skip
 

@@ -1,0 +1,82 @@
+"""Telling of credits before they expire: 30 days, 7 days and a day ahead, by the calendar of the account's zone.
+
+Which is due is read from the lots, so a day on which no job ran is caught up with: then the message comes late, says
+how many days are really left, and a distance that is past is not told any more.
+"""
+
+from datetime import UTC, datetime
+
+from django.db import connection
+
+from billing.ledger.book import DEBT_KINDS
+from billing.notifications import outbox
+
+DISTANCES = (30, 7, 1)
+# What every period brings anew is not worth telling of when it has only just come.
+_RECURRING = ("allocation", "rollover")
+
+# Lots by the day their credits end, with the smallest distance that day lies within. A lot is told of at a distance if
+# it is valid for at least that long in all; one that recurs, for twice as long.
+_DUE = """
+WITH lots AS (
+    SELECT g.pool_id, g.expires_at, g.remaining,
+           (g.expires_at AT TIME ZONE a.time_zone)::date AS ends_on,
+           (%(now)s::timestamptz AT TIME ZONE a.time_zone)::date AS today,
+           ((g.expires_at AT TIME ZONE a.time_zone)::date - (g.effective_at AT TIME ZONE a.time_zone)::date)
+               / CASE WHEN g.kind = ANY(%(recurring)s) THEN 2 ELSE 1 END AS lasts
+    FROM billing_creditgrant g
+    JOIN billing_creditpool p ON p.id = g.pool_id JOIN billing_account a ON a.id = p.account_id
+    WHERE g.is_open AND g.remaining > 0 AND NOT g.kind = ANY(%(debts)s)
+      AND g.effective_at <= %(now)s AND g.expires_at > %(now)s
+      AND g.expires_at < %(now)s::timestamptz + make_interval(days => %(furthest)s + 2)
+), due AS (
+    SELECT pool_id, ends_on, ends_on - today AS days, min(expires_at) AS expires_at, sum(remaining) AS credits,
+           (SELECT min(d) FROM unnest(%(distances)s::int[]) d WHERE ends_on - today <= d) AS distance
+    FROM lots
+    WHERE lasts >= (SELECT min(d) FROM unnest(%(distances)s::int[]) d WHERE ends_on - today <= d)
+    GROUP BY pool_id, ends_on, today
+)
+SELECT due.*, p.account_id, p.key, p.name, 'expiring:' || pool_id || ':' || ends_on || ':' || distance AS told_as
+FROM due JOIN billing_creditpool p ON p.id = due.pool_id
+WHERE NOT EXISTS (
+    SELECT 1 FROM billing_notification n
+    WHERE n.dedupe_key = 'expiring:' || pool_id || ':' || ends_on || ':' || distance
+)
+ORDER BY due.expires_at, pool_id LIMIT %(limit)s
+"""
+
+
+def announce_expiring(*, now: datetime, limit: int) -> int:
+    """Write a notification for each pool and day on which credits end soon, at most `limit`; how many.
+
+    One for all lots of a pool that end on the same day, once per distance, for ever. Takes no locks; several at once,
+    or a run too many, write nothing twice.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _DUE,
+            {
+                "now": now,
+                "distances": list(DISTANCES),
+                "furthest": max(DISTANCES),
+                "recurring": list(_RECURRING),
+                "debts": list(DEBT_KINDS),
+                "limit": limit,
+            },
+        )
+        rows = cursor.fetchall()
+    for _pool_id, _ends_on, days, expires_at, credits, _distance, account_id, key, name, told_as in rows:
+        outbox.write(
+            kind="expiring",
+            dedupe_key=told_as,
+            account_id=account_id,
+            payload={
+                "pool": key,
+                "pool_name": name,
+                "credits": str(credits),
+                "expires_at": expires_at.astimezone(UTC).isoformat(),
+                "days": days,
+            },
+            now=now,
+        )
+    return len(rows)
