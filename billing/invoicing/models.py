@@ -154,7 +154,9 @@ class Invoice(models.Model):
                 & Q(amount_refunded__gte=0, amount_refunded__lte=F("amount_paid")),
             ),
             models.CheckConstraint(
-                name="invoice_number_when_issued", condition=Q(state="draft", number=None) | Q(number__isnull=False)
+                name="invoice_number_when_issued",
+                condition=Q(state="draft", number=None, issued_at=None)
+                | (~Q(state="draft") & Q(number__isnull=False, issued_at__isnull=False)),
             ),
             models.CheckConstraint(
                 name="invoice_paid_in_full",

@@ -1249,7 +1249,13 @@ class Migration(migrations.Migration):
             model_name="invoice",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    models.Q(("number", None), ("state", "draft")), ("number__isnull", False), _connector="OR"
+                    models.Q(("issued_at", None), ("number", None), ("state", "draft")),
+                    models.Q(
+                        models.Q(("state", "draft"), _negated=True),
+                        ("issued_at__isnull", False),
+                        ("number__isnull", False),
+                    ),
+                    _connector="OR",
                 ),
                 name="invoice_number_when_issued",
             ),
