@@ -30,6 +30,7 @@ urlpatterns = [
     path("a/<str:account>/buy", buying.buy, name="buy"),
     path("a/<str:account>/buy/<str:pack>", buying.checkout, name="checkout"),
     path("a/<str:account>/purchases/<uuid:token>", buying.purchase, name="purchase"),
+    path("a/<str:account>/purchases/<uuid:token>/cancel", buying.cancel, name="purchase_cancel"),
     path("a/<str:account>/top-ups", top_ups.top_ups, name="top_ups"),
     path("a/<str:account>/invoices", invoices.invoices, name="invoices"),
     path("a/<str:account>/invoices.csv", invoices.export, name="invoices_csv"),

@@ -12,7 +12,7 @@ from decimal import Decimal
 from django.db import transaction
 
 from billing.accounts.models import Account
-from billing.invoicing import issuing
+from billing.invoicing import crediting, issuing
 from billing.invoicing.models import Invoice
 from billing.payments import paying
 from billing.payments.models import Payment
@@ -22,6 +22,14 @@ from billing.purchases.models import Purchase
 
 class TokenConflict(Exception):
     """The token stands for another purchase already."""
+
+
+class PurchaseNotFound(LookupError):
+    """The account has no purchase of this token."""
+
+
+class NotCancellable(Exception):
+    """The purchase is paid, or may be any moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +125,25 @@ def place(
         )  # fmt: skip
         if invoice.state == Invoice.State.OPEN:
             paying.start(invoice_id=invoice.pk, method_id=method_id, key=payment_key(token), off_session=False, now=now)
+        return purchase
+
+
+def cancel(*, account_id: int, token: uuid.UUID, now: datetime) -> Purchase:
+    """Give up a purchase that was not paid: its invoice becomes void. Again it changes nothing.
+
+    Locks the invoice's row. Raises PurchaseNotFound, and NotCancellable when it is paid or a payment is under way.
+    """
+    with transaction.atomic():
+        found = Purchase.objects.filter(account=account_id, token=token).select_related("invoice", "pack")
+        purchase = found.select_for_update(of=("invoice",)).first()
+        if purchase is None:
+            raise PurchaseNotFound(token)
+        if paying.find_under_way(purchase.invoice_id) is not None:
+            raise NotCancellable(f"a payment of {purchase.invoice} is under way")
+        try:
+            purchase.invoice = crediting.void(invoice_id=purchase.invoice_id, now=now)
+        except crediting.NotVoidable as error:
+            raise NotCancellable(str(error)) from error
         return purchase
 
 

@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from billing.catalog import pricing
 from billing.catalog.models import MAX_CREDITS
@@ -102,6 +102,20 @@ def purchase(request: HttpRequest, visit: Visit, token: uuid.UUID) -> HttpRespon
         "from_bank": request.GET.get("from") == "bank",
     }
     return render_page(request, visit, "purchase", context)
+
+
+@account_page
+@require_POST
+def cancel(request: HttpRequest, visit: Visit, token: uuid.UUID) -> HttpResponse:
+    """Give up a purchase that was not paid."""
+    require_manager(visit)
+    try:
+        purchasing.cancel(account_id=visit.account.pk, token=token, now=timezone.now())
+    except purchasing.PurchaseNotFound:
+        raise Http404("No such purchase.") from None
+    except purchasing.NotCancellable:
+        messages.warning(request, _("This purchase cannot be cancelled now: it is paid, or its payment is under way."))
+    return redirect(visit.url("purchase", token=token))
 
 
 @dataclass(frozen=True, slots=True)
