@@ -17,14 +17,17 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from billing.accounts import idempotency, members
+from billing.api import ids
 from billing.api.fields import write_decimal
 from billing.api.problems import KINDS
 from billing.catalog import pricing
+from billing.invoicing import issuing
 from billing.ledger import holds, pools, posting
 from billing.ledger.models import Hold, Posting
 from billing.metering import ingest, reversal
 from billing.metering.events import InvalidEvent
-from billing.payments import gateway, methods
+from billing.payments import gateway, methods, paying
+from billing.purchases import checkout, offers, refunds, topups
 
 MEDIA_TYPE = "application/problem+json"
 API_ROOT = "/api/"
@@ -94,7 +97,8 @@ def translate(error: Exception) -> Problem | None:
     """What an exception means to the caller; None when it is a fault of ours."""
     if isinstance(error, Problem):
         return error
-    return _translate_request(error) or _translate_act(error) or _translate_money(error) or _translate_database(error)
+    of_rooms = _translate_act(error) or _translate_money(error) or _translate_sale(error)
+    return _translate_request(error) or of_rooms or _translate_database(error)
 
 
 def _translate_request(error: Exception) -> Problem | None:
@@ -184,6 +188,35 @@ def _translate_money(error: Exception) -> Problem | None:
             return Problem("no_gateway")
         case gateway.GatewayUnavailable():
             return Problem("gateway_unavailable", headers={"Retry-After": "10"})
+    return None
+
+
+def _translate_sale(error: Exception) -> Problem | None:
+    """Why nothing could be sold, collected, topped up or taken back."""
+    match error:
+        case offers.PackNotForSale():
+            return Problem("pack_not_for_sale")
+        case offers.AmountNotOffered():
+            least, most, step = map(write_decimal, (error.minimum, error.maximum, error.step))
+            return Problem("amount_not_offered", minimum=least, maximum=most, step=step)
+        case topups.ThresholdTooHigh():
+            return Problem("threshold_too_high", credits=write_decimal(error.credits))
+        case topups.CapTooLow():
+            return Problem("cap_too_low", total=write_decimal(error.total), currency=error.currency)
+        case topups.RuleNotFound():
+            return Problem("not_found")
+        case paying.InvoiceNotPayable():
+            return Problem("invoice_not_payable")
+        case paying.PaymentUnderWay():
+            return Problem("payment_under_way", payment=ids.encode(ids.PAYMENT, error.payment.pk))
+        case checkout.TokenConflict() | refunds.RefundConflict():
+            return Problem("reference_conflict")
+        case refunds.NothingToRefund():
+            return Problem("nothing_to_refund")
+        case refunds.NotRefundable() | refunds.NoPaymentToRefund():
+            return Problem("not_refundable")
+        case issuing.NoIssuer():
+            return Problem("no_issuer")
     return None
 
 

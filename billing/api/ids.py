@@ -13,6 +13,9 @@ INVITATION = "inv"
 INVOICE = "ivc"
 PAYMENT = "pay"
 PAYMENT_METHOD = "pm"
+CREDIT_NOTE = "cn"
+PURCHASE = "pur"
+TOP_UP = "top"
 
 MAX_PK = 2**63 - 1
 

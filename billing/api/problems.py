@@ -77,6 +77,24 @@ KINDS: dict[str, Kind] = {
     "too_many_methods": Kind(409, "Too many payment methods", "The account has as many as it may; remove one first."),
     "no_gateway": Kind(409, "No payment gateway", "The operator has configured none, so no card can be kept."),
     "gateway_unavailable": Kind(503, "Payment gateway unavailable", "It gave no answer; try again."),
+    "unknown_payment_method": Kind(
+        422, "Unknown payment method", "The account has no such payment method, or no default one; add a card first."
+    ),
+    "pack_not_for_sale": Kind(422, "Pack not for sale", "The pack is none of this account's offers."),
+    "amount_not_offered": Kind(
+        422, "Amount not offered", "The pack is sold from `minimum` to `maximum` credits in steps of `step`."
+    ),
+    "threshold_too_high": Kind(
+        422, "Threshold too high", "One top-up would not lift an empty pool above it: it must be less than `credits`."
+    ),
+    "cap_too_low": Kind(422, "Cap too low", "The month's money does not pay for one top-up, which costs `total`."),
+    "invoice_not_payable": Kind(409, "Invoice not payable", "Nothing is owed on it: it is paid or void."),
+    "payment_under_way": Kind(
+        409, "Payment under way", "Another attempt, `payment`, has neither succeeded nor failed; nothing was charged."
+    ),
+    "nothing_to_refund": Kind(409, "Nothing to refund", "No paid credits are left of it, neither held nor ended."),
+    "not_refundable": Kind(409, "Not refundable", "It was never paid, or no payment has so much left to give back."),
+    "no_issuer": Kind(409, "No issuer", "The operator has not set up who issues invoices, so nothing can be sold."),
     # --- accounts
     "external_id_taken": Kind(409, "External id taken", "Another account has this external_id."),
     "already_member": Kind(409, "Already a member", "The person of this address has a place in the account."),

@@ -5,6 +5,7 @@ Locks: the issuer's row, while the invoice gets its number; it makes equal reque
 
 import hashlib
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -156,8 +157,14 @@ def find_standing(*, account_id: int, token: uuid.UUID) -> Standing | None:
 
 def standing_of(purchase: Purchase) -> Standing:
     """How a purchase stands, by the last attempt to collect its invoice."""
-    payment = purchase.invoice.payments.select_related("method").order_by("-pk").first()
-    return Standing(purchase, purchase.invoice, payment)
+    return list_standings([purchase])[0]
+
+
+def list_standings(purchases: Sequence[Purchase]) -> list[Standing]:
+    """How each of some purchases stands: one query for all their payments. Their invoices should be at hand."""
+    payments = Payment.objects.filter(invoice__in=[purchase.invoice_id for purchase in purchases])
+    last = {payment.invoice_id: payment for payment in payments.select_related("invoice", "method").order_by("pk")}
+    return [Standing(each, each.invoice, last.get(each.invoice_id)) for each in purchases]
 
 
 def payment_key(token: uuid.UUID) -> str:

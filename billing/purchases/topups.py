@@ -37,7 +37,7 @@ from billing.purchases.rules import (
 )
 
 __all__ = [
-    "CapTooLow", "RuleNotFound", "ThresholdTooHigh", "find_rule", "list_due", "save_rule",
+    "CapTooLow", "RuleNotFound", "ThresholdTooHigh", "find_method", "find_rule", "list_due", "save_rule",
     "switch_off",
 ]  # fmt: skip
 

@@ -6,8 +6,11 @@ from typing import Any
 from django.test import Client
 
 from billing.accounts.models import Account, Scope
+from billing.invoicing.models import CreditNote, Invoice
 from billing.ledger.models import CreditGrant, CreditPool, Hold, LedgerEntry, Posting
 from billing.metering.models import DailyUsage, RejectedEvent, UsageEvent
+from billing.payments.models import Payment, Refund, SandboxCharge
+from billing.purchases.models import Purchase, TopUpRule
 
 
 class Api:
@@ -64,7 +67,10 @@ def assert_problem(response: Any, status: int, code: str, field: str | None = No
 
 def written() -> dict[str, Any]:
     """Everything that a refused write must leave as it is."""
-    models = (Account, CreditGrant, Hold, LedgerEntry, Posting, UsageEvent, DailyUsage, RejectedEvent)
+    models = (
+        Account, CreditGrant, Hold, LedgerEntry, Posting, UsageEvent, DailyUsage, RejectedEvent, Invoice, CreditNote,
+        Payment, Refund, SandboxCharge, Purchase, TopUpRule,
+    )  # fmt: skip
     counts: dict[str, Any] = {model.__name__: model._default_manager.count() for model in models}
     counts["pools"] = list(CreditPool.objects.order_by("pk").values_list("pk", "balance", "held", "version", "policy"))
     return counts

@@ -3,10 +3,13 @@
 from collections.abc import Callable, Collection
 
 import pytest
+from django.utils import timezone
 
 from billing.accounts.models import Account
+from billing.catalog.models import Pack
 from tests.api.asking import Api
-from tests.factories import make_account, make_key, make_member, make_user
+from tests.factories import make_account, make_issuer, make_key, make_member, make_pack, make_user
+from tests.payments.makers import make_card
 
 
 @pytest.fixture
@@ -34,6 +37,14 @@ def alice(acme: Account) -> Api:
 def mallory(db: None) -> Api:
     """A key of another account, with every scope."""
     return Api(make_key(make_account("evil"))[1])
+
+
+@pytest.fixture
+def shop(acme: Account) -> Pack:
+    """What acme can buy, its issuer, and a card to pay with."""
+    make_issuer()
+    make_card(acme, now=timezone.now())
+    return make_pack()
 
 
 @pytest.fixture

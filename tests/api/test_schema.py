@@ -16,6 +16,9 @@ OPERATIONS = {
     "create_invitation",
     *("list_payment_methods", "add_payment_method", "set_default_payment_method", "remove_payment_method"),
     *("list_payments", "get_payment"),
+    *("list_offers", "list_purchases", "create_purchase", "get_purchase", "refund_purchase"),
+    *("list_invoices", "get_invoice", "get_invoice_pdf", "get_credit_note_pdf", "pay_invoice"),
+    *("list_top_up_rules", "save_top_up_rule", "switch_off_top_up", "list_top_ups"),
     *("get_own_key", "list_problems", "get_problem"),
 }
 

@@ -20,7 +20,9 @@ OPERATIONS = [
     "list_holds", "create_hold", "get_hold", "capture_hold", "release_hold", "extend_hold", "list_meters",
     "list_rate_cards", "list_packs", "list_members", "update_member", "create_invitation", "get_own_key",
     "list_payment_methods", "add_payment_method", "set_default_payment_method", "remove_payment_method",
-    "list_payments", "get_payment",
+    "list_payments", "get_payment", "list_offers", "list_purchases", "create_purchase", "get_purchase",
+    "refund_purchase", "list_invoices", "get_invoice", "get_invoice_pdf", "get_credit_note_pdf", "pay_invoice",
+    "list_top_up_rules", "save_top_up_rule", "switch_off_top_up", "list_top_ups",
 ]  # fmt: skip
 
 
@@ -31,7 +33,7 @@ def schema() -> Any:
 
 
 @pytest.fixture
-def world(acme, platform) -> Api:
+def world(acme, platform, shop) -> Api:
     """Accounts, credits and prices to meet by chance."""
     pools.open_pool(account=acme, key="team", name="Team", now=NOW)
     make_rate_card({make_meter("tokens"): "0.001"})

@@ -1,0 +1,224 @@
+"""`/invoices`: what an account owes and has paid, its documents, and paying what is open."""
+
+import uuid
+
+from django.db.models import QuerySet
+from django.http import HttpResponse
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.accounts.models import Scope
+from billing.api import ids
+from billing.api.base import ApiView, caller, get_account, get_id, read_body, read_query
+from billing.api.errors import Problem
+from billing.api.fields import Amount, Choice, Document, Instant, PublicId, Reference, Strict
+from billing.api.idempotency import idempotent, ledger_reference
+from billing.api.pagination import PageQuery, newest_first, page_of
+from billing.api.payments import PaymentDocument
+from billing.api.purchases import ReturnUrl, get_method
+from billing.api.schema import refusals
+from billing.invoicing import documents
+from billing.invoicing.models import CreditNote, Invoice, InvoiceLine
+from billing.payments import paying
+
+TAGS = ["Invoices"]
+
+# A draft is nobody's business yet.
+STATES = [choice for choice in Invoice.State.choices if choice[0] != Invoice.State.DRAFT]
+# What a payment's key is made in, from the reference or Idempotency-Key of its request.
+_KEYS = uuid.UUID("0c8e0ad9-3f0b-4b8c-8f0e-54b7a2d7f6c3")
+
+
+class InvoiceLineDocument(Document):
+    """A line: net amount, tax apart."""
+
+    description = serializers.CharField()
+    quantity = Amount()
+    unit_price = Amount()
+    amount = Amount(help_text="Money, before tax.")
+    tax_name = serializers.CharField()
+    tax_percent = Amount()
+    tax_amount = Amount()
+    tax_treatment = serializers.ChoiceField(InvoiceLine.Treatment.choices)
+    credits = Amount(allow_null=True, help_text="Granted when the invoice is paid.")
+    credits_refunded = Amount()
+
+
+class CreditNoteDocument(Document):
+    """Takes back a part of an invoice."""
+
+    id = PublicId(ids.CREDIT_NOTE, source="pk")
+    number = serializers.CharField()
+    reason = serializers.CharField()
+    subtotal = Amount()
+    tax_total = Amount()
+    total = Amount()
+    currency = serializers.CharField()
+    issued_at = Instant()
+
+
+class InvoiceDocument(Document):
+    """An issued invoice. Money is of its currency."""
+
+    id = PublicId(ids.INVOICE, source="pk")
+    account = PublicId(ids.ACCOUNT, source="account_id")
+    number = serializers.CharField()
+    state = serializers.ChoiceField(STATES)
+    currency = serializers.CharField()
+    subtotal = Amount()
+    tax_total = Amount()
+    total = Amount()
+    amount_paid = Amount()
+    amount_credited = Amount(help_text="Taken back by credit notes.")
+    amount_refunded = Amount(help_text="Given back, of what was paid.")
+    owed = Amount(help_text="Still to be paid.")
+    tax_note = serializers.CharField()
+    issued_at = Instant()
+    due_at = Instant(allow_null=True)
+    paid_at = Instant(allow_null=True)
+    lines = InvoiceLineDocument(many=True, source="lines.all")
+    credit_notes = CreditNoteDocument(many=True, source="credit_notes.all")
+
+
+class InvoiceQuery(PageQuery):
+    """Filters of the list."""
+
+    state = Choice(STATES, required=False)
+
+
+class AccountInvoices(ApiView):
+    """The invoices of an account."""
+
+    scopes = {"GET": Scope.READ}
+
+    @extend_schema(
+        operation_id="list_invoices",
+        summary="List invoices",
+        tags=TAGS,
+        parameters=[InvoiceQuery],
+        responses={200: page_of(InvoiceDocument, "Invoice"), **refusals("invalid_cursor")},
+    )
+    def get(self, request: Request, account: str) -> Response:
+        """The account's issued invoices with their lines, newest first. Scope `read`."""
+        query = read_query(request, InvoiceQuery)
+        rows = _issued().filter(account=get_account(request, account))
+        if "state" in query:
+            rows = rows.filter(state=query["state"])
+        page, next_cursor = newest_first(rows, query)
+        return Response({"items": InvoiceDocument(page, many=True).data, "next_cursor": next_cursor})
+
+
+class OneInvoice(ApiView):
+    """One invoice."""
+
+    scopes = {"GET": Scope.READ}
+
+    @extend_schema(operation_id="get_invoice", summary="Read an invoice", tags=TAGS, responses={200: InvoiceDocument})
+    def get(self, request: Request, invoice: str) -> Response:
+        """One invoice. Scope `read`."""
+        return Response(InvoiceDocument(_get_invoice(request, invoice)).data)
+
+
+class InvoicePdf(ApiView):
+    """An invoice as a document."""
+
+    scopes = {"GET": Scope.READ}
+
+    @extend_schema(
+        operation_id="get_invoice_pdf",
+        summary="Read an invoice as a PDF",
+        tags=TAGS,
+        responses={(200, "application/pdf"): OpenApiTypes.BINARY},
+    )
+    def get(self, request: Request, invoice: str) -> HttpResponse:
+        """The document, with how the invoice stands now. Scope `read`."""
+        found = _get_invoice(request, invoice)
+        return _pdf(documents.invoice_pdf(found.pk), str(found.number))
+
+
+class CreditNotePdf(ApiView):
+    """A credit note as a document."""
+
+    scopes = {"GET": Scope.READ}
+
+    @extend_schema(
+        operation_id="get_credit_note_pdf",
+        summary="Read a credit note as a PDF",
+        tags=TAGS,
+        responses={(200, "application/pdf"): OpenApiTypes.BINARY},
+    )
+    def get(self, request: Request, credit_note: str) -> HttpResponse:
+        """The document. Scope `read`."""
+        rows = CreditNote.objects.filter(pk=get_id(ids.CREDIT_NOTE, credit_note))
+        own_id = caller(request).account_id
+        if own_id is not None:
+            rows = rows.filter(invoice__account_id=own_id)
+        if (note := rows.first()) is None:
+            raise Problem("not_found")
+        return _pdf(documents.credit_note_pdf(note.pk), note.number)
+
+
+class NewPayment(Strict):
+    """How to pay."""
+
+    payment_method = PublicId(ids.PAYMENT_METHOD, required=False, help_text="The account's default if left out.")
+    return_url = ReturnUrl()
+    reference = Reference(help_text="Your id of the attempt: repeating it charges nothing more.")
+
+
+class PayInvoice(ApiView):
+    """Paying what is open."""
+
+    scopes = {"POST": Scope.PAYMENTS_WRITE}
+
+    @extend_schema(
+        operation_id="pay_invoice",
+        summary="Pay an invoice",
+        tags=TAGS,
+        request=NewPayment,
+        responses={
+            201: PaymentDocument,
+            **refusals("unknown_payment_method", "invoice_not_payable", "payment_under_way", "no_gateway"),
+        },
+    )
+    @idempotent
+    def post(self, request: Request, invoice: str) -> Response:
+        """Charge all that is owed on an invoice to a payment method. 201 also when the charge was declined: see
+        `state`. While another attempt is under way none can begin. Scope `payments:write`."""
+        found = _get_invoice(request, invoice)
+        asked = read_body(request, NewPayment)
+        reference = ledger_reference(request, asked.get("reference"))
+        payment = paying.pay(
+            invoice_id=found.pk,
+            method_id=get_method(found.account, asked.get("payment_method")).pk,
+            key=f"pay:{uuid.uuid5(_KEYS, f'{found.pk}{reference}')}",
+            off_session=False,
+            return_url=asked.get("return_url", ""),
+            now=timezone.now(),
+        )
+        return Response(PaymentDocument(payment).data, status=201)
+
+
+def _issued() -> QuerySet[Invoice]:
+    return Invoice.objects.filter(issued_at__isnull=False).prefetch_related("lines", "credit_notes")
+
+
+def _get_invoice(request: Request, text: str) -> Invoice:
+    rows = _issued().select_related("account").filter(pk=get_id(ids.INVOICE, text))
+    own_id = caller(request).account_id
+    if own_id is not None:
+        rows = rows.filter(account_id=own_id)
+    if (found := rows.first()) is None:
+        raise Problem("not_found")
+    return found
+
+
+def _pdf(content: bytes, name: str) -> HttpResponse:
+    # An issuer's prefix may have any signs; a header may not.
+    plain = "".join(sign if sign.isascii() and (sign.isalnum() or sign in "-_.") else "_" for sign in name)
+    headers = {"Content-Disposition": f'inline; filename="{plain}.pdf"'}
+    return HttpResponse(content, content_type="application/pdf", headers=headers)

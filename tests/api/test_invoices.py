@@ -1,0 +1,132 @@
+import pytest
+from django.utils import timezone
+
+from billing.invoicing import issuing
+from billing.invoicing.models import CreditNote, Invoice
+from billing.payments.models import SandboxCharge
+from tests.api.asking import all_but, assert_problem, written
+from tests.payments import makers
+from tests.payments.makers import make_card
+
+PATH = "/accounts/acme/invoices"
+BUY = {"pack": "credits", "credits": "1000"}
+
+
+@pytest.fixture
+def invoice(platform, acme, shop) -> Invoice:
+    """An open invoice of 142.80: the card was declined."""
+    card = make_card(acme, makers.DECLINE, now=timezone.now())
+    platform.post("/accounts/acme/purchases", {**BUY, "payment_method": f"pm_{card.pk}"})
+    return Invoice.objects.get()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("GET", PATH, "read"), ("GET", "/invoices/{}", "read"), ("GET", "/invoices/{}/pdf", "read"),
+        ("POST", "/invoices/{}/pay", "payments:write"), ("GET", "/credit-notes/cn_1/pdf", "read"),
+    ],
+)  # fmt: skip
+def test_a_key_and_its_scope_are_needed(anonymous, scoped, invoice, method, path, scope):
+    path = path.format(f"ivc_{invoice.pk}")
+    before = written()
+    assert_problem(anonymous.send(method, path, b"{}"), 401, "authentication_required")
+    assert_problem(scoped(all_but(scope)).send(method, path, b"{}"), 403, "missing_scope")
+    assert written() == before
+
+
+def test_a_stranger_neither_sees_nor_pays_an_invoice(mallory, invoice):
+    before = written()
+    for path in (PATH, f"/invoices/ivc_{invoice.pk}", f"/invoices/ivc_{invoice.pk}/pdf"):
+        assert_problem(mallory.get(path), 404, "not_found")
+    assert_problem(mallory.post(f"/invoices/ivc_{invoice.pk}/pay"), 404, "not_found")
+    assert written() == before
+
+
+def test_an_invoice_says_what_it_is_for_and_how_it_stands(alice, acme, invoice):
+    answer = alice.get(f"/invoices/ivc_{invoice.pk}").json()
+    assert answer == {
+        "id": f"ivc_{invoice.pk}", "account": f"acc_{acme.pk}", "number": "INV-000001", "state": "open",
+        "currency": "USD", "subtotal": "120", "tax_total": "22.8", "total": "142.8", "amount_paid": "0",
+        "amount_credited": "0", "amount_refunded": "0", "owed": "142.8", "tax_note": "",
+        "issued_at": answer["issued_at"], "due_at": answer["due_at"], "paid_at": None,
+        "lines": [
+            {
+                "description": "Credits: 1,000 credits", "quantity": "1000", "unit_price": "0.12", "amount": "120",
+                "tax_name": "VAT", "tax_percent": "19", "tax_amount": "22.8", "tax_treatment": "taxed",
+                "credits": "1000", "credits_refunded": "0",
+            }
+        ],
+        "credit_notes": [],
+    }  # fmt: skip
+    assert alice.get(PATH).json() == {"items": [answer], "next_cursor": None}
+
+
+@pytest.mark.parametrize(("state", "found"), [("open", 1), ("paid", 0)])
+def test_invoices_are_filtered_by_state(alice, invoice, state, found):
+    assert len(alice.get(PATH, state=state).json()["items"]) == found
+
+
+def test_a_draft_is_nobodys_business(alice, acme, shop):
+    draft = Invoice.objects.create(
+        account=acme, issuer=issuing.get_issuer(), reference="d", currency="USD", created_at=timezone.now()
+    )
+    assert alice.get(PATH).json()["items"] == []
+    assert_problem(alice.get(f"/invoices/ivc_{draft.pk}"), 404, "not_found")
+    assert_problem(alice.get(PATH, state="draft"), 400, "invalid_request", "state")
+
+
+def test_documents_are_pdf(alice, platform, acme, shop):
+    bought = platform.post("/accounts/acme/purchases", BUY).json()
+    platform.post(f"/purchases/{bought['id']}/refund", {"reason": "Not needed", "credits": "10"})
+    note = CreditNote.objects.get()
+    listed = alice.get(f"/invoices/{bought['invoice']}").json()["credit_notes"]
+    assert [(each["id"], each["number"], each["total"]) for each in listed] == [(f"cn_{note.pk}", note.number, "1.43")]
+    for path, name in (
+        (f"/invoices/{bought['invoice']}/pdf", "INV-000001.pdf"),
+        (f"/credit-notes/cn_{note.pk}/pdf", f"{note.number}.pdf"),
+    ):
+        response = alice.get(path)
+        assert (response.status_code, response["Content-Type"]) == (200, "application/pdf")
+        assert response["Content-Disposition"] == f'inline; filename="{name}"'
+        assert response.content.startswith(b"%PDF")
+
+
+def test_a_strangers_credit_note_is_not_found(mallory, platform, acme, shop):
+    bought = platform.post("/accounts/acme/purchases", BUY).json()
+    platform.post(f"/purchases/{bought['id']}/refund", {"reason": "Not needed"})
+    assert_problem(mallory.get(f"/credit-notes/cn_{CreditNote.objects.get().pk}/pdf"), 404, "not_found")
+
+
+def test_an_open_invoice_is_paid_once(alice, invoice):
+    for _ in range(2):
+        response = alice.post(f"/invoices/ivc_{invoice.pk}/pay", {"reference": "now"})
+        assert response.status_code == 201, response.content
+        assert response.json()["state"] == "succeeded"
+    assert SandboxCharge.objects.count() == 2
+    assert alice.get(f"/invoices/ivc_{invoice.pk}").json()["state"] == "paid"
+    before = written()
+    assert_problem(alice.post(f"/invoices/ivc_{invoice.pk}/pay"), 409, "invoice_not_payable")
+    assert written() == before
+
+
+def test_no_second_attempt_begins_while_one_is_under_way(alice, acme, invoice):
+    card = make_card(acme, makers.BLACKOUT, now=timezone.now())
+    first = alice.post(f"/invoices/ivc_{invoice.pk}/pay", {"payment_method": f"pm_{card.pk}"}).json()
+    assert first["state"] == "unknown"
+    before = written()
+    problem = assert_problem(alice.post(f"/invoices/ivc_{invoice.pk}/pay"), 409, "payment_under_way")
+    assert problem["payment"] == first["id"]
+    assert written() == before
+
+
+def test_an_unknown_card_pays_nothing(alice, invoice):
+    before = written()
+    answer = alice.post(f"/invoices/ivc_{invoice.pk}/pay", {"payment_method": "pm_999999"})
+    assert_problem(answer, 422, "unknown_payment_method")
+    assert written() == before
+
+
+@pytest.mark.parametrize("path", ["/invoices/ivc_999999", "/invoices/x/pdf", "/credit-notes/cn_999999/pdf"])
+def test_what_is_not_there_is_not_found(alice, path):
+    assert_problem(alice.get(path), 404, "not_found")
