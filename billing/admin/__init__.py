@@ -15,8 +15,10 @@ from billing.admin import (
     ledger,
     metering,
     notifications,
+    payments,
     pools,
     rate_cards,
+    sandbox,
     staff_acts,
 )
 
@@ -30,7 +32,9 @@ __all__ = [
     "ledger",
     "metering",
     "notifications",
+    "payments",
     "pools",
     "rate_cards",
+    "sandbox",
     "staff_acts",
 ]

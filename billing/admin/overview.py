@@ -5,12 +5,14 @@ from decimal import Decimal
 
 from django.db.models import Sum
 from django.urls import reverse
+from django.utils import timezone
 
 from billing.accounts.models import Account
 from billing.ledger.models import CreditPool
 from billing.metering.models import RejectedEvent
 from billing.notifications import wording
 from billing.notifications.models import NotificationDelivery
+from billing.payments.models import Payment, Refund
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +26,13 @@ class Figure:
 
 
 def list_figures() -> list[Figure]:
-    """The business at a glance; five queries, none over tables that grow with usage."""
+    """The business at a glance; seven queries, none over tables that grow with usage."""
     credits = CreditPool.objects.aggregate(balance=Sum("balance"), held=Sum("held"), overdraft=Sum("overdraft"))
     parked = Account.objects.filter(parked_at__isnull=False).count()
     rejected = RejectedEvent.objects.filter(state=RejectedEvent.State.OPEN).count()
     failed = NotificationDelivery.objects.filter(state=NotificationDelivery.State.FAILED).count()
+    payments = Payment.objects.needing_staff(timezone.now()).count()
+    refunds = Refund.objects.filter(state=Refund.State.FAILED).count()
     return [
         Figure("Accounts", f"{Account.objects.count():,}", reverse("admin:billing_account_changelist")),
         Figure("Credits in hand", _credits(credits["balance"]), reverse("admin:billing_creditpool_changelist")),
@@ -37,6 +41,8 @@ def list_figures() -> list[Figure]:
         Figure("Parked accounts", f"{parked:,}", _list("account", "parked_at__isempty=0"), parked > 0),
         Figure("Rejected events", f"{rejected:,}", _list("rejectedevent", "state__exact=open"), rejected > 0),
         Figure("Mails given up", f"{failed:,}", _list("notificationdelivery", "state__exact=failed"), failed > 0),
+        Figure("Payments to look at", f"{payments:,}", _list("payment", "queue=open"), payments > 0),
+        Figure("Refunds that failed", f"{refunds:,}", _list("refund", "state__exact=failed"), refunds > 0),
     ]
 
 

@@ -133,7 +133,14 @@ def _send(row: Refund, *, now: datetime) -> Refund:
         outcome = gateway.get(row.payment.gateway).refund(request, now=now)
     except GatewayUnavailable:
         return _note_silence(row.pk, now=now)
-    return record(refund_id=row.pk, attempt=row.attempt, outcome=outcome, now=now)
+    return _record_answer(row, outcome, now=now)
+
+
+def _record_answer(row: Refund, outcome: Outcome, *, now: datetime) -> Refund:
+    try:
+        return record(refund_id=row.pk, attempt=row.attempt, outcome=outcome, now=now)
+    except ReportRefused:
+        return Refund.objects.get(pk=row.pk)
 
 
 def check_due(*, now: datetime, limit: int) -> Checked:
@@ -171,7 +178,7 @@ def check(*, refund_id: int, now: datetime) -> Refund:
     except GatewayUnavailable:
         return _note_silence(refund_id, now=now)
     if outcome is not None:
-        return record(refund_id=refund_id, attempt=row.attempt, outcome=outcome, now=now)
+        return _record_answer(row, outcome, now=now)
     return _send(row, now=now) if row.state in LIVE else row
 
 
@@ -188,28 +195,44 @@ def _note_silence(refund_id: int, *, now: datetime) -> Refund:
 def record(*, refund_id: int, attempt: int, outcome: Outcome, now: datetime) -> Refund:
     """Write down how a refund's attempt stands, whoever tells it, however often. Success is final; a failure puts the
     amount back on the payment. A report of an earlier attempt changes nothing. Raises ReportRefused when amount or
-    currency are not the refund's."""
+    currency are not the refund's; the refund says so then, and goes on being asked about."""
     with transaction.atomic():
         row = _lock(refund_id)
-        asked = (row.amount, row.payment.currency)
-        if outcome.amount is not None and (outcome.amount, outcome.currency or asked[1]) != asked:
-            raise ReportRefused(f"reported {outcome.amount} {outcome.currency}, asked for {asked[0]} {asked[1]}")
+        reason = _mismatch(row, outcome)
         if attempt != row.attempt or row.state not in LIVE:
             return row
-        row.gateway_reference = outcome.reference or row.gateway_reference
-        if outcome.state == "succeeded":
-            row.state, row.finished_at, row.next_check_at, row.failure_message = State.SUCCEEDED, now, None, ""
-            if row.credit_note_id is not None:
-                crediting.note_refunded(invoice_id=row.payment.invoice_id, amount=row.amount)
-        elif outcome.state == "failed":
-            row.state, row.finished_at, row.next_check_at = State.FAILED, now, None
-            row.failure_message = outcome.failure_message[:300]
-            row.payment.amount_refunded -= row.amount
-            row.payment.save(update_fields=["amount_refunded"])
+        if reason:
+            row.failure_message, row.next_check_at = reason, now + gap_after(row.checks)
+            row.save(update_fields=["failure_message", "next_check_at"])
         else:
-            row.state, row.next_check_at = State.PROCESSING, now + gap_after(row.checks)
-        row.save()
-        return row
+            _apply(row, outcome, now=now)
+    if reason:
+        log.error("refund.report_refused", refund_id=refund_id, reason=reason)
+        raise ReportRefused(reason)
+    return row
+
+
+def _mismatch(row: Refund, outcome: Outcome) -> str:
+    """Why the report cannot be about this refund; empty when it can."""
+    if outcome.amount is None or (outcome.amount, outcome.currency) == (row.amount, row.currency):
+        return ""
+    return f"The gateway reports {outcome.amount} {outcome.currency}, not {row.amount} {row.currency}."
+
+
+def _apply(row: Refund, outcome: Outcome, *, now: datetime) -> None:
+    row.gateway_reference = outcome.reference or row.gateway_reference
+    if outcome.state == "succeeded":
+        row.state, row.finished_at, row.next_check_at, row.failure_message = State.SUCCEEDED, now, None, ""
+        if row.credit_note_id is not None:
+            crediting.note_refunded(invoice_id=row.payment.invoice_id, amount=row.amount)
+    elif outcome.state == "failed":
+        row.state, row.finished_at, row.next_check_at = State.FAILED, now, None
+        row.failure_message = outcome.failure_message[:300]
+        row.payment.amount_refunded -= row.amount
+        row.payment.save(update_fields=["amount_refunded"])
+    else:
+        row.state, row.next_check_at = State.PROCESSING, now + gap_after(row.checks)
+    row.save()
 
 
 def _lock(refund_id: int) -> Refund:

@@ -169,7 +169,19 @@ def test_a_report_of_another_sum_is_refused(paid, amount, currency):
         )
     opened.refresh_from_db()
     assert opened.state == "created"
+    assert opened.failure_message.startswith("The gateway reports")
     assert standing(paid)[1] == 0
+
+
+def test_an_answer_about_another_sum_is_shown_and_asked_about(paid, monkeypatch):
+    with monkeypatch.context() as patch:
+        wrong = Outcome("succeeded", "re", amount=Decimal(1), currency="EUR")
+        patch.setattr(sandbox, "refund", lambda *_, **__: wrong)
+        refund = give_back(paid)
+    assert (refund.state, standing(paid)[1]) == ("processing", 0)
+    assert "1 EUR" in refund.failure_message
+    assert refunding.check(refund_id=refund.pk, now=NOW).state == "succeeded"
+    assert standing(paid) == (TENTH, TENTH, TENTH)
 
 
 def test_a_fault_with_one_refund_is_shown_and_tried_again(paid, monkeypatch):
