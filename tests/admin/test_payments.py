@@ -193,9 +193,14 @@ def test_an_event_that_failed_is_shown_and_acted_upon_by_hand(staff, office, inv
         "amount": "1.00", "currency": "EUR",
     }  # fmt: skip
     event = GatewayEvent.objects.create(
-        gateway="sandbox", event_id="evt_1", kind="charge.succeeded",
-        payload={"type": "charge.succeeded", "data": data}, received_at=office.now, next_try_at=None, attempts=32, last_error="ReportRefused: 1.00 EUR",
-    )  # fmt: skip
+        gateway="sandbox",
+        event_id="evt_1",
+        kind="charge.succeeded",
+        payload={"type": "charge.succeeded", "data": data},
+        received_at=office.now,
+        attempts=32,
+        last_error="ReportRefused: 1.00 EUR",
+    )
     assert "ReportRefused" in text_of(staff, f"{EVENTS}?queue=open")
     assert "1 tried, 0 acted upon." in post(staff, EVENTS, action="try_again", _selected_action=event.pk)
     event.payload["data"]["amount"] = "1190.00"
