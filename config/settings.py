@@ -84,6 +84,10 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "django_htmx",
     "csp",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
     "billing.apps.BillingConfig",
     "portal",
 ]
@@ -98,6 +102,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
 ]
 TEMPLATES = [
     {
@@ -125,6 +130,16 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+# `default` is shared by all processes, for what must hold across them: throttling of the entrance, codes used once.
+# `process` is each process's own, for what is asked at every request of the API.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "florin_cache",
+        "OPTIONS": {"MAX_ENTRIES": 20_000},
+    },
+    "process": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+}
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
@@ -152,13 +167,16 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL = environment.text("DEFAULT_FROM_EMAIL", "Flor
 
 # --- Browser security ------------------------------------------------------------------------------------------------
 # FLORIN_HTTPS=false is for a network where nothing but plain HTTP exists; FLORIN_TRUST_PROXY=true believes the
-# X-Forwarded-Proto of a proxy that always sets it.
+# X-Forwarded-Proto and X-Forwarded-For of a proxy that always sets them.
 HTTPS = environment.flag("FLORIN_HTTPS", default=PRODUCTION)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^health$"]
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if environment.flag("FLORIN_TRUST_PROXY") else None
+_trust_proxy = environment.flag("FLORIN_TRUST_PROXY")
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _trust_proxy else None
+# The client is whom that proxy names last in X-Forwarded-For; without it every client has the proxy's address.
+ALLAUTH_TRUSTED_PROXY_COUNT = int(_trust_proxy)
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
@@ -179,6 +197,41 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": ["'none'"],
     }
 }
+
+# --- The entrance: portal/entrance_urls.py says which of allauth's pages there are ------------------------------------
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+ACCOUNT_ADAPTER = "portal.adapters.AccountAdapter"
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+ACCOUNT_EMAIL_CONFIRMATION_EXPIRE_DAYS = 3
+ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True
+ACCOUNT_EMAIL_CONFIRMATION_ANONYMOUS_REDIRECT_URL = LOGIN_URL
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+# To a stranger's address nothing is sent, not even that nobody here has it.
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_CHANGE_EMAIL = True
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "django.contrib.auth.tokens.PasswordResetTokenGenerator"  # noqa: S105
+# By client address (ip), by the e-mail address typed (key, whether anybody has it or not), by person (user).
+ACCOUNT_RATE_LIMITS = {
+    "login": "30/m/ip",
+    "login_failed": "10/m/ip,5/5m/key",
+    "signup": "20/h/ip",
+    "confirm_email": "1/3m/key",
+    "reset_password": "20/h/ip,3/10m/key",
+    "reset_password_from_key": "20/m/ip",
+    "reauthenticate": "10/m/user",
+    "change_password": "5/m/user",
+    "manage_email": "10/m/user",
+}
+PASSWORD_RESET_TIMEOUT = 86_400
+MFA_ADAPTER = "portal.adapters.TwoFactorAdapter"
+MFA_TOTP_ISSUER = "Florin"
+# Nobody gets this far without a verified address; this is about a second one that is still to be verified.
+MFA_ALLOW_UNVERIFIED_EMAIL = True
 
 # --- API -------------------------------------------------------------------------------------------------------------
 # What a view of the API is, it says itself (billing/api/base.py); these defaults only keep a forgetful one shut.
@@ -257,6 +310,8 @@ FLORIN_APPROVAL_CREDITS = environment.number("FLORIN_APPROVAL_CREDITS", 10_000)
 FLORIN_APPROVAL_MONEY = environment.number("FLORIN_APPROVAL_MONEY", 500)
 # Where people reach this installation: links in e-mails begin with it.
 FLORIN_PUBLIC_URL = environment.text("FLORIN_PUBLIC_URL", "http://localhost:8000").rstrip("/")
+# Whether anybody may sign up in the portal, or people come by invitation and accounts from the API and staff only.
+FLORIN_SIGN_UP_OPEN = environment.flag("FLORIN_SIGN_UP_OPEN", default=True)
 DATA_UPLOAD_MAX_MEMORY_SIZE = FLORIN_MAX_BODY_BYTES
 
 # --- Payments --------------------------------------------------------------------------------------------------------

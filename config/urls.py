@@ -2,8 +2,10 @@
 
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 from config.health import health
+from portal.views.entrance import staff_login
 
 # Problem documents under /api/, Django's pages elsewhere.
 handler400 = "billing.api.errors.handler400"
@@ -14,6 +16,10 @@ handler500 = "billing.api.errors.handler500"
 urlpatterns = [
     path("health", health, name="health"),
     path("api/v1/", include("billing.api.urls")),
+    # Staff come in by the one door, which throttles and asks for the second factor, and change their password there.
+    path("admin/login/", staff_login),
+    path("admin/password_change/", RedirectView.as_view(pattern_name="account_change_password")),
     path("admin/", admin.site.urls),
+    path("", include("portal.entrance_urls")),
     path("", include("portal.urls")),
 ]

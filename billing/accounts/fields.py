@@ -5,6 +5,7 @@ from functools import cache
 from zoneinfo import available_timezones
 
 from django.core.exceptions import ValidationError
+from django.db import models
 from moneyed import CURRENCIES
 
 _EXTERNAL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,99}\Z", re.ASCII)
@@ -35,3 +36,15 @@ def validate_currency(value: str) -> None:
     """Refuse what is not an ISO 4217 currency code."""
     if value not in CURRENCIES:
         raise ValidationError("Use a three-letter ISO 4217 currency code, e.g. EUR.", code="invalid_currency")
+
+
+class LowerEmailField(models.EmailField):
+    """An e-mail address that is stored, and looked up, in lower case: to people it is the same address."""
+
+    def to_python(self, value: object) -> str | None:
+        text = super().to_python(value)
+        return text.lower() if text else text
+
+    def get_prep_value(self, value: object) -> str | None:
+        text = super().get_prep_value(value)
+        return text.lower() if text else text

@@ -12,7 +12,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.db import transaction
 from django.utils.crypto import salted_hmac
 
-from billing.accounts import members
+from billing.accounts import addresses, members
 from billing.accounts.models import Account, Invitation, Member, Role, User
 
 VALID_FOR = timedelta(days=7)
@@ -22,8 +22,12 @@ class InvitationClosed(Exception):
     """The token is unknown, used, revoked or too old."""
 
 
-class WrongPassword(Exception):
-    """The address belongs to a user already, and this is not that user's password."""
+class KnownAddress(Exception):
+    """The address belongs to a user already, who signs in and then takes up the invitation."""
+
+
+class NotInvited(Exception):
+    """The invitation is for another address than the user's."""
 
 
 def invite(
@@ -34,7 +38,7 @@ def invite(
     An open invitation of the same address is revoked, so that the newest e-mail is the one that works. Locks the
     account's row. Raises members.AlreadyMember, and ValueError for a role that does not exist.
     """
-    email = User.objects.normalize_email(email)
+    email = email.lower()
     with transaction.atomic():
         Account.objects.select_for_update().get(pk=account.pk)
         if Member.objects.filter(account=account, user__email__iexact=email, removed_at=None).exists():
@@ -70,28 +74,50 @@ def find_open(*, token: str, now: datetime) -> Invitation | None:
     return found.first()
 
 
-def accept(*, token: str, name: str, password: str, now: datetime) -> Member:
-    """Take up an invitation: make the user if the address has none yet, and the member.
+def accept_as(*, token: str, user: User, now: datetime) -> Member:
+    """Take up an invitation as a user who has signed in with the invited address. Locks the invitation's row.
 
-    A user who exists already proves it with their password; their name is left alone. Locks the invitation's row.
-    Raises InvitationClosed, WrongPassword, members.AlreadyMember, and django's ValidationError for a weak password.
+    Raises InvitationClosed, NotInvited, members.AlreadyMember.
     """
     with transaction.atomic():
-        invitation = find_open(token=token, now=now)
-        if invitation is None:
-            raise InvitationClosed
-        claimed = Invitation.objects.filter(pk=invitation.pk, accepted_at=None, revoked_at=None)
-        if not claimed.update(accepted_at=now):
-            raise InvitationClosed
-        user = User.objects.filter(email__iexact=invitation.email).first()
-        if user is None:
-            user = User(email=invitation.email, name=name)
-            validate_password(password, user)
-            user.set_password(password)
-            user.save(force_insert=True)
-        elif not user.is_active or not user.check_password(password):
-            raise WrongPassword
+        invitation = _claim(token, now)
+        if invitation.email.lower() != user.email.lower():
+            raise NotInvited
         return members.add(account=invitation.account, user=user, role=invitation.role, now=now)
+
+
+def accept(*, token: str, name: str, password: str, now: datetime) -> Member:
+    """Take up an invitation as a newcomer: make the user and the member. The token, which was sent to the address,
+    proves that it is theirs. Locks the invitation's row.
+
+    Raises InvitationClosed, KnownAddress, and django's ValidationError for a weak password.
+    """
+    with transaction.atomic():
+        invitation = _claim(token, now)
+        if has_login(invitation):
+            raise KnownAddress
+        user = User(email=invitation.email, name=name)
+        validate_password(password, user)
+        user.set_password(password)
+        user.save(force_insert=True)
+        addresses.trust(user)
+        return members.add(account=invitation.account, user=user, role=invitation.role, now=now)
+
+
+def has_login(invitation: Invitation) -> bool:
+    """Whether the invited address belongs to a user already."""
+    return User.objects.filter(email=invitation.email).exists()
+
+
+def _claim(token: str, now: datetime) -> Invitation:
+    """The invitation, marked as accepted if it still was open; raises InvitationClosed."""
+    invitation = find_open(token=token, now=now)
+    if invitation is None:
+        raise InvitationClosed
+    claimed = Invitation.objects.filter(pk=invitation.pk, accepted_at=None, revoked_at=None)
+    if not claimed.update(accepted_at=now):
+        raise InvitationClosed
+    return invitation
 
 
 def revoke(*, invitation: Invitation, now: datetime) -> None:

@@ -101,10 +101,12 @@ def _find(prefix: str) -> ApiKey | None:
     return key
 
 
-def rotate(*, key: ApiKey, overlap_seconds: int, now: datetime) -> tuple[ApiKey, str]:
+def rotate(
+    *, key: ApiKey, overlap_seconds: int, rotated_by: User | None = None, now: datetime
+) -> tuple[ApiKey, str]:
     """Make a successor with the same name, scopes, account and lifetime; the old key works `overlap_seconds` more.
 
-    An old key that would expire sooner anyway still does. Locks the old key's row. Raises KeyClosed, and ValueError
+    The successor belongs to `rotated_by`, who alone has seen its secret, or else to whom the old one did. An old key that would expire sooner anyway still does. Locks the old key's row. Raises KeyClosed, and ValueError
     for an overlap below 0 or above 30 days.
     """
     if not 0 <= overlap_seconds <= MAX_OVERLAP_SECONDS:
@@ -123,7 +125,7 @@ def rotate(*, key: ApiKey, overlap_seconds: int, now: datetime) -> tuple[ApiKey,
                 account_id=old.account_id,
                 scopes=old.scopes,
                 expires_at=now + lifetime if lifetime else None,
-                created_by_id=old.created_by_id,
+                created_by_id=rotated_by.pk if rotated_by else old.created_by_id,
                 created_at=now,
                 rotated_from=old,
             )

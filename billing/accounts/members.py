@@ -1,10 +1,13 @@
-"""Members: a user's place in an account. An account that has an owner always keeps one."""
+"""Members: a user's place in an account. An account that has an owner always keeps one.
+
+What a removed member could still act with goes too: the account's API keys they made, and invitations they sent.
+"""
 
 from datetime import datetime
 
 from django.db import transaction
 
-from billing.accounts.models import Account, Member, Role, User
+from billing.accounts.models import Account, ApiKey, Invitation, Member, Role, User
 
 
 class AlreadyMember(Exception):
@@ -45,16 +48,27 @@ def change_role(*, member_id: int, role: str) -> Member:
         return member
 
 
-def remove(*, member_id: int, now: datetime) -> None:
-    """Take a member's place away; its history stays. Locks the account's row.
+def list_working_keys(member: Member, *, now: datetime) -> list[ApiKey]:
+    """The account's API keys that the member made and that still work: those that go when the member goes."""
+    keys = ApiKey.objects.filter(account_id=member.account_id, created_by_id=member.user_id, revoked_at=None)
+    return list(keys.exclude(expires_at__lte=now).order_by("name", "pk"))
 
-    Raises LastOwner, Member.DoesNotExist when removed already.
+
+def remove(*, member_id: int, now: datetime) -> None:
+    """Take a member's place away; its history stays. Their next request finds the account closed to them, the
+    account's API keys they made are revoked and their open invitations closed. Locks the account's row.
+
+    A key that somebody else rotated since is that person's, and stays. Raises LastOwner, Member.DoesNotExist when removed already.
     """
     with transaction.atomic():
         member = _lock(member_id)
         _keep_an_owner(member)
         member.removed_at = now
         member.save(update_fields=["removed_at"])
+        theirs = ApiKey.objects.filter(account_id=member.account_id, created_by_id=member.user_id, revoked_at=None)
+        theirs.update(revoked_at=now)
+        sent = Invitation.objects.filter(account_id=member.account_id, invited_by_id=member.user_id)
+        sent.filter(accepted_at=None, revoked_at=None).update(revoked_at=now)
 
 
 def _lock(member_id: int) -> Member:

@@ -6,20 +6,25 @@ from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import RegexValidator
-from django.db import models
+from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Lower
 
-from billing.accounts.fields import validate_currency, validate_external_id, validate_time_zone
+from billing.accounts.fields import LowerEmailField, validate_currency, validate_external_id, validate_time_zone
 
 
 class UserManager(BaseUserManager["User"]):
     """Creates users by e-mail address, as `createsuperuser` and the tests expect."""
 
     def create_user(self, email: str, password: str | None = None, **fields: object) -> "User":
-        user = self.model(email=self.normalize_email(email), **fields)
+        """A user whose address is vouched for by whoever runs this; who signs up proves it with a link instead."""
+        from billing.accounts import addresses
+
+        user = self.model(email=email.lower(), **fields)
         user.set_password(password)
-        user.save(using=self._db)
+        with transaction.atomic(using=self._db):
+            user.save(using=self._db)
+            addresses.trust(user)
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: object) -> "User":
@@ -31,9 +36,12 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """A person who can log in: a customer's member, or staff. The e-mail address is the login name."""
+    """A person who can log in: a customer's member, or staff. The e-mail address, in lower case, is the login name.
 
-    email = models.EmailField(max_length=254)
+    Whether the address has been proved to be theirs, and a new one that has not yet, is in allauth's `EmailAddress`.
+    """
+
+    email = LowerEmailField(max_length=254)
     name = models.CharField(max_length=120, blank=True)
     is_staff = models.BooleanField(default=False, help_text="May open the staff admin.")
     is_active = models.BooleanField(default=True, help_text="Switch off instead of deleting.")

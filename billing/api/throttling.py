@@ -3,7 +3,7 @@
 import time
 
 from django.conf import settings
-from django.core.cache import cache
+from django.core.cache import caches
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
@@ -14,7 +14,7 @@ WINDOW_SECONDS = 60
 class PerKeyThrottle(BaseThrottle):
     """FLORIN_REQUESTS_PER_MINUTE requests per key and clock minute; 0 switches it off.
 
-    Counted in Django's cache: per web process with the default one, over all of them with a shared one.
+    Counted in the cache `process`: per web process as it is, over all of them when settings make it a shared one.
     """
 
     _wait_seconds: float | None = None
@@ -24,7 +24,7 @@ class PerKeyThrottle(BaseThrottle):
         limit = settings.FLORIN_REQUESTS_PER_MINUTE
         if not limit or request.auth is None:
             return True
-        now = time.time()
+        cache, now = caches["process"], time.time()
         window = int(now // WINDOW_SECONDS)
         name = f"florin:throttle:{request.auth.pk}:{window}"
         if cache.add(name, 1, timeout=2 * WINDOW_SECONDS):

@@ -5,8 +5,8 @@ from decimal import Decimal
 
 from django.db import IntegrityError, transaction
 
-from billing.accounts import prepared
-from billing.accounts.models import Account, Member
+from billing.accounts import members, prepared
+from billing.accounts.models import Account, Member, Role, User
 from billing.ledger.book import left
 from billing.ledger.books import open_books
 from billing.ledger.cycles import month_after, month_start
@@ -36,9 +36,13 @@ def open_account(
     policy: str = CreditPool.Policy.BLOCK,
     burst_limit: Decimal = Decimal(0),
     overage_cap: Decimal | None = None,
+    owner: User | None = None,
     now: datetime,
 ) -> Account:
-    """Create an account and its main pool. The fields are taken as checked. Raises ExternalIdTaken."""
+    """Create an account, its main pool and, if given, its first owner. The fields are taken as checked.
+
+    Raises ExternalIdTaken.
+    """
     try:
         with transaction.atomic():
             account = Account.objects.create(
@@ -53,6 +57,8 @@ def open_account(
                 created_at=now,
             )
             _create_pool(account, MAIN_KEY, "Main pool", CreditPool.Kind.MAIN, policy, burst_limit, overage_cap, now)
+            if owner is not None:
+                members.add(account=account, user=owner, role=Role.OWNER, now=now)
             return account
     except IntegrityError as error:
         if "external_id" in str(error):

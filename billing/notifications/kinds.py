@@ -8,7 +8,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from billing.accounts.models import Role
-from billing.notifications import about_money, about_people, about_usage
+from billing.notifications import about_logins, about_money, about_people, about_usage
 from billing.notifications.messages import About, Message
 
 MANAGERS = frozenset({Role.OWNER, Role.ADMIN})
@@ -103,6 +103,19 @@ _LIST = (
         is_essential=True,
     ),
     Kind("invitation", Audience.PERSON, about_people.invitation),
+    *(
+        Kind(write.__name__, Audience.PERSON, write)
+        for write in (
+            about_logins.verify_email,
+            about_logins.password_reset,
+            about_logins.account_exists,
+            about_logins.password_changed,
+            about_logins.email_changed,
+            about_logins.two_factor_on,
+            about_logins.two_factor_off,
+            about_logins.recovery_codes_made,
+        )
+    ),
     Kind("ledger_difference", Audience.PERSON, about_people.ledger_difference),
 )
 KINDS = {kind.name: kind for kind in _LIST}

@@ -1,54 +1,116 @@
-"""Signing in and out, and choosing a new password."""
+"""Signing up, in and out: allauth's flows with our templates. Their addresses: portal/entrance_urls.py."""
 
-from django.contrib import messages
-from django.contrib.auth import views
-from django.contrib.messages.views import SuccessMessageMixin
+from typing import Any
+
+import structlog
+from allauth.account import views as account_views
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse_lazy
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from kombu.exceptions import OperationalError
 
-from portal.forms import ChoosePasswordForm, ForgotPasswordForm, LoginForm
+from billing import tasks
+from billing.accounts import addresses
+from billing.accounts.models import User
+from portal import countries, entrance_forms
+
+log = structlog.get_logger(__name__)
 
 
-class Login(views.LoginView):
-    """Sign in; goes on to `next` if that is an address of ours."""
+def deliver_soon() -> None:
+    """Ask a worker to look into the outbox now. Beat asks too, seconds later, so a broker that is away does no harm."""
+    try:
+        tasks.deliver_notifications.apply_async(retry=False)
+    except OperationalError:
+        log.warning("entrance.no_broker", exc_info=True)
 
-    authentication_form = LoginForm
+
+class Login(account_views.LoginView):
+    """Sign in; goes on to `next` if that is an address of ours. Who has not proved the address gets another link."""
+
+    form_class = entrance_forms.LoginForm
     template_name = "portal/login.html"
-    next_page = "portal:home"
-    redirect_authenticated_user = True
 
-
-class Logout(views.LogoutView):
-    """Sign out, by POST only."""
-
-    next_page = "portal:login"
-
-    def post(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
-        response = super().post(request, *args, **kwargs)
-        messages.success(request, "You are signed out.")
+    def form_valid(self, form: Any) -> HttpResponse:
+        response = super().form_valid(form)
+        if not self.request.user.is_authenticated:
+            deliver_soon()
         return response
 
 
-class ForgotPassword(views.PasswordResetView):
+class SignUp(account_views.SignupView):
+    """Make a login and an account; the answer is the same for an address that somebody has already."""
+
+    form_class = entrance_forms.SignUpForm
+    template_name = "portal/sign_up.html"
+    template_name_signup_closed = "portal/sign_up_closed.html"
+
+    def get_initial(self) -> dict[str, Any]:
+        country = countries.guess_country(self.request.headers.get("Accept-Language", ""))
+        guesses = {
+            "country": country,
+            "currency": countries.usual_currency(country),
+            "time_zone": countries.usual_time_zone(country),
+        }
+        return {**super().get_initial(), **guesses}
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        response = super().form_valid(form)
+        deliver_soon()
+        return response
+
+
+class ForgotPassword(account_views.PasswordResetView):
     """Ask for a link by e-mail; the answer is the same whether the address is known or not."""
 
-    form_class = ForgotPasswordForm
+    form_class = entrance_forms.ForgotPasswordForm
     template_name = "portal/password_reset.html"
-    subject_template_name = "portal/password_reset_subject.txt"
-    email_template_name = "portal/password_reset_email.txt"
-    success_url = reverse_lazy("portal:password_reset_sent")
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        response = super().form_valid(form)
+        deliver_soon()
+        return response
 
 
-class ResetSent(views.PasswordResetDoneView):
-    """Says that a link may be on its way."""
+class ChoosePassword(account_views.PasswordResetFromKeyView):
+    """Choose a new password with the link of the e-mail; every session of the person ends. The link proves the
+    address too."""
 
-    template_name = "portal/password_reset_sent.html"
-
-
-class ChoosePassword(SuccessMessageMixin, views.PasswordResetConfirmView):
-    """Choose a new password with the link of the e-mail; every other session of the person ends."""
-
-    form_class = ChoosePasswordForm
+    form_class = entrance_forms.NewPasswordForm
     template_name = "portal/password_reset_confirm.html"
-    success_url = reverse_lazy("portal:login")
-    success_message = "Your new password is saved. Please sign in with it."
+
+    def get_success_url(self) -> str:
+        return reverse("account_login")
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        response = super().form_valid(form)
+        addresses.trust(self.reset_user)
+        return response
+
+
+class ChangePassword(account_views.PasswordChangeView):
+    """Choose another password; every other session of the person ends."""
+
+    form_class = entrance_forms.ChangePasswordForm
+    template_name = "portal/password_change.html"
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if request.user.is_authenticated and not request.user.has_usable_password():
+            # Who has none gets the first one as one who forgot it does: by a link.
+            return redirect("account_reset_password")
+        return super().dispatch(request, *args, **kwargs)
+
+
+@never_cache
+def staff_login(request: HttpRequest) -> HttpResponse:
+    """Staff sign in where everybody does. Somebody who is no staff is told so, or they would go round in circles."""
+    if isinstance(request.user, User):
+        if request.user.is_staff:
+            return redirect("admin:index")
+        raise PermissionDenied(_("You are signed in as %(email)s, who is not staff.") % {"email": request.user.email})
+    target = request.GET.get("next") or reverse("admin:index")
+    return redirect(f"{reverse('account_login')}?{urlencode({'next': target})}")

@@ -1,0 +1,30 @@
+"""What happens to a person's credentials: a forgotten password, and being switched off."""
+
+from datetime import datetime
+
+from allauth.account.utils import user_pk_to_url_str
+from django.contrib.auth.tokens import default_token_generator
+from django.db import transaction
+
+from billing.accounts.models import ApiKey, Invitation, User
+
+
+def reset_key(user_id: int) -> str:
+    """The secret of the link to a new password, valid from now for PASSWORD_RESET_TIMEOUT and until the password
+    changes or the person signs in. Made when the e-mail is written, so that it is stored nowhere.
+
+    Raises User.DoesNotExist, also for somebody who is switched off.
+    """
+    user = User.objects.get(pk=user_id, is_active=True)
+    return f"{user_pk_to_url_str(user)}-{default_token_generator.make_token(user)}"
+
+
+def switch_off(*, user_id: int, now: datetime) -> int:
+    """Let a person sign in no more: their sessions end with their next request, all API keys they made are revoked,
+    and the invitations they sent are closed. Returns how many keys that were. Locks their row."""
+    with transaction.atomic():
+        user = User.objects.select_for_update().get(pk=user_id)
+        user.is_active = False
+        user.save(update_fields=["is_active"])
+        Invitation.objects.filter(invited_by=user, accepted_at=None, revoked_at=None).update(revoked_at=now)
+        return ApiKey.objects.filter(created_by=user, revoked_at=None).update(revoked_at=now)

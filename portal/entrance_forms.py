@@ -1,0 +1,189 @@
+"""Forms of the entrance: allauth's, with our words and what a new customer must say."""
+
+import secrets
+from typing import Any
+
+from allauth.account import forms as account_forms
+from allauth.account.fields import SetPasswordField
+from allauth.account.models import EmailAddress
+from allauth.mfa.base import forms as mfa_forms
+from allauth.mfa.totp.forms import ActivateTOTPForm
+from django import forms
+from django.contrib.auth.hashers import make_password
+from django.contrib.auth.password_validation import password_validators_help_text_html
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from billing.accounts.models import User
+from billing.ledger import pools
+from portal import countries
+
+SIMULTANEOUS = "user_email_unique"
+
+
+class OurWords:
+    """Labels and help in our words, without placeholders: what is in a field only until one types is no label."""
+
+    labels: dict[str, Any] = {}
+    helps: dict[str, Any] = {}
+    autofocus = ""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        fields: dict[str, forms.Field] = self.fields  # type: ignore[attr-defined]
+        for name, field in fields.items():
+            field.widget.attrs.pop("placeholder", None)
+            field.label = self.labels.get(name, field.label)
+            field.help_text = self.helps.get(name, "")
+            if name == self.autofocus:
+                field.widget.attrs["autofocus"] = True
+
+
+class LoginForm(OurWords, account_forms.LoginForm):
+    """E-mail address and password; one message for every way of being wrong, so that it tells nobody who exists."""
+
+    labels = {"login": _("E-mail address"), "password": _("Password")}
+    autofocus = "login"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["login"].widget.attrs["autocomplete"] = "username"
+
+
+class CodeForm(OurWords, mfa_forms.AuthenticateForm):
+    """The second factor: a code of the app, or a recovery code."""
+
+    labels = {"code": _("Code")}
+    autofocus = "code"
+
+
+class CodeAgainForm(OurWords, mfa_forms.ReauthenticateForm):
+    """The second factor, asked again before something delicate."""
+
+    labels = {"code": _("Code")}
+    autofocus = "code"
+
+
+class PasswordAgainForm(OurWords, account_forms.ReauthenticateForm):
+    """The password, asked again before something delicate."""
+
+    labels = {"password": _("Password")}
+    autofocus = "password"
+
+
+class TwoFactorForm(OurWords, ActivateTOTPForm):
+    """The first code of a new authenticator app."""
+
+    labels = {"code": _("Code that the app shows")}
+
+
+class SignUpForm(OurWords, account_forms.SignupForm):
+    """A new person and their organisation's account, which they own."""
+
+    name = forms.CharField(max_length=120, widget=forms.TextInput(attrs={"autocomplete": "name"}))
+    company = forms.CharField(max_length=200, widget=forms.TextInput(attrs={"autocomplete": "organization"}))
+    country = forms.ChoiceField(choices=countries.list_countries)
+    currency = forms.ChoiceField(choices=countries.list_currencies)
+    time_zone = forms.ChoiceField(choices=countries.list_time_zones)
+
+    field_order = ("name", "email", "password1", "company", "country", "currency", "time_zone")
+    labels = {
+        "name": _("Your name"),
+        "email": _("E-mail address"),
+        "password1": _("Password"),
+        "company": _("Company or organisation"),
+        "country": _("Country"),
+        "currency": _("Currency"),
+        "time_zone": _("Time zone"),
+    }
+    helps = {
+        "password1": _("At least eight characters, and not a common password."),
+        "currency": _("What you pay in. It stays."),
+        "time_zone": _("Days and months begin by it. It stays."),
+    }
+
+    def validate_unique_email(self, value: str) -> str:
+        # Only who has the address counts, not who would like to change to it.
+        self.account_already_exists = User.objects.filter(email=value).exists()
+        return value
+
+    def try_save(self, request: HttpRequest) -> tuple[User | None, HttpResponse | None]:
+        """Make person and account; for an address that somebody has, answer just the same and as slowly."""
+        if self.account_already_exists:
+            make_password(self.cleaned_data["password1"])
+            return super().try_save(request)
+        try:
+            return super().try_save(request)
+        except IntegrityError as error:
+            if SIMULTANEOUS not in str(error):
+                raise
+            self.account_already_exists = True
+            return super().try_save(request)
+
+    def save(self, request: HttpRequest) -> User:
+        with transaction.atomic():
+            user = super().save(request)
+            assert isinstance(user, User)  # noqa: S101  AUTH_USER_MODEL
+            user.name = self.cleaned_data["name"]
+            user.save(update_fields=["name"])
+            # allauth leaves it out when somebody else would like to change to this address.
+            unproved = {"verified": False, "primary": True}
+            EmailAddress.objects.get_or_create(user=user, email=user.email, defaults=unproved)
+            pools.open_account(
+                name=self.cleaned_data["company"],
+                external_id=f"signup-{secrets.token_hex(8)}",
+                billing_email=user.email,
+                country=self.cleaned_data["country"],
+                currency=self.cleaned_data["currency"],
+                time_zone=self.cleaned_data["time_zone"],
+                owner=user,
+                now=timezone.now(),
+            )
+        return user
+
+
+class ForgotPasswordForm(OurWords, account_forms.ResetPasswordForm):
+    """Whose password; the answer is the same whether somebody has the address or not."""
+
+    labels = {"email": _("E-mail address")}
+
+    def clean_email(self) -> str:
+        # Only the address somebody has: a link sent to one they merely want to change to would hand them over.
+        email = self.cleaned_data["email"]
+        self.users = list(User.objects.filter(email=email, is_active=True))
+        return email
+
+
+class NewPasswordForm(OurWords, account_forms.ResetPasswordKeyForm):
+    """A new password, with the link of the e-mail."""
+
+    labels = {"password1": _("New password"), "password2": _("The same once more")}
+    helps = {"password1": password_validators_help_text_html()}
+
+
+class ChangePasswordForm(OurWords, account_forms.ChangePasswordForm):
+    """A new password, for who knows the old one."""
+
+    labels = {
+        "oldpassword": _("Your password now"),
+        "password1": _("New password"),
+        "password2": _("The same once more"),
+    }
+    helps = {"password1": password_validators_help_text_html()}
+
+
+class NewEmailForm(OurWords, account_forms.AddEmailForm):
+    """Another address, which a link sent there will prove."""
+
+    labels = {"email": _("New e-mail address")}
+
+
+class InvitationForm(forms.Form):
+    """Taking up an invitation as a newcomer."""
+
+    name = forms.CharField(
+        label=_("Your name"), max_length=120, required=False, widget=forms.TextInput(attrs={"autocomplete": "name"})
+    )
+    password = SetPasswordField(label=_("Password"), max_length=4096, help_text=password_validators_help_text_html())
