@@ -32,7 +32,11 @@ def _flush_may_truncate_append_only_tables() -> Iterator[None]:
                 [[table for table in APPEND_ONLY_TABLES if table in tables]],
             )
             triggers = cursor.fetchall()
-        return [*(off for off, _ in triggers), *truncate, *(on for _, on in triggers)] if truncate else truncate
+        if not truncate:
+            return truncate
+        # No model names the table of the cache that processes share, so it needs naming here.
+        forget = f"DELETE FROM {self.quote_name(settings.CACHES['default']['LOCATION'])}"
+        return [*(off for off, _ in triggers), *truncate, *(on for _, on in triggers), forget]
 
     DatabaseOperations.sql_flush = sql_flush
     yield

@@ -101,13 +101,12 @@ def _find(prefix: str) -> ApiKey | None:
     return key
 
 
-def rotate(
-    *, key: ApiKey, overlap_seconds: int, rotated_by: User | None = None, now: datetime
-) -> tuple[ApiKey, str]:
+def rotate(*, key: ApiKey, overlap_seconds: int, rotated_by: User | None = None, now: datetime) -> tuple[ApiKey, str]:
     """Make a successor with the same name, scopes, account and lifetime; the old key works `overlap_seconds` more.
 
-    The successor belongs to `rotated_by`, who alone has seen its secret, or else to whom the old one did. An old key that would expire sooner anyway still does. Locks the old key's row. Raises KeyClosed, and ValueError
-    for an overlap below 0 or above 30 days.
+    The successor belongs to `rotated_by`, who alone has seen its secret, or else to whom the old one did. An old key
+    that would expire sooner anyway still does. Locks the old key's row. Raises KeyClosed, and ValueError for an
+    overlap below 0 or above 30 days.
     """
     if not 0 <= overlap_seconds <= MAX_OVERLAP_SECONDS:
         raise ValueError(f"an overlap is 0 to {MAX_OVERLAP_SECONDS} seconds")

@@ -58,7 +58,8 @@ def remove(*, member_id: int, now: datetime) -> None:
     """Take a member's place away; its history stays. Their next request finds the account closed to them, the
     account's API keys they made are revoked and their open invitations closed. Locks the account's row.
 
-    A key that somebody else rotated since is that person's, and stays. Raises LastOwner, Member.DoesNotExist when removed already.
+    A key that somebody else rotated since is that person's, and stays. Raises LastOwner, Member.DoesNotExist when
+    removed already.
     """
     with transaction.atomic():
         member = _lock(member_id)

@@ -1,5 +1,7 @@
 """A person's own details: name and e-mail address. They are theirs, whatever accounts they are in."""
 
+from allauth.account.decorators import reauthentication_required
+from allauth.decorators import rate_limit
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -10,8 +12,6 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from allauth.account.decorators import reauthentication_required
-from allauth.decorators import rate_limit
 from billing.accounts import addresses
 from billing.accounts.models import User
 from portal.entrance_forms import NewEmailForm

@@ -71,16 +71,34 @@ def test_the_token_is_stored_nowhere_and_can_be_written_again():
     assert invitations.token_of(stored) == token
 
 
-def test_a_person_who_has_a_login_proves_it_and_keeps_their_name():
+def test_a_newcomers_address_is_proved_by_the_invitation():
+    _, token = invite(make_account(), email="Bob@Example.com")
+    bob = accept(token).user
+    assert list(bob.emailaddress_set.values_list("email", "verified")) == [("bob@example.com", True)]
+
+
+def test_who_has_a_login_takes_up_an_invitation_as_the_user_who_is_signed_in():
     account, bob = make_account(), make_user("bob", password=GOOD)
     _, token = invite(account, email="Bob@Example.com")
-    with pytest.raises(invitations.WrongPassword):
+    with pytest.raises(invitations.KnownAddress):
         accept(token, password="a guess of mallory's")
+    with pytest.raises(invitations.KnownAddress):
+        accept(token, password=GOOD)
     assert not Member.objects.exists()
-    assert accept(token).user == bob
+    assert invitations.accept_as(token=token, user=bob, now=NOW).user == bob
     bob.refresh_from_db()
     assert bob.name == "Bob"
     assert bob.check_password(GOOD)
+    with pytest.raises(invitations.InvitationClosed):
+        invitations.accept_as(token=token, user=bob, now=NOW)
+
+
+def test_an_invitation_is_for_its_address_only():
+    _, token = invite(make_account())
+    with pytest.raises(invitations.NotInvited):
+        invitations.accept_as(token=token, user=make_user("mallory"), now=NOW)
+    assert not Member.objects.exists()
+    assert invitations.find_open(token=token, now=NOW) is not None
 
 
 def test_a_weak_password_leaves_the_invitation_open():

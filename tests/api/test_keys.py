@@ -82,5 +82,5 @@ def test_without_a_limit_nothing_is_counted(platform, settings):
 
 def test_a_count_that_was_evicted_begins_again(platform, settings, monkeypatch):
     settings.FLORIN_REQUESTS_PER_MINUTE = 1
-    monkeypatch.setattr(throttling.cache, "add", lambda *_, **__: False)
+    monkeypatch.setattr(throttling.caches["process"], "add", lambda *_, **__: False)
     assert [platform.get("/api-keys/me").status_code for _ in range(3)] == [200] * 3

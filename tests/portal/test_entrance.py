@@ -1,15 +1,14 @@
-"""Signing in and out, and choosing a new password."""
+"""Signing in and out, and the start page."""
 
 import re
 
 import pytest
-from django.core import mail
 from django.test import Client
+from django.urls import get_resolver
 
 from billing.accounts.models import User
 from tests.factories import make_account, make_member, make_user
-
-PASSWORD = "correct horse battery"
+from tests.portal.entering import PASSWORD, link_in, read_mail, sign_in
 
 
 @pytest.fixture
@@ -17,35 +16,49 @@ def user(db: None) -> User:
     return make_user("alice", password=PASSWORD)
 
 
-def _sign_in(client: Client, **fields: str) -> str:
-    answer = client.post("/login", {"username": "alice@example.com", "password": PASSWORD, **fields})
-    return answer["Location"] if answer.status_code == 302 else ""
-
-
 def test_the_login_page_is_shown(client: Client, db: None) -> None:
     page = client.get("/login").content.decode()
     assert "E-mail address" in page
     assert 'autocomplete="current-password"' in page
+    assert "placeholder" not in page
 
 
 def test_signing_in_leads_to_the_start_page(client: Client, user: User) -> None:
-    assert _sign_in(client) == "/"
+    assert sign_in(client) == "/"
+    assert client.get("/").status_code == 200
 
 
 @pytest.mark.parametrize("address", ["ALICE@example.com", "Alice@EXAMPLE.COM"])
 def test_the_case_of_the_address_does_not_matter(client: Client, user: User, address: str) -> None:
-    assert _sign_in(client, username=address) == "/"
+    assert sign_in(client, login=address) == "/"
+
+
+def test_an_address_is_kept_in_lower_case(client: Client, db: None) -> None:
+    User.objects.create_user("Alice@Example.com", PASSWORD)
+    assert User.objects.get(email="ALICE@EXAMPLE.COM").email == "alice@example.com"
+    assert sign_in(client) == "/"
 
 
 def test_signing_in_comes_back_to_where_it_was_asked_for(client: Client, user: User) -> None:
-    assert _sign_in(client, next="/a/acc_1/ledger") == "/a/acc_1/ledger"
+    assert sign_in(client, next="/a/acc_1/ledger") == "/a/acc_1/ledger"
 
 
-@pytest.mark.parametrize(
-    "elsewhere", ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)", "http:evil"]
-)
+ELSEWHERE = ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)", "http:evil",
+             "http://testserver/", "///evil.example", "\thttps://evil.example"]  # fmt: skip
+
+
+@pytest.mark.parametrize("elsewhere", ELSEWHERE)
 def test_signing_in_never_leads_elsewhere(client: Client, user: User, elsewhere: str) -> None:
-    assert _sign_in(client, next=elsewhere) == "/"
+    assert sign_in(client, next=elsewhere) == "/"
+
+
+@pytest.mark.parametrize("elsewhere", ELSEWHERE)
+def test_other_doors_never_lead_elsewhere(client: Client, user: User, elsewhere: str) -> None:
+    client.force_login(user)
+    assert client.get("/login", {"next": elsewhere})["Location"] == "/"
+    again = client.post("/confirm-password", {"password": PASSWORD, "next": elsewhere})
+    assert again["Location"] == "/"
+    assert client.post("/logout", {"next": elsewhere})["Location"] == "/login"
 
 
 def test_every_failure_reads_the_same(client: Client, user: User) -> None:
@@ -57,7 +70,7 @@ def test_every_failure_reads_the_same(client: Client, user: User) -> None:
         ("nobody@example.com", PASSWORD),
         ("gone@example.com", PASSWORD),
     ]:
-        answer = client.post("/login", {"username": address, "password": password})
+        answer = client.post("/login", {"login": address, "password": password})
         assert answer.status_code == 200
         page = answer.content.decode().replace(address, "")
         pages.add(re.sub(r'name="csrfmiddlewaretoken" value="\w+"', "", page))
@@ -65,9 +78,27 @@ def test_every_failure_reads_the_same(client: Client, user: User) -> None:
     assert "do not belong together" in pages.pop()
 
 
+def test_an_unknown_address_costs_the_time_of_a_password(
+    client: Client, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed = []
+    monkeypatch.setattr(User, "set_password", lambda self, raw: hashed.append(raw))
+    client.post("/login", {"login": "nobody@example.com", "password": PASSWORD})
+    assert hashed == [PASSWORD]
+
+
 def test_who_is_signed_in_does_not_see_the_login_page(client: Client, user: User) -> None:
     client.force_login(user)
     assert client.get("/login")["Location"] == "/"
+
+
+def test_who_has_not_proved_their_address_gets_a_link_and_no_further(client: Client, user: User) -> None:
+    user.emailaddress_set.update(verified=False)  # type: ignore[attr-defined]
+    assert sign_in(client) == "/verify-email"
+    assert "_auth_user_id" not in client.session
+    (message,) = read_mail()
+    assert client.post(link_in(message))["Location"] == "/"
+    assert client.session["_auth_user_id"] == str(user.pk)
 
 
 def test_signing_out_is_a_post_only(client: Client, user: User) -> None:
@@ -79,45 +110,33 @@ def test_signing_out_is_a_post_only(client: Client, user: User) -> None:
     assert "You are signed out" in client.get("/login").content.decode()
 
 
-def test_a_forgotten_password_is_replaced_through_the_link(client: Client, user: User) -> None:
-    assert client.post("/password-reset", {"email": "Alice@example.com"})["Location"] == "/password-reset/sent"
-    (message,) = mail.outbox
-    assert message.to == ["alice@example.com"]
-    link = re.search(r"http://testserver(/password-reset/\S+)", str(message.body))
-    assert link is not None
-    form = client.get(link[1], follow=True)
-    assert "Choose a new password" in form.content.decode()
-    address = form.redirect_chain[-1][0]
-    new = {"new_password1": "a very new password", "new_password2": "a very new password"}
-    assert client.post(address, new)["Location"] == "/login"
-    assert _sign_in(client, password="a very new password") == "/"
-    assert "no longer valid" in Client().get(link[1], follow=True).content.decode()
-
-
-def test_asking_for_a_link_tells_nobody_who_exists(client: Client, user: User) -> None:
-    known = client.post("/password-reset", {"email": "alice@example.com"})
-    unknown = client.post("/password-reset", {"email": "nobody@example.com"})
-    assert (known.status_code, known["Location"]) == (unknown.status_code, unknown["Location"])
-    assert "If that address belongs to someone" in client.get("/password-reset/sent").content.decode()
-    assert len(mail.outbox) == 1
-
-
-def test_a_weak_new_password_is_refused(client: Client, user: User) -> None:
-    client.post("/password-reset", {"email": "alice@example.com"})
-    link = re.search(r"http://testserver(/password-reset/\S+)", str(mail.outbox[0].body))
-    assert link is not None
-    address = client.get(link[1], follow=True).redirect_chain[-1][0]
-    answer = client.post(address, {"new_password1": "12345", "new_password2": "12345"})
-    assert "too short" in answer.content.decode()
-    user.refresh_from_db()
-    assert user.check_password(PASSWORD)
-
-
-def test_a_new_password_ends_other_sessions(client: Client, user: User) -> None:
+@pytest.mark.parametrize("address", ["/login", "/signup", "/password-reset", "/logout", "/confirm-password"])
+def test_a_form_from_elsewhere_is_refused(user: User, address: str) -> None:
+    client = Client(enforce_csrf_checks=True)
     client.force_login(user)
-    user.set_password("something else entirely")
-    user.save()
-    assert client.get("/")["Location"].startswith("/login")
+    assert client.post(address, {"login": "alice@example.com", "password": PASSWORD}).status_code == 403
+
+
+def test_of_allauths_pages_only_ours_exist(client: Client, user: User) -> None:
+    named = {name for name in get_resolver().reverse_dict if isinstance(name, str)}
+    assert {name for name in named if name.startswith(("account_", "mfa_", "usersessions", "socialaccount"))} == {
+        "account_login", "account_logout", "account_signup", "account_email_verification_sent",
+        "account_confirm_email", "account_reset_password", "account_reset_password_done",
+        "account_reset_password_from_key", "account_change_password", "account_reauthenticate",
+        "mfa_authenticate", "mfa_reauthenticate", "mfa_index", "mfa_activate_totp", "mfa_deactivate_totp",
+        "mfa_view_recovery_codes", "mfa_generate_recovery_codes",
+    }  # fmt: skip
+    client.force_login(user)
+    for address in ("/email", "/inactive", "/accounts/", "/accounts/login/", "/signup/", "/login/", "/2fa/",
+                    "/security/webauthn", "/password/set", "/login/code/request", "/sessions"):  # fmt: skip
+        assert client.get(address).status_code == 404, address
+
+
+def test_no_page_answers_in_json(client: Client, user: User) -> None:
+    answer = client.post(
+        "/login", {"login": "alice@example.com", "password": "x"}, headers={"X-Requested-With": "XMLHttpRequest"}
+    )
+    assert answer["Content-Type"].startswith("text/html")
 
 
 def test_the_start_page_leads_to_the_only_account(client: Client, user: User) -> None:
@@ -152,3 +171,27 @@ def test_the_start_page_shows_staff_the_way_to_the_admin(client: Client, user: U
 
 def test_the_start_page_sends_the_anonymous_to_the_login_page(client: Client, db: None) -> None:
     assert client.get("/")["Location"] == "/login?next=/"
+
+
+def test_staff_sign_in_by_the_same_door(client: Client, user: User) -> None:
+    User.objects.filter(pk=user.pk).update(is_staff=True)
+    asked = client.get("/admin/billing/account/", follow=True)
+    assert asked.redirect_chain[-1][0] == "/login?next=%2Fadmin%2Fbilling%2Faccount%2F"
+    assert client.get("/admin/login/")["Location"] == "/login?next=%2Fadmin%2F"
+    assert sign_in(client, next="/admin/") == "/admin/"
+    assert client.get("/admin/login/")["Location"] == "/admin/"
+    assert client.get("/admin/password_change/")["Location"] == "/password"
+
+
+def test_who_is_no_staff_is_told_so_and_does_not_go_round_in_circles(client: Client, user: User) -> None:
+    client.force_login(user)
+    answer = client.get("/admin/", follow=True)
+    assert answer.status_code == 403
+    assert "who is not staff" in answer.content.decode()
+
+
+def test_the_admins_own_login_form_takes_no_password(client: Client, user: User) -> None:
+    User.objects.filter(pk=user.pk).update(is_staff=True)
+    answer = client.post("/admin/login/", {"username": "alice@example.com", "password": PASSWORD})
+    assert answer["Location"].startswith("/login")
+    assert "_auth_user_id" not in client.session

@@ -9,8 +9,7 @@ from django.utils import timezone
 from billing.accounts import invitations
 from billing.accounts.models import Account, Member, User
 from tests.factories import make_account, make_member, make_user
-
-PASSWORD = "correct horse battery"
+from tests.portal.entering import PASSWORD, sign_in
 
 
 @pytest.fixture
@@ -39,20 +38,44 @@ def test_a_newcomer_gets_a_login_and_a_place(client: Client, account: Account) -
     assert member.user.check_password(PASSWORD)
 
 
-def test_a_known_address_proves_itself_with_its_password(client: Client, account: Account) -> None:
+def test_a_newcomer_is_signed_in_without_another_link(client: Client, account: Account) -> None:
+    client.post(f"/invitations/{_invite(account)}", {"name": "Bob", "password": PASSWORD})
+    assert "_auth_user_id" in client.session
+    assert sign_in(Client(), login="bob@example.com") == "/"
+
+
+def test_who_has_a_login_signs_in_and_comes_back(client: Client, account: Account) -> None:
     make_user("bob", password=PASSWORD)
-    client.post(f"/invitations/{_invite(account)}", {"password": PASSWORD})
+    address = f"/invitations/{_invite(account)}"
+    page = client.get(address).content.decode()
+    assert "has a login already" in page
+    assert f'href="/login?next={address}"' in page
+    assert sign_in(client, login="bob@example.com", next=address) == address
+    assert "Accept the invitation" in client.get(address).content.decode()
+    assert not Member.objects.exists(), "looking is not accepting"
+    answer = client.post(address)
+    assert answer["Location"] == f"/a/acc_{account.pk}"
     assert Member.objects.filter(account=account, user__email="bob@example.com").exists()
 
 
-def test_a_known_address_with_another_password_gets_nothing(client: Client, account: Account) -> None:
+@pytest.mark.parametrize("password", [PASSWORD, "another password", ""])
+def test_a_known_address_gets_nothing_by_a_password_alone(client: Client, account: Account, password: str) -> None:
     make_user("bob", password=PASSWORD)
     token = _invite(account)
-    answer = client.post(f"/invitations/{token}", {"password": "another password"})
-    assert "this is not its password" in answer.content.decode()
+    answer = client.post(f"/invitations/{token}", {"name": "Bob", "password": password})
+    assert "has a login already" in answer.content.decode()
     assert not Member.objects.exists()
     assert "_auth_user_id" not in client.session
     assert client.get(f"/invitations/{token}").status_code == 200
+
+
+def test_somebody_else_cannot_take_it_up(client: Client, account: Account) -> None:
+    client.force_login(make_user("mallory"))
+    token = _invite(account)
+    for answer in (client.get(f"/invitations/{token}"), client.post(f"/invitations/{token}")):
+        assert answer.status_code == 403
+        assert "for somebody else" in answer.content.decode()
+    assert not Member.objects.exists()
 
 
 @pytest.mark.parametrize("password", ["", "short", "12345678901"])
@@ -66,8 +89,10 @@ def test_a_newcomer_with_a_weak_password_gets_nothing(client: Client, account: A
 
 def test_who_is_in_already_is_told_so(client: Client, account: Account) -> None:
     token = _invite(account)
-    make_member(account, make_user("bob", password=PASSWORD))
-    answer = client.post(f"/invitations/{token}", {"password": PASSWORD})
+    bob = make_user("bob")
+    make_member(account, bob)
+    client.force_login(bob)
+    answer = client.post(f"/invitations/{token}", follow=True)
     assert "You are in this account already" in answer.content.decode()
 
 
