@@ -673,6 +673,11 @@ class Migration(migrations.Migration):
             name="is_active",
             field=models.BooleanField(default=True, help_text="On sale."),
         ),
+        migrations.AlterField(
+            model_name="user",
+            name="email",
+            field=billing.accounts.fields.LowerEmailField(max_length=254),
+        ),
         migrations.AddIndex(
             model_name="dailyusage",
             index=django.contrib.postgres.indexes.BrinIndex(

@@ -4,6 +4,7 @@ from typing import Any
 
 import structlog
 from allauth.account import views as account_views
+from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -34,6 +35,7 @@ class Login(account_views.LoginView):
 
     form_class = entrance_forms.LoginForm
     template_name = "portal/login.html"
+    extra_context = {"sign_up_open": settings.FLORIN_SIGN_UP_OPEN}
 
     def form_valid(self, form: Any) -> HttpResponse:
         response = super().form_valid(form)

@@ -13,7 +13,7 @@ from functools import partial
 from django.conf import settings
 from django.db.models import F
 
-from billing.accounts import members
+from billing.accounts import addresses, members
 from billing.accounts.models import Account, Member, User
 from billing.catalog.pricing import pack_price
 from billing.ledger import expiry, holds, pools, posting, sealing
@@ -148,6 +148,7 @@ def join(story: Story, account: Account, email: str, name: str, role: str, *, no
     if email not in story.people:
         user = User.objects.create(email=email, name=name, password=story.password_hash)
         User.objects.filter(pk=user.pk).update(created_at=now)
+        addresses.trust(user)
         story.people[email] = user
     return members.add(account=account, user=story.people[email], role=role, now=now)
 

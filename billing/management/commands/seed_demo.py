@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection, transaction
 from django.utils import timezone
 
-from billing.accounts import keys
+from billing.accounts import addresses, keys
 from billing.accounts.models import Account, ApiKey, Scope, User
 from billing.ledger.models import Posting
 from billing.management.commands import _demo_cast as cast
@@ -87,6 +87,7 @@ def begin(*, seed: int, since: datetime, until: datetime) -> Story:
         email=cast.STAFF_EMAIL, name="Sasha Lumen", password=password_hash, is_staff=True, is_superuser=True
     )
     User.objects.filter(pk=staff.pk).update(created_at=since)
+    addresses.trust(staff)
     key, _ = keys.issue(name="Lumen AI gateway", scopes=Scope.values, created_by=staff, now=since)
     make_issuer()
     digest = hashlib.sha256(cast.API_SECRET.encode()).digest()
