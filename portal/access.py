@@ -22,6 +22,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
+from django_htmx.http import HttpResponseClientRefresh
 
 from billing.accounts.models import Account, Member, Role, User
 from billing.api import ids
@@ -95,6 +96,7 @@ def account_page(
     """Turn `view(request, visit)` into a page of `/a/<account>`, our id or the integrator's, for its members only."""
 
     @never_cache
+    @_reload_when_signed_out
     @login_required
     @wraps(view)
     def page(request: HttpRequest, account: str, *args: Extra.args, **kwargs: Extra.kwargs) -> HttpResponseBase:
@@ -111,3 +113,15 @@ def account_page(
                 return render(request, "portal/forbidden.html", {"visit": visit, "refusal": refusal}, status=403)
 
     return page
+
+
+def _reload_when_signed_out(page: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """A part of a page that is asked for after the session has ended has the whole page go to the login."""
+
+    @wraps(page)
+    def part(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
+        if "HX-Request" in request.headers and not request.user.is_authenticated:
+            return HttpResponseClientRefresh()
+        return page(request, *args, **kwargs)
+
+    return part

@@ -1,7 +1,4 @@
-"""Charts as geometry for the templates' SVG. Pure arithmetic: no I/O, no clock.
-
-All coordinates are strings, because Django would put thousands separators into numbers.
-"""
+"""Charts as geometry for the templates' SVG. Pure arithmetic: no I/O, no clock. Coordinates are strings."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,10 +6,13 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
+from django.utils.formats import date_format
+
 from portal.burn import Burn
 
 # The stylesheet has seven fills; the last is for everything that is not among the six largest.
 SERIES = 6
+MAX_BARS = 92
 OTHER = "Other"
 WIDTH, HEIGHT = 1000, 200
 BAR_SHARE = 0.72
@@ -42,10 +42,11 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A bar: `hit_x` and `hit_width` are the whole day's strip. `label` stands under it, a `minor` one only on a wide
-    page."""
+    """A bar of one day, or of `step` days from `on` to `until`: `hit_x` and `hit_width` are the bar's whole strip.
+    `label` stands under it, a `minor` one only on a wide page."""
 
     on: date
+    until: date
     credits: Decimal
     segments: list[Segment]
     x: str
@@ -58,9 +59,12 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class BurnChart:
-    """Credits used by day, stacked by meter. `scale` are the axis labels from the top down."""
+    """Credits used by day, stacked by meter; `step` days to a bar, `length` days in all. `scale` are the axis labels
+    from the top down."""
 
     days: list[Day]
+    step: int
+    length: int
     series: list[Series]
     scale: list[Decimal]
     credits: Decimal
@@ -69,27 +73,38 @@ class BurnChart:
     @property
     def daily(self) -> Decimal:
         """Credits a day, on average."""
-        return self.credits / len(self.days)
+        return self.credits / self.length
 
 
 def burn_chart(burns: Sequence[Burn], *, first: date, last: date) -> BurnChart:
-    """Lay out burns from `first` to `last`, both included. Two meters of one name are one series."""
+    """Lay out burns from `first` to `last`, both included, by week from MAX_BARS days on. Two meters of one name are
+    one series."""
     series = _series(burns)
     of_name = {entry.name: entry for entry in series}
-    by_day: dict[date, dict[Series, Decimal]] = {}
+    length = (last - first).days + 1
+    step = 1 if length <= MAX_BARS else 7
+    stacks: dict[int, dict[Series, Decimal]] = {}
     for burn in burns:
-        stack = by_day.setdefault(burn.day, {})
+        stack = stacks.setdefault((burn.day - first).days // step, {})
         entry = of_name.get(burn.meter) or of_name[OTHER]
         stack[entry] = stack.get(entry, ZERO) + burn.credits
-    top = _nice_ceiling(max((sum(stack.values(), ZERO) for stack in by_day.values()), default=ZERO))
-    count = (last - first).days + 1
-    days = [
-        _day(first + timedelta(days=index), by_day.get(first + timedelta(days=index), {}), index, count, top)
-        for index in range(count)
-    ]
+    top = _nice_ceiling(max((sum(stack.values(), ZERO) for stack in stacks.values()), default=ZERO))
+    count = -(-length // step)
+    days = []
+    for index in range(count):
+        on = first + timedelta(days=index * step)
+        until = min(on + timedelta(days=step - 1), last)
+        days.append(_day(on, until, stacks.get(index, {}), index, count, top))
     total = sum((entry.credits for entry in series), ZERO)
-    peak = max(days, key=lambda day: day.credits) if total else None
-    return BurnChart(days=days, series=series, scale=[top, top / 2, ZERO], credits=total, peak=peak)
+    return BurnChart(
+        days=days,
+        step=step,
+        length=length,
+        series=series,
+        scale=[top, top / 2, ZERO],
+        credits=total,
+        peak=max(days, key=lambda day: day.credits) if total else None,
+    )
 
 
 def _series(burns: Sequence[Burn]) -> list[Series]:
@@ -106,7 +121,7 @@ def _series(burns: Sequence[Burn]) -> list[Series]:
     ]
 
 
-def _day(on: date, stack: Mapping[Series, Decimal], index: int, count: int, top: Decimal) -> Day:
+def _day(on: date, until: date, stack: Mapping[Series, Decimal], index: int, count: int, top: Decimal) -> Day:
     step = WIDTH / count
     below = ZERO
     segments = []
@@ -120,13 +135,14 @@ def _day(on: date, stack: Mapping[Series, Decimal], index: int, count: int, top:
     labelled = index == 0 or (from_end % stride == 0 and index >= stride)
     return Day(
         on=on,
+        until=until,
         credits=below,
         segments=segments,
         x=f"{step * (index + (1 - BAR_SHARE) / 2):.2f}",
         width=f"{step * BAR_SHARE:.2f}",
         hit_x=f"{step * index:.2f}",
         hit_width=f"{step:.2f}",
-        label=f"{on.day} {on:%b}" if labelled else "",
+        label=date_format(on, "j M") if labelled else "",
         minor=index != 0 and from_end % (2 * stride) != 0,
     )
 

@@ -1,5 +1,6 @@
 """What of the ledger and of usage to show, as the address asks for it. Days are the account's."""
 
+from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,6 +16,28 @@ from portal.statement import Search
 def midnight(day: date, zone: ZoneInfo) -> datetime:
     """When a day of the zone begins."""
     return datetime.combine(day, time(), tzinfo=zone)
+
+
+def _last(days: int) -> Callable[[date], tuple[date, date]]:
+    return lambda today: (today - timedelta(days=days - 1), today)
+
+
+def _last_month(today: date) -> tuple[date, date]:
+    last = today.replace(day=1) - timedelta(days=1)
+    return last.replace(day=1), last
+
+
+EARLIEST = date(2000, 1, 1)
+
+# Ranges by name: what they are on a day.
+RANGES: dict[str, Callable[[date], tuple[date, date]]] = {
+    "7": _last(7),
+    "30": _last(30),
+    "90": _last(90),
+    "month": lambda today: (today.replace(day=1), today),
+    "last-month": _last_month,
+    "365": _last(365),
+}
 
 
 class Days(forms.Form):
@@ -72,3 +95,51 @@ class LedgerFilter(Days):
             since=midnight(since, zone) if since else None,
             until=midnight(until + timedelta(days=1), zone) if until else None,
         )
+
+
+class UsageFilter(Days):
+    """Which usage to show, grouped by what. Without days it is the range, the last 30 days if none is named."""
+
+    by = forms.ChoiceField(required=False, choices=[(by, by) for by in ("day", "meter", "member", "property")])
+    range = forms.ChoiceField(required=False, choices=[(name, name) for name in RANGES])
+    meter = forms.ChoiceField(label=gettext_lazy("Meter"), required=False)
+    property = forms.ChoiceField(label=gettext_lazy("Property"), required=False)
+
+    def __init__(
+        self,
+        *args: Any,
+        meters: list[tuple[str, str]],
+        properties: list[str],
+        max_days: int,
+        today: date,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        all_meters = ("", _("All meters"))
+        self.fields["meter"] = forms.ChoiceField(label=_("Meter"), required=False, choices=[all_meters, *meters])
+        names = [(name, name) for name in properties]
+        self.fields["property"] = forms.ChoiceField(label=_("Property"), required=False, choices=names)
+        self.max_days = max_days
+        self.today = today
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        if not self.errors:
+            first, last = self.days()
+            if first < EARLIEST or last < EARLIEST:
+                self.add_error(
+                    "since" if self.cleaned_data.get("since") else "until", _("There is no usage from then.")
+                )
+            elif (last - first).days >= self.max_days:
+                self.add_error("since", _("At most %(days)s days can be shown.") % {"days": self.max_days})
+        return cleaned
+
+    def days(self) -> tuple[date, date]:
+        """First and last day, both included."""
+        since: date | None = self.cleaned_data.get("since")
+        until: date | None = self.cleaned_data.get("until")
+        if since is not None:
+            return since, until or max(self.today, since)
+        if until is not None:
+            return until - min(timedelta(days=29), until - date.min), until
+        return RANGES[self.cleaned_data.get("range") or "30"](self.today)

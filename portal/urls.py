@@ -14,6 +14,7 @@ from portal.views import (
     profile,
     security,
     top_ups,
+    usage,
 )
 
 app_name = "portal"
@@ -26,8 +27,11 @@ urlpatterns = [
     path("security/sessions/end", security.end_sessions, name="end_sessions"),
     path("invitations/<str:token>", invitations.accept, name="invitation"),
     path("a/<str:account>", dashboard.dashboard, name="dashboard"),
+    path("a/<str:account>/live", dashboard.live, name="live"),
     path("a/<str:account>/ledger", ledger.ledger, name="ledger"),
     path("a/<str:account>/ledger.csv", ledger.export, name="ledger_csv"),
+    path("a/<str:account>/usage", usage.usage, name="usage"),
+    path("a/<str:account>/usage.csv", usage.export, name="usage_csv"),
     path("a/<str:account>/buy", buying.buy, name="buy"),
     path("a/<str:account>/buy/<str:pack>", buying.checkout, name="checkout"),
     path("a/<str:account>/purchases/<uuid:token>", buying.purchase, name="purchase"),

@@ -1,5 +1,6 @@
 """Filters that put credits and times into words."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 
@@ -40,6 +41,13 @@ def exact_credits(amount: Decimal, places: int = 0) -> str:
 def signed_credits(amount: Decimal, places: int = 0) -> str:
     """Exact, with its sign in front also when it is a plus."""
     text = wording.exact_credits_text(amount, places)
+    return f"+{text}" if amount > 0 else text
+
+
+@register.filter
+def signed(amount: Decimal) -> str:
+    """+12,345.67: an amount as in headlines, with its sign in front also when it is a plus."""
+    text = wording.credits_text(amount)
     return f"+{text}" if amount > 0 else text
 
 
@@ -157,6 +165,12 @@ def lot_facts(lot: CreditGrant) -> list[str]:
     else:
         facts.append(_("free of charge"))
     return facts
+
+
+@register.filter
+def at(values: Mapping[int, Decimal], key: int) -> Decimal:
+    """What stands under a key."""
+    return values[key]
 
 
 @register.filter

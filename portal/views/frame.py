@@ -27,9 +27,9 @@ def render_page(
     return render(request, f"portal/{page}.html", {"visit": visit, **context}, status=status)
 
 
-def list_pools(visit: Visit) -> list[CreditPool]:
-    """The account's pools, the main one first."""
-    pools = CreditPool.objects.filter(account=visit.account)
+def list_pools(visit: Visit, **annotations: Any) -> list[CreditPool]:
+    """The account's pools with their top-up rules, the main one first, each with what is asked for besides."""
+    pools = CreditPool.objects.filter(account=visit.account).select_related("top_up_rule").annotate(**annotations)
     return sorted(pools, key=lambda pool: (pool.kind != CreditPool.Kind.MAIN, pool.name, pool.pk))
 
 

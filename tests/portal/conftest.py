@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.test import Client
@@ -47,7 +48,13 @@ def stage(db: None) -> Stage:
     give_credits(account, "1000", now=now, note="A warm welcome")
     posting.spend(pool_id=pool.pk, credits=Decimal("250.5"), reference="usage:1", now=now, meter_id=meter.pk)
     DailyUsage.objects.create(
-        account=account, meter=meter, day=timezone.localdate(now), events=3, quantity=501, credits="250.5", cost=0
+        account=account,
+        meter=meter,
+        day=timezone.localdate(now, ZoneInfo(account.time_zone)),
+        events=3,
+        quantity=501,
+        credits="250.5",
+        cost=0,
     )
     return Stage(account, pool, meter, alice, mallory, now)
 

@@ -1,0 +1,85 @@
+"""What an account should see to now: thresholds of the cycle, low balances, payments and top-ups that failed.
+
+An alert is open while it is true: a threshold until credits come or the cycle ends, a failed payment until its invoice
+is paid, a failed top-up until one succeeds.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.utils.translation import gettext as _
+
+from billing.ledger.models import CreditPool
+from billing.notifications import wording
+from billing.notifications.models import Notification
+from portal.access import Visit
+
+LOOKS_BACK = timedelta(days=14)
+MANAGERS_KINDS = ("payment_failed", "receipt", "top_up_failed", "top_up_switched_off", "top_up_made")
+MAX_ROWS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One sentence; `tone` is the notice's class: `warning` or `error`."""
+
+    tone: str
+    text: str
+
+
+def list_alerts(visit: Visit, pools: Sequence[CreditPool], *, now: datetime) -> list[Alert]:
+    """The account's open alerts that this member may read, the most pressing first. One query."""
+    kinds = ["low_balance", *(MANAGERS_KINDS if visit.is_manager else ())]
+    told = Notification.objects.filter(account=visit.account, kind__in=kinds, created_at__gt=now - LOOKS_BACK)
+    rows = list(told.order_by("-pk")[:MAX_ROWS])
+    alerts = [*_thresholds(pools, now), *_low_balances(rows, pools), *_failures(rows)]
+    return sorted(alerts, key=lambda alert: alert.tone)
+
+
+def _thresholds(pools: Sequence[CreditPool], now: datetime) -> Iterable[Alert]:
+    """The highest threshold that each pool has crossed in its cycle (L12); credits that come lower it again."""
+    for pool in pools:
+        if not pool.alert_level or pool.cycle_ends_at <= now:
+            continue
+        names = {"pool": pool.name, "percent": pool.alert_level}
+        if pool.alert_level >= 100:
+            yield Alert("error", _("%(pool)s: all credits of this cycle are used.") % names)
+        else:
+            text = _("%(pool)s: %(percent)s %% of this cycle's credits are used.") % names
+            yield Alert("warning", text)
+
+
+def _low_balances(rows: Sequence[Notification], pools: Sequence[CreditPool]) -> Iterable[Alert]:
+    by_name = {pool.name: pool for pool in pools}
+    for row in _newest(rows, "low_balance", "pool_name"):
+        pool, threshold = by_name.get(row.payload["pool_name"]), Decimal(row.payload["threshold"])
+        if pool is not None and pool.balance - pool.held - pool.overdraft < threshold:
+            yield Alert(
+                "warning",
+                _("%(pool)s: fewer than %(credits)s credits are left.")
+                % {"pool": pool.name, "credits": wording.credits_text(threshold)},
+            )
+
+
+def _failures(rows: Sequence[Notification]) -> Iterable[Alert]:
+    paid = {row.payload.get("invoice_id") for row in rows if row.kind in ("receipt", "top_up_made")}
+    for row in _newest(rows, "payment_failed", "invoice_id"):
+        if row.payload["invoice_id"] not in paid:
+            facts = {"number": row.payload["number"], "reason": row.payload["reason"]}
+            yield Alert("error", _("Invoice %(number)s could not be paid: %(reason)s") % facts)
+    topped_up = {row.payload.get("pool_name"): row.pk for row in reversed(rows) if row.kind == "top_up_made"}
+    for kind, text in (
+        ("top_up_failed", _("The automatic top-up of %(pool)s failed: %(reason)s")),
+        ("top_up_switched_off", _("The automatic top-up of %(pool)s is switched off: %(reason)s")),
+    ):
+        for row in _newest(rows, kind, "pool_name"):
+            name = row.payload["pool_name"]
+            if topped_up.get(name, 0) < row.pk:
+                yield Alert("error", text % {"pool": name, "reason": row.payload["reason"]})
+
+
+def _newest(rows: Sequence[Notification], kind: str, field: str) -> Iterable[Notification]:
+    """Of the rows of a kind, newest first, one for each value of a field of what they tell."""
+    return {row.payload.get(field): row for row in reversed(rows) if row.kind == kind}.values()

@@ -1,0 +1,102 @@
+"""When a pool's credits run out. Pure arithmetic: no I/O, no clock.
+
+The pace is an average of whole days, days without usage included: of the last 14 if credits were used on five of them,
+else of the last 28. Where five or more days count, the busiest counts no more than the next: one freak day moves no
+date. At that pace credits are taken lot by lot in burn order; what a lot still has when it ends is lost, and a lot that
+begins later is there only then. Credits for one meter are left out, for nobody knows how much of the pace is its usage.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from billing.ledger.balance import Balance, Lot
+
+RECENT_DAYS, MAX_DAYS = 14, 28
+ENOUGH_DAYS = 5
+HORIZON = timedelta(days=365)
+ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Credits a day, averaged over so many days."""
+
+    daily: Decimal
+    days: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What becomes of a pool's credits at a pace.
+
+    `state`: `empty` (nothing is available), `idle` (no usage in the days looked at), `lasts` (longer than HORIZON) or
+    `runs_out`, with the moment. `lost` are the credits by lot that expire unused until then.
+    """
+
+    state: str
+    pace: Pace
+    runs_out_at: datetime | None
+    lost: dict[int, Decimal]
+
+    @property
+    def lost_credits(self) -> Decimal:
+        return sum(self.lost.values(), ZERO)
+
+
+def pace_of(spent: Sequence[Decimal]) -> Pace:
+    """The pace of credits spent by day, oldest first, zeros included; of the last 28 at most."""
+    days = list(spent[-MAX_DAYS:])
+    recent = days[-RECENT_DAYS:]
+    if sum(1 for day in recent if day > 0) >= ENOUGH_DAYS:
+        days = recent
+    if not days:
+        return Pace(ZERO, 0)
+    total = sum(days, ZERO)
+    if sum(1 for day in days if day > 0) >= ENOUGH_DAYS:
+        busiest, next_busiest = sorted(days, reverse=True)[:2]
+        total -= busiest - next_busiest
+    return Pace(max(total, ZERO) / len(days), len(days))
+
+
+def forecast(balance: Balance, pace: Pace, *, now: datetime) -> Forecast:
+    """What becomes of the balance's credits from `now` on, at a pace."""
+    lots = [lot for lot in balance.lots if lot.meter_key is None]
+    left = {lot.grant_id: lot.remaining - lot.held for lot in lots}
+    if _take(lots, left, balance.overdraft, at=now) or not any(left[lot.grant_id] for lot in _valid(lots, now)):
+        return Forecast("empty", pace, None, {})
+    if not pace.daily:
+        return Forecast("idle", pace, None, {})
+    end, moment = now + HORIZON, now
+    lost: dict[int, Decimal] = {}
+    turns = {at for lot in lots for at in (lot.effective_at, lot.expires_at) if at and now < at < end}
+    for turn in [*sorted(turns), end]:
+        wanted = pace.daily * _days(turn - moment)
+        short = _take(lots, left, wanted, at=moment)
+        if short or (turn < end and not any(left.values())):
+            spent = _days(turn - moment) - short / pace.daily
+            return Forecast("runs_out", pace, moment + timedelta(days=float(spent)), lost)
+        for lot in lots:
+            if lot.expires_at == turn and left[lot.grant_id]:
+                lost[lot.grant_id] = left.pop(lot.grant_id)
+        lots = [lot for lot in lots if lot.grant_id in left]
+        moment = turn
+    return Forecast("lasts", pace, None, lost)
+
+
+def _valid(lots: Sequence[Lot], at: datetime) -> list[Lot]:
+    return [lot for lot in lots if lot.effective_at <= at and (lot.expires_at is None or at < lot.expires_at)]
+
+
+def _take(lots: Sequence[Lot], left: dict[int, Decimal], wanted: Decimal, *, at: datetime) -> Decimal:
+    """Take credits from the lots valid then, in burn order; what could not be had."""
+    for lot in _valid(lots, at):
+        taken = min(left[lot.grant_id], wanted)
+        left[lot.grant_id] -= taken
+        wanted -= taken
+    return wanted
+
+
+def _days(span: timedelta) -> Decimal:
+    return Decimal(span // timedelta(microseconds=1)) / 86_400_000_000

@@ -1,0 +1,121 @@
+"""The arithmetic of "runs out on", with numbers worked by hand."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from billing.ledger.balance import Balance, Lot
+from portal.forecast import Forecast, Pace, forecast, pace_of
+
+NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def _lot(
+    number: int,
+    remaining: int,
+    *,
+    until: int | None = None,
+    since: int = -1,
+    held: int = 0,
+    meter: str | None = None,
+) -> Lot:
+    """A lot that is good from `since` days from now until `until` days from now."""
+    ends = None if until is None else NOW + until * DAY
+    return Lot(
+        number, "bonus", Decimal(remaining), Decimal(remaining), Decimal(held), 50, NOW + since * DAY, ends, meter,
+        Decimal(0), "USD",
+    )  # fmt: skip
+
+
+def _look(*lots: Lot, daily: str = "10", overdraft: int = 0) -> Forecast:
+    balance = Balance(1, "main", Decimal(0), Decimal(0), Decimal(overdraft), None, list(lots), None)
+    return forecast(balance, Pace(Decimal(daily), 14), now=NOW)
+
+
+def _days(*spent: int) -> list[Decimal]:
+    return [Decimal(credits) for credits in spent]
+
+
+def test_the_pace_is_the_average_of_the_last_14_days_with_zeros() -> None:
+    # 7 working days of 20 in 14 days: 140 / 14.
+    spent = _days(*[90] * 14, *[20, 0] * 7)
+    assert pace_of(spent) == Pace(Decimal(10), 14)
+
+
+def test_rare_usage_is_averaged_over_28_days() -> None:
+    # Two uses of 140 in the last 14 days, two before: 560 / 28.
+    spent = _days(140, *[0] * 6, 140, *[0] * 6, 140, *[0] * 6, 140, *[0] * 6)
+    assert pace_of(spent) == Pace(Decimal(20), 28)
+
+
+def test_the_busiest_day_counts_no_more_than_the_next() -> None:
+    # 13 days of 10 and one of 5,000: as if it were 10 too.
+    assert pace_of(_days(*[10] * 6, 5000, *[10] * 7)) == Pace(Decimal(10), 14)
+
+
+def test_with_few_days_of_usage_each_counts_in_full() -> None:
+    assert pace_of(_days(0, 0, 280, 0)) == Pace(Decimal(70), 4)
+
+
+def test_only_the_last_28_days_count() -> None:
+    assert pace_of(_days(1000, *[0] * 28)) == Pace(Decimal(0), 28)
+    assert pace_of([]) == Pace(Decimal(0), 0)
+
+
+def test_given_back_credits_make_no_negative_pace() -> None:
+    assert pace_of(_days(5, -20)).daily == 0
+
+
+def test_credits_run_out_when_the_pace_has_used_them() -> None:
+    found = _look(_lot(1, 105))
+    assert (found.state, found.runs_out_at, found.lost) == ("runs_out", NOW + timedelta(days=10.5), {})
+
+
+def test_what_expires_first_is_used_first_and_its_rest_is_lost() -> None:
+    # 10 a day: 50 of the first lot's 80 are used in its five days, 30 are lost; then 100 last ten days more.
+    found = _look(_lot(1, 80, until=5), _lot(2, 100))
+    assert (found.runs_out_at, found.lost, found.lost_credits) == (NOW + 15 * DAY, {1: 30}, 30)
+
+
+def test_a_lot_that_is_used_up_before_it_ends_loses_nothing() -> None:
+    found = _look(_lot(1, 30, until=5), _lot(2, 100))
+    assert (found.runs_out_at, found.lost) == (NOW + 13 * DAY, {})
+
+
+def test_when_everything_expires_that_is_the_end() -> None:
+    found = _look(_lot(1, 1000, until=20))
+    assert (found.state, found.runs_out_at, found.lost) == ("runs_out", NOW + 20 * DAY, {1: 800})
+
+
+def test_a_lot_that_begins_in_time_counts_and_one_that_begins_too_late_does_not() -> None:
+    assert _look(_lot(1, 50), _lot(2, 40, since=4)).runs_out_at == NOW + 9 * DAY
+    assert _look(_lot(1, 50), _lot(2, 40, since=7)).runs_out_at == NOW + 5 * DAY
+
+
+def test_what_is_held_or_owed_is_not_there() -> None:
+    assert _look(_lot(1, 100, held=40)).runs_out_at == NOW + 6 * DAY
+    assert _look(_lot(1, 20, until=9), _lot(2, 100), overdraft=50).runs_out_at == NOW + 7 * DAY
+
+
+def test_credits_of_one_meter_are_left_out() -> None:
+    assert _look(_lot(1, 500, meter="images"), _lot(2, 30)).runs_out_at == NOW + 3 * DAY
+    assert _look(_lot(1, 500, meter="images")).state == "empty"
+
+
+@pytest.mark.parametrize("overdraft", [0, 100, 101])
+def test_without_credits_there_is_nothing_to_foretell(overdraft: int) -> None:
+    lots = [_lot(1, 100)] if overdraft else []
+    found = _look(*lots, overdraft=overdraft)
+    assert (found.state, found.runs_out_at) == ("empty", None)
+
+
+def test_without_usage_they_do_not_run_out() -> None:
+    assert _look(_lot(1, 100, until=5), daily="0").state == "idle"
+
+
+def test_a_year_is_as_far_as_it_looks() -> None:
+    assert _look(_lot(1, 3649)).runs_out_at == NOW + timedelta(days=364.9)
+    assert _look(_lot(1, 3651)).state == "lasts"
+    assert _look(_lot(1, 5000), _lot(2, 50, until=300)).lost == {2: 50}
