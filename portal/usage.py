@@ -17,7 +17,7 @@ from billing.metering import properties
 from billing.metering.models import DailyUsage
 from portal.burn import Burn
 from portal.filters import midnight
-from portal.statement import inert
+from  import inert
 
 BY = ("day", "meter", "member", "property")
 MAX_DAYS = 366
