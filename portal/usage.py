@@ -15,9 +15,9 @@ from billing.accounts.models import Account
 from billing.catalog.models import Meter
 from billing.metering import properties
 from billing.metering.models import DailyUsage
+from billing.notifications.wording import inert
 from portal.burn import Burn
 from portal.filters import midnight
-from  import inert
 
 BY = ("day", "meter", "member", "property")
 MAX_DAYS = 366
