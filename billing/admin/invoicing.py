@@ -3,6 +3,7 @@
 An issued document says for ever what it said; what staff may change here has its effect on later ones.
 """
 
+from datetime import date
 from typing import Any
 
 from django import forms
@@ -15,7 +16,7 @@ from django.utils.html import format_html
 from django.utils.http import content_disposition_header
 from django.utils.safestring import SafeString
 
-from billing.admin.rules import Act, FactsAdmin, FactsInline, RoomAdmin, credits_column, money_column, plain_id
+from billing.admin.rules import Act, FactsAdmin, FactsInline, RoomAdmin, credits_column, money_column
 from billing.invoicing import documents, issuers
 from billing.invoicing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine, Issuer, TaxRate
 from billing.notifications import wording
@@ -116,7 +117,7 @@ class TaxRateAdmin(RoomAdmin):
     list_display = ("country", "region", "category", "name", "percent_text", "valid_from", "valid_to")
     list_filter = ("country", "category")
     search_fields = ("=country", "=region", "name")
-    ordering = ("country", "region", "category", "-valid_from")
+    ordering = ("country", "-valid_from", "pk")
     actions = None
     form = TaxRateForm
     fields = TaxRateForm.Meta.fields
@@ -206,6 +207,10 @@ class _DocumentAdmin(FactsAdmin):
         """The bytes of the document."""
         raise NotImplementedError
 
+    @admin.display(description="number", ordering="number")
+    def number_text(self, row: Any) -> SafeString:
+        return format_html('<span class="nowrap">{}</span>', row)
+
     def list_acts(self, request: HttpRequest, row: Any) -> list[Act]:
         return [Act("Download PDF", self.page_url("pdf", row))] if row.number else []
 
@@ -215,8 +220,8 @@ class InvoiceAdmin(_DocumentAdmin):
     """Invoices."""
 
     list_display = (
-        plain_id, "number", "issued_at", "account", "state", money_column("total"), money_column("owed", ordering=None),
-        "due_at", "paid_at", "reference",
+        "number_text", "issued_at", "account", "state", money_column("total"), money_column("owed", ordering=None),
+        "due_on",
     )  # fmt: skip
     list_select_related = ("account",)
     list_filter = ("state", "currency", ("issuer", admin.RelatedOnlyFieldListFilter), "issued_at")
@@ -248,6 +253,10 @@ class InvoiceAdmin(_DocumentAdmin):
     def render_pdf(self, pk: int) -> bytes:
         return documents.invoice_pdf(pk)
 
+    @admin.display(description="due", ordering="due_at")
+    def due_on(self, invoice: Invoice) -> date | None:
+        return invoice.due_at.date() if invoice.due_at else None
+
     @admin.display(description="account")
     def account_link(self, invoice: Invoice) -> SafeString:
         return _link("account", invoice.account)
@@ -277,7 +286,7 @@ class CreditNoteLineInline(FactsInline):
 class CreditNoteAdmin(_DocumentAdmin):
     """Credit notes."""
 
-    list_display = (plain_id, "number", "issued_at", "account", "invoice", money_column("total"), "reason", "actor")
+    list_display = ("number_text", "issued_at", "account", "invoice", money_column("total"), "reason")
     list_select_related = ("invoice__account",)
     list_filter = ("currency", "issued_at")
     search_fields = ("=id", "number", "invoice__number", "invoice__account__name", "invoice__account__external_id")
@@ -306,4 +315,6 @@ def _link(table: str, row: Any) -> SafeString:
 
 
 def _party(party: dict[str, str]) -> str:
-    return ", ".join(" ".join(value.split()) for value in party.values() if value)
+    """The party on one line."""
+    parts = (party[part] for part in ("name", "address", "country", "tax_number", "email"))
+    return ", ".join(" ".join(part.split()) for part in parts if part)

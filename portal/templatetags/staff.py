@@ -10,7 +10,7 @@ from billing.admin.overview import Figure, list_figures
 register = template.Library()
 
 # In the order of the day's work, not of the alphabet.
-ROOMS = ("accounts", "catalog", "ledger", "metering", "notifications")
+ROOMS = ("accounts", "purchases", "payments", "invoicing", "catalog", "ledger", "metering", "notifications")
 
 
 @register.simple_tag

@@ -11,3 +11,10 @@ new MutationObserver(() => {
     part.setAttribute("aria-label", label ? label.textContent.replace(/:\s*$/, "").trim() : "Choose");
   }
 }).observe(document.documentElement, { childList: true, subtree: true });
+
+/* A table of another row's page that is wider than the page scrolls, also by keyboard. */
+addEventListener("load", () => {
+  for (const table of document.querySelectorAll(".inline-group")) {
+    if (table.scrollWidth > table.clientWidth) table.tabIndex = 0;
+  }
+});
