@@ -1,0 +1,72 @@
+"""Looking at a page as its reader, a screen reader and a security officer would."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, Request
+
+# Kept for whoever wants to see what the tests saw; overwritten by the next run.
+PICTURES = Path(__file__).resolve().parents[2] / "var" / "screenshots"
+WIDTHS = (1280, 390)
+SERIOUS = {"serious", "critical"}
+# 24 px targets and the rest of WCAG 2.2 AA.
+RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
+
+
+@dataclass
+class Visitor:
+    """A person at a browser of a certain width. `complaints` collects what pages did that they must not."""
+
+    page: Page
+    url: str
+    width: int
+    complaints: list[str] = field(default_factory=list)
+
+    def goes_to(self, path: str) -> None:
+        """Open an address of this Florin."""
+        self.page.goto(path if path.startswith("http") else self.url + path)
+
+    def looks(self, name: str, *, axe: bool = True) -> None:
+        """Take a picture, and complain about what is wrong with the page as it stands."""
+        page = self.page
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=PICTURES / f"{name}-{self.width}.png", full_page=True)
+        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        if wide > 0:
+            self.complaints.append(f"{name}: {wide} px wider than the window of {self.width}")
+        if axe:
+            found = Axe().run(page, options=RULES).response["violations"]
+            self.complaints += [
+                f"{name}: {each['impact']}: {each['id']}: {each['nodes'][0]['html'][:160]}"
+                for each in found
+                if each["impact"] in SERIOUS
+            ]
+
+    def is_content(self) -> None:
+        """Fail with everything there was to complain about."""
+        assert self.complaints == []
+
+
+@contextmanager
+def visitor(browser: Browser, url: str, width: int = 1280, *, color_scheme: str = "light") -> Iterator[Visitor]:
+    """A fresh browser session. Errors on the console and requests to other hosts become complaints."""
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=color_scheme, accept_downloads=True,  # type: ignore[arg-type]
+    )  # fmt: skip
+    page = context.new_page()
+    person = Visitor(page, url, width)
+
+    def on_request(request: Request) -> None:
+        if not request.url.startswith((url, "data:", "blob:")):
+            person.complaints.append(f"asks another host: {request.url}")
+
+    page.on("request", on_request)
+    page.on("console", lambda said: person.complaints.append(f"{page.url}: {said.text}") if said.type == "error" else 0)
+    page.on("pageerror", lambda error: person.complaints.append(f"{page.url}: {error}"))
+    try:
+        yield person
+    finally:
+        context.close()
