@@ -57,8 +57,8 @@ class Found:
     acts: set[str] = field(default_factory=set)
 
 
-TARGETS = """elements => elements.map(e =>
-    e.getAttribute('formaction') || e.getAttribute('action') || e.getAttribute('hx-get') || e.getAttribute('hx-post'))"""
+TARGETS = """elements => elements.map(element =>
+    ["formaction", "action", "hx-get", "hx-post"].map(name => element.getAttribute(name)).find(value => value))"""
 
 
 def follow(person: Visitor, start: str, wanted: Callable[[str], bool]) -> Found:
