@@ -316,5 +316,5 @@ def _link(table: str, row: Any) -> SafeString:
 
 def _party(party: dict[str, str]) -> str:
     """The party on one line."""
-    parts = (party[part] for part in ("name", "address", "country", "tax_number", "email"))
+    parts = (party.get(part, "") for part in ("name", "address", "country", "tax_number", "email"))
     return ", ".join(" ".join(part.split()) for part in parts if part)
