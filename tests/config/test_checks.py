@@ -28,6 +28,7 @@ def production(settings):
     settings.SECRET_KEY = GOOD_KEY
     settings.DEBUG = False
     settings.ALLOWED_HOSTS = ["billing.example.com"]
+    settings.FLORIN_GATEWAY, settings.FLORIN_ALLOW_SANDBOX = "", False
     return settings
 
 
@@ -196,3 +197,10 @@ def test_production_names_a_variable_that_is_missing(name, durable):
     result = start(WEB, durable.url(), **{name: ""})
     assert result.returncode != 0
     assert f"{name} must be set in production" in result.stderr
+
+
+def test_a_gateway_of_play_money_is_refused_unless_it_is_allowed(production):
+    production.FLORIN_GATEWAY = "sandbox"
+    assert ids(checks.unsafe_settings()) == ["florin.E011"]
+    production.FLORIN_ALLOW_SANDBOX = True
+    assert checks.unsafe_settings() == []

@@ -1,6 +1,11 @@
 """Cards and payments as the tests of payments need them."""
 
+import os
+import signal
+from collections.abc import Callable
 from datetime import datetime
+
+from django.db import connections
 
 from billing.accounts.models import Account
 from billing.invoicing.models import Invoice
@@ -37,3 +42,15 @@ def pay(
     return paying.pay(
         invoice_id=invoice.pk, method_id=card.pk, key=key, off_session=off_session, return_url="/back", now=now
     )
+
+
+def die_in(work: Callable[[], object]) -> None:
+    """Run the work in a process of its own, which must end by SIGKILL."""
+    connections.close_all()
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL

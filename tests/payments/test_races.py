@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from django.db import connections
 
 from billing.ledger import pools
 from billing.ledger.models import Posting
@@ -16,7 +15,7 @@ from billing.payments.models import Payment, SandboxCharge
 from tests.factories import NOW
 from tests.ledger.racing import race
 from tests.payments import makers
-from tests.payments.makers import make_card
+from tests.payments.makers import die_in, make_card
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -87,18 +86,6 @@ def test_of_ten_requests_with_keys_of_their_own_one_pays(transactional_db, invoi
     )
     assert outcomes["done"] == 1
     assert SandboxCharge.objects.count() == Payment.objects.count() == len(calls) == 1
-
-
-def die_in(work: Callable[[], object]) -> None:
-    """Run the work in a process of its own, which must end by SIGKILL."""
-    connections.close_all()
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        finally:
-            os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("charged", [False, True])

@@ -1,0 +1,58 @@
+import pytest
+
+from billing.payments import gateway, methods
+from billing.payments.models import PaymentMethod
+from tests.factories import NOW, make_account
+from tests.ledger.racing import race
+from tests.payments.makers import make_card
+
+
+def defaults(account) -> list[int]:
+    return list(PaymentMethod.objects.filter(account=account, is_default=True).values_list("pk", flat=True))
+
+
+def test_the_default_is_the_first_until_another_is_chosen_or_it_is_removed(account):
+    first, second = make_card(account), make_card(account)
+    assert methods.find_default(account.pk) == first
+    assert [method.pk for method in methods.list_methods(account.pk)] == [first.pk, second.pk]
+    assert methods.set_default(account_id=account.pk, method_id=second.pk).is_default
+    assert defaults(account) == [second.pk]
+    methods.remove(account_id=account.pk, method_id=second.pk, now=NOW)
+    assert methods.find_default(account.pk) is None
+    assert [method.pk for method in methods.list_methods(account.pk)] == [first.pk]
+    third = make_card(account)
+    assert defaults(account) == [third.pk]
+
+
+def test_another_accounts_method_is_neither_made_default_nor_removed(account):
+    foreign = make_card(make_account("evil"))
+    with pytest.raises(methods.MethodNotUsable):
+        methods.set_default(account_id=account.pk, method_id=foreign.pk)
+    with pytest.raises(methods.MethodNotUsable):
+        methods.remove(account_id=account.pk, method_id=foreign.pk, now=NOW)
+    foreign.refresh_from_db()
+    assert (foreign.is_default, foreign.removed_at) == (True, None)
+
+
+def test_a_gateway_that_is_not_configured_is_not_used(account, settings):
+    settings.FLORIN_GATEWAY = ""
+    with pytest.raises(gateway.NoGateway):
+        make_card(account)
+    with pytest.raises(gateway.NoGateway):
+        gateway.get("sandbox")
+    assert not PaymentMethod.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_cards_added_and_chosen_at_once_one_is_the_default(transactional_db, account):
+    cards = [make_card(account) for _ in range(4)]
+
+    def add():
+        make_card(account, make_default=True)
+
+    def choose(pk: int):
+        return lambda: methods.set_default(account_id=account.pk, method_id=pk)
+
+    assert race([add] * 4 + [choose(card.pk) for card in cards]) == {"done": 8}
+    assert len(defaults(account)) == 1
+    assert PaymentMethod.objects.count() == 8
