@@ -1,5 +1,6 @@
 """What the tests of buying share: a shop beside the stage, alice's forms, and cards."""
 
+import html
 import re
 import uuid
 from typing import Any
@@ -58,4 +59,4 @@ def sign_in_as(client: Client, stage: Stage, role: str) -> None:
 def text_of(response: Any) -> str:
     """What a page says, without its tags, blanks run together."""
     page = re.sub(r"<svg.*?</svg>", "", response.content.decode(), flags=re.DOTALL)
-    return " ".join(re.sub(r"<[^>]+>", " ", page).split())
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
