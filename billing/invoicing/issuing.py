@@ -7,6 +7,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
+from moneyed import get_currency
 
 from billing.accounts.models import Account
 from billing.catalog import pricing
@@ -15,6 +16,7 @@ from billing.invoicing.models import Invoice, InvoiceLine, Issuer
 from billing.ledger.models import CreditPool
 
 ZERO = Decimal(0)
+MOST_SUB_UNITS = 1000
 
 
 class NoIssuer(Exception):
@@ -147,6 +149,8 @@ def issue(
 def _check(account: Account, currency: str, lines: Sequence[LineDraft]) -> None:
     if not lines:
         raise ValueError("an invoice needs a line")
+    if get_currency(currency).sub_unit > MOST_SUB_UNITS:
+        raise ValueError("money is kept to three decimals")
     for line in lines:
         if line.quantity <= 0 or line.amount < 0 or line.amount != pricing.round_money(line.amount, currency):
             raise ValueError("a line needs a positive quantity and an amount in whole minor units")

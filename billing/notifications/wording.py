@@ -4,7 +4,8 @@ import unicodedata
 from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
 
-from babel.numbers import format_currency
+from babel.numbers import format_currency, get_currency_symbol
+from moneyed import get_currency
 
 MINUS = "\N{MINUS SIGN}"
 CENT = Decimal("0.01")
@@ -41,13 +42,13 @@ def decimals(amount: Decimal) -> int:
 
 
 def money_text(amount: Decimal, currency: str) -> str:
-    """An amount of money with the currency's sign and its minor units: `€1,200.00`, `¥1,200`."""
-    return _minus(format_currency(amount, currency, locale="en"))
+    """An amount of money with the currency's sign and its minor units: `€1,200.00`, `¥1,200`, `KWD 1.200`."""
+    return _money(amount, currency, places="")
 
 
 def unit_price_text(price: Decimal, currency: str) -> str:
     """What one credit costs, with every digit that is not a trailing zero and at least the minor units: `$0.0725`."""
-    return _minus(format_currency(price.normalize(), currency, locale="en", decimal_quantization=False))
+    return _money(price.normalize(), currency, places="#" * 12)
 
 
 def validity_text(days: int | None) -> str:
@@ -81,6 +82,17 @@ def plural(noun: str) -> str:
     if noun.endswith("y") and noun[-2:-1] not in tuple("aeiou"):
         return f"{noun[:-1]}ies"
     return f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else f"{noun}s"
+
+
+def _money(amount: Decimal, currency: str, *, places: str) -> str:
+    """Money with the minor units that we count in. CLDR's digits differ: it shows no cents of a dinar."""
+    space = "\N{NO-BREAK SPACE}" if get_currency_symbol(currency, "en")[-1].isalpha() else ""
+    minor = len(str(get_currency(currency).sub_unit)) - 1
+    pattern = f"\N{CURRENCY SIGN}{space}#,##0.{'0' * minor}{places}".rstrip(".")
+    text = format_currency(
+        amount, currency, pattern, locale="en", currency_digits=False, decimal_quantization=not places
+    )
+    return _minus(text)
 
 
 def _signed(amount: Decimal, size: Decimal, places: int = 0) -> str:

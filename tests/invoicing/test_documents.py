@@ -97,7 +97,7 @@ def test_an_open_invoice_shows_what_was_credited_of_it(issuer, account):
 
 @pytest.mark.parametrize(
     ("currency", "amount", "said"),
-    [("JPY", "1099", "Total ¥1,308"), ("KWD", "1.234", "Total KWD1.468"), ("EUR", "0.05", "Total €0.06")],
+    [("JPY", "1099", "Total ¥1,308"), ("KWD", "1.234", "Total KWD 1.468"), ("EUR", "0.05", "Total €0.06")],
 )
 def test_amounts_have_their_currencys_digits(issuer, account, currency, amount, said):
     assert said in invoice_text(issue(account, plain_line(amount), currency=currency))

@@ -135,6 +135,12 @@ def test_lines_that_no_invoice_can_hold_are_refused(issuer, account, wrong):
     assert not Invoice.objects.exists()
 
 
+def test_a_currency_of_four_decimals_is_refused(issuer, account):
+    with pytest.raises(ValueError, match="three decimals"):
+        issue(account, plain_line("1.2345"), currency="CLF")
+    assert not Invoice.objects.exists()
+
+
 def test_an_invoice_needs_a_line(issuer, account):
     with pytest.raises(ValueError, match="needs a line"):
         issuing.issue(account_id=account.pk, reference="x", currency="EUR", lines=[], now=NOW)

@@ -5,12 +5,12 @@ from decimal import Decimal
 
 import pytest
 from django.db import IntegrityError, transaction
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from billing.accounts import details
 from billing.catalog.pricing import cost_per_credit, part_of_money, round_money, share_tax
-from billing.invoicing import tax
+from billing.invoicing import issuing, tax
 from billing.invoicing.models import TaxRate
 from tests.factories import make_account, make_issuer
 from tests.invoicing.makers import issue, plain_line
@@ -157,6 +157,29 @@ def test_shares_of_tax_add_up_to_the_tax_of_the_sum(units, percent, currency):
         assert share >= 0
         assert share == round_money(share, currency)
         assert abs(share - amount * percent / 100) <= smallest
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 10**7), st.sampled_from(["standard", "books", "tea"])), min_size=1, max_size=9),
+    st.sampled_from(["DE", "FR", "JP"]),
+    currencies,
+)
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_lines_and_their_tax_are_the_totals(issuer, account, drafts, country, currency):
+    if not TaxRate.objects.filter(country="FR").exists():
+        rate("FR", "5.5", category="books")
+        rate("FR", "20")
+        rate("DE", "7", category="books")
+    account.country, smallest = country, Decimal(1).scaleb(-CURRENCIES[currency])
+    lines = [plain_line(str(units * smallest), category=category) for units, category in drafts]
+    quoted = issuing.quote(account=account, currency=currency, lines=lines, on=DAY)
+    assert quoted.subtotal == sum(line.draft.amount for line in quoted.lines)
+    assert quoted.tax_total == sum(line.tax_amount for line in quoted.lines)
+    assert quoted.total == quoted.subtotal + quoted.tax_total
+    for percent in {line.tax_percent for line in quoted.lines}:
+        taxed = [line for line in quoted.lines if line.tax_percent == percent]
+        net = sum(line.draft.amount for line in taxed)
+        assert sum(line.tax_amount for line in taxed) == round_money(net * percent / 100, currency)
 
 
 @given(st.integers(1, 10**9), percents, st.lists(st.integers(1, 10**9), max_size=8), currencies)

@@ -102,6 +102,9 @@ def test_days_are_counted_in_the_readers_time_zone() -> None:
         ("1200", "JPY", "¥1,200"),
         ("-3.5", "USD", "\N{MINUS SIGN}$3.50"),
         ("0", "USD", "$0.00"),
+        ("1.5", "KWD", "KWD\N{NO-BREAK SPACE}1.500"),
+        ("1200.5", "RSD", "RSD\N{NO-BREAK SPACE}1,200.50"),
+        ("9.9", "AUD", "A$9.90"),
     ],
 )
 def test_money_has_its_sign_and_minor_units(amount: str, currency: str, text: str) -> None:
@@ -113,6 +116,11 @@ def test_money_has_its_sign_and_minor_units(amount: str, currency: str, text: st
 )
 def test_a_unit_price_keeps_all_its_digits(price: str, text: str) -> None:
     assert wording.unit_price_text(Decimal(price), "USD") == text
+
+
+def test_a_unit_price_may_be_less_than_the_smallest_coin() -> None:
+    assert wording.unit_price_text(Decimal("0.07"), "JPY") == "¥0.07"
+    assert wording.unit_price_text(Decimal("1000"), "JPY") == "¥1,000"
 
 
 @pytest.mark.parametrize(
