@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from django.core.cache import cache
+from django.core.cache import caches
 from django.db.models import Case, F, Min, Sum, When
 from django.db.models.functions import TruncDate
 
@@ -90,11 +90,11 @@ def read_pace(pool: CreditPool, zone: ZoneInfo, *, now: datetime) -> Pace:
     """
     today = now.astimezone(zone).date()
     key = f"pace:{pool.pk}:{today}"
-    kept: Pace | None = cache.get(key)
+    kept: Pace | None = caches["process"].get(key)
     if kept is None:
         kept = pace_of(_spent_by_day(pool, zone, today))
         if pool.created_at.astimezone(zone).date() < today:
-            cache.set(key, kept, PACE_KEPT_SECONDS)
+            caches["process"].set(key, kept, PACE_KEPT_SECONDS)
     return kept
 
 

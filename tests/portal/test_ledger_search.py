@@ -2,9 +2,11 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from billing.ledger import posting
@@ -90,7 +92,8 @@ def test_each_lot_says_until_when_it_is_good_and_what_a_credit_cost(alice: Clien
     page = _page(alice, f"{stage.url}/ledger?q=both")
     assert "From 2 lots" in page
     assert "$0.0725 a credit" in page
-    assert f"expires {stage.now + timedelta(days=400):%-d %b %Y}" in page
+    ends_at = timezone.localtime(stage.now + timedelta(days=400), ZoneInfo(stage.account.time_zone))
+    assert f"expires {ends_at:%-d %b %Y}" in page
     assert "never expires, free of charge" in page
 
 
