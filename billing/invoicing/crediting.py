@@ -113,6 +113,14 @@ def note_refunded(*, invoice_id: int, amount: Decimal) -> Invoice:
         return invoice
 
 
+def tax_with(line: InvoiceLine, amount: Decimal, currency: str) -> Decimal:
+    """The tax that a credit note takes back with this net amount of a line: by what is then credited in all, so that
+    several parts take back the tax of the whole."""
+    credited = line.amount_credited + amount
+    tax = pricing.part_of_money(line.tax_amount, part=credited, of=line.amount, currency=currency)
+    return tax - line.tax_credited
+
+
 def _take_back(invoice: Invoice, items: Sequence[CreditItem]) -> list[CreditNoteLine]:
     """Count the items against their lines; the lines of the credit note to be."""
     lines = {line.pk: line for line in invoice.lines.all()}
@@ -131,10 +139,9 @@ def _take_back_of(line: InvoiceLine, item: CreditItem, currency: str) -> CreditN
         raise TooMuch(f"{line.amount - line.amount_credited} {currency} are left of the line")
     if line.credits_refunded + credits > (line.credits or ZERO):
         raise TooMuch("the line has fewer credits left")
+    tax_amount = tax_with(line, item.amount, currency)
     line.amount_credited += item.amount
-    # By what is credited in all, so that several parts take back the tax of the whole.
-    credited = pricing.part_of_money(line.tax_amount, part=line.amount_credited, of=line.amount, currency=currency)
-    tax_amount, line.tax_credited = credited - line.tax_credited, credited
+    line.tax_credited += tax_amount
     line.credits_refunded += credits
     line.save(update_fields=["amount_credited", "tax_credited", "credits_refunded"])
     return CreditNoteLine(

@@ -69,7 +69,7 @@ def preview(*, line_id: int, now: datetime, credits: Decimal | None = None) -> R
     if asked > refundable:
         raise posting.NotEnoughLeft(asked, refundable)
     amount = _share(line, asked)
-    tax_amount = _tax_of(line, amount)
+    tax_amount = crediting.tax_with(line, amount, line.invoice.currency)
     return RefundPreview(
         line.pk, lot.pk, refundable, asked, amount, tax_amount, amount + tax_amount, line.invoice.currency
     )
@@ -165,13 +165,6 @@ def _share(line: InvoiceLine, credits: Decimal) -> Decimal:
 
     share = cost_of(line.credits_refunded + credits) - cost_of(line.credits_refunded)
     return min(share, line.amount - line.amount_credited)
-
-
-def _tax_of(line: InvoiceLine, amount: Decimal) -> Decimal:
-    """The tax that the credit note will take back with the net amount."""
-    credited = line.amount_credited + amount
-    tax = part_of_money(line.tax_amount, part=credited, of=line.amount, currency=line.invoice.currency)
-    return tax - line.tax_credited
 
 
 def _payment_with(invoice: Invoice, total: Decimal) -> Payment:
