@@ -48,6 +48,11 @@ class Visit:
         return self.member.role in (Role.OWNER, Role.ADMIN)
 
     @property
+    def is_owner(self) -> bool:
+        """Whether the person is an owner: only they make, change and remove owners."""
+        return self.member.role == Role.OWNER
+
+    @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.member.account.time_zone)
 

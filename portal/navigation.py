@@ -64,8 +64,8 @@ MENU: tuple[tuple[str | Promise, tuple[Page, ...]], ...] = (
     (
         _("Organisation"),
         (
-            Page("team", _("Team"), ("member",)),
-            Page("api_keys", _("API keys"), ("api_key",), managers_only=True),
+            Page("team", _("Team"), ("member", "member_remove")),
+            Page("api_keys", _("API keys"), ("api_key_rotate", "api_key_revoke"), managers_only=True),
             Page("notifications", _("Notifications"), ("notification_preferences",)),
             Page("help", _("Help")),
         ),

@@ -3,7 +3,9 @@
 from django.urls import path
 
 from portal.views import (
+    api_keys,
     bank,
+    billing_details,
     buying,
     dashboard,
     home,
@@ -13,6 +15,7 @@ from portal.views import (
     payment_methods,
     profile,
     security,
+    team,
     top_ups,
     usage,
 )
@@ -54,5 +57,14 @@ urlpatterns = [
         name="payment_method_default",
     ),
     path("a/<str:account>/payment-methods/<int:method>/remove", payment_methods.remove, name="payment_method_remove"),
+    path("a/<str:account>/billing-details", billing_details.billing_details, name="billing_details"),
+    path("a/<str:account>/team", team.team, name="team"),
+    path("a/<str:account>/team/<int:member>", team.member, name="member"),
+    path("a/<str:account>/team/<int:member>/remove", team.remove, name="member_remove"),
+    path("a/<str:account>/invitations/<int:invitation>/resend", team.resend, name="invitation_resend"),
+    path("a/<str:account>/invitations/<int:invitation>/revoke", team.revoke, name="invitation_revoke"),
+    path("a/<str:account>/api-keys", api_keys.api_keys, name="api_keys"),
+    path("a/<str:account>/api-keys/<int:key>/rotate", api_keys.rotate, name="api_key_rotate"),
+    path("a/<str:account>/api-keys/<int:key>/revoke", api_keys.revoke, name="api_key_revoke"),
     path("sandbox/bank/<str:reference>", bank.bank, name="bank"),
 ]

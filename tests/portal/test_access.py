@@ -20,7 +20,7 @@ ROUTES = {
 }
 PAGES_WITH_POOLS = ["", "/ledger", "/ledger.csv"]
 READ_ONLY = ["", "/ledger", "/ledger.csv"]
-MANAGERS_ONLY = {"/buy", "/payment-methods", "/top-ups"}
+MANAGERS_ONLY = {"/api-keys", "/billing-details", "/buy", "/payment-methods", "/top-ups"}
 ACCOUNT_PAGES = [page for page in ROUTES if "<" not in page]
 OPEN_PAGES = [page for page in ACCOUNT_PAGES if page not in MANAGERS_ONLY]
 

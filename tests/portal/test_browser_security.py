@@ -7,10 +7,23 @@ from django.test import Client, override_settings
 from django.urls import path
 
 from billing.ledger import balance
+from tests.factories import make_user
 from tests.portal.conftest import Stage
+from tests.portal.entering import PASSWORD, confirm_password, sign_in
 
-OPEN_PAGES = ["/login", "/password-reset", "/password-reset/sent", "/invitations/nonsense", "/nowhere"]
-MEMBERS_PAGES = ["", "/ledger", "/ledger?since=never"]
+OPEN_PAGES = [
+    "/login",
+    "/signup",
+    "/verify-email",
+    "/verify-email/nonsense",
+    "/password-reset",
+    "/password-reset/sent",
+    "/password-reset/1-nonsense",
+    "/invitations/nonsense",
+    "/nowhere",
+]
+PERSONS_PAGES = ["/profile", "/security", "/confirm-password"]
+MEMBERS_PAGES = ["", "/team", "/api-keys", "/billing-details", "/ledger", "/ledger?since=never"]
 
 
 def _check(response: object) -> None:
@@ -34,6 +47,23 @@ def test_pages_for_everyone_obey_the_policy(client: Client, db: None, address: s
 @pytest.mark.parametrize("page", MEMBERS_PAGES)
 def test_pages_for_members_obey_the_policy(alice: Client, stage: Stage, page: str) -> None:
     _check(alice.get(stage.url + page))
+
+
+@pytest.mark.parametrize("address", PERSONS_PAGES)
+def test_a_persons_own_pages_obey_the_policy(alice: Client, stage: Stage, address: str) -> None:
+    stage.alice.set_password("correct horse battery")
+    stage.alice.save()
+    alice.force_login(stage.alice)
+    _check(alice.get(address))
+
+
+def test_the_page_with_the_qr_code_obeys_the_policy(client: Client, db: None) -> None:
+    make_user("alice", password=PASSWORD)
+    sign_in(client)
+    confirm_password(client)
+    response = client.get("/security/two-factor")
+    assert "<svg" in response.content.decode()
+    _check(response)
 
 
 def test_a_page_that_does_not_exist_has_our_look(client: Client, db: None) -> None:
