@@ -26,6 +26,7 @@ from django_htmx.http import HttpResponseClientRefresh
 
 from billing.accounts.models import Account, Member, Role, User
 from billing.api import ids
+from billing.notifications import inbox
 from portal import navigation
 
 Extra = ParamSpec("Extra")
@@ -53,6 +54,11 @@ class Visit:
         return self.member.role == Role.OWNER
 
     @property
+    def unread(self) -> int:
+        """How many notifications of this account the person has not read."""
+        return int(getattr(self.member, "unread", 0))
+
+    @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.member.account.time_zone)
 
@@ -62,8 +68,9 @@ class Visit:
 
     @property
     def menu(self) -> list[navigation.Group]:
-        """The account's pages that this person may open."""
-        return navigation.menu(url=self.url, is_manager=self.is_manager, counts={})
+        """The account's pages that this person may open, with how much waits on them."""
+        counts = {"notifications": self.unread}
+        return navigation.menu(url=self.url, is_manager=self.is_manager, counts=counts)
 
     @property
     def place_links(self) -> list[tuple[Member, str]]:
@@ -90,8 +97,9 @@ def _public_id(account_id: int) -> str:
 
 
 def list_places(user: User) -> list[Member]:
-    """All accounts the person is in, by name."""
+    """All accounts the person is in, by name, each with how much is `unread` there. One query."""
     places = Member.objects.filter(user=user, removed_at=None).select_related("account")
+    places = inbox.with_unread(places, now=timezone.now())
     return list(places.order_by("account__name", "account_id"))
 
 

@@ -12,6 +12,7 @@ from portal.views import (
     invitations,
     invoices,
     ledger,
+    notifications,
     payment_methods,
     profile,
     security,
@@ -66,5 +67,13 @@ urlpatterns = [
     path("a/<str:account>/api-keys", api_keys.api_keys, name="api_keys"),
     path("a/<str:account>/api-keys/<int:key>/rotate", api_keys.rotate, name="api_key_rotate"),
     path("a/<str:account>/api-keys/<int:key>/revoke", api_keys.revoke, name="api_key_revoke"),
+    path("a/<str:account>/notifications", notifications.notifications, name="notifications"),
+    path("a/<str:account>/notifications/read", notifications.mark_read, name="notifications_read"),
+    path("a/<str:account>/notifications/<int:notification>", notifications.follow, name="notification"),
+    path(
+        "a/<str:account>/notifications/preferences",
+        notifications.notification_preferences,
+        name="notification_preferences",
+    ),
     path("sandbox/bank/<str:reference>", bank.bank, name="bank"),
 ]

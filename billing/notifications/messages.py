@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils import dateformat
 from django.utils.translation import gettext as _
 
@@ -105,7 +105,4 @@ class About:
     def link(self, label: str, page: str, *parts: object) -> Link:
         """A page of the account in the portal; `parts` are what its address has beyond the account."""
         account = f"acc_{self.account.pk}" if self.account else ""
-        try:
-            return Link(label, reverse(f"portal:{page}", args=[account, *parts]))
-        except NoReverseMatch:
-            return Link(label, reverse("portal:dashboard", args=[account]))
+        return Link(label, reverse(f"portal:{page}", args=[account, *parts]))
