@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _lazy
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -33,6 +35,7 @@ from portal.views.invoices import new_pay_form
 
 BUYS = 4
 BURN_DAYS = 30
+_USED = _lazy("That form had bought these credits already. Nothing more was charged.")
 
 
 @require_safe
@@ -61,8 +64,9 @@ def buy(request: HttpRequest, visit: Visit) -> HttpResponse:
 def checkout(request: HttpRequest, visit: Visit, pack: str) -> HttpResponse:
     """Choose an amount and a card, see the whole price, then pay.
 
-    Once per rendered form: its token stands for one purchase, and whoever sends it again comes to that purchase. What
-    is paid is what the page showed: when the price has changed since, it is shown anew and nothing is bought.
+    Once per form: its token, which stands in the address too, is for one purchase, and whoever sends it again or goes
+    back to it comes to that purchase. What is paid is what the page showed: when the price has changed since, it is
+    shown anew and nothing is bought.
     """
     require_manager(visit)
     now = timezone.now()
@@ -70,10 +74,18 @@ def checkout(request: HttpRequest, visit: Visit, pack: str) -> HttpResponse:
     if request.method == "POST":
         return _sent(request, visit, desk)
     credits = _decimal(request.GET.get("credits")) or desk.offer.min_credits
-    quoted, problem = desk.quote(credits)
     if getattr(request, "htmx", False):
-        return render(request, "portal/_quote.html", {"visit": visit, **desk.page(quoted, problem)})
-    form = desk.form(initial={"credits": plain(credits)})
+        return render(request, "portal/_quote.html", {"visit": visit, **desk.page(*desk.quote(credits))})
+    token = _uuid(request.GET.get("form"))
+    if token is None:
+        # In the address, so that going back to the form finds the same one again.
+        query = urlencode({"credits": plain(credits), "form": uuid.uuid4()})
+        return redirect(f"{visit.url('checkout', pack=desk.offer.key)}?{query}")
+    if Purchase.objects.filter(account=visit.account, token=token).exists():
+        messages.warning(request, _USED)
+        return redirect(visit.url("purchase", token=token))
+    quoted, problem = desk.quote(credits)
+    form = desk.form(initial={"credits": plain(credits), "token": token})
     return render_page(request, visit, "checkout", {"form": form, **desk.page(quoted, problem)})
 
 
@@ -170,7 +182,7 @@ def _sent(request: HttpRequest, visit: Visit, desk: Desk) -> HttpResponse:
     form.is_valid()
     if (bought := _find_bought(visit, form)) is not None:
         if _is_another(bought, form, desk.offer):
-            messages.warning(request, _("This form had bought these credits already. Nothing more was charged."))
+            messages.warning(request, _USED)
         return redirect(visit.url("purchase", token=bought.token))
     credits = form.cleaned_data.get("credits")
     quoted, problem = desk.quote(credits) if credits is not None else (None, "")
@@ -248,6 +260,14 @@ def _seen(quoted: offers.PurchaseQuote) -> str:
 
 def _expiry(since: datetime | None, days: int | None) -> datetime | None:
     return None if since is None or days is None else since + timedelta(days=days)
+
+
+def _uuid(text: str | None) -> uuid.UUID | None:
+    """A token out of an address; what is none is as good as absent."""
+    try:
+        return uuid.UUID(text or "")
+    except ValueError:
+        return None
 
 
 def _decimal(text: str | None) -> Decimal | None:

@@ -6,9 +6,12 @@ import pytest
 from django.test import Client, override_settings
 from django.urls import path
 
+from billing.catalog.models import Pack
 from billing.ledger import balance
+from billing.payments.models import Payment
 from tests.factories import make_user
 from tests.portal.conftest import Stage
+from tests.portal.shop import checkout_form
 from tests.portal.entering import PASSWORD, confirm_password, sign_in
 
 OPEN_PAGES = [
@@ -23,7 +26,18 @@ OPEN_PAGES = [
     "/nowhere",
 ]
 PERSONS_PAGES = ["/profile", "/security", "/confirm-password"]
-MEMBERS_PAGES = ["", "/team", "/api-keys", "/billing-details", "/ledger", "/ledger?since=never"]
+MEMBERS_PAGES = [
+    "",
+    "/team",
+    "/api-keys",
+    "/billing-details",
+    "/ledger",
+    "/ledger?since=never",
+    "/buy",
+    "/top-ups",
+    "/invoices",
+    "/payment-methods",
+]
 
 
 def _check(response: object) -> None:
@@ -64,6 +78,18 @@ def test_the_page_with_the_qr_code_obeys_the_policy(client: Client, db: None) ->
     response = client.get("/security/two-factor")
     assert "<svg" in response.content.decode()
     _check(response)
+
+
+def test_pages_of_buying_obey_the_policy(alice: Client, stage: Stage, shop: Pack) -> None:
+    form = checkout_form(stage, number="4000000000000002")
+    for address in ("/buy", "/buy/credits?credits=1500", "/buy/credits"):
+        _check(alice.get(stage.url + address, follow=True))
+    _check(alice.post(f"{stage.url}/buy/credits", {**form, "number": "1"}))
+    _check(alice.post(f"{stage.url}/buy/credits", form, follow=True))
+    invoice = stage.account.invoices.get()
+    _check(alice.get(f"{stage.url}/invoices/{invoice.pk}"))
+    alice.post(f"{stage.url}/invoices/{invoice.pk}/pay", {**form, "token": "0" * 32, "number": "4000002760003184"})
+    _check(alice.get(Payment.objects.latest("pk").action_url))
 
 
 def test_a_page_that_does_not_exist_has_our_look(client: Client, db: None) -> None:
