@@ -11,8 +11,8 @@ from billing.ledger import balance
 from billing.payments.models import Payment
 from tests.factories import make_user
 from tests.portal.conftest import Stage
-from tests.portal.shop import checkout_form
 from tests.portal.entering import PASSWORD, confirm_password, sign_in
+from tests.portal.shop import checkout_form
 
 OPEN_PAGES = [
     "/login",
