@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy as lazy
 from django.utils.translation import ngettext
 
 from billing.admin import trail
-from billing.admin.rules import Act, FactsAdmin, FactsInline, RoomAdmin, money_column, plain_id
+from billing.admin.rules import Act, FactsAdmin, FactsInline, money_column, plain_id
 from billing.notifications import wording
 from billing.payments import checking, gateway, methods, paying, refunding, webhooks
 from billing.payments.models import GatewayEvent, Payment, PaymentMethod, Refund
@@ -28,14 +28,12 @@ from billing.payments.models import GatewayEvent, Payment, PaymentMethod, Refund
 MAX_ASKED = 50
 
 
-class QueueAdmin(RoomAdmin):
-    """Rows that nobody adds, edits or deletes here, but that can be put on their way again."""
+class QueueAdmin(FactsAdmin):
+    """Rows that nobody adds, edits or deletes here, but that who may change them can put on their way again."""
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
+    def has_act_permission(self, request: HttpRequest) -> bool:
+        """Whether the person may do more than look."""
+        return bool(request.user.has_perm(f"billing.change_{self.opts.model_name}"))
 
 
 class WorkQueue(admin.SimpleListFilter):
@@ -85,8 +83,7 @@ class PaymentAdmin(QueueAdmin):
     """Attempts to collect invoices. One without an outcome can be asked about; one that failed, tried again."""
 
     list_display = (
-        plain_id, "created_at", "account", "invoice_link", money_column("amount"), "state", "method", "failure_message",
-        "problem", "next_check_at",
+        plain_id, "account", "invoice_link", money_column("amount"), "state", "what_happened", "method", "created_at",
     )  # fmt: skip
     list_select_related = ("invoice__account", "method")
     list_filter = (WorkQueue, "state", "off_session", "gateway")
@@ -121,7 +118,7 @@ class PaymentAdmin(QueueAdmin):
         return [Act(_("To look at"), f"{self.page_url('changelist')}?queue=open")]
 
     def list_acts(self, request: HttpRequest, row: Payment) -> list[Act]:
-        if not self.has_change_permission(request, row) or row.state == Payment.State.SUCCEEDED:
+        if not self.has_act_permission(request) or row.state == Payment.State.SUCCEEDED:
             return []
         acts = [Act(_("Ask the gateway now"), self.page_url("ask", row))]
         if row.state == Payment.State.FAILED and row.invoice.owed > 0:
@@ -137,8 +134,12 @@ class PaymentAdmin(QueueAdmin):
         url = reverse("admin:billing_invoice_change", args=[row.invoice_id])
         return format_html('<a href="{}">{}</a>', url, row.invoice)
 
+    @admin.display(description=lazy("what happened"))
+    def what_happened(self, row: Payment) -> str:
+        return row.problem or row.failure_message or "-"
+
     @trail.apart
-    @admin.action(description=lazy("Ask the gateway now"), permissions=["change"])
+    @admin.action(description=lazy("Ask the gateway now"), permissions=["act"])
     def ask(self, request: HttpRequest, rows: QuerySet[Payment]) -> None:
         ended = silent = 0
         ids = list(rows.exclude(state=Payment.State.SUCCEEDED).values_list("pk", flat=True)[:MAX_ASKED])
@@ -209,7 +210,7 @@ class PaymentAdmin(QueueAdmin):
         payment = Payment.objects.select_related("invoice__account", "method").filter(pk=pk).first()
         if payment is None:
             raise Http404
-        self.require(self.has_change_permission(request, payment))
+        self.require(self.has_act_permission(request))
         return payment
 
 
@@ -228,8 +229,7 @@ class RefundAdmin(QueueAdmin):
     """Money that goes back. One without an outcome is asked about; one that failed can be tried again."""
 
     list_display = (
-        plain_id, "created_at", "account", "payment", money_column("amount"), "state", "credit_note", "failure_message",
-        "next_check_at",
+        plain_id, "account", money_column("amount"), "state", "failure_message", "payment", "credit_note", "created_at",
     )  # fmt: skip
     list_select_related = ("payment__invoice__account", "credit_note")
     list_filter = ("state",)
@@ -249,7 +249,7 @@ class RefundAdmin(QueueAdmin):
     def account(self, row: Refund) -> str:
         return row.payment.invoice.account.name
 
-    @admin.action(description=lazy("Try failed ones again"), permissions=["change"])
+    @admin.action(description=lazy("Try failed ones again"), permissions=["act"])
     def try_again(self, request: HttpRequest, rows: QuerySet[Refund]) -> None:
         """Within seconds the beat sends what this opens again."""
         opened = refused = 0
@@ -267,7 +267,7 @@ class RefundAdmin(QueueAdmin):
         self.message_user(request, text, messages.WARNING if refused or not opened else messages.SUCCESS)
 
     @trail.apart
-    @admin.action(description=lazy("Ask the gateway now"), permissions=["change"])
+    @admin.action(description=lazy("Ask the gateway now"), permissions=["act"])
     def ask(self, request: HttpRequest, rows: QuerySet[Refund]) -> None:
         ended = 0
         ids = list(rows.exclude(state=Refund.State.SUCCEEDED).values_list("pk", flat=True)[:MAX_ASKED])
@@ -314,7 +314,7 @@ class GatewayEventAdmin(QueueAdmin):
     def error(self, row: GatewayEvent) -> str:
         return row.last_error[:80]
 
-    @admin.action(description=lazy("Act upon them now"), permissions=["change"])
+    @admin.action(description=lazy("Act upon them now"), permissions=["act"])
     def try_again(self, request: HttpRequest, rows: QuerySet[GatewayEvent]) -> None:
         ids = list(rows.filter(processed_at=None).values_list("pk", flat=True)[:MAX_ASKED])
         done = sum(webhooks.process(event_id=pk, now=timezone.now()) for pk in ids)

@@ -253,7 +253,7 @@ class RoomAdmin(admin.ModelAdmin):
 class FactsAdmin(RoomAdmin):
     """Rows that are facts: nobody adds, changes or deletes them here."""
 
-    actions = None
+    actions: Any = None
 
     def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
         return False

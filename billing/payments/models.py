@@ -8,6 +8,7 @@ from djmoney.models.fields import CurrencyField
 
 from billing.accounts.models import Account
 from billing.invoicing.models import MAX_MONEY, CreditNote, Invoice, MoneyAmountField
+from billing.notifications import wording
 
 
 class GatewayName(models.TextChoices):
@@ -69,8 +70,8 @@ class Payment(models.Model):
     class State(models.TextChoices):
         CREATED = "created"
         PROCESSING = "processing"
-        REQUIRES_ACTION = "requires_action", "waiting for confirmation"
-        UNKNOWN = "unknown", "outcome unknown"
+        REQUIRES_ACTION = "requires_action", "Waiting for confirmation"
+        UNKNOWN = "unknown", "Outcome unknown"
         SUCCEEDED = "succeeded"
         FAILED = "failed"
 
@@ -128,7 +129,7 @@ class Payment(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.amount} {self.currency} ({self.state})"
+        return f"{wording.money_text(self.amount, self.currency)} ({self.state})"
 
 
 class Refund(models.Model):
@@ -142,7 +143,7 @@ class Refund(models.Model):
     class State(models.TextChoices):
         CREATED = "created"
         PROCESSING = "processing"
-        UNKNOWN = "unknown", "outcome unknown"
+        UNKNOWN = "unknown", "Outcome unknown"
         SUCCEEDED = "succeeded"
         FAILED = "failed"
 
@@ -220,7 +221,7 @@ class SandboxCard(models.Model):
         INSUFFICIENT = "insufficient"
         EXPIRED = "expired"
         ACTION = "action"
-        OFF_SESSION = "off_session", "declined off-session"
+        OFF_SESSION = "off_session", "Declined off-session"
         SLOW = "slow"
         SLOW_DECLINE = "slow_decline"
         LOST_ANSWER = "lost_answer"
