@@ -63,6 +63,15 @@ def test_dates_are_those_of_the_accounts_zone(issuer):
     assert "Invoice date 1 July 2026" in invoice_text(invoice)
 
 
+def test_credits_for_ever_and_regions_are_named(issuer):
+    account = make_account("sf", country="US", currency="USD")
+    details.change(account_id=account.pk, changes={"region": "CA"})
+    text = invoice_text(issue(account, credits_line(account, validity_days=None), currency="USD"))
+    assert "Sf CA United States" in text
+    assert "The credits do not expire." in text
+    assert "Not taxed $1,000.00 $0.00" in text
+
+
 def test_a_void_invoice_says_so_and_asks_for_nothing(issuer, account):
     invoice = issue(account)
     crediting.void(invoice_id=invoice.pk, now=NOW)
