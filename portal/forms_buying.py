@@ -224,14 +224,19 @@ class TopUpForm(forms.Form):
         max_value=MAX_MONEY,
         max_digits=18,
         decimal_places=3,
-        help_text=_("Tax included."),
     )
 
     def __init__(
-        self, *args: Any, packs: Sequence[tuple[int, str]], methods: Sequence[PaymentMethod], **kwargs: Any
+        self,
+        *args: Any,
+        packs: Sequence[tuple[int, str]],
+        methods: Sequence[PaymentMethod],
+        currency: str,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.methods = methods
+        self.fields["max_money"].help_text = _t("In %(currency)s, tax included.") % {"currency": currency}
         pack, method = self.fields["pack"], self.fields["method"]
         assert isinstance(pack, forms.ChoiceField)  # noqa: S101  for the type checker
         assert isinstance(method, forms.ChoiceField)  # noqa: S101  for the type checker

@@ -43,6 +43,7 @@ def top_ups(request: HttpRequest, visit: Visit) -> HttpResponse:
         request.POST or None,
         packs=[(offer.pack_id, offer.name) for offer in on_sale],
         methods=methods.list_methods(visit.account.pk),
+        currency=visit.account.currency,
         initial=_initial(rule, on_sale),
     )
     if request.method == "POST" and form.is_valid() and _save(form, visit, pool, now=now):
