@@ -1,0 +1,166 @@
+"""From sign-up to the automatic top-up, at a browser, with web, worker, beat, database and broker running: by desk and
+by phone."""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser
+from pypdf import PdfReader
+
+from tests.stories import staff
+from tests.stories.conftest import Florin
+from tests.stories.looking import WIDTHS, Visitor, visitor
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("empty")]
+
+PASSWORD = "correct-horse-9"
+PATIENCE_SECONDS = 60
+
+
+@pytest.fixture(scope="module")
+def shop(empty_florin: Florin, browser: Browser) -> Florin:
+    """A Florin in which staff have set up something to sell."""
+    staff.hire(empty_florin)
+    with visitor(browser, empty_florin.url) as person:
+        staff.sign_in(person, staff.FIRST)
+        staff.open_shop(person)
+        person.is_content()
+    return empty_florin
+
+
+def until(what: Callable[[], object], why: str) -> None:
+    """Wait for something that happens in another process."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not what():
+        assert time.monotonic() < deadline, why
+        time.sleep(0.5)
+
+
+def sign_up(florin: Florin, person: Visitor, email: str, company: str) -> str:
+    """Sign up, open the link in the e-mail, sign in; the path of the new account."""
+    page = person.page
+    person.goes_to("/signup")
+    person.looks("story-1-sign-up")
+    given = {"name": "Alice Ng", "email": email, "password1": PASSWORD, "company": company}
+    for name, value in given.items():
+        page.fill(f"[name={name}]", value)
+    for name, value in {"country": "DE", "currency": "EUR", "time_zone": "Europe/Berlin"}.items():
+        page.select_option(f"[name={name}]", value)
+    page.click("main form button")
+    page.wait_for_url("**/verify-email")
+    until(lambda: florin.mails(email), "no e-mail to confirm the address came")
+    text = florin.mails(email)[0].get_body(("plain",)).get_content()
+    person.goes_to(re.search(r"http://\S+/verify-email/\S+", text)[0])
+    person.looks("story-2-verify")
+    page.click("main form button")
+    page.wait_for_url(lambda url: "/verify-email/" not in url)
+    if "/login" in page.url:
+        staff.sign_in(person, email, PASSWORD)
+    person.looks("story-3-empty-overview")
+    return urlsplit(page.url).path
+
+
+def buy(person: Visitor, home: str, credits: int, card: str = "4242 4242 4242 4242") -> None:
+    """Choose an amount, look at the price, pay with a new card."""
+    page = person.page
+    person.goes_to(f"{home}/buy")
+    person.looks("story-4-buy")
+    page.get_by_role("button", name="Continue").first.click()
+    page.fill("[name=credits]", str(credits))
+    page.get_by_role("button", name="Update price").click()
+    # 1,000 credits at 0.10 are 100.00, and 19 % tax.
+    page.get_by_role("button", name="Pay €119.00").wait_for()
+    person.looks("story-5-checkout")
+    for name, value in {"number": card, "expiry": "12/40", "cvc": "123"}.items():
+        page.fill(f"[name={name}]", value)
+    page.locator("button[value=buy]").click()
+    page.get_by_role("heading", name="Thank you").wait_for()
+    person.looks("story-6-bought")
+
+
+def make_key(person: Visitor, home: str) -> str:
+    """An API key of the account that may charge: its secret, seen once."""
+    page = person.page
+    person.goes_to(f"{home}/api-keys")
+    page.fill("[name=name]", "story")
+    for scope in ("charges:write", "read"):
+        page.check(f"[name=scopes][value='{scope}']")
+    page.get_by_role("button", name="Make the key").click()
+    person.looks("story-7-api-key")
+    return page.input_value("#secret")
+
+
+def charge(person: Visitor, key: str, account: str, images: int, charge_id: str) -> str:
+    """Use the product, so many images at 5 credits each; what is available then."""
+    body = {"id": charge_id, "account": account, "meter": "images", "quantity": str(images)}
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    answer = person.page.request.post(f"{person.url}/api/v1/charges", data=json.dumps(body), headers=headers)
+    assert answer.status == 200, answer.text()
+    return answer.json()["available"]
+
+
+def available(person: Visitor, key: str, account: str) -> str:
+    """The main pool's available credits by the API."""
+    headers = {"Authorization": f"Bearer {key}"}
+    answer = person.page.request.get(f"{person.url}/api/v1/accounts/{account}/balance", headers=headers)
+    return answer.json()["available"]
+
+
+def subjects(florin: Florin, email: str) -> list[str]:
+    return [str(mail["Subject"]) for mail in florin.mails(email)]
+
+
+def is_told(florin: Florin, person: Visitor, home: str, email: str, words: str) -> None:
+    """The words stand in one e-mail's subject and in the inbox."""
+    until(lambda: [each for each in subjects(florin, email) if words in each], f"no e-mail says {words}")
+    assert len([each for each in subjects(florin, email) if words in each]) == 1
+    person.goes_to(f"{home}/notifications")
+    assert words in person.page.inner_text("main")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_customer_signs_up_buys_spends_is_warned_and_topped_up(shop: Florin, browser: Browser, width: int):
+    email = f"alice{width}@northwind.example"
+    with visitor(browser, shop.url, width) as person:
+        page = person.page
+        home = sign_up(shop, person, email, f"Northwind {width}")
+        account = home.rsplit("/", 1)[-1]
+        buy(person, home, 1000)
+        key = make_key(person, home)
+
+        # 150 images at 5 credits are 750 of 1,000. The page that is open sees them go, without a reload.
+        person.goes_to(home)
+        page.get_by_text("1,000", exact=True).first.wait_for()
+        assert charge(person, key, account, 150, "first") == "250"
+        page.get_by_text("250", exact=True).first.wait_for(timeout=PATIENCE_SECONDS * 1000)
+        person.looks("story-8-falling")
+        is_told(shop, person, home, email, "75")
+        assert charge(person, key, account, 30, "second") == "100"
+        is_told(shop, person, home, email, "90")
+        person.looks("story-9-inbox")
+
+        # Fewer than 200 are left: switched on, the rule buys at once, by itself.
+        person.goes_to(f"{home}/top-ups")
+        for name, value in {"threshold": "200", "credits": "1000", "max_money": "500"}.items():
+            page.fill(f"[name={name}]", value)
+        page.get_by_role("button", name="Save and switch on").click()
+        person.looks("story-10-top-up")
+        until(lambda: available(person, key, account) == "1100", "no automatic top-up came")
+        person.goes_to(home)
+        page.get_by_text("1,100", exact=True).first.wait_for()
+        person.looks("story-11-topped-up")
+
+        person.goes_to(f"{home}/invoices")
+        assert page.get_by_text(re.compile(r"INV-\d+")).count() == 2
+        page.get_by_text(re.compile(r"INV-\d+")).last.click()
+        person.looks("story-12-invoice")
+        with page.expect_download() as waiting:
+            page.get_by_role("link", name=re.compile("PDF|Download")).first.click()
+        text = "".join(each.extract_text() for each in PdfReader(waiting.value.path()).pages)
+        assert f"Northwind {width}" in text
+        assert "119.00" in text
+        person.is_content()
