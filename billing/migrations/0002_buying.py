@@ -694,7 +694,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="notification",
-            index=models.Index(fields=["account", "created_at"], name="notification_of_account_by_time"),
+            index=models.Index(fields=["account", "created_at"], name="notification_by_time"),
         ),
         migrations.AddIndex(
             model_name="posting",

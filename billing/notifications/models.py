@@ -39,7 +39,7 @@ class Notification(models.Model):
         indexes = (
             models.Index(fields=("id",), name="notification_pending", condition=Q(state="pending")),
             models.Index(fields=("account", "-id"), name="notification_inbox"),
-            models.Index(fields=("account", "created_at"), name="notification_of_account_by_time"),
+            models.Index(fields=("account", "created_at"), name="notification_by_time"),
         )
 
     def __str__(self) -> str:
