@@ -10,11 +10,11 @@ from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
 from django.contrib.auth.models import Group, Permission
 from django.db.models import ForeignKey, ManyToManyField, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils import timezone
 
 from billing.accounts import details, members
 from billing.accounts.models import Account, Member, User
+from billing.admin.account_views import AccountPages
 from billing.admin.rules import Act, FactsInline, RoomAdmin, credits_column
 from billing.ledger import balance, pools
 from billing.ledger.models import CreditPool
@@ -74,6 +74,16 @@ class UserAdmin(RoomAdmin, StockUserAdmin):
     )
     add_fieldsets = ((None, {"fields": ("email", "name", "usable_password", "password1", "password2")}),)
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        # Nobody makes themselves or others more than they are themselves.
+        powers = () if request.user.is_superuser else ("is_staff", "is_superuser", "groups")
+        return (*self.readonly_fields, *powers)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        is_colleague = obj is not None and (obj.is_staff or obj.is_superuser)
+        allowed = request.user.is_superuser or not is_colleague
+        return allowed and super().has_change_permission(request, obj)
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
@@ -87,6 +97,15 @@ class GroupAdmin(RoomAdmin, StockGroupAdmin):
 
     filter_horizontal = ()
     actions = None
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.is_superuser)
 
     def formfield_for_manytomany(self, db_field: ManyToManyField, request: Any = None, **kwargs: Any) -> Any:
         field = super().formfield_for_manytomany(db_field, request, **kwargs)
@@ -127,7 +146,7 @@ class PoolInline(FactsInline):
 
 
 @admin.register(Account)
-class AccountAdmin(RoomAdmin):
+class AccountAdmin(AccountPages):
     """Customers. Adding one opens its main pool too."""
 
     list_display = (
@@ -143,7 +162,7 @@ class AccountAdmin(RoomAdmin):
     refusals = {pools.ExternalIdTaken: "Another account has this external id."}
     fieldsets = (
         (None, {"fields": ("name", "external_id", "available", "billing_email", "tax_number")}),
-        ("Where", {"fields": ("country", "currency", "time_zone")}),
+        ("Where", {"fields": ("address", "country", "region", "currency", "time_zone")}),
         ("Ours", {"fields": ("account_manager", "segment_override")}),
         ("State", {"fields": ("created_at", "parked_at", "parked_reason")}),
     )
@@ -177,12 +196,9 @@ class AccountAdmin(RoomAdmin):
         obj.pk = opened.pk
 
     def list_acts(self, request: HttpRequest, row: Account) -> list[Act]:
-        return [
-            Act("Grant credits", f"{reverse('admin:billing_creditgrant_add')}?account={row.pk}"),
-            Act("Lots", f"{reverse('admin:billing_creditgrant_changelist')}?pool__account={row.pk}"),
-            Act("Postings", f"{reverse('admin:billing_posting_changelist')}?pool__account={row.pk}"),
-            Act("Events", f"{reverse('admin:billing_usage_events')}?account={row.pk}"),
-        ]
+        edit = self.page_url("change", row)
+        others = [act for act in self.list_overview_acts(request, row) if act.url != edit]
+        return [Act("At a glance", self.page_url("overview", row)), *others]
 
     @admin.action(description="Release parked accounts", permissions=["change"])
     def release(self, request: HttpRequest, rows: QuerySet[Account]) -> None:

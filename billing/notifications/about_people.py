@@ -67,3 +67,54 @@ def ledger_difference(about: About) -> Message:
         items=tuple(" ".join(str(example).split()) for example in about.payload["examples"]),
         action=action,
     )
+
+
+def approval_waiting(about: About) -> Message:
+    """A colleague's act needs a second person. To staff who may decide."""
+    names = _asked(about)
+    return Message(
+        title=_("To approve: %(act)s, %(amount)s, %(account)s") % names,
+        lead=_("%(author)s asks for a second person's yes.") % names,
+        facts=_facts_asked(names),
+        action=Link(_("Look at it and decide"), _approval_page(about)),
+    )
+
+
+def approval_decided(about: About) -> Message:
+    """What a member of staff asked for was approved and done, or rejected. To whoever asked."""
+    names = _asked(about) | {"decider": about.text("decided_by"), "note": about.text("note")}
+    if about.payload["state"] == "approved":
+        title, lead = _("Approved: %(act)s, %(amount)s, %(account)s"), _("%(decider)s approved it, and it is done.")
+    else:
+        title, lead = _("Rejected: %(act)s, %(amount)s, %(account)s"), _("%(decider)s rejected it; nothing was done.")
+    note = (Fact(_("Note"), names["note"]),) if names["note"] else ()
+    return Message(
+        title=title % names,
+        lead=lead % names,
+        facts=(*_facts_asked(names), *note),
+        action=Link(_("See it in the admin"), _approval_page(about)),
+    )
+
+
+def _asked(about: About) -> dict[str, str]:
+    return {
+        "act": about.text("act"),
+        "amount": about.text("amount"),
+        "account": about.text("account_name"),
+        "author": about.text("requested_by"),
+        "reason": about.text("reason"),
+    }
+
+
+def _facts_asked(names: dict[str, str]) -> tuple[Fact, ...]:
+    return (
+        Fact(_("Act"), names["act"]),
+        Fact(_("Amount"), names["amount"]),
+        Fact(_("Account"), names["account"]),
+        Fact(_("Reason"), names["reason"]),
+        Fact(_("Asked for by"), names["author"]),
+    )
+
+
+def _approval_page(about: About) -> str:
+    return reverse("admin:billing_approval_change", args=[about.payload["approval_id"]])

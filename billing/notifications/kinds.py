@@ -117,6 +117,8 @@ _LIST = (
         )
     ),
     Kind("ledger_difference", Audience.PERSON, about_people.ledger_difference),
+    Kind("approval_waiting", Audience.PERSON, about_people.approval_waiting),
+    Kind("approval_decided", Audience.PERSON, about_people.approval_decided),
 )
 KINDS = {kind.name: kind for kind in _LIST}
 

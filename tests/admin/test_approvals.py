@@ -12,7 +12,7 @@ from django.utils import timezone
 from billing.accounts.models import Approval, StaffAct, User
 from billing.ledger import posting
 from billing.ledger.models import CreditGrant, CreditPool, Posting
-from billing.notifications import outbox
+from billing.notifications import delivery, fanout
 from billing.notifications.models import Notification
 from tests.admin.conftest import Office, post, text_of
 from tests.admin.test_grants import ADD, _fields
@@ -185,7 +185,8 @@ def test_the_e_mails_say_what_is_asked_and_what_was_decided(
 ) -> None:
     waiting = _asked(staff, office)
     post(_as(staff, fiona), f"{QUEUE}{waiting.pk}/approve/", note="Agreed")
-    outbox.deliver_due(now=timezone.now(), limit=100)
+    fanout.expand_due(now=timezone.now(), limit=100)
+    delivery.deliver_due(now=timezone.now(), limit=100)
     asked, decided = mailoutbox
     assert (asked.to, decided.to) == ([fiona.email], [office.stella.email])
     for mail in mailoutbox:

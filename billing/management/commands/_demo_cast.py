@@ -136,5 +136,7 @@ TEAM = (
     ("jonas", "Jonas Brandt", "member"),
     ("victor", "Victor Lang", "viewer"),
 )
+# Staff of Lumen AI beside the superuser, one of each role: name and group. They log in as <name>@<the staff's domain>.
+STAFF = (("paula", "Paula Price", "Pricing"), ("fiona", "Fiona Finch", "Finance"), ("sam", "Sam Suarez", "Support"))
 # Team pools of the enterprise: key, name, and what is moved there each month.
 TEAM_POOLS = (("research", "Research", 8_000), ("support", "Support desk", 5_000))

@@ -1,4 +1,4 @@
-"""Django's migrate, as the owner of the tables, followed by the privileges of the runtime role."""
+"""Django's migrate, as the owner of the tables; then the privileges of the runtime role, and the groups of staff."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +13,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import sql
 
 from billing import checks
+from billing.accounts import roles
 from billing.apps import APPEND_ONLY_TABLES
 
 # Any number will do, as long as nothing else in this database takes the same advisory lock.
 MIGRATION_LOCK = 7_061_983
+# The last table that a role has a right to; when one migrates back or only so far, there are no roles to make.
+APP_HAS_ROLES = "billing_accountnote"
 
 
 class Command(migrate.Command):
@@ -39,6 +42,8 @@ class Command(migrate.Command):
             super().handle(*args, **options)
             if not (options["plan"] or options["check_unapplied"]):
                 grant_privileges(connection, settings.DATABASE_RUNTIME_ROLE)
+                if APP_HAS_ROLES in connection.introspection.table_names():
+                    roles.ensure()
 
 
 def grant_privileges(connection: BaseDatabaseWrapper, role: str) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
+from django.contrib.auth.models import Group
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection, transaction
 from django.utils import timezone
 
-from billing.accounts import addresses, keys
+from billing.accounts import addresses, keys, roles
 from billing.accounts.models import Account, ApiKey, Scope, User
 from billing.ledger.models import Posting
 from billing.management.commands import _demo_cast as cast
@@ -86,8 +87,13 @@ def begin(*, seed: int, since: datetime, until: datetime) -> Story:
     staff = User.objects.create(
         email=cast.STAFF_EMAIL, name="Sasha Lumen", password=password_hash, is_staff=True, is_superuser=True
     )
-    User.objects.filter(pk=staff.pk).update(created_at=since)
-    addresses.trust(staff)
+    roles.ensure()
+    for name, full_name, group in cast.STAFF:
+        colleague = User.objects.create(email=staff_email(name), name=full_name, password=password_hash, is_staff=True)
+        colleague.groups.set(Group.objects.filter(name=group))
+    User.objects.update(created_at=since)
+    for person in User.objects.order_by("pk"):
+        addresses.trust(person)
     key, _ = keys.issue(name="Lumen AI gateway", scopes=Scope.values, created_by=staff, now=since)
     make_issuer()
     digest = hashlib.sha256(cast.API_SECRET.encode()).digest()
@@ -103,6 +109,11 @@ def begin(*, seed: int, since: datetime, until: datetime) -> Story:
     )
 
 
+def staff_email(name: str) -> str:
+    """The address of a colleague."""
+    return f"{name}@{cast.STAFF_EMAIL.split('@')[1]}"
+
+
 def logins() -> str:
     """Who can log in, and a line to paste."""
     team = [f"  {role:7} {name}@{cast.TEAM_ACCOUNT}.example" for name, _, role in cast.TEAM if name != "jonas"]
@@ -111,6 +122,7 @@ def logins() -> str:
         [
             f"Password of everybody: {cast.PASSWORD}",
             f"  staff   {cast.STAFF_EMAIL}",
+            *(f"  staff   {staff_email(name)} ({group})" for name, _, group in cast.STAFF),
             *team,
             "  owner   owner@<account>.example, with one of these for <account>:",
             f"          {', '.join(others[:6])},",
