@@ -48,8 +48,8 @@ FINANCE = StaffRole(
         {
             *_OFFICE, *_LEDGER, *_DOCUMENTS, "view_figures", "view_staffact", "decide_approval", "add_creditgrant",
             "add_posting", "add_refund", "change_payment", "view_gatewayevent", "view_issuer", "add_issuer",
-            "change_issuer", "add_creditpool", "change_creditpool", "view_taxrate", "add_taxrate", "change_taxrate", "view_ledgerseal",
-            "change_account",
+            "change_issuer", "add_creditpool", "change_creditpool", "view_taxrate", "add_taxrate", "change_taxrate",
+            "view_ledgerseal", "change_account",
         }
     ),
 )  # fmt: skip
