@@ -5,9 +5,12 @@ Promises
 - Whoever is not a member of the account, or not any more, gets 404: the same as for an account that does not exist.
 - Every role may read. What binds the account (buying, paying, the team, keys) asks `require_manager`: others get a 403
   page with the reason. A page's times are in the account's zone, and no cache keeps what it shows.
+- Staff who look through a customer's eyes (`billing.accounts.impersonation`) are a viewer of that one account for a
+  while: nothing but GET, in a transaction that cannot write, under a banner.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from typing import Concatenate, ParamSpec
@@ -15,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
+from django.db import connection, transaction
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -24,6 +28,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django_htmx.http import HttpResponseClientRefresh
 
+from billing.accounts import impersonation
+from billing.accounts.impersonation import Impersonation
 from billing.accounts.models import Account, Member, Role, User
 from billing.api import ids
 from billing.notifications import inbox
@@ -34,10 +40,14 @@ Extra = ParamSpec("Extra")
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A person on a page of one of their accounts. `places` are all the accounts they are in, this one included."""
+    """A person on a page of one of their accounts. `places` are all the accounts they are in, this one included.
+
+    `looking`: they are staff who look through the account's eyes, until then; `member` is a viewer that is not stored.
+    """
 
     member: Member
     places: list[Member]
+    looking: Impersonation | None = None
 
     @property
     def account(self) -> Account:
@@ -114,13 +124,11 @@ def account_page(
     @wraps(view)
     def page(request: HttpRequest, account: str, *args: Extra.args, **kwargs: Extra.kwargs) -> HttpResponseBase:
         assert isinstance(request.user, User)  # noqa: S101  login_required lets nobody else through
-        places = list_places(request.user)
-        here = [place for place in places if account in (_public_id(place.account_id), place.account.external_id)]
-        if not here:
-            raise Http404("No such account.")
-        visit = Visit(member=here[0], places=places)
-        with timezone.override(visit.zone):
+        visit = _look(request, request.user, account) or _visit(request.user, account)
+        with timezone.override(visit.zone), _reading() if visit.looking else nullcontext():
             try:
+                if visit.looking and request.method not in ("GET", "HEAD"):
+                    raise PermissionDenied(_("You look through this account's eyes and can change nothing."))
                 return view(request, visit, *args, **kwargs)
             except PermissionDenied as refusal:
                 return render(request, "portal/forbidden.html", {"visit": visit, "refusal": refusal}, status=403)
@@ -138,3 +146,31 @@ def _reload_when_signed_out(page: Callable[..., HttpResponseBase]) -> Callable[.
         return page(request, *args, **kwargs)
 
     return part
+
+
+def _visit(user: User, account: str) -> Visit:
+    places = list_places(user)
+    here = [place for place in places if account in (_public_id(place.account_id), place.account.external_id)]
+    if not here:
+        raise Http404("No such account.")
+    return Visit(member=here[0], places=places)
+
+
+def _look(request: HttpRequest, user: User, account: str) -> Visit | None:
+    """The visit of staff who look through this account's eyes, if that still holds and they still may."""
+    found = impersonation.find(request.session, now=timezone.now())
+    if found is None or account != _public_id(found.account_id):
+        return None
+    if not (user.is_staff and user.has_perm(impersonation.PERMISSION)):
+        return None
+    member = Member(account=Account.objects.get(pk=found.account_id), user=user, role=Role.VIEWER)
+    return Visit(member=member, places=[member], looking=found)
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """A transaction in which PostgreSQL refuses to write."""
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION READ ONLY")
+        yield

@@ -144,7 +144,7 @@ class AccountPages(RoomAdmin):
     def end_look_view(self, request: HttpRequest) -> HttpResponse:
         """End the look, and go back to the account."""
         account_id = impersonation.end(request.session) if request.method == "POST" else None
-        account = Account.objects.filter(pk=account_id).first()
+        account = Account.objects.filter(pk=account_id or 0).first()
         if account is None:
             trail.settle(request)
             return HttpResponseRedirect(self.page_url("changelist"))
