@@ -18,7 +18,6 @@ from billing.accounts import impersonation, notes
 from billing.accounts.models import Account
 from billing.admin import account_page, trail
 from billing.admin.rules import Act, RoomAdmin, staff_user
-from billing.api import ids
 
 
 class NoteForm(forms.Form):
@@ -131,7 +130,7 @@ class AccountPages(RoomAdmin):
         if request.method == "POST" and form.is_valid():
             begun = impersonation.begin(request.session, account_id=pk, now=timezone.now())
             trail.note(request, "look", account, after={"until": begun.until}, reason=form.cleaned_data["reason"])
-            return HttpResponseRedirect(f"/a/{ids.encode(ids.ACCOUNT, pk)}")
+            return HttpResponseRedirect(reverse("portal:dashboard", kwargs={"account": f"acc_{pk}"}))
         return self.render_act(
             request,
             account,
