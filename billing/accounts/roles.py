@@ -47,9 +47,10 @@ FINANCE = StaffRole(
     frozenset(
         {
             *_OFFICE, *_LEDGER, *_DOCUMENTS, "view_figures", "view_staffact", "decide_approval", "add_creditgrant",
-            "add_posting", "add_refund", "change_payment", "change_refund", "view_gatewayevent", "change_gatewayevent", "view_issuer", "add_issuer",
-            "change_issuer", "add_creditpool", "change_creditpool", "view_taxrate", "add_taxrate", "change_taxrate",
-            "view_ledgerseal", "change_account",
+            "add_posting", "add_refund", "change_payment", "change_refund", "view_gatewayevent",
+            "change_gatewayevent", "view_issuer", "add_issuer", "change_issuer", "add_creditpool",
+            "change_creditpool", "view_taxrate", "add_taxrate", "change_taxrate", "view_ledgerseal",
+            "change_account",
         }
     ),
 )  # fmt: skip
@@ -60,8 +61,8 @@ SUPPORT = StaffRole(
         {
             *_OFFICE, *_LEDGER, *_DOCUMENTS, "change_account", "impersonate_account", "view_member", "add_member",
             "change_member", "view_user", "view_usageevent", "add_eventreversal", "view_rejectedevent",
-            "change_rejectedevent", "view_importrun", "view_notification", "change_notification", "view_notificationdelivery",
-            "change_notificationdelivery", "add_creditgrant",
+            "change_rejectedevent", "view_importrun", "view_notification", "change_notification",
+            "view_notificationdelivery", "change_notificationdelivery", "add_creditgrant",
         }
     ),
 )  # fmt: skip
