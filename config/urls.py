@@ -19,6 +19,7 @@ urlpatterns = [
     # Staff come in by the one door, which throttles and asks for the second factor, and change their password there.
     path("admin/login/", staff_login),
     path("admin/password_change/", RedirectView.as_view(pattern_name="account_change_password")),
+    path("admin/", include("billing.admin.urls")),
     path("admin/", admin.site.urls),
     path("", include("portal.entrance_urls")),
     path("", include("portal.urls")),

@@ -158,10 +158,8 @@ def _visit(user: User, account: str) -> Visit:
 
 def _look(request: HttpRequest, user: User, account: str) -> Visit | None:
     """The visit of staff who look through this account's eyes, if that still holds and they still may."""
-    found = impersonation.find(request.session, now=timezone.now())
-    if found is None or account != _public_id(found.account_id):
-        return None
-    if not (user.is_staff and user.has_perm(impersonation.PERMISSION)):
+    found = impersonation.find(request.session, now=timezone.now()) if user.is_staff else None
+    if found is None or account != _public_id(found.account_id) or not user.has_perm(impersonation.PERMISSION):
         return None
     member = Member(account=Account.objects.get(pk=found.account_id), user=user, role=Role.VIEWER)
     return Visit(member=member, places=[member], looking=found)

@@ -19,7 +19,10 @@ from billing.ledger import posting
 from billing.ledger.models import CreditGrant, CreditPool, GrantKind
 from billing.metering import reversal
 from billing.notifications import outbox
-from billing.notifications.wording import exact_credits_text
+from billing.notifications.wording import exact_credits_text, money_text
+from billing.payments import refunding
+from billing.payments.models import Refund
+from billing.purchases import refunds
 
 # What staff need to ask for an act.
 PERMISSIONS = {
@@ -28,6 +31,7 @@ PERMISSIONS = {
     "adjust": "billing.add_creditgrant",
     "reverse": "billing.add_posting",
     "unuse": "billing.add_eventreversal",
+    "refund": "billing.add_refund",
 }
 MAX_TOLD = 50
 
@@ -88,6 +92,7 @@ def reject(*, approval_id: int, user: User, note: str, now: datetime) -> Approva
 def _do(approval: Approval, *, now: datetime) -> None:
     acts: dict[str, Callable[..., None]] = {
         "grant": _grant, "revoke": _revoke, "adjust": _adjust, "reverse": _reverse, "unuse": _unuse,
+        "refund": _refund,
     }  # fmt: skip
     try:
         acts[approval.act](approval, approval.payload, actor=f"user:{approval.requested_by_id}", now=now)
@@ -101,6 +106,10 @@ def _do(approval: Approval, *, now: datetime) -> None:
         raise CannotBeDone("The account has no such event.") from error
     except reversal.ReadingSettled as error:
         raise CannotBeDone("This reading has been settled for good.") from error
+    except (refunds.NotRefundable, refunds.NothingToRefund) as error:
+        raise CannotBeDone("Nothing of this purchase can be refunded any more.") from error
+    except refunds.NoPaymentToRefund as error:
+        raise CannotBeDone("No payment of the invoice has so much left to give back.") from error
     except posting.ReferenceConflict as error:
         raise CannotBeDone("Another posting has this reference.") from error
 
@@ -181,6 +190,27 @@ def _unuse(approval: Approval, asked: dict[str, Any], *, actor: str, now: dateti
     )
 
 
+def _refund(approval: Approval, asked: dict[str, Any], *, actor: str, now: datetime) -> None:
+    credits = None if asked["credits"] is None else Decimal(asked["credits"])
+    if refunds.preview(line_id=asked["line_id"], credits=credits, now=now).total > approval.amount:
+        raise CannotBeDone("More would go back by now than was asked for.")
+    refunds.start(
+        line_id=asked["line_id"],
+        credits=credits,
+        reason=approval.reason,
+        actor=actor,
+        reference=approval.reference,
+        now=now,
+    )
+
+
+def send_refund(approval: Approval, *, now: datetime) -> None:
+    """Send the money of a refund that has been done; whatever the gateway answers is on the refund's row. Must run
+    outside a transaction; without it the periodic check sends it a little later."""
+    for refund in Refund.objects.filter(credit_note__reference=refunds.reference_of(approval.reference)):
+        refunding.submit(refund_id=refund.pk, now=now)
+
+
 def _moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
@@ -188,7 +218,7 @@ def _moment(text: str | None) -> datetime | None:
 def amount_text(approval: Approval) -> str:
     """What counts against the limit, in words: `250.5 credits`, `99.00 EUR`."""
     if approval.currency:
-        return f"{approval.amount:,.2f} {approval.currency}"
+        return money_text(approval.amount, approval.currency)
     return f"{exact_credits_text(approval.amount)} credits"
 
 

@@ -98,6 +98,8 @@ class ApprovalAdmin(FactsAdmin):
         form = DecideForm(request.POST or None)
         if request.method == "POST" and form.is_valid() and self._approve(request, approval, form):
             self.message_user(request, _("Approved and done."), messages.SUCCESS)
+            if approval.act == "refund":
+                acts.send_refund(approval, now=timezone.now())
             return HttpResponseRedirect(self.page_url("change", approval))
         title = _("Approve: %(name)s, %(amount)s?")
         return self._page(request, approval, form, title=title, button=_("Approve and do it"))

@@ -17,6 +17,7 @@ from django.utils.http import content_disposition_header
 from django.utils.safestring import SafeString
 
 from billing.admin.rules import Act, FactsAdmin, FactsInline, RoomAdmin, credits_column, money_column
+from billing.admin.undoing import RefundPages
 from billing.invoicing import documents, issuers
 from billing.invoicing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine, Issuer, TaxRate
 from billing.notifications import wording
@@ -216,7 +217,7 @@ class _DocumentAdmin(FactsAdmin):
 
 
 @admin.register(Invoice)
-class InvoiceAdmin(_DocumentAdmin):
+class InvoiceAdmin(RefundPages, _DocumentAdmin):
     """Invoices."""
 
     list_display = (
@@ -243,6 +244,9 @@ class InvoiceAdmin(_DocumentAdmin):
         ("Times", {"fields": ("created_at", "issued_at", "due_at", "paid_at", "voided_at")}),
         ("Parties as the document names them", {"fields": ("seller_text", "customer_text")}),
     )  # fmt: skip
+
+    def list_acts(self, request: HttpRequest, row: Any) -> list[Act]:
+        return [*super().list_acts(request, row), *self.list_refunds(request, row)]
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         return lookup in ("account", "account__id__exact") or super().lookup_allowed(lookup, value, request)

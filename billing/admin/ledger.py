@@ -7,11 +7,12 @@ from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
 from billing.admin.rules import FactsAdmin, FactsInline, credits_column, plain_id
+from billing.admin.undoing import ReversePages
 from billing.ledger.models import Hold, HoldLine, LedgerEntry, LedgerSeal, Posting, SealedRange
 
 
 @admin.register(Posting)
-class PostingAdmin(FactsAdmin):
+class PostingAdmin(ReversePages, FactsAdmin):
     """Acts on the ledger."""
 
     list_display = (

@@ -8,6 +8,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
 from billing.admin.rules import Act, FactsAdmin, RoomAdmin, credits_column, plain_id
+from billing.admin.undoing import UnusePages
 from billing.admin.usage_events import EventsPage
 from billing.metering import replay
 from billing.metering.models import DailyUsage, ImportRun, RejectedEvent
@@ -54,7 +55,7 @@ class RejectedEventAdmin(RoomAdmin):
 
 
 @admin.register(DailyUsage)
-class DailyUsageAdmin(FactsAdmin):
+class DailyUsageAdmin(UnusePages, FactsAdmin):
     """Totals by account, meter, member and day; and the page of single events."""
 
     list_display = (
@@ -82,6 +83,11 @@ class DailyUsageAdmin(FactsAdmin):
     def list_acts(self, request: HttpRequest, row: DailyUsage) -> list[Act]:
         query = f"?account={row.account_id}&meter={row.meter_id}&since={row.day}&until={row.day}"
         return [Act("Its events", reverse("admin:billing_usage_events") + query)]
+
+    def list_pages(self, request: HttpRequest) -> list[Act]:
+        if not request.user.has_perm("billing.view_usageevent"):
+            return []
+        return [Act("Usage events", reverse("admin:billing_usage_events"), on_index=True)]
 
     def events_view(self, request: HttpRequest) -> HttpResponse:
         return EventsPage(self).respond(request)

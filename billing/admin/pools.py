@@ -8,7 +8,8 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
-from billing.admin.rules import Act, RoomAdmin, credits_column
+from billing.admin.rules import Act, credits_column
+from billing.admin.undoing import AdjustPages
 from billing.ledger import balance, pools
 from billing.ledger.models import CreditPool
 from billing.notifications import wording
@@ -41,7 +42,7 @@ class PoolForm(forms.ModelForm):
 
 
 @admin.register(CreditPool)
-class CreditPoolAdmin(RoomAdmin):
+class CreditPoolAdmin(AdjustPages):
     """Balances. Adding one opens a team pool; an account's main pool comes with the account."""
 
     list_display = ("account", "key", "name", "policy", *FIGURES[:2], *FIGURES[3:6], "last_posted_at")
@@ -76,7 +77,11 @@ class CreditPoolAdmin(RoomAdmin):
         return False
 
     def list_acts(self, request: HttpRequest, row: CreditPool) -> list[Act]:
+        adjust = (
+            [Act("Adjust", self.page_url("adjust", row))] if request.user.has_perm("billing.add_creditgrant") else []
+        )
         return [
+            *adjust,
             Act("Grant credits", f"{reverse('admin:billing_creditgrant_add')}?pool={row.pk}"),
             Act("Lots", f"{reverse('admin:billing_creditgrant_changelist')}?pool={row.pk}"),
             Act("Postings", f"{reverse('admin:billing_posting_changelist')}?pool={row.pk}"),

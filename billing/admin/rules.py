@@ -232,8 +232,9 @@ class RoomAdmin(admin.ModelAdmin):
         facts: Iterable[tuple[str, object]] = (),
         warning: str = "",
         hidden: bool = False,
+        back: str = "",
     ) -> HttpResponse:
-        """A page that asks for what an act needs, or (`hidden`) asks to confirm it."""
+        """A page that asks for what an act needs, or (`hidden`) asks to confirm it. `back` is where Cancel leads."""
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -245,7 +246,7 @@ class RoomAdmin(admin.ModelAdmin):
             "facts": facts,
             "warning": warning,
             "hidden": hidden,
-            "back": self.page_url("change", row) if row else self.page_url("changelist"),
+            "back": back or (self.page_url("change", row) if row else self.page_url("changelist")),
         }
         return TemplateResponse(request, "admin/act.html", context)
 

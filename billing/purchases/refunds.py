@@ -15,7 +15,7 @@ from billing.invoicing.models import CreditNote, Invoice, InvoiceLine
 from billing.ledger import posting
 from billing.ledger.models import CreditGrant
 from billing.notifications import outbox
-from billing.payments import refunding
+from billing.payments import gateway, refunding
 from billing.payments.models import Payment, Refund
 
 ZERO = Decimal(0)
@@ -85,6 +85,17 @@ def refund(
     outside a transaction. Raises what `preview` raises, and NothingToRefund, NoPaymentToRefund or RefundConflict;
     nothing is written then.
     """
+    gateway.refuse_in_transaction()
+    note = start(line_id=line_id, credits=credits, reason=reason, actor=actor, reference=reference, now=now)
+    refunding.submit(refund_id=Refund.objects.get(credit_note=note).pk, now=now)
+    return CreditNote.objects.select_related("refund", "invoice").get(pk=note.pk)
+
+
+def start(
+    *, line_id: int, credits: Decimal | None, reason: str, actor: str, reference: str, now: datetime
+) -> CreditNote:
+    """`refund` without asking the gateway: `refunding.submit` does, or the periodic check. It may run in the caller's
+    transaction."""
     if credits is not None and credits <= 0:
         raise ValueError("a refund takes back a positive amount of credits")
     invoice_id = InvoiceLine.objects.values_list("invoice_id", flat=True).get(pk=line_id)
@@ -93,9 +104,7 @@ def refund(
         note = _find(reference, line_id, credits)
         if note is None:
             note = _take_back(line_id, credits, reason=reason, actor=actor, reference=reference, now=now)
-    opened = Refund.objects.get(credit_note=note)
-    refunding.submit(refund_id=opened.pk, now=now)
-    return CreditNote.objects.select_related("refund", "invoice").get(pk=note.pk)
+        return note
 
 
 def _take_back(
@@ -108,13 +117,13 @@ def _take_back(
     payment = _payment_with(invoice, plan.total)
     item = crediting.CreditItem(line_id=line_id, amount=plan.amount, credits=plan.credits)
     note = crediting.credit(
-        invoice_id=invoice.pk, reference=_name(reference), reason=reason, items=[item], actor=actor, now=now
+        invoice_id=invoice.pk, reference=reference_of(reference), reason=reason, items=[item], actor=actor, now=now
     )
     refunding.start(payment_id=payment.pk, credit_note_id=note.pk, amount=note.total, key=f"refund:{note.pk}", now=now)
     posting.revoke(
         grant_id=plan.grant_id,
         amount=plan.credits,
-        reference=_name(reference),
+        reference=reference_of(reference),
         note=f"{reason} ({note.number})"[:200],
         actor=actor,
         now=now,
@@ -135,7 +144,7 @@ def _tell(invoice: Invoice, note: CreditNote, credits: Decimal, *, now: datetime
 
 def _find(reference: str, line_id: int, credits: Decimal | None) -> CreditNote | None:
     """The credit note of the reference, if there is one. Raises RefundConflict when it took back something else."""
-    note = CreditNote.objects.filter(reference=_name(reference)).first()
+    note = CreditNote.objects.filter(reference=reference_of(reference)).first()
     if note is None:
         return None
     taken = note.lines.get()
@@ -144,7 +153,8 @@ def _find(reference: str, line_id: int, credits: Decimal | None) -> CreditNote |
     return note
 
 
-def _name(reference: str) -> str:
+def reference_of(reference: str) -> str:
+    """The reference of a refund's credit note and posting."""
     return f"refund:{reference}"
 
 

@@ -1,11 +1,23 @@
 """Template tags of the staff admin's own templates."""
 
 import json
+from decimal import Decimal
 from typing import Any
 
 from django import template
+from django.contrib import admin
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
 
+from billing.accounts.models import User
 from billing.admin.overview import Figure, list_figures
+from billing.admin.pages import SEES_FIGURES
+from billing.admin.rules import Act, RoomAdmin
+from billing.admin.work import Queue, list_queues
+from billing.catalog.pricing import round_money
+from billing.notifications import wording
 
 register = template.Library()
 
@@ -17,6 +29,28 @@ ROOMS = ("accounts", "purchases", "payments", "invoicing", "catalog", "ledger", 
 def business_figures() -> list[Figure]:
     """The figures of the first page."""
     return list_figures()
+
+
+@register.simple_tag
+def waiting(user: User) -> list[Queue]:
+    """The queues in which something waits for this person."""
+    return [queue for queue in list_queues(user=user, now=timezone.now()) if queue.count]
+
+
+@register.simple_tag
+def staff_pages(request: HttpRequest) -> list[Act]:
+    """Pages that are no table's list, as far as the person may open them."""
+    found = [Act(_("Work"), reverse("staff:work"))]
+    if request.user.has_perm(SEES_FIGURES):
+        found.append(Act(_("Figures"), reverse("staff:figures")))
+    rooms = [owner for owner in admin.site._registry.values() if isinstance(owner, RoomAdmin)]
+    return [*found, *(page for room in rooms for page in room.list_pages(request) if page.on_index)]
+
+
+@register.filter
+def rounded_money(amount: Decimal, currency: str) -> str:
+    """An exact amount, rounded to the currency's minor units: `€1,200.35`."""
+    return wording.money_text(round_money(amount, currency), currency)
 
 
 @register.filter

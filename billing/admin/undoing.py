@@ -1,0 +1,323 @@
+"""Staff pages that put things right: adjust a pool, reverse a posting or a usage event, refund a purchase.
+
+Mixins for the tables whose rows they are about. Each asks for a reason, counts against the author's day (M8), and
+happens once per rendered form.
+"""
+
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from billing.admin import acts, asking, trail
+from billing.admin.asking import SMALLEST, Asked, OnceForm
+from billing.admin.rules import Act, RoomAdmin
+from billing.admin.trail import apart
+from billing.invoicing.models import InvoiceLine
+from billing.ledger.models import CreditPool, Posting
+from billing.ledger.posting import NotEnoughLeft
+from billing.metering.models import EventReversal, UsageEvent
+from billing.notifications.wording import exact_credits_text, money_text
+from billing.purchases import refunds
+
+
+class AdjustForm(OnceForm):
+    """How a pool's balance is to change."""
+
+    change = forms.DecimalField(
+        label=gettext_lazy("Credits"),
+        max_digits=24,
+        decimal_places=6,
+        help_text=gettext_lazy(
+            "100 adds a hundred, -100 takes them away: given ones first, then those that end soonest."
+        ),
+    )
+    field_order = ("token", "change", "reason")
+
+    def clean_change(self) -> Decimal:
+        change: Decimal = self.cleaned_data["change"]
+        if not change:
+            raise forms.ValidationError(_("This changes nothing."))
+        return change
+
+
+class RefundForm(OnceForm):
+    """How much of a purchase is to be taken back."""
+
+    credits = forms.DecimalField(
+        label=gettext_lazy("Credits to take back"),
+        required=False,
+        max_digits=24,
+        decimal_places=6,
+        min_value=SMALLEST,
+        help_text=gettext_lazy("Empty: all that can be."),
+    )
+    field_order = ("token", "credits", "reason")
+
+
+class AdjustPages(RoomAdmin):
+    """For pools: put the balance right."""
+
+    def get_urls(self) -> list[URLPattern]:
+        adjust = path(
+            "<int:pk>/adjust/", self.admin_site.admin_view(self.adjust_view), name="billing_creditpool_adjust"
+        )
+        return [adjust, *super().get_urls()]
+
+    def adjust_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Add credits to a pool, or take some away."""
+        self.require(request.user.has_perm(acts.PERMISSIONS["adjust"]))
+        pool = CreditPool.objects.select_related("account").filter(pk=pk).first()
+        if pool is None:
+            raise Http404
+        self.watch(request, pool)
+        form = AdjustForm(request.POST or None)
+        confirming, change = False, Decimal(0)
+        if request.method == "POST" and form.is_valid() and "_edit" not in request.POST:
+            change, confirming = form.cleaned_data["change"], True
+            if "_confirmed" in request.POST:
+                done = asking.ask(
+                    request, form, act="adjust", account_id=pool.account_id, amount=abs(change),
+                    payload={"pool_id": pool.pk, "change": str(change)},
+                )  # fmt: skip
+                if done is not None:
+                    return self._finish(request, done, pool, "adjust", _("The balance is adjusted."))
+                confirming = False
+        facts = [
+            (_("Account"), pool.account),
+            (_("Pool"), pool),
+            (_("Balance"), exact_credits_text(pool.balance)),
+            (_("Held for work under way"), exact_credits_text(pool.held)),
+        ]
+        if confirming:
+            facts.append((_("Balance afterwards"), exact_credits_text(pool.balance + change)))
+            facts.append((_("Reason"), form.cleaned_data["reason"]))
+        return self.render_act(
+            request,
+            pool,
+            title=_("Adjust this balance?") if confirming else _("Adjust the balance of %(pool)s") % {"pool": pool},
+            button=_("Adjust by %(change)s") % {"change": exact_credits_text(change)} if confirming else _("Go on"),
+            form=form,
+            facts=facts,
+            warning=asking.warning(request, abs(change)) if confirming else "",
+            hidden=confirming,
+        )
+
+    def _finish(self, request: HttpRequest, done: Asked, row: Any, act: str, said: str) -> HttpResponse:
+        return finish(self, request, done, row, act, said)
+
+
+def finish(owner: RoomAdmin, request: HttpRequest, done: Asked, row: Any, act: str, said: str) -> HttpResponse:
+    """Note what was done and go back to the row, or to the queue when it has to wait."""
+    if (queue := asking.waits(request, done)) is not None:
+        return queue
+    if done.is_new:
+        owner.note(request, act, row, reason=done.approval.reason)
+    owner.message_user(request, said, messages.SUCCESS)
+    return HttpResponseRedirect(owner.page_url("change", row))
+
+
+class ReversePages(RoomAdmin):
+    """For postings: give back what a spend took."""
+
+    def get_urls(self) -> list[URLPattern]:
+        reverse_ = path(
+            "<int:pk>/reverse/", self.admin_site.admin_view(self.reverse_view), name="billing_posting_reverse"
+        )
+        return [reverse_, *super().get_urls()]
+
+    def list_acts(self, request: HttpRequest, row: Posting) -> list[Act]:
+        if row.act != Posting.Act.SPEND or not request.user.has_perm(acts.PERMISSIONS["reverse"]):
+            return super().list_acts(request, row)
+        return [Act(_("Reverse"), self.page_url("reverse", row)), *super().list_acts(request, row)]
+
+    def reverse_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Ask why, and give back what is left to give back of a spend."""
+        self.require(request.user.has_perm(acts.PERMISSIONS["reverse"]))
+        row = Posting.objects.defer("fingerprint").select_related("pool__account").filter(pk=pk).first()
+        if row is None:
+            raise Http404
+        form = OnceForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            done = asking.ask(
+                request, form, act="reverse", account_id=row.pool.account_id, amount=row.credits,
+                payload={"posting_id": row.pk},
+            )  # fmt: skip
+            if done is not None:
+                return finish(
+                    self, request, done, row, "reverse", _("The credits are back in the lots they came from.")
+                )
+        facts = [
+            (_("Account"), row.pool.account),
+            (_("Pool"), row.pool),
+            (_("Spent"), exact_credits_text(row.credits)),
+            (_("Posted"), f"{row.posted_at:%Y-%m-%d %H:%M}"),
+            (_("Reference"), row.reference),
+        ]
+        return self.render_act(
+            request,
+            row,
+            title=_("Reverse this spend?"),
+            button=_("Give %(credits)s credits back") % {"credits": exact_credits_text(row.credits)},
+            form=form,
+            facts=facts,
+            warning=asking.warning(request, row.credits),
+        )
+
+
+class UnusePages(RoomAdmin):
+    """For usage: give back what one event cost."""
+
+    def get_urls(self) -> list[URLPattern]:
+        unuse = path(
+            "events/<int:account>/<path:event>/reverse/",
+            self.admin_site.admin_view(self.unuse_view),
+            name="billing_usage_event_reverse",
+        )
+        return [unuse, *super().get_urls()]
+
+    def unuse_view(self, request: HttpRequest, account: int, event: str) -> HttpResponse:
+        """Ask why, and give back what a usage event cost; it stays as a fact."""
+        self.require(request.user.has_perm(acts.PERMISSIONS["unuse"]))
+        row = (
+            UsageEvent.objects.select_related("meter", "pool__account")
+            .filter(account_id=account, event_id=event)
+            .first()
+        )
+        if row is None:
+            raise Http404
+        form = OnceForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            done = asking.ask(
+                request, form, act="unuse", account_id=account, amount=row.credits, payload={"event_id": event}
+            )
+            if done is not None:
+                return self._unused(request, done, row)
+        facts = [
+            (_("Account"), row.pool.account),
+            (_("Event"), row.event_id),
+            (_("Used"), f"{exact_credits_text(row.quantity)} {row.meter.unit} ({row.meter})"),
+            (_("Cost"), exact_credits_text(row.credits)),
+            (_("Happened"), f"{row.occurred_at:%Y-%m-%d %H:%M}"),
+        ]
+        back = f"{reverse('admin:billing_usage_events')}?account={account}"
+        return self.render_act(
+            request, None, title=_("Reverse this event?"), button=_("Give its credits back"), form=form, facts=facts,
+            warning=asking.warning(request, row.credits), back=back,
+        )  # fmt: skip
+
+    def _unused(self, request: HttpRequest, done: Asked, row: UsageEvent) -> HttpResponse:
+        if (queue := asking.waits(request, done)) is not None:
+            return queue
+        reversal = EventReversal.objects.get(account_id=row.account_id, event_id=row.event_id)
+        if done.is_new:
+            facts = {"event": row.event_id, "returned": reversal.credits}
+            trail.note(
+                request, "unuse", done.approval, after=facts, reason=done.approval.reason, account_id=row.account_id
+            )
+        said = _("%(credits)s credits are back.") % {"credits": exact_credits_text(reversal.credits)}
+        self.message_user(request, said, messages.SUCCESS)
+        return HttpResponseRedirect(f"{reverse('admin:billing_usage_events')}?account={row.account_id}")
+
+
+class RefundPages(RoomAdmin):
+    """For invoices: take back a pack, at most what its lot still has free (L13)."""
+
+    def get_urls(self) -> list[URLPattern]:
+        refund = path(
+            "<int:pk>/refund/<int:line>/", self.admin_site.admin_view(self.refund_view), name="billing_invoice_refund"
+        )
+        return [refund, *super().get_urls()]
+
+    def list_refunds(self, request: HttpRequest, invoice: Any) -> list[Act]:
+        """The lines that granted credits, to be refunded by those who may."""
+        if invoice.state != "paid" or not request.user.has_perm(acts.PERMISSIONS["refund"]):
+            return []
+        return [
+            Act(
+                _("Refund %(what)s") % {"what": line.description},
+                reverse("admin:billing_invoice_refund", args=[invoice.pk, line.pk]),
+            )
+            for line in invoice.lines.filter(posting__isnull=False)
+        ]
+
+    @apart
+    def refund_view(self, request: HttpRequest, pk: int, line: int) -> HttpResponse:
+        """Ask how much and why, show what goes back, and take it back. The gateway is asked after the commit."""
+        self.require(request.user.has_perm(acts.PERMISSIONS["refund"]))
+        row = InvoiceLine.objects.select_related("invoice__account", "pool").filter(pk=line, invoice_id=pk).first()
+        if row is None:
+            raise Http404
+        self.watch(request, row.invoice)
+        form = RefundForm(request.POST or None)
+        plan = self._plan(form, row)
+        if plan is not None and "_confirmed" in request.POST and form.is_valid():
+            with transaction.atomic():
+                done = self._ask(request, form, row, plan)
+                queue = asking.waits(request, done) if done is not None else None
+                if done is not None and queue is None and done.is_new:
+                    self.note(request, "refund", row.invoice, reason=done.approval.reason)
+            if queue is not None:
+                return queue
+            if done is not None:
+                acts.send_refund(done.approval, now=timezone.now())
+                self.message_user(request, _("The refund is on its way."), messages.SUCCESS)
+                return HttpResponseRedirect(self.page_url("change", row.invoice))
+        confirming = plan is not None and request.method == "POST" and "_edit" not in request.POST and form.is_valid()
+        facts: list[tuple[str, object]] = [
+            (_("Account"), row.invoice.account), (_("Invoice"), row.invoice), (_("Bought"), row.description),
+        ]  # fmt: skip
+        if plan is not None:
+            facts += [
+                (_("Can be taken back"), exact_credits_text(plan.refundable)),
+                (_("Credits taken back"), exact_credits_text(plan.credits)),
+                (_("Money given back"), money_text(plan.total, plan.currency)),
+            ]
+        warning = asking.warning(request, plan.total, plan.currency) if plan else _("Nothing of this can be refunded.")
+        return self.render_act(
+            request,
+            row.invoice,
+            title=_("Refund this?") if confirming else _("Refund %(what)s") % {"what": row.description},
+            button=_("Give %(money)s back") % {"money": money_text(plan.total, plan.currency)}
+            if confirming and plan
+            else _("Go on"),
+            form=form,
+            facts=facts,
+            warning=warning,
+            hidden=confirming,
+        )
+
+    def _plan(self, form: RefundForm, row: InvoiceLine) -> refunds.RefundPreview | None:
+        """What would go back; None, with the form saying why, when that is not possible."""
+        credits = form.cleaned_data.get("credits") if form.is_bound and form.is_valid() else None
+        try:
+            return refunds.preview(line_id=row.pk, now=timezone.now(), credits=credits)
+        except NotEnoughLeft as error:
+            form.add_error(
+                "credits", _("At most what is left and not held can be taken back: %s") % exact_credits_text(error.free)
+            )
+        except refunds.NotRefundable:
+            if form.is_bound:
+                form.add_error(None, _("This line is not refundable."))
+        return None
+
+    def _ask(
+        self, request: HttpRequest, form: RefundForm, row: InvoiceLine, plan: refunds.RefundPreview
+    ) -> Asked | None:
+        asked = form.cleaned_data["credits"]
+        return asking.ask(
+            request,
+            form,
+            act="refund",
+            account_id=row.invoice.account_id,
+            payload={"line_id": row.pk, "credits": None if asked is None else str(asked)},
+            amount=plan.total,
+            currency=plan.currency,
+        )

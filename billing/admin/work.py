@@ -1,0 +1,130 @@
+"""What waits for somebody: the queues of all rooms, how many rows each has and how old the oldest is. One query."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+from django.db.models import QuerySet
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from billing.accounts.models import Account, Approval, User
+from billing.ledger.models import Hold
+from billing.metering.models import RejectedEvent
+from billing.notifications.models import Notification, NotificationDelivery
+from billing.payments.models import GatewayEvent, Payment, Refund
+from billing.purchases.models import TopUpRule
+
+# A queue with more rows is shown as having so many and more.
+COUNTED = 10_000
+LATE = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Rows that wait for somebody. `hint` says what to do with them."""
+
+    name: str
+    hint: str
+    url: str
+    count: int
+    oldest_at: datetime | None
+
+    @property
+    def count_text(self) -> str:
+        """The count, honest about its bound."""
+        return f"{COUNTED:,}+" if self.count >= COUNTED else f"{self.count:,}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    name: str
+    hint: str
+    rows: QuerySet[Any]
+    since: str
+    query: str
+
+    @property
+    def permission(self) -> str:
+        return f"billing.view_{self.rows.model._meta.model_name}"
+
+
+def list_queues(*, user: User, now: datetime) -> list[Queue]:
+    """The queues that the person may see, in the order of their urgency, the empty ones too."""
+    sources = [source for source in _sources(now) if user.has_perm(source.permission)]
+    if not sources:
+        return []
+    parts, params = [], []
+    for source in sources:
+        rows = source.rows.order_by().values_list(source.since)[:COUNTED]
+        sql, values = rows.query.sql_with_params()
+        parts.append(f"SELECT count(*), min(since) FROM ({sql}) AS queue (since)")  # noqa: S608 (the ORM's own)
+        params += list(values)
+    with connection.cursor() as cursor:
+        cursor.execute(" UNION ALL ".join(f"({part})" for part in parts), params)
+        counts = cursor.fetchall()
+    return [
+        Queue(
+            source.name,
+            source.hint,
+            f"{reverse(f'admin:billing_{source.rows.model._meta.model_name}_changelist')}?{source.query}",
+            count,
+            oldest_at,
+        )
+        for source, (count, oldest_at) in zip(sources, counts, strict=True)
+    ]
+
+
+def _sources(now: datetime) -> list[_Source]:
+    delivery = NotificationDelivery.State
+    return [
+        _Source(
+            _("Acts to approve"), _("A second person must say yes or no."),
+            Approval.objects.filter(state=Approval.State.WAITING), "requested_at", "state__exact=waiting",
+        ),
+        _Source(
+            _("Payments to look at"), _("The last try failed, or nobody knows how it ended."),
+            Payment.objects.needing_staff(now), "created_at", "queue=open",
+        ),
+        _Source(
+            _("Refunds that failed"), _("The money has not gone back: try again or pay it out by hand."),
+            Refund.objects.filter(state=Refund.State.FAILED), "created_at", "state__exact=failed",
+        ),
+        _Source(
+            _("Gateway reports not understood"), _("Look at the error, then process them again."),
+            GatewayEvent.objects.filter(processed_at=None).exclude(last_error=""), "received_at",
+            "queue=open",
+        ),
+        _Source(
+            _("Parked accounts"), _("Examine the ledger, then release them."),
+            Account.objects.filter(parked_at__isnull=False), "parked_at", "parked_at__isempty=0",
+        ),
+        _Source(
+            _("Rejected events"), _("Mend the cause, then replay them, or give them up."),
+            RejectedEvent.objects.filter(state=RejectedEvent.State.OPEN), "received_at", "state__exact=open",
+        ),
+        _Source(
+            _("Mails given up"), _("See the error, then try again."),
+            NotificationDelivery.objects.filter(state=delivery.FAILED), "created_at", "state__exact=failed",
+        ),
+        _Source(
+            _("Mails late by an hour"), _("Is the worker of the queue notifications running?"),
+            NotificationDelivery.objects.filter(state=delivery.PENDING, due_at__lte=now - LATE), "due_at",
+            "state__exact=pending",
+        ),
+        _Source(
+            _("Nobody to tell"), _("The account has no reader and no billing address for these."),
+            Notification.objects.filter(state=Notification.State.UNDELIVERABLE), "created_at",
+            "state__exact=undeliverable",
+        ),
+        _Source(
+            _("Top-ups switched off"), _("After repeated failures; the customer has been told."),
+            TopUpRule.objects.filter(switched_off_at__isnull=False, is_active=False), "switched_off_at",
+            "standing=gave_up",
+        ),
+        _Source(
+            _("Holds past their end"), _("Is the worker of the queue billing running?"),
+            Hold.objects.filter(state=Hold.State.OPEN, expires_at__lte=now - LATE), "expires_at", "state__exact=open",
+        ),
+    ]  # fmt: skip
