@@ -41,7 +41,7 @@ def list_steps(visit: Visit, pools: Sequence[CreditPool]) -> list[Step]:
         Step(
             _("Send the first event"),
             _("The quick start has a line to paste. What it costs shows here within seconds."),
-            "",
+            visit.url("help") + "#api",
             False,
         ),
     ]

@@ -18,7 +18,7 @@ from billing.catalog.pricing import Price, Tier, specific_first
 REVISION = "SELECT revision FROM billing_catalogrevision WHERE id = 1"
 
 # U4: contract or grandfathered card, else experiment variant, else plan, else default.
-_PRECEDENCE = ("contract", "grandfathered", "experiment", "plan")
+PRECEDENCE = ("contract", "grandfathered", "experiment", "plan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +81,10 @@ class Catalog:
 
     def card_id(self, assignments: Sequence[Assignment], at: datetime) -> int | None:
         """The rate card that applies to an account at a time (U4)."""
-        best, best_rank = self.default_card_id, len(_PRECEDENCE)
+        best, best_rank = self.default_card_id, len(PRECEDENCE)
         for each in assignments:
             if each.starts_at <= at and (each.ends_at is None or at < each.ends_at):
-                rank = _PRECEDENCE.index(each.kind)
+                rank = PRECEDENCE.index(each.kind)
                 if rank < best_rank:
                     best, best_rank = each.rate_card_id, rank
         return best

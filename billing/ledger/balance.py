@@ -69,17 +69,20 @@ class Balance:
 
 def read(*, pool_id: int, now: datetime) -> Balance:
     """The balance at `now`, right also when no job has run. Raises CreditPool.DoesNotExist."""
-    book, keys = read_books([pool_id], now=now).get(pool_id, (None, {}))
-    if book is None:
+    found = read_many([pool_id], now=now)
+    if not found:
         raise CreditPool.DoesNotExist(pool_id)
-    cycle = Cycle(
-        book.cycle_starts_at,
-        book.cycle_ends_at,
-        book.cycle_allocation,
-        book.cycle_spent,
-        percent_spent(book).quantize(Decimal("0.01")),
-    )
-    return _balance(book, keys, book.held + book.held_uncovered, now, cycle)
+    return found[pool_id]
+
+
+def read_many(pool_ids: Collection[int], *, now: datetime) -> dict[int, Balance]:
+    """The same for several pools, in one statement. Pools that do not exist are left out."""
+    balances = {}
+    for pool_id, (book, keys) in read_books(pool_ids, now=now).items():
+        percent = percent_spent(book).quantize(Decimal("0.01"))
+        cycle = Cycle(book.cycle_starts_at, book.cycle_ends_at, book.cycle_allocation, book.cycle_spent, percent)
+        balances[pool_id] = _balance(book, keys, book.held + book.held_uncovered, now, cycle)
+    return balances
 
 
 def read_books(pool_ids: Collection[int], *, now: datetime) -> dict[int, tuple[Book, dict[int, str]]]:

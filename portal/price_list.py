@@ -1,0 +1,152 @@
+"""What usage costs an account, in words: the rates of its rate card, what a credit buys, and a worked example each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from django.db.models import OuterRef, Q, Subquery
+from django.utils.translation import gettext as _
+
+from billing.accounts.models import Account
+from billing.catalog.models import Rate, RateCardAssignment
+from billing.catalog.prices import PRECEDENCE, price_of
+from billing.catalog.pricing import cumulative_credits
+from billing.notifications import wording
+
+ZERO = Decimal(0)
+# An example's quantity is the first of these multiples of the unit size that costs at least so many credits.
+MULTIPLES = (1, 10, 100, 1_000, 10_000, 100_000)
+EXAMPLE_CREDITS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """What a quantity costs when it is the first of a month."""
+
+    quantity: Decimal
+    credits: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One rate in words. `condition` are the properties that an event must have. `credit_buys` is in the meter's
+    units at the first price, None for what is free."""
+
+    meter: str
+    meter_key: str
+    unit: str
+    condition: str
+    price: str
+    credit_buys: Decimal | None
+    example: Example
+
+
+@dataclass(frozen=True, slots=True)
+class PriceList:
+    """The version of the account's rate card in force, by meter, the general rate of each last."""
+
+    name: str
+    since: datetime
+    is_own: bool
+    lines: list[Line]
+
+
+def read_price_list(account: Account, *, now: datetime) -> PriceList | None:
+    """The prices in force for the account (U4); None when there are none. One query."""
+    assigned = RateCardAssignment.objects.filter(
+        Q(ends_at=None) | Q(ends_at__gt=now),
+        account=account,
+        starts_at__lte=now,
+        rate_card=OuterRef("version__rate_card"),
+    )
+    published = Rate.objects.filter(version__published_at__isnull=False, version__effective_at__lte=now)
+    rates = list(
+        published.annotate(kind=Subquery(assigned.values("kind")[:1]))
+        .filter(Q(version__rate_card__is_default=True) | Q(kind__isnull=False))
+        .select_related("meter", "version__rate_card")
+    )
+    if not rates:
+        return None
+    best = min(rates, key=_rank).version.rate_card_id
+    of_card = [rate for rate in rates if rate.version.rate_card_id == best]
+    newest = max((rate.version for rate in of_card), key=lambda version: (version.effective_at or now, version.pk))
+    in_force = [rate for rate in of_card if rate.version_id == newest.pk and rate.meter.archived_at is None]
+    in_force.sort(key=lambda rate: (rate.meter.name, -len(rate.match), sorted(rate.match.items(), key=str)))
+    return PriceList(
+        name=newest.rate_card.name,
+        since=newest.effective_at or now,
+        is_own=not newest.rate_card.is_default,
+        lines=lines_of(in_force),
+    )
+
+
+def _rank(rate: Rate) -> int:
+    kind: str | None = rate.kind  # type: ignore[attr-defined]
+    return PRECEDENCE.index(kind) if kind else len(PRECEDENCE)
+
+
+def lines_of(rates: Sequence[Rate]) -> list[Line]:
+    """Rates in words."""
+    return [
+        Line(
+            meter=rate.meter.name,
+            meter_key=rate.meter.key,
+            unit=rate.meter.unit,
+            condition=", ".join(f"{name} {value}" for name, value in sorted(rate.match.items())),
+            price=_price(rate),
+            credit_buys=_credit_buys(rate),
+            example=_example(rate),
+        )
+        for rate in rates
+    ]
+
+
+def _price(rate: Rate) -> str:
+    text = _base_price(rate)
+    if rate.minimum:
+        names = {"price": text, "minimum": wording.exact_credits_text(rate.minimum)}
+        return _("%(price)s; at least %(minimum)s in a month with usage") % names
+    return text
+
+
+def _base_price(rate: Rate) -> str:
+    price, size = wording.exact_credits_text(rate.price), wording.exact_credits_text(rate.unit_size)
+    one = rate.unit_size == 1
+    unit = rate.meter.unit if one else wording.plural(rate.meter.unit)
+    names = {"price": price, "size": size, "unit": unit}
+    if rate.model == Rate.Model.GRADUATED:
+        return _graduated(rate, unit)
+    if not rate.price:
+        return _("free")
+    if rate.model == Rate.Model.PER_PACKAGE:
+        return _("%(price)s for each %(size)s %(unit)s begun, counted over the month") % names
+    return _("%(price)s per %(unit)s") % names if one else _("%(price)s per %(size)s %(unit)s") % names
+
+
+def _graduated(rate: Rate, unit: str) -> str:
+    parts = []
+    for tier in rate.tiers:
+        price = wording.exact_credits_text(Decimal(tier["price"]))
+        if tier["up_to"] is None:
+            parts.append(_("then %(price)s") % {"price": price})
+        else:
+            bound = wording.exact_credits_text(Decimal(tier["up_to"]))
+            parts.append(_("%(price)s up to %(bound)s") % {"price": price, "bound": bound})
+    size = "" if rate.unit_size == 1 else f"{wording.exact_credits_text(rate.unit_size)} "
+    return _("per %(unit)s and month: %(tiers)s") % {"unit": f"{size}{unit}", "tiers": ", ".join(parts)}
+
+
+def _credit_buys(rate: Rate) -> Decimal | None:
+    price = Decimal(rate.tiers[0]["price"]) if rate.model == Rate.Model.GRADUATED else rate.price
+    return rate.unit_size / price if price else None
+
+
+def _example(rate: Rate) -> Example:
+    price = price_of(rate)
+    for multiple in MULTIPLES:
+        quantity = rate.unit_size * multiple
+        credits = cumulative_credits(price, quantity)
+        if credits >= EXAMPLE_CREDITS:
+            break
+    return Example(quantity, credits)
