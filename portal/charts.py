@@ -13,6 +13,7 @@ from portal.burn import Burn
 # The stylesheet has seven fills; the last is for everything that is not among the six largest.
 SERIES = 6
 MAX_BARS = 92
+NICE_STEPS = tuple(map(Decimal, ("1", "1.2", "1.6", "2", "3", "4", "5", "6", "8", "10")))
 OTHER = "Other"
 WIDTH, HEIGHT = 1000, 200
 BAR_SHARE = 0.72
@@ -148,11 +149,11 @@ def _day(on: date, until: date, stack: Mapping[Series, Decimal], index: int, cou
 
 
 def _nice_ceiling(value: Decimal) -> Decimal:
-    """The next of 1, 2, 4, 5, 10 times a power of ten, so that the axis' half is a short number too."""
+    """The next of these times a power of ten, so that the axis' half is a short number too."""
     if not value:
         return Decimal(1)
     power = Decimal(1).scaleb(value.adjusted())
-    return next(step * power for step in map(Decimal, (1, 2, 4, 5, 10)) if value <= step * power)
+    return next(step * power for step in NICE_STEPS if value <= step * power)
 
 
 @dataclass(frozen=True, slots=True)

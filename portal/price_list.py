@@ -9,7 +9,7 @@ from django.db.models import OuterRef, Q, Subquery
 from django.utils.translation import gettext as _
 
 from billing.accounts.models import Account
-from billing.catalog.models import Rate, RateCardAssignment
+from billing.catalog.models import Meter, Rate, RateCardAssignment
 from billing.catalog.prices import PRECEDENCE, price_of
 from billing.catalog.pricing import cumulative_credits
 from billing.notifications import wording
@@ -25,6 +25,7 @@ class Example:
     """What a quantity costs when it is the first of a month."""
 
     quantity: Decimal
+    unit: str
     credits: Decimal
 
 
@@ -34,7 +35,6 @@ class Line:
     units at the first price, None for what is free."""
 
     meter: str
-    meter_key: str
     unit: str
     condition: str
     price: str
@@ -44,12 +44,16 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class PriceList:
-    """The version of the account's rate card in force, by meter, the general rate of each last."""
+    """The version of the account's rate card in force, by meter, the general rate of each last.
+
+    `example_meter` is the key of a meter that takes plain events, empty if there is none.
+    """
 
     name: str
     since: datetime
     is_own: bool
     lines: list[Line]
+    example_meter: str
 
 
 def read_price_list(account: Account, *, now: datetime) -> PriceList | None:
@@ -73,11 +77,13 @@ def read_price_list(account: Account, *, now: datetime) -> PriceList | None:
     newest = max((rate.version for rate in of_card), key=lambda version: (version.effective_at or now, version.pk))
     in_force = [rate for rate in of_card if rate.version_id == newest.pk and rate.meter.archived_at is None]
     in_force.sort(key=lambda rate: (rate.meter.name, -len(rate.match), sorted(rate.match.items(), key=str)))
+    counters = [rate.meter.key for rate in in_force if rate.meter.kind == Meter.Kind.COUNTER]
     return PriceList(
         name=newest.rate_card.name,
         since=newest.effective_at or now,
         is_own=not newest.rate_card.is_default,
         lines=lines_of(in_force),
+        example_meter=counters[0] if counters else "",
     )
 
 
@@ -91,7 +97,6 @@ def lines_of(rates: Sequence[Rate]) -> list[Line]:
     return [
         Line(
             meter=rate.meter.name,
-            meter_key=rate.meter.key,
             unit=rate.meter.unit,
             condition=", ".join(f"{name} {value}" for name, value in sorted(rate.match.items())),
             price=_price(rate),
@@ -112,8 +117,7 @@ def _price(rate: Rate) -> str:
 
 def _base_price(rate: Rate) -> str:
     price, size = wording.exact_credits_text(rate.price), wording.exact_credits_text(rate.unit_size)
-    one = rate.unit_size == 1
-    unit = rate.meter.unit if one else wording.plural(rate.meter.unit)
+    one, unit = rate.unit_size == 1, _unit(rate, rate.unit_size)
     names = {"price": price, "size": size, "unit": unit}
     if rate.model == Rate.Model.GRADUATED:
         return _graduated(rate, unit)
@@ -137,6 +141,10 @@ def _graduated(rate: Rate, unit: str) -> str:
     return _("per %(unit)s and month: %(tiers)s") % {"unit": f"{size}{unit}", "tiers": ", ".join(parts)}
 
 
+def _unit(rate: Rate, quantity: Decimal) -> str:
+    return rate.meter.unit if quantity == 1 else wording.plural(rate.meter.unit)
+
+
 def _credit_buys(rate: Rate) -> Decimal | None:
     price = Decimal(rate.tiers[0]["price"]) if rate.model == Rate.Model.GRADUATED else rate.price
     return rate.unit_size / price if price else None
@@ -149,4 +157,4 @@ def _example(rate: Rate) -> Example:
         credits = cumulative_credits(price, quantity)
         if credits >= EXAMPLE_CREDITS:
             break
-    return Example(quantity, credits)
+    return Example(quantity, _unit(rate, quantity), credits)

@@ -80,7 +80,7 @@ def _distinct_names(people: set[tuple[str | None, str | None]]) -> dict[str | No
 
 
 def read_property_usage(account: Account, *, first: date, last: date, name: str, meter: Meter | None) -> list[Used]:
-    """The same by the value of a property. Raises properties.TooManyEvents."""
+    """The same by the value of a property, in a block of `properties.patient`."""
     zone = ZoneInfo(account.time_zone)
     rows = properties.list_by_property(
         account_id=account.pk,
@@ -92,7 +92,7 @@ def read_property_usage(account: Account, *, first: date, last: date, name: str,
     )
     totals: dict[tuple[date, str], list[properties.PropertyUsage]] = {}
     for row in rows:
-        label = row.value if row.value is not None else _("other values") if row.is_rest else _("without it")
+        label = row.value if row.value is not None else _("other values") if row.is_rest else _("without this property")
         totals.setdefault((row.day, label), []).append(row)
     return [
         Used(

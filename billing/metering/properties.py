@@ -1,9 +1,11 @@
 """What was used by the value of a property, read from the single events. Takes no locks.
 
 Totals are kept by day, meter and member only; properties are as many as integrators care to send. So this reads every
-event of a range of days, and gives up when that takes too long.
+event of a range of days; who calls it for a page that somebody waits for does so in `patient`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -38,18 +40,28 @@ class PropertyUsage:
     events: int
 
 
+@contextmanager
+def patient() -> Iterator[None]:
+    """Let reads in the block take PATIENCE_MS each at most; raises TooManyEvents when one takes longer."""
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(PATIENCE_MS)])
+            yield
+    except OperationalError as error:
+        if "statement timeout" in str(error):
+            raise TooManyEvents from error
+        raise
+
+
 def list_names(*, account_id: int, since: datetime) -> list[str]:
-    """Names of properties that the account's events since then have, as a sample of SAMPLE_EVENTS shows; sorted."""
+    """Names of properties of the account's events since then, the most common first, as SAMPLE_EVENTS of them show."""
     return [name for (name,) in _read(_NAMES, {"account": account_id, "since": since, "sample": SAMPLE_EVENTS})]
 
 
 def list_by_property(
     *, account_id: int, name: str, since: datetime, until: datetime, time_zone: str, meter_id: int | None = None
 ) -> list[PropertyUsage]:
-    """Usage that happened in `[since, until)` by day of the time zone, meter and value of the property.
-
-    Raises TooManyEvents when it takes longer than PATIENCE_MS.
-    """
+    """Usage that happened in `[since, until)` by day of the time zone, meter and value of the property."""
     ahead = timedelta(seconds=settings.FLORIN_EVENT_MAX_AHEAD_SECONDS)
     asked: dict[str, Any] = {
         "account": account_id,
@@ -66,22 +78,16 @@ def list_by_property(
 
 
 def _read(sql: str, asked: dict[str, Any]) -> list[tuple[Any, ...]]:
-    try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(PATIENCE_MS)])
-            cursor.execute(sql, asked)
-            return cursor.fetchall()
-    except OperationalError as error:
-        if "statement timeout" in str(error):
-            raise TooManyEvents from error
-        raise
+    with connection.cursor() as cursor:
+        cursor.execute(sql, asked)
+        return cursor.fetchall()
 
 
 _NAMES = """
-SELECT DISTINCT jsonb_object_keys(properties) AS name FROM (
+SELECT name FROM (
     SELECT properties FROM billing_usageevent WHERE account_id = %(account)s AND received_at >= %(since)s
     LIMIT %(sample)s
-) sample ORDER BY name
+) sample, jsonb_object_keys(properties) AS name GROUP BY name ORDER BY count(*) DESC, name
 """
 
 _BY_PROPERTY = """

@@ -137,10 +137,14 @@ def posting_title(posting: Posting) -> str:
 @register.filter
 def drawn_summary(entries: list[LedgerEntry]) -> str:
     """How many lots a posting touched, as the summary of their list: `From 2 lots`."""
-    count = len({entry.grant_id for entry in entries})
-    if all(entry.amount > 0 for entry in entries):
+    changes: dict[int, Decimal] = {}
+    for entry in entries:
+        changes[entry.grant_id] = changes.get(entry.grant_id, Decimal(0)) + entry.amount
+    count = len(changes)
+    if all(change > 0 for change in changes.values()):
         text = ngettext("Into %(count)s lot", "Into %(count)s lots", count)
-    elif all(entry.amount < 0 for entry in entries):
+    # Overage is a lot too, filled and spent at once.
+    elif all(change <= 0 for change in changes.values()):
         text = ngettext("From %(count)s lot", "From %(count)s lots", count)
     else:
         text = ngettext("Between %(count)s lot", "Between %(count)s lots", count)

@@ -54,7 +54,7 @@ def help_page(request: HttpRequest, visit: Visit) -> HttpResponse:
         "max_age_days": settings.FLORIN_EVENT_MAX_AGE_DAYS,
         "grace_minutes": settings.FLORIN_EXPIRY_GRACE_SECONDS // 60,
         "account_id": ids.encode(ids.ACCOUNT, visit.account.pk),
-        "meter_key": prices.lines[0].meter_key if prices and prices.lines else "tokens",
+        "meter_key": (prices.example_meter if prices else "") or "tokens",
         "api_url": f"{settings.FLORIN_PUBLIC_URL}/api/v1",
         "ledger_url": visit.url("ledger"),
         "links": {name: find_url(visit, name) for name in ("buy", "top_ups", "api_keys", "notification_preferences")},

@@ -55,6 +55,7 @@ def usage(request: HttpRequest, visit: Visit) -> HttpResponse:
     url = visit.url("usage")
     is_custom = bool(wanted.keys() & {"since", "until"})
     kept = {name: text for name, text in wanted.items() if name not in ("since", "until", "range")}
+    rows = rows_of(asked.used, asked.by)
     context: dict[str, Any] = {
         "form": asked.form,
         "by": asked.by,
@@ -65,12 +66,13 @@ def usage(request: HttpRequest, visit: Visit) -> HttpResponse:
         "is_too_much": asked.is_too_much,
         "groupings": [
             Link(name, _address(url, {**wanted, "by": by}), by == asked.by)
-            for by, name in zip(BY, (_("Day"), _("Meter"), _("Member"), _("Property")), strict=True)
+            for by, name in zip(BY, (_("By day"), _("By meter"), _("By member"), _("By property")), strict=True)
         ],
         "ranges": _range_links(url, kept, chosen="" if is_custom or not valid else wanted.get("range", "30")),
         "is_custom": is_custom,
         "usage_url": url,
-        "rows": rows_of(asked.used, asked.by),
+        "rows": rows,
+        "has_quantities": any(row.quantity is not None for row in rows),
         "burn": burn_chart(burns_of(asked.used), first=asked.first, last=asked.last),
         "events": sum(used.events for used in asked.used),
         "csv_url": _address(visit.url("usage_csv"), wanted) if asked.used else "",
@@ -98,51 +100,48 @@ def _ask(query: QueryDict, visit: Visit) -> Asked:
     by = query.get("by", "") if query.get("by") in BY else "meter"
     used_meters = DailyUsage.objects.filter(account=visit.account).values("meter")
     meters = {meter.key: meter for meter in Meter.objects.filter(pk__in=used_meters).order_by("name")}
-    names = _property_names(visit, today) if by == "property" else []
-    form = UsageFilter(
-        query,
-        meters=[(meter.key, meter.name) for meter in meters.values()],
-        properties=names if by == "property" else [query.get("property", "")],
-        max_days=MAX_DAYS,
-        today=today,
-    )
+    if by == "property":
+        return _ask_property(query, visit, meters, today)
+    form = _form(query, meters, [query.get("property", "")], today)
     if not form.is_valid():
         return Asked(form, by, today, today, "", [], "", False)
     first, last = form.days()
     meter = meters.get(form.cleaned_data["meter"])
-    if by != "property":
-        used = read_usage(visit.account, first=first, last=last, by=by, meter=meter)
-        return Asked(form, by, first, last, "", used, "", False)
-    return _ask_property(form, visit, first, last, meter, names)
+    used = read_usage(visit.account, first=first, last=last, by=by, meter=meter)
+    return Asked(form, by, first, last, "", used, "", False)
 
 
-def _ask_property(
-    form: UsageFilter, visit: Visit, first: date, last: date, meter: Meter | None, names: list[str]
-) -> Asked:
-    notice = ""
-    if (last - first).days >= MAX_PROPERTY_DAYS:
-        first = last - timedelta(days=MAX_PROPERTY_DAYS - 1)
-        notice = _(
-            "Usage by property is read from the single events, so at most %(days)s days are shown: the last of those "
-            "you asked for."
-        ) % {"days": MAX_PROPERTY_DAYS}
-    name = form.cleaned_data["property"] or next(iter(names), "")
-    if not name:
-        return Asked(form, "property", first, last, "", [], notice, False)
+def _ask_property(query: QueryDict, visit: Visit, meters: dict[str, Meter], today: date) -> Asked:
+    form = _form(query, meters, [query.get("property", "")], today)
+    first, last, name, notice = today, today, "", ""
     try:
-        used = read_property_usage(visit.account, first=first, last=last, name=name, meter=meter)
+        with properties.patient():
+            since = midnight(today - timedelta(days=MAX_PROPERTY_DAYS), visit.zone)
+            names = properties.list_names(account_id=visit.account.pk, since=since)
+            form = _form(query, meters, names, today)
+            if not form.is_valid():
+                return Asked(form, "property", first, last, "", [], "", False)
+            first, last = form.days()
+            if (last - first).days >= MAX_PROPERTY_DAYS:
+                first = last - timedelta(days=MAX_PROPERTY_DAYS - 1)
+                notice = _(
+                    "Usage by property is read from the single events, so at most %(days)s days are shown: the last "
+                    "of those you asked for."
+                ) % {"days": MAX_PROPERTY_DAYS}
+            name = form.cleaned_data["property"] or next(iter(names), "")
+            meter = meters.get(form.cleaned_data["meter"])
+            used: list[Used] = []
+            if name:
+                used = read_property_usage(visit.account, first=first, last=last, name=name, meter=meter)
+            return Asked(form, "property", first, last, name, used, notice, False)
     except properties.TooManyEvents:
         notice = _("There are too many events in these days to group them by property now. Please choose fewer days.")
         return Asked(form, "property", first, last, name, [], notice, True)
-    return Asked(form, "property", first, last, name, used, notice, False)
 
 
-def _property_names(visit: Visit, today: date) -> list[str]:
-    since = midnight(today - timedelta(days=MAX_PROPERTY_DAYS), visit.zone)
-    try:
-        return properties.list_names(account_id=visit.account.pk, since=since)
-    except properties.TooManyEvents:
-        return []
+def _form(query: QueryDict, meters: dict[str, Meter], names: list[str], today: date) -> UsageFilter:
+    choices = [(meter.key, meter.name) for meter in meters.values()]
+    return UsageFilter(query, meters=choices, properties=names, max_days=MAX_DAYS, today=today)
 
 
 def _range_links(url: str, kept: dict[str, str], *, chosen: str) -> list[Link]:
