@@ -100,8 +100,8 @@ class SignUpForm(OurWords, account_forms.SignupForm):
     }
     helps = {
         "password1": _("At least eight characters, and not a common password."),
-        "currency": _("What you pay in. It stays."),
-        "time_zone": _("Days and months begin by it. It stays."),
+        "currency": _("What you pay in. It cannot be changed later."),
+        "time_zone": _("Days and months begin by it. It cannot be changed later."),
     }
 
     def validate_unique_email(self, value: str) -> str:

@@ -11,9 +11,9 @@ from billing.catalog.models import MAX_CREDITS
 from portal import countries
 
 ROLE_HINTS = {
-    Role.OWNER: _("Owner: everything, other owners included"),
-    Role.ADMIN: _("Admin: buys, and looks after team, keys and billing"),
-    Role.MEMBER: _("Member: spends credits and sees usage"),
+    Role.OWNER: _("Owner: everything"),
+    Role.ADMIN: _("Admin: buys and manages"),
+    Role.MEMBER: _("Member: spends credits"),
     Role.VIEWER: _("Viewer: looks only"),
 }
 # What a customer's own programs need. Keys that may grant credits or set policies are made by staff.
