@@ -10,6 +10,7 @@ from time import monotonic
 import structlog
 from celery import shared_task
 from django.conf import settings
+from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
 
 from billing.accounts import idempotency
@@ -139,3 +140,10 @@ def purge_idempotency_keys() -> None:
     while count := idempotency.purge(older_than=older_than, now=now, limit=BATCH):
         purged += count
     log.info("idempotency_keys.purged", count=purged)
+
+
+@shared_task
+def purge_sessions() -> None:
+    """Forget browser sessions that have ended."""
+    SessionStore.clear_expired()
+    log.info("sessions.purged")

@@ -28,6 +28,7 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "run-top-ups": {"task": "billing.tasks.run_top_ups", "schedule": 5.0},
     "process-gateway-events": {"task": "billing.tasks.process_gateway_events", "schedule": 30.0},
     "purge-idempotency-keys": {"task": "billing.tasks.purge_idempotency_keys", "schedule": crontab(minute=23)},
+    "purge-sessions": {"task": "billing.tasks.purge_sessions", "schedule": crontab(hour=2, minute=41)},
     "verify-ledger": {"task": "billing.tasks.verify_ledger", "schedule": crontab(hour=3, minute=17)},
     "export-ledger-head": {"task": "billing.tasks.export_ledger_head", "schedule": crontab(hour=4, minute=7)},
 }

@@ -4,7 +4,6 @@ Secrets of links are not in the outbox: they are made from these rows when the e
 """
 
 import base64
-from datetime import datetime
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
@@ -24,7 +23,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext_lazy as _
 
 from billing.accounts.models import User
-from billing.notifications import outbox
+from billing.notifications import logins
 from portal.browsers import in_words
 
 # What allauth calls a notice of something that happened to somebody's credentials, and what we do.
@@ -124,36 +123,31 @@ class AccountAdapter(DefaultAccountAdapter):
     def send_confirmation_mail(self, request: HttpRequest, emailconfirmation: Any, signup: bool) -> None:
         address = emailconfirmation.email_address
         payload = {"address_id": address.pk, "name": address.user.get_short_name(), "is_new": signup}
-        _tell("verify_email", str(address.pk), address.email, payload, timezone.now())
+        logins.tell(kind="verify_email", about=address.pk, email=address.email, payload=payload, now=timezone.now())
 
     def send_password_reset_mail(self, user: Any, email: str, context: dict[str, Any]) -> None:
         payload = {"user_id": user.pk, "name": user.get_short_name()}
-        _tell("password_reset", str(user.pk), user.email, payload, timezone.now())
+        logins.tell(kind="password_reset", about=user.pk, email=user.email, payload=payload, now=timezone.now())
 
     def send_account_already_exists_mail(self, email: str) -> None:
-        _tell("account_exists", email, email, {}, timezone.now())
+        logins.tell(kind="account_exists", about=email, email=email, payload={}, now=timezone.now())
 
     def send_notification_mail(
         self, template_prefix: str, user: Any, context: dict[str, Any] | None = None, email: str | None = None
     ) -> None:
-        now = timezone.now()
-        payload = {
-            "name": user.get_short_name(),
-            "at": now.isoformat(timespec="minutes"),
-            "client": in_words(self.get_http_user_agent(self.request)),
-            "ip": self.get_client_ip(self.request),
-            "new_email": (context or {}).get("to_email", ""),
-        }
-        _tell(NOTICES[template_prefix], str(user.pk), email or user.email, payload, now)
+        logins.tell_changed(
+            kind=NOTICES[template_prefix],
+            user=user,
+            email=email or user.email,
+            client=in_words(self.get_http_user_agent(self.request)),
+            where=self.get_client_ip(self.request),
+            new_email=(context or {}).get("to_email", ""),
+            now=timezone.now(),
+        )
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """Nothing may be sent around the outbox."""
         raise NotImplementedError(template_prefix)
-
-
-def _tell(kind: str, about: str, email: str, payload: dict[str, Any], now: datetime) -> None:
-    key = f"{kind}:{about[:100]}:{now.isoformat()}"
-    outbox.write(kind=kind, dedupe_key=key, account_id=None, payload=payload, email=email, now=now)
 
 
 class TwoFactorAdapter(DefaultMFAAdapter):

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from allauth.account.utils import user_pk_to_url_str
+from allauth.mfa.models import Authenticator
 from django.contrib.auth.tokens import default_token_generator
 from django.db import transaction
 
@@ -28,3 +29,8 @@ def switch_off(*, user_id: int, now: datetime) -> int:
         user.save(update_fields=["is_active"])
         Invitation.objects.filter(invited_by=user, accepted_at=None, revoked_at=None).update(revoked_at=now)
         return ApiKey.objects.filter(created_by=user, revoked_at=None).update(revoked_at=now)
+
+
+def switch_off_second_factor(*, user_id: int) -> bool:
+    """Let the password alone open a person's login again, when phone and recovery codes are lost. False: it does."""
+    return bool(Authenticator.objects.filter(user_id=user_id).delete()[0])

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as StockGroupAdmin
@@ -12,13 +15,13 @@ from django.db.models import ForeignKey, ManyToManyField, OuterRef, QuerySet, Su
 from django.http import HttpRequest
 from django.utils import timezone
 
-from billing.accounts import details, members
+from billing.accounts import addresses, details, members, people
 from billing.accounts.models import Account, Member, User
 from billing.admin.account_views import AccountPages
 from billing.admin.rules import Act, FactsInline, RoomAdmin, credits_column
 from billing.ledger import balance, pools
 from billing.ledger.models import CreditPool
-from billing.notifications import wording
+from billing.notifications import logins, wording
 
 
 class NewUserForm(AdminUserCreationForm):
@@ -64,7 +67,7 @@ class UserAdmin(RoomAdmin, StockUserAdmin):
     search_fields = ("email", "name")
     readonly_fields = ("last_login", "created_at")
     inlines = (PlaceInline,)
-    actions = None
+    actions = ("switch_off_second_factor",)
     # Plain boxes: the stock two-box widget has no names for screen readers. Rights come with groups only.
     filter_horizontal = ()
     fieldsets = (
@@ -87,7 +90,30 @@ class UserAdmin(RoomAdmin, StockUserAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def save_model(self, request: HttpRequest, obj: User, form: forms.ModelForm, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if not change or "email" in form.changed_data:
+            # Staff vouch for the addresses they type.
+            addresses.trust(obj)
+        if change and "is_active" in form.changed_data and not obj.is_active:
+            people.switch_off(user_id=obj.pk, now=timezone.now())
 
+    @admin.action(description="Switch off two-factor sign-in, of who lost their phone", permissions=["change"])
+    def switch_off_second_factor(self, request: HttpRequest, rows: QuerySet[User]) -> None:
+        for user in rows:
+            if people.switch_off_second_factor(user_id=user.pk):
+                self.note(request, "two_factor_off", user)
+                logins.tell_changed(
+                    kind="two_factor_off", user=user, email=user.email, client="", where="our staff", now=timezone.now()
+                )
+                self.message_user(request, f"{user} signs in by password alone now, and is told so.", messages.SUCCESS)
+            else:
+                self.message_user(request, f"{user} has no two-factor sign-in.", messages.WARNING)
+
+
+# allauth's rows are changed by its flows and by what stands above, never by hand.
+for _model in (Authenticator, EmailAddress, UserSession):
+    admin.site.unregister(_model)
 admin.site.unregister(Group)
 
 

@@ -117,7 +117,9 @@ class ApiKeyAdmin(RoomAdmin):
         if request.method == "POST" and form.is_valid():
             seconds = form.cleaned_data["overlap_hours"] * 3600
             try:
-                successor, secret = keys.rotate(key=key, overlap_seconds=seconds, now=timezone.now())
+                successor, secret = keys.rotate(
+                    key=key, overlap_seconds=seconds, rotated_by=staff_user(request), now=timezone.now()
+                )
             except keys.KeyClosed:
                 self.message_user(request, "This key no longer works; issue a new one.", messages.ERROR)
                 return HttpResponseRedirect(self.page_url("change", key))

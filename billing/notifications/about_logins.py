@@ -89,7 +89,7 @@ def recovery_codes_made(about: About) -> Message:
 
 
 def _notice(about: About, title: str, text: str) -> Message:
-    where = [Fact(_("When"), about.minute("at")), Fact(_("From"), about.text("ip"))]
+    where = [Fact(_("When"), about.minute("at")), Fact(_("From"), about.text("where"))]
     if about.text("client"):
         where.insert(1, Fact(_("With"), about.text("client")))
     return Message(

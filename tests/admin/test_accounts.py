@@ -3,11 +3,15 @@
 from decimal import Decimal
 
 import pytest
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from billing.accounts.models import Account, Member, Role, User
+from billing.accounts import keys
+from billing.accounts.models import Account, Member, Role, StaffAct, User
 from billing.ledger import pools, posting
+from billing.notifications.models import Notification
 from tests.admin.conftest import MAX_QUERIES, Office, inlines, post, text_of
 from tests.factories import make_account, make_member, make_user
 
@@ -169,3 +173,39 @@ def test_a_parked_account_is_released_by_staff(staff: Client, office: Office) ->
     assert (office.account.parked_at, office.account.parked_reason) == (None, "")
     posting.spend(pool_id=office.pool.pk, credits=Decimal(1), reference="after", now=office.now)
     assert "may charge again" not in post(staff, "/admin/billing/account/", **chosen)
+
+
+def test_switching_a_person_off_revokes_the_keys_they_made(staff: Client, office: Office) -> None:
+    key, _ = keys.issue(name="script", scopes=["read"], created_by=office.alice, now=office.now)
+    url = f"/admin/billing/user/{office.alice.pk}/change/"
+    fields = {"email": office.alice.email, "name": "Alice", "is_active": "", **inlines(memberships=0)}
+    post(staff, url, **{name: value for name, value in fields.items() if value != ""})
+    office.alice.refresh_from_db()
+    assert not office.alice.is_active
+    key.refresh_from_db()
+    assert key.revoked_at is not None
+
+
+def test_an_address_that_staff_type_is_taken_as_proved(staff: Client, office: Office) -> None:
+    fields = {"email": "Alice@New.example", "name": "Alice", "is_active": "on", **inlines(memberships=0)}
+    post(staff, f"/admin/billing/user/{office.alice.pk}/change/", **fields)
+    assert list(EmailAddress.objects.filter(user=office.alice).values_list("email", "verified", "primary")) == [
+        ("alice@new.example", True, True)
+    ]
+
+
+def test_staff_help_who_lost_their_phone_and_the_person_is_told(staff: Client, office: Office) -> None:
+    Authenticator.objects.create(user=office.alice, type=Authenticator.Type.TOTP, data={"secret": "x"})
+    asked = {"action": "switch_off_second_factor", "_selected_action": [office.alice.pk, office.stella.pk]}
+    page = post(staff, "/admin/billing/user/", **asked)
+    assert "signs in by password alone now" in page
+    assert page.count("has no two-factor sign-in") == 1, page[page.find("messagelist"):][:600]
+    assert not Authenticator.objects.exists()
+    told = Notification.objects.get(kind="two_factor_off")
+    assert (told.email, told.payload["where"]) == ("alice@example.com", "our staff")
+    assert StaffAct.objects.filter(act="two_factor_off", row_id=str(office.alice.pk)).exists()
+
+
+def test_allauths_rows_are_not_edited_by_hand(staff: Client, office: Office) -> None:
+    for address in ("account/emailaddress", "mfa/authenticator", "usersessions/usersession"):
+        assert staff.get(f"/admin/{address}/").status_code == 404
