@@ -199,7 +199,7 @@ def test_staff_help_who_lost_their_phone_and_the_person_is_told(staff: Client, o
     asked = {"action": "switch_off_second_factor", "_selected_action": [office.alice.pk, office.stella.pk]}
     page = post(staff, "/admin/billing/user/", **asked)
     assert "signs in by password alone now" in page
-    assert page.count("has no two-factor sign-in") == 1, page[page.find("messagelist"):][:600]
+    assert page.count("has no two-factor sign-in") == 1, page[page.find("messagelist") :][:600]
     assert not Authenticator.objects.exists()
     told = Notification.objects.get(kind="two_factor_off")
     assert (told.email, told.payload["where"]) == ("alice@example.com", "our staff")
