@@ -1,12 +1,13 @@
 """How money comes in and goes back: gateways, payment methods, attempts, refunds, and what gateways report.
 
 Nouns: `PaymentMethod`, `Payment` (one attempt to collect an invoice), `Refund`, `GatewayEvent` (a webhook received);
-`SandboxCard`, `SandboxCharge`, `SandboxRefund` belong to the sandbox gateway and are its memory, not ours.
+`SandboxCard`, `SandboxCharge`, `SandboxRefund`, `SandboxEvent` are the sandbox gateway's own memory.
 
 Promises: a payment has one idempotency key for ever; at most one payment of an invoice is under way at a time; a
 gateway is never called inside a database transaction; an answer that did not come makes the payment `unknown`, and
 while it is unknown nothing charges again: the gateway is asked, on a schedule of rows; a payment that has succeeded
-stays succeeded, in whatever order and however often reports arrive.
+stays succeeded, in whatever order and however often reports arrive; a report about another amount, currency or charge
+is refused and shown to staff; money that an invoice no longer takes goes back; no refunds exceed their payment.
 
 Boundaries: this room tells invoicing that money came (`settling.settle`) in the transaction that records it.
 Locks: the invoice's row first, then its payment's, then what invoicing locks.

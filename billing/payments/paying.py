@@ -12,7 +12,7 @@ from django.db import transaction
 from billing.catalog import pricing
 from billing.invoicing import settling
 from billing.invoicing.models import Invoice
-from billing.notifications import outbox
+from billing.notifications import outbox, wording
 from billing.payments import failures, gateway, methods
 from billing.payments.gateway import Charge, GatewayUnavailable, Outcome
 from billing.payments.methods import MethodNotUsable
@@ -227,7 +227,8 @@ def _succeed(payment: Payment, outcome: Outcome, *, now: datetime) -> None:
         payment.save()
         settling.settle(invoice_id=invoice.pk, amount=payment.amount, now=now)
         return
-    payment.problem = f"The invoice was {invoice.state} when this money came: it goes back."
+    owed = wording.money_text(invoice.owed, invoice.currency)
+    payment.problem = f"{owed} was owed on the invoice when this money came: it goes back."
     payment.amount_refunded = payment.amount
     payment.save()
     Refund.objects.create(
