@@ -41,14 +41,13 @@ def refund(about: About) -> Message:
     """Money goes back, and what is left of the credits it bought with it."""
     names = {"number": about.text("number"), "total": about.money("total"), "credits": about.credits("credits")}
     facts = [Fact(_("Credit note"), names["number"]), Fact(_("Refunded"), names["total"])]
-    more = _("Depending on your bank it takes some days to arrive.")
     if about.amount("credits") > 0:
         facts.append(Fact(_("Credits taken back"), names["credits"]))
     return Message(
-        title=_("We have refunded %(total)s") % names,
-        lead=_("%(total)s go back to the payment method they came from. The credit note is %(number)s.") % names,
+        title=_("Refund of %(total)s") % names,
+        lead=_("We give back %(total)s to the payment method that was charged. The credit note is %(number)s.") % names,
         facts=tuple(facts),
-        more=(more,),
+        more=(_("Depending on your bank it takes a few days to arrive."),),
         action=about.link(_("See invoices and credit notes"), "invoices"),
     )
 
@@ -71,21 +70,28 @@ def top_up_made(about: About) -> Message:
 
 
 def top_up_failed(about: About) -> Message:
-    """A pool ran low and could not be filled up."""
+    """A pool ran low and could not be filled up: a payment failed, or the rule may buy no more this month."""
     names = {"pool": about.text("pool_name"), "reason": about.text("reason")}
     facts = [Fact(_("Pool"), names["pool"])]
     if names["reason"]:
         facts.append(Fact(_("Reason"), names["reason"]))
-    more = []
     if about.payload.get("waits_until"):
         facts.append(Fact(_("Next try"), about.minute("waits_until")))
-        more.append(_("If the pool is still low then, we try again by ourselves. You can also buy credits now."))
+    if about.payload.get("is_capped"):
+        return Message(
+            title=_("Automatic top-up of %(pool)s pauses") % names,
+            lead=_("%(pool)s is running low, but automatic top-up has bought as much as it may this month.") % names,
+            tone="warning",
+            facts=tuple(facts),
+            action=_rule(about, _("Change the monthly limit")),
+            further=(about.link(_("Buy credits"), "buy"),),
+        )
     return Message(
         title=_("Automatic top-up of %(pool)s failed") % names,
         lead=_("%(pool)s is running low, but no credits could be bought for it. Nothing was charged.") % names,
         tone="bad",
         facts=tuple(facts),
-        more=tuple(more),
+        more=(_("If the pool is still low then, we try again by ourselves. Another card is tried at once."),),
         action=about.link(_("Check your payment methods"), "payment_methods"),
         further=(about.link(_("Buy credits"), "buy"), _rule(about, _("See automatic top-up"))),
     )

@@ -1,8 +1,7 @@
-"""Messages to one person: an invitation; and to staff: that the ledger does not add up."""
+"""Messages to a person who is not a member yet: an invitation."""
 
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from billing.accounts import invitations
 from billing.accounts.models import Invitation, Role
@@ -31,90 +30,3 @@ def invitation(about: About) -> Message:
             _("Join %(account)s") % names, reverse("portal:invitation", kwargs={"token": invitations.token_of(row)})
         ),
     )
-
-
-def ledger_difference(about: About) -> Message:
-    """Verifying found what does not add up. To staff."""
-    count, account_id = int(about.payload["differences"]), about.payload["account_id"]
-    names = {"count": count, "account": about.text("account_name")}
-    if account_id:
-        title = ngettext(
-            "Ledger: %(account)s is parked, %(count)d difference found",
-            "Ledger: %(account)s is parked, %(count)d differences found",
-            count,
-        )
-        where = f"{names['account']} (acc_{account_id})"
-        lead = _(
-            "%(where)s is parked: charges, holds and transfers are refused until staff release it. Usage events are "
-            "still recorded."
-        )
-        command = f"manage.py verify_ledger --account acc_{account_id}"
-        action = Link(_("Open the account"), reverse("admin:billing_account_change", args=[account_id]))
-    else:
-        title = ngettext(
-            "Ledger: the seal chain is broken, %(count)d difference found",
-            "Ledger: the seal chain is broken, %(count)d differences found",
-            count,
-        )
-        where = _("the chain of seals over the ledger")
-        lead = _("The differences are in %(where)s. No account is named by this, so none is parked for it.")
-        command, action = "manage.py verify_ledger", Link(_("Open the admin"), reverse("admin:index"))
-    return Message(
-        title=title % names,
-        lead=lead % {"where": where},
-        tone="bad",
-        more=(_("Nothing was repaired. See all of them with: %(command)s") % {"command": command},),
-        items=tuple(" ".join(str(example).split()) for example in about.payload["examples"]),
-        action=action,
-    )
-
-
-def approval_waiting(about: About) -> Message:
-    """A colleague's act needs a second person. To staff who may decide."""
-    names = _asked(about)
-    return Message(
-        title=_("To approve: %(act)s, %(amount)s, %(account)s") % names,
-        lead=_("%(author)s asks for a second person's yes.") % names,
-        facts=_facts_asked(names),
-        action=Link(_("Look at it and decide"), _approval_page(about)),
-    )
-
-
-def approval_decided(about: About) -> Message:
-    """What a member of staff asked for was approved and done, or rejected. To whoever asked."""
-    names = _asked(about) | {"decider": about.text("decided_by"), "note": about.text("note")}
-    if about.payload["state"] == "approved":
-        title, lead = _("Approved: %(act)s, %(amount)s, %(account)s"), _("%(decider)s approved it, and it is done.")
-    else:
-        title, lead = _("Rejected: %(act)s, %(amount)s, %(account)s"), _("%(decider)s rejected it; nothing was done.")
-    note = (Fact(_("Note"), names["note"]),) if names["note"] else ()
-    return Message(
-        title=title % names,
-        lead=lead % names,
-        facts=(*_facts_asked(names), *note),
-        action=Link(_("See it in the admin"), _approval_page(about)),
-    )
-
-
-def _asked(about: About) -> dict[str, str]:
-    return {
-        "act": about.text("act"),
-        "amount": about.text("amount"),
-        "account": about.text("account_name"),
-        "author": about.text("requested_by"),
-        "reason": about.text("reason"),
-    }
-
-
-def _facts_asked(names: dict[str, str]) -> tuple[Fact, ...]:
-    return (
-        Fact(_("Act"), names["act"]),
-        Fact(_("Amount"), names["amount"]),
-        Fact(_("Account"), names["account"]),
-        Fact(_("Reason"), names["reason"]),
-        Fact(_("Asked for by"), names["author"]),
-    )
-
-
-def _approval_page(about: About) -> str:
-    return reverse("admin:billing_approval_change", args=[about.payload["approval_id"]])

@@ -8,7 +8,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from billing.accounts.models import Role
-from billing.notifications import about_logins, about_money, about_people, about_usage
+from billing.notifications import about_logins, about_money, about_people, about_staff, about_usage
 from billing.notifications.messages import About, Message
 
 MANAGERS = frozenset({Role.OWNER, Role.ADMIN})
@@ -116,9 +116,9 @@ _LIST = (
             about_logins.recovery_codes_made,
         )
     ),
-    Kind("ledger_difference", Audience.PERSON, about_people.ledger_difference),
-    Kind("approval_waiting", Audience.PERSON, about_people.approval_waiting),
-    Kind("approval_decided", Audience.PERSON, about_people.approval_decided),
+    Kind("ledger_difference", Audience.PERSON, about_staff.ledger_difference),
+    Kind("approval_waiting", Audience.PERSON, about_staff.approval_waiting),
+    Kind("approval_decided", Audience.PERSON, about_staff.approval_decided),
 )
 KINDS = {kind.name: kind for kind in _LIST}
 

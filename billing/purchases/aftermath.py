@@ -64,7 +64,7 @@ def note_cap(rule: TopUpRule, *, now: datetime) -> None:
     rule.save(update_fields=["capped_until"])
     until = rule.capped_until.isoformat()
     reason = _("The most that the rule may buy in a month is reached.")
-    payload = {"pool_name": rule.pool.name, "reason": reason, "waits_until": until}
+    payload = {"pool_name": rule.pool.name, "reason": reason, "waits_until": until, "is_capped": "yes"}
     _tell(rule, "top_up_failed", f"cap:{rule.pk}:{until}", payload, now=now)
 
 
