@@ -58,12 +58,12 @@ def low_balance(about: About) -> Message:
     }
     return Message(
         title=_("Fewer than %(threshold)s credits left in %(pool)s") % names,
-        lead=_("%(pool)s has %(available)s credits left. You asked to be told below %(threshold)s.") % names,
+        lead=_("%(pool)s has %(available)s credits left, fewer than the %(threshold)s set for it.") % names,
         tone="warning",
         facts=(
             Fact(_("Pool"), names["pool"]),
             Fact(_("Credits left"), names["available"]),
-            Fact(_("You are told below"), names["threshold"]),
+            Fact(_("Low below"), names["threshold"]),
         ),
         action=about.link(_("Buy credits"), "buy"),
         further=(about.link(_("Set up automatic top-up"), "top_ups"), about.link(_("See usage"), "dashboard")),
@@ -104,7 +104,7 @@ def expiring(about: About) -> Message:
             Fact(_("Credits that expire"), names["credits"]),
             Fact(_("Good until"), names["minute"]),
         ),
-        more=(_("This is what is left of them now; what you use until then does not expire."),),
+        more=(_("What you use until then does not expire."),),
         action=about.link(_("See all credits in hand"), "dashboard"),
     )
 
