@@ -94,7 +94,7 @@ def test_the_count_of_a_month_is_never_exceeded(pool, pack):
     assert told("top_up_failed") == [
         {
             "pool_name": "Main pool", "reason": "The most that the rule may buy in a month is reached.",
-            "waits_until": "2025-04-01T00:00:00+00:00",
+            "waits_until": "2025-04-01T00:00:00+00:00", "is_capped": "yes",
         }
     ]  # fmt: skip
     april = datetime(2025, 4, 1, tzinfo=UTC)
