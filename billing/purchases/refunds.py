@@ -82,8 +82,7 @@ def refund(
     transaction the credit note, the revocation, and the refund, which then goes to the gateway.
 
     Once per `reference`: repeating it returns the first credit note; its `refund` says how the money stands. Must run
-    outside a transaction. Raises what `preview` raises, and NothingToRefund, NoPaymentToRefund or RefundConflict;
-    nothing is written then.
+    outside a transaction. Raises what `start` raises; nothing is written then.
     """
     gateway.refuse_in_transaction()
     note = start(line_id=line_id, credits=credits, reason=reason, actor=actor, reference=reference, now=now)
@@ -95,7 +94,11 @@ def start(
     *, line_id: int, credits: Decimal | None, reason: str, actor: str, reference: str, now: datetime
 ) -> CreditNote:
     """`refund` without asking the gateway: `refunding.submit` does, or the periodic check. It may run in the caller's
-    transaction."""
+    transaction.
+
+    Raises what `preview` raises, ValueError for an amount that is not positive, and NothingToRefund, NoPaymentToRefund
+    or RefundConflict; nothing is written then.
+    """
     if credits is not None and credits <= 0:
         raise ValueError("a refund takes back a positive amount of credits")
     invoice_id = InvoiceLine.objects.values_list("invoice_id", flat=True).get(pk=line_id)

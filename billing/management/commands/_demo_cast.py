@@ -46,7 +46,8 @@ class Habit:
 @dataclass(frozen=True, slots=True)
 class Customer:
     """An account to be: what it is, what it gets each month (`allocation` credits at `unit_price` money each), and
-    what it buys (`top_up` credits whenever fewer than `top_up_below` are available). Days count from the year's start.
+    what it buys (`top_up` credits whenever fewer than `top_up_below` are available, by hand or by itself). Days count
+    from the year's start.
     """
 
     key: str
@@ -65,6 +66,7 @@ class Customer:
     rollover: RolloverRule | None = None
     top_up: int = 0
     top_up_below: int = 0
+    tops_up_by_itself: bool = False
     joined_after_days: int = 0
     left_after_days: int | None = None
 
@@ -73,7 +75,7 @@ CUSTOMERS = (
     Customer(
         "northwind", "Northwind Research", "US", "America/New_York", Habit(5.0, tokens=12_000, seats=6, storage_gb=40),
         allocation=5_000, rollover=RolloverRule(cap=Decimal(2_000), max_periods=2, cumulative_cap=Decimal(3_000)),
-        top_up=10_000, top_up_below=400,
+        top_up=10_000, top_up_below=400, tops_up_by_itself=True,
     ),
     Customer(
         "brightloop", "Brightloop", "DE", "Europe/Berlin",
@@ -88,7 +90,7 @@ CUSTOMERS = (
     ),
     Customer(
         "kitsune", "Kitsune Works", "JP", "Asia/Tokyo", Habit(5.5, NIGHT, DAILY, tokens=15_000),
-        currency="JPY", unit_price="13", allocation=6_000, top_up=10_000, top_up_below=600,
+        currency="JPY", unit_price="13", allocation=6_000, top_up=10_000, top_up_below=600, tops_up_by_itself=True,
     ),
     Customer(
         "harvest", "Harvest & Co", "GB", "Europe/London",
@@ -122,7 +124,7 @@ CUSTOMERS = (
     Customer(
         "atlas", "Atlas Robotics", "CH", "Europe/Zurich",
         Habit(3.0, ALWAYS, DAILY, mix={"chat": 0.3, "gpu": 0.7}, seats=4, storage_gb=90),
-        currency="CHF", allocation=3_000, top_up=10_000, top_up_below=1_000,
+        currency="CHF", allocation=3_000, top_up=10_000, top_up_below=1_000, tops_up_by_itself=True,
     ),
     Customer("papaya", "Papaya Notes", "US", "America/Chicago", Habit(0.0), joined_after_days=363),
 )  # fmt: skip

@@ -8,12 +8,15 @@ from billing.catalog import rate_cards
 from billing.catalog.models import Meter, Pack, PackTier, Rate, RateCard
 from billing.invoicing.models import Issuer, TaxRate
 
-PACK_CURRENCY = "USD"
-PACK_TIERS = (
-    (Decimal(1_000), Decimal("0.12")),
-    (Decimal(10_000), Decimal("0.10")),
-    (Decimal(100_000), Decimal("0.07")),
-)
+# What a credit costs from 1,000, 10,000 and 100,000 at once, and in the start-up's pack, by currency.
+PACK_PRICES = {
+    "USD": ("0.12", "0.10", "0.07", "0.08"),
+    "EUR": ("0.11", "0.09", "0.065", "0.07"),
+    "GBP": ("0.095", "0.08", "0.055", "0.065"),
+    "CHF": ("0.105", "0.088", "0.062", "0.07"),
+    "AUD": ("0.18", "0.15", "0.105", "0.12"),
+    "JPY": ("18", "15", "10.5", "12"),
+}
 # Standard VAT by country: percent, and since when.
 TAX_RATES = (
     ("DE", "19", date(2021, 1, 1), None),
@@ -131,18 +134,29 @@ def _first_rates(meters: dict[str, Meter], discount: Decimal, *, version_id: int
 
 
 def _make_packs(now: datetime) -> None:
-    volume = Pack(key="credits", name="Credits", description="The more at once, the cheaper each.", validity_days=365)
-    young = Pack(
-        key="startup-boost",
-        name="Start-up boost",
-        description="For young companies: a few credits at the price of many.",
-        validity_days=180,
-        target_segments=["startup"],
+    """The two packs, in each currency that customers pay in."""
+    for currency, (*volume, young) in PACK_PRICES.items():
+        suffix = "" if currency == "USD" else f"-{currency.lower()}"
+        starts = (Decimal(1_000), Decimal(10_000), Decimal(100_000))
+        _make_pack(
+            Pack(key=f"credits{suffix}", name="Credits", description="The more at once, the cheaper each."),
+            list(zip(starts, volume, strict=True)), currency, validity_days=365, now=now,
+        )  # fmt: skip
+        _make_pack(
+            Pack(
+                key=f"startup-boost{suffix}", name="Start-up boost", target_segments=["startup"],
+                description="For young companies: a few credits at the price of many.",
+            ),
+            [(Decimal(2_000), young)], currency, validity_days=180, now=now,
+        )  # fmt: skip
+
+
+def _make_pack(
+    pack: Pack, tiers: list[tuple[Decimal, str]], currency: str, *, validity_days: int, now: datetime
+) -> None:
+    pack.currency, pack.validity_days, pack.created_at = currency, validity_days, now
+    pack.min_credits, pack.max_credits, pack.step_credits = tiers[0][0], Decimal(1_000_000), Decimal(1_000)
+    pack.save()
+    PackTier.objects.bulk_create(
+        PackTier(pack=pack, from_credits=start, unit_price=Decimal(price)) for start, price in tiers
     )
-    for pack, tiers in ((volume, PACK_TIERS), (young, ((Decimal(2_000), Decimal("0.08")),))):
-        pack.currency, pack.created_at = PACK_CURRENCY, now
-        pack.min_credits, pack.max_credits, pack.step_credits = tiers[0][0], Decimal(1_000_000), Decimal(1_000)
-        pack.save()
-        PackTier.objects.bulk_create(
-            PackTier(pack=pack, from_credits=from_credits, unit_price=price) for from_credits, price in tiers
-        )

@@ -12,6 +12,7 @@ from billing.accounts.models import ApiKey, Scope
 from billing.ledger import balance, holds, posting
 from billing.ledger.cycles import month_after
 from billing.ledger.models import Hold, Posting
+from billing.management.commands import _demo_buying as buying
 from billing.management.commands._demo_cast import TEAM_ACCOUNT
 from billing.management.commands._demo_story import Scene, Story, buy_pack
 from billing.metering import ingest, reversal
@@ -31,6 +32,9 @@ def special_scenes(story: Story) -> Iterable[Scene]:
 def _fixed_scenes(story: Story) -> Iterable[Scene]:
     since = story.since
     yield since + 5 * DAY, partial(_buy, story, TEAM_ACCOUNT, 100_000)
+    yield since + 95 * DAY, partial(_boost, story, "sparkseed")
+    yield since + 230 * DAY, partial(_buy, story, "harvest", 10_000)
+    yield since + 232 * DAY, partial(_refund_pack, story, "harvest")
     yield since + 10 * DAY, partial(_issue_key, story, "Old gateway", "")
     yield since + 40 * DAY, partial(_revoke_key, "Old gateway")
     yield since + 45 * DAY, partial(_issue_key, story, "Data warehouse", TEAM_ACCOUNT)
@@ -61,6 +65,9 @@ def _fixed_scenes(story: Story) -> Iterable[Scene]:
 def _last_hours(story: Story) -> Iterable[Scene]:
     """What a visitor should find: a fresh alert, a running job, an open invitation, something to replay."""
     until = story.until
+    yield until - timedelta(hours=80), partial(_fail_to_top_up, story, "sparkseed")
+    yield until - timedelta(hours=26), partial(_try_to_buy, story, "brightloop", 10_000, buying.DECLINED)
+    yield until - timedelta(minutes=9), partial(_try_to_buy, story, "harvest", 20_000, buying.ASKS_BACK)
     yield until - timedelta(hours=20), partial(_invite, story, "nora@meridian.example")
     yield until - timedelta(hours=2), partial(_hold, story, "running", 300)
     for number in range(3):
@@ -104,6 +111,31 @@ def _print_jobs(story: Story) -> Iterable[Scene]:
 
 def _buy(story: Story, key: str, credits: int, now: datetime) -> None:
     buy_pack(story.parties[key], Decimal(credits), now=now)
+
+
+def _try_to_buy(story: Story, key: str, credits: int, number: str, now: datetime) -> None:
+    """A purchase that is declined, or waits for its buyer to confirm it."""
+    party = story.parties[key]
+    buying.buy(party.account, Decimal(credits), buyer_id=party.owner_id, now=now, number=number)
+
+
+def _fail_to_top_up(story: Story, key: str, now: datetime) -> None:
+    if key not in story.parties:
+        return  # It has not joined yet in a short story.
+    account = story.parties[key].account
+    rule = buying.save_rule(account, threshold=9_000, credits=10_000, number=buying.NO_FUNDS, max_count=3, now=now)
+    buying.decline_again_and_again(rule.pk, since=now)
+
+
+def _boost(story: Story, key: str, now: datetime) -> None:
+    party = story.parties[key]
+    buying.buy(party.account, Decimal(4_000), buyer_id=party.owner_id, now=now, pack="Start-up boost")
+
+
+def _refund_pack(story: Story, key: str, now: datetime) -> None:
+    buying.refund_last(
+        story.parties[key].account, Decimal(2_000), reason="Bought too many", actor=story.staff_actor, now=now
+    )
 
 
 def _give(

@@ -15,9 +15,9 @@ from django.db.models import F
 
 from billing.accounts import addresses, members
 from billing.accounts.models import Account, Member, User
-from billing.catalog.pricing import pack_price
 from billing.ledger import expiry, holds, pools, posting, sealing
 from billing.ledger.cycles import month_after
+from billing.management.commands import _demo_buying as buying
 from billing.management.commands import _demo_catalog as shop
 from billing.management.commands._demo_cast import CUSTOMERS, TEAM, TEAM_ACCOUNT, TEAM_POOLS, Customer
 from billing.management.commands._demo_usage import YEAR, Event, Reporter
@@ -28,7 +28,6 @@ from billing.notifications.models import Notification
 LATELY = timedelta(days=35)
 REPORT_EVERY, REPORT_LATELY_EVERY = timedelta(days=1), timedelta(hours=4)
 ACCRUE_EVERY, ACCRUE_LATELY_EVERY = timedelta(days=7), timedelta(days=1)
-PACK_VALID_FOR = timedelta(days=365)
 
 # A moment, and what happens then; the act is called with `now`.
 Scene = tuple[datetime, Callable[..., None]]
@@ -36,13 +35,14 @@ Scene = tuple[datetime, Callable[..., None]]
 
 @dataclass(slots=True)
 class Party:
-    """A customer who has an account: its main pool, its usage, its packs bought."""
+    """A customer who has an account: its main pool, its usage, its owner, its top-up rule."""
 
     customer: Customer
     account: Account
     pool_id: int
     reporter: Reporter
-    packs: int = 0
+    owner_id: int
+    rule_id: int | None = None
 
 
 @dataclass(slots=True)
@@ -124,9 +124,14 @@ def sign_up(story: Story, customer: Customer, *, now: datetime) -> None:
     reporter = Reporter(customer, begins_at=now, seed=story.seed)
     if customer.left_after_days is not None:
         reporter.ends_at = story.since + timedelta(days=customer.left_after_days)
-    party = Party(customer, account, pools.get_main_pool(account.pk).pk, reporter)
+    owner = join(story, account, f"owner@{domain}", f"Owner of {customer.name}", "owner", now=now)
+    party = Party(customer, account, pools.get_main_pool(account.pk).pk, reporter, owner.user_id)
     story.parties[customer.key] = party
-    join(story, account, f"owner@{domain}", f"Owner of {customer.name}", "owner", now=now)
+    buying.add_card(account, buying.WORKS, is_default=True, now=now)
+    if customer.tops_up_by_itself:
+        party.rule_id = buying.save_rule(
+            account, threshold=customer.top_up_below, credits=customer.top_up, number=buying.WORKS, max_count=6, now=now
+        ).pk
     if customer.key == TEAM_ACCOUNT:
         _found_teams(story, party, now=now)
     posting.grant(
@@ -228,25 +233,20 @@ def report_usage(story: Story, parties: Iterable[Party], *, now: datetime) -> No
     for party in reporting:
         available = done.balances.get(party.customer.key)
         if available is not None and available < party.customer.top_up_below:
-            buy_pack(party, Decimal(party.customer.top_up), now=now)
+            run_low(party, now=now)
+
+
+def run_low(party: Party, *, now: datetime) -> None:
+    """Who has run low buys a pack, or has a rule that does."""
+    if party.rule_id is not None:
+        buying.top_up(party.rule_id, now=now)
+    else:
+        buy_pack(party, Decimal(party.customer.top_up), now=now)
 
 
 def buy_pack(party: Party, credits: Decimal, *, now: datetime) -> None:
-    """Credits at the volume tier's price, for a year."""
-    unit_price, _ = pack_price(shop.PACK_TIERS, credits, shop.PACK_CURRENCY)
-    party.packs += 1
-    posting.grant(
-        pool_id=party.pool_id,
-        amount=credits,
-        kind="purchase",
-        reference=f"pack:{party.packs}",
-        expires_at=now + PACK_VALID_FOR,
-        cost_basis=unit_price,
-        currency=shop.PACK_CURRENCY,
-        note=f"Pack of {credits:,} credits",
-        actor="system",
-        now=now,
-    )
+    """Credits of a pack, bought by the account's owner."""
+    buying.buy(party.account, credits, buyer_id=party.owner_id, now=now)
 
 
 def run_jobs(*, now: datetime) -> None:
