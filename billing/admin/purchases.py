@@ -27,7 +27,7 @@ class PurchaseAdmin(FactsAdmin):
         plain_id, "created_at", "account", "pack", credits_column("credits"), "total", "state", "invoice", "buyer",
     )  # fmt: skip
     list_select_related = ("account", "pack", "invoice", "buyer")
-    list_filter = (("invoice__state", admin.ChoicesFieldListFilter), "pack", "created_at")
+    list_filter = (("invoice__state", admin.ChoicesFieldListFilter), "pack__key", "created_at")
     search_fields = ("=id", "=token", "account__name", "account__external_id", "invoice__number", "buyer__email")
     ordering = ("-id",)
     fields = (
@@ -119,7 +119,7 @@ class TopUpRuleAdmin(FactsAdmin):
         "failures", "waits_until", "capped_until", "switched_off_reason",
     )  # fmt: skip
     list_select_related = ("pool__account", "pack")
-    list_filter = (Standing, "pack")
+    list_filter = (Standing, "pack__key")
     search_fields = ("=id", "pool__account__name", "pool__account__external_id", "pool__name")
     ordering = ("-id",)
     inlines = (TopUpInline,)

@@ -52,8 +52,18 @@ def note_failure(
 
 def note_switched_off(rule: TopUpRule, *, reason: str, now: datetime) -> None:
     """Switch the rule off by itself, and tell why; only its owner switches it on again."""
-    rule.is_active, rule.switched_off_at, rule.switched_off_reason = False, now, reason[:200]
-    rule.save(update_fields=["failures", "failed_method", "is_active", "switched_off_at", "switched_off_reason"])
+    rule.is_active, rule.waits_until = False, None
+    rule.switched_off_at, rule.switched_off_reason = now, reason[:200]
+    rule.save(
+        update_fields=[
+            "failures",
+            "failed_method",
+            "waits_until",
+            "is_active",
+            "switched_off_at",
+            "switched_off_reason",
+        ]
+    )
     payload = {"pool_name": rule.pool.name, "reason": reason}
     _tell(rule, "top_up_switched_off", f"{rule.pk}:{now.isoformat()}", payload, now=now)
 

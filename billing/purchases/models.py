@@ -29,7 +29,7 @@ class Purchase(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.credits} of {self.pack_id}"
+        return f"{self.credits.normalize():f} credits"
 
 
 class TopUpRule(models.Model):
@@ -62,6 +62,7 @@ class TopUpRule(models.Model):
     changed_at = models.DateTimeField()
 
     class Meta:
+        verbose_name = "top-up rule"
         indexes = (models.Index(fields=("pool",), name="top_up_rule_active", condition=Q(is_active=True)),)
         constraints = (
             models.CheckConstraint(
@@ -72,7 +73,7 @@ class TopUpRule(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"below {self.threshold}: {self.credits}"
+        return f"below {self.threshold.normalize():f}: {self.credits.normalize():f}"
 
 
 class TopUp(models.Model):
@@ -91,6 +92,7 @@ class TopUp(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        verbose_name = "top-up"
         constraints = (
             models.UniqueConstraint(fields=("rule",), condition=Q(state="open"), name="top_up_one_under_way"),
         )

@@ -64,20 +64,20 @@ def test_a_rule_shows_how_it_stands_and_what_it_has_bought(staff: Client, rule: 
     assert "<i>x" not in page
     top_up = text_of(staff, f"{BILLING}/topup/{TopUp.objects.get().pk}/change/")
     assert f"/admin/billing/topuprule/{rule.pk}/change/" in top_up
-    assert "1 top up" in text_of(staff, f"{BILLING}/topup/?rule={rule.pk}")
+    assert "1 top-up" in text_of(staff, f"{BILLING}/topup/?rule={rule.pk}")
     assert "failed" in text_of(staff, f"{BILLING}/topup/?rule__pool__account={rule.pool.account_id}")
 
 
 @pytest.mark.parametrize(("standing", "count"), [("on", 1), ("failing", 1), ("gave_up", 0), ("off", 0), ("x", 1)])
 def test_rules_are_filtered_by_how_they_stand(staff: Client, rule: TopUpRule, standing: str, count: int) -> None:
-    assert f"{count} top up rule" in text_of(staff, f"{BILLING}/topuprule/?standing={standing}")
+    assert f"{count} top-up rule" in text_of(staff, f"{BILLING}/topuprule/?standing={standing}")
 
 
 def test_a_rule_that_gave_up_is_told_from_one_that_was_switched_off(staff: Client, rule: TopUpRule) -> None:
     TopUpRule.objects.update(is_active=False)
-    assert "1 top up rule" in text_of(staff, f"{BILLING}/topuprule/?standing=off")
+    assert "1 top-up rule" in text_of(staff, f"{BILLING}/topuprule/?standing=off")
     TopUpRule.objects.update(switched_off_at=rule.changed_at)
-    assert "1 top up rule" in text_of(staff, f"{BILLING}/topuprule/?standing=gave_up")
+    assert "1 top-up rule" in text_of(staff, f"{BILLING}/topuprule/?standing=gave_up")
 
 
 @pytest.mark.parametrize("table", ["purchase", "topuprule", "topup"])
