@@ -532,6 +532,9 @@ class Migration(migrations.Migration):
                 ("created_at", models.DateTimeField()),
                 ("finished_at", models.DateTimeField(blank=True, null=True)),
             ],
+            options={
+                "verbose_name": "top-up",
+            },
         ),
         migrations.CreateModel(
             name="TopUpRule",
@@ -554,6 +557,9 @@ class Migration(migrations.Migration):
                 ("capped_until", models.DateTimeField(blank=True, editable=False, null=True)),
                 ("changed_at", models.DateTimeField()),
             ],
+            options={
+                "verbose_name": "top-up rule",
+            },
         ),
         migrations.AlterModelOptions(
             name="account",
