@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 
 from billing.ledger.models import CreditPool
 from portal.access import Visit
-from portal.live import find_url
+from portal.live import managers_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,13 @@ def list_steps(visit: Visit, pools: Sequence[CreditPool]) -> list[Step]:
         Step(
             _("Get credits"),
             _("Buy a pack. Credits arrive as soon as it is paid."),
-            find_url(visit, "buy"),
+            managers_url(visit, "buy"),
             any(pool.version for pool in pools),
         ),
         Step(
             _("Create an API key"),
             _("It lets your programs read the balance and report usage for this account only."),
-            find_url(visit, "api_keys"),
+            managers_url(visit, "api_keys"),
             main.has_key,  # type: ignore[attr-defined]
         ),
         Step(

@@ -12,7 +12,6 @@ from hashlib import blake2b
 from urllib.parse import urlencode
 
 from django.template.loader import render_to_string
-from django.urls import NoReverseMatch
 
 from billing.ledger import balance
 from billing.ledger.balance import Balance
@@ -64,8 +63,8 @@ def render_live(visit: Visit, live: Live, *, of_several: bool, now: datetime) ->
         "live": live,
         "of_several": of_several,
         "now": now,
-        "buy_url": find_url(visit, "buy"),
-        "top_ups_url": find_url(visit, "top_ups"),
+        "buy_url": managers_url(visit, "buy"),
+        "top_ups_url": managers_url(visit, "top_ups"),
     }
     html = render_to_string("portal/_live.html", context)
     stamp = blake2b(html.encode(), digest_size=8).hexdigest()
@@ -73,9 +72,6 @@ def render_live(visit: Visit, live: Live, *, of_several: bool, now: datetime) ->
     return {"html": html, "stamp": stamp, "url": f"{visit.url('live')}?{query}"}
 
 
-def find_url(visit: Visit, name: str) -> str:
-    """Where the account's page is; empty when this installation has no such page or the person may not open it."""
-    try:
-        return visit.url(name) if visit.is_manager else ""
-    except NoReverseMatch:
-        return ""
+def managers_url(visit: Visit, name: str) -> str:
+    """Where a page is that only owners and admins may open; empty for others."""
+    return visit.url(name) if visit.is_manager else ""

@@ -16,7 +16,7 @@ from billing.ledger.models import CreditPool
 from billing.purchases import offers
 from billing.purchases.models import TopUpRule
 from portal.access import Visit, account_page
-from portal.live import find_url
+from portal.live import managers_url
 from portal.price_list import read_price_list
 from portal.views.frame import list_pools, render_page
 
@@ -57,7 +57,8 @@ def help_page(request: HttpRequest, visit: Visit) -> HttpResponse:
         "meter_key": (prices.example_meter if prices else "") or "tokens",
         "api_url": f"{settings.FLORIN_PUBLIC_URL}/api/v1",
         "ledger_url": visit.url("ledger"),
-        "links": {name: find_url(visit, name) for name in ("buy", "top_ups", "api_keys", "notification_preferences")},
+        "preferences_url": visit.url("notification_preferences"),
+        "links": {name: managers_url(visit, name) for name in ("buy", "top_ups", "api_keys")},
     }
     return render_page(request, visit, "help", context)
 

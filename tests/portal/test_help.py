@@ -42,7 +42,7 @@ def test_it_names_the_next_credits_to_go_in_their_order(alice: Client, stage: St
     page = _page(alice, stage)
     assert page.index("40 Purchase, good until") < page.index("749.5 Bonus, good for ever, free of charge")
     assert "$0.10 each" in page
-    assert "the next to expire are 40 credits, in 12 days, on" in page
+    assert "The next to expire are 40 credits, in 12 days, on" in page
     assert "Of one purchase 40 credits are left, at $0.10 each before tax." in page
 
 
@@ -50,7 +50,7 @@ def test_it_says_that_there_is_nothing(alice: Client, stage: Stage) -> None:
     posting.spend(pool_id=stage.pool.pk, credits=Decimal("749.5"), reference="all", now=stage.now)
     page = _page(alice, stage)
     assert "There are no credits at the moment." in page
-    assert "there are no credits that could expire." in page
+    assert "There are no credits that could expire." in page
     assert "No: nothing has rolled over." in page
     assert "No prices yet" in page
 
@@ -110,7 +110,7 @@ def test_it_says_how_to_get_more(alice: Client, stage: Stage) -> None:
     page = _page(alice, stage)
     assert "Credits: from 1,000 credits at $0.12 each, $0.10 each from 10,000 on." in page
     assert "Credits of the pack Credits are good for 1 year from the payment." in page
-    assert "buys 2,000 credits by itself when fewer than 500 are left, at most 3 times a month." in page
+    assert "Buys 2,000 credits by itself when fewer than 500 are left, at most 3 times a month." in page
     assert f'href="{stage.url}/buy"' in page
 
 
