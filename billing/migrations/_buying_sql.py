@@ -59,6 +59,14 @@ CREATE TRIGGER numbers_gapless BEFORE UPDATE ON billing_issuer
 ALTER TABLE billing_issuer ENABLE ALWAYS TRIGGER numbers_gapless;
 """
 
+# As `createcachetable` would make it, but unlogged: what it holds is for minutes, and a crash may lose it.
+_CACHE = """
+CREATE UNLOGGED TABLE florin_cache (
+    cache_key varchar(255) PRIMARY KEY, value text NOT NULL, expires timestamp with time zone NOT NULL
+);
+CREATE INDEX florin_cache_expires ON florin_cache (expires);
+"""
+
 APPEND_ONLY = ("billing_staffact", "billing_accountnote", "billing_creditnote", "billing_creditnoteline")
 
-FORWARD = _ISSUED + _NUMBERS + "".join(refuse_changes(table) for table in APPEND_ONLY)
+FORWARD = _ISSUED + _NUMBERS + _CACHE + "".join(refuse_changes(table) for table in APPEND_ONLY)
