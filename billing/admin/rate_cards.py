@@ -15,6 +15,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
+from billing.admin.rate_previews import PreviewPages
 from billing.admin.rules import Act, FactsInline, MomentWidget, RoomAdmin, staff_user
 from billing.catalog import rate_cards
 from billing.catalog.models import Rate, RateCard, RateCardAssignment, RateCardVersion
@@ -169,7 +170,7 @@ class PublishForm(forms.Form):
 
 
 @admin.register(RateCardVersion)
-class RateCardVersionAdmin(RoomAdmin):
+class RateCardVersionAdmin(PreviewPages):
     """Editions of rate cards: drafts to edit and publish, published ones to look at."""
 
     list_display = ("rate_card", "number", "state", "effective_at", "published_by", "note")
@@ -211,8 +212,11 @@ class RateCardVersionAdmin(RoomAdmin):
         ]
 
     def list_acts(self, request: HttpRequest, row: RateCardVersion) -> list[Act]:
+        preview = Act("What would last month have cost?", self.page_url("preview", row))
+        if not super().has_change_permission(request, row):
+            return [preview]
         draft = Act("New draft from this", self.page_url("draft", row))
-        return [Act("Publish", self.page_url("publish", row)), draft] if _is_draft(row) else [draft]
+        return [Act("Publish", self.page_url("publish", row)), preview, draft] if _is_draft(row) else [preview, draft]
 
     def publish_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Confirm when the version takes effect, and publish it."""
