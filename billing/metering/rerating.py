@@ -153,7 +153,10 @@ def _read(card_id: int, month: datetime, names: list[str], account_id: int | Non
         raise TooMuch from error
     if len(rows) > MAX_GROUPS:
         raise TooMuch
-    return [_Group(*row[:4], json.loads(row[4], parse_float=Decimal) if row[4] else {}, *row[5:]) for row in rows]
+    return [
+        _Group(account_id, account, meter_id, meter, json.loads(wanted or "{}", parse_float=Decimal), *sums)
+        for account_id, account, meter_id, meter, wanted, *sums in rows
+    ]
 
 
 def _lines(groups: Iterable[_Group], prices: Mapping[int, tuple[Price, ...]]) -> list[Line]:
