@@ -5,6 +5,8 @@ from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
 
 from babel.numbers import format_currency, get_currency_symbol
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from moneyed import get_currency
 
 MINUS = "\N{MINUS SIGN}"
@@ -57,18 +59,20 @@ def validity_text(days: int | None) -> str:
     None is for ever. Only what is a year or a month to the day is called so: 365 days and multiples, 30 and multiples.
     """
     if days is None:
-        return "for ever"
-    for size, unit in ((365, "year"), (30, "month")):
-        if days and days % size == 0:
-            return _count(days // size, unit)
-    return _count(days, "day")
+        return _("for ever")
+    if days and days % 365 == 0:
+        return ngettext("%(count)s year", "%(count)s years", days // 365) % {"count": days // 365}
+    if days and days % 30 == 0:
+        return ngettext("%(count)s month", "%(count)s months", days // 30) % {"count": days // 30}
+    return ngettext("%(count)s day", "%(count)s days", days) % {"count": days}
 
 
 def rough_text(amount: Decimal) -> str:
     """A large number as people say it, with three significant digits: `26.3 million`, `1.25 billion`, `10,500`."""
-    for size, name in ((12, "trillion"), (9, "billion"), (6, "million")):
+    sizes = ((12, _("%(amount)s trillion")), (9, _("%(amount)s billion")), (6, _("%(amount)s million")))
+    for size, name in sizes:
         if amount.adjusted() >= size:
-            return f"{exact_credits_text(_cut(amount.scaleb(-size)))} {name}"
+            return name % {"amount": exact_credits_text(_cut(amount.scaleb(-size)))}
     return exact_credits_text(_cut(amount)) if amount else "0"
 
 
@@ -103,22 +107,18 @@ def _signed(amount: Decimal, size: Decimal, places: int = 0) -> str:
 def days_off(moment: datetime, now: datetime) -> str:
     """How far a coming moment is off, by the calendar of `now`'s time zone: `in 5 hours`, `tomorrow`, `in 12 days`."""
     if moment <= now:
-        return "now"
+        return _("now")
     days = (moment.astimezone(now.tzinfo).date() - now.date()).days
     if days == 0:
         hours = int((moment - now).total_seconds() // 3600)
-        return _in(hours, "hour") if hours else "within the hour"
+        if not hours:
+            return _("within the hour")
+        return ngettext("in %(count)s hour", "in %(count)s hours", hours) % {"count": hours}
     if days == 1:
-        return "tomorrow"
-    return _in(days, "day") if days < 90 else _in(days // 30, "month")
-
-
-def _in(count: int, unit: str) -> str:
-    return f"in {_count(count, unit)}"
-
-
-def _count(count: int, unit: str) -> str:
-    return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
+        return _("tomorrow")
+    if days < 90:
+        return ngettext("in %(count)s day", "in %(count)s days", days) % {"count": days}
+    return ngettext("in %(count)s month", "in %(count)s months", days // 30) % {"count": days // 30}
 
 
 def _minus(text: str) -> str:
