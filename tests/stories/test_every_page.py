@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("seeded")]
 PASSWORD = "florin-demo"
 OWNER, STAFF = "olivia@meridian.example", "staff@lumen.example"
 
-NOT_PAGES = {"portal:logout", "admin:logout"}
+NOT_PAGES = {"account_logout", "admin:logout"}
 # Admin pages that say nothing of ours.
 STOCK = ("_history", "_delete", "jsi18n", "logout", "autocomplete", "view_on_site", "password_change", "_password")
 
