@@ -16,6 +16,7 @@ from billing.api.pagination import PageQuery, newest_first, page_of
 from billing.api.schema import refusals
 from billing.catalog.models import Meter, Pack, Rate, RateCard, RateCardVersion
 from billing.catalog.pricing import pack_price
+from billing.purchases import offers
 
 TAGS = ["Catalog"]
 
@@ -186,8 +187,12 @@ class Packs(ApiView):
         responses={200: page_of(PackDocument, "Pack"), **refusals("invalid_cursor")},
     )
     def get(self, request: Request) -> Response:
-        """Packs on sale, newest first, with their tiers and, if asked, a quote. Scope `read`."""
+        """Packs on sale, newest first, with their tiers and, if asked, a quote; to a key bound to an account those that
+        it can buy. Scope `read`."""
         query = read_query(request, PackQuery)
-        page, next_cursor = newest_first(Pack.objects.filter(is_active=True).prefetch_related("tiers"), query)
+        own = caller(request).account
+        # What is for another segment is not for everyone to see.
+        rows = Pack.objects.filter(is_active=True) if own is None else offers.packs_for(own)
+        page, next_cursor = newest_first(rows.prefetch_related("tiers"), query)
         context = {"credits": query.get("credits")}
         return Response({"items": PackDocument(page, many=True, context=context).data, "next_cursor": next_cursor})

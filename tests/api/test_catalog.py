@@ -5,7 +5,7 @@ import pytest
 from billing.catalog import rate_cards
 from billing.catalog.models import Pack, PackTier
 from tests.api.asking import all_but, assert_problem
-from tests.factories import NOW, make_meter, make_rate_card
+from tests.factories import NOW, make_meter, make_pack, make_rate_card
 
 PATHS = ["/meters", "/rate-cards", "/packs"]
 
@@ -82,6 +82,13 @@ def test_a_pack_that_is_not_on_sale_is_not_listed(alice, pack):
     pack.is_active = False
     pack.save()
     assert alice.get("/packs").json()["items"] == []
+
+
+def test_a_customer_sees_only_packs_for_their_segment_and_currency(alice, platform, pack):
+    make_pack("boost", target_segments=["startup"])
+    make_pack("euros", currency="EUR")
+    assert [item["key"] for item in alice.get("/packs").json()["items"]] == [pack.key]
+    assert len(platform.get("/packs").json()["items"]) == 3
 
 
 @pytest.mark.parametrize("credits", ["0", "-1", "NaN", "1e5", "\uff11"])
