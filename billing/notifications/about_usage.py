@@ -72,24 +72,28 @@ def low_balance(about: About) -> Message:
 
 def expiring(about: About) -> Message:
     """Credits of a pool expire soon: those of all lots that end on the same day."""
-    ends, credits = about.moment("expires_at"), about.amount("credits")
+    ends, credits, pool = about.moment("expires_at"), about.amount("credits"), about.text("pool_name")
     names = {
         "credits": wording.credits_text(credits),
-        "pool": about.text("pool_name"),
+        "pool": pool,
+        # A customer with one pool need not read its name in every subject.
+        "where": "" if about.payload.get("pool", MAIN_POOL) == MAIN_POOL else _(" in %(pool)s") % {"pool": pool},
         "when": wording.days_off(ends, about.now),
         "minute": about.minute("expires_at"),
     }
     # The number only chooses the form of the word; what is shown is formatted.
     count = 1 if credits == 1 else 2
     if ends <= about.now:
-        title = ngettext("%(credits)s credit has expired", "%(credits)s credits have expired", count)
+        title = ngettext("%(credits)s credit%(where)s has expired", "%(credits)s credits%(where)s have expired", count)
         lead = ngettext(
             "%(credits)s credit in %(pool)s was good until %(minute)s.",
             "%(credits)s credits in %(pool)s were good until %(minute)s.",
             count,
         )
     else:
-        title = ngettext("%(credits)s credit expires %(when)s", "%(credits)s credits expire %(when)s", count)
+        title = ngettext(
+            "%(credits)s credit%(where)s expires %(when)s", "%(credits)s credits%(where)s expire %(when)s", count
+        )
         lead = ngettext(
             "%(credits)s credit in %(pool)s can be used until %(minute)s.",
             "%(credits)s credits in %(pool)s can be used until %(minute)s.",

@@ -60,7 +60,7 @@ _LIST = (
         Audience.USAGE,
         about_usage.low_balance,
         _("Low balance"),
-        _("A pool falls below the number of credits set below."),
+        _("A pool falls below the number of credits set for it."),
     ),
     Kind(
         "expiring",

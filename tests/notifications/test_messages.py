@@ -201,6 +201,11 @@ def test_a_late_mail_about_expiry_says_what_is_true_by_then(
     assert mailoutbox[0].subject == title
 
 
+def test_a_team_pools_name_stands_in_the_subject(acme: Account, mailoutbox: list[Any]) -> None:
+    mail = mail_about(acme, "expiring", mailoutbox, pool="research", pool_name="Research")
+    assert mail.subject == "Acme: 1,200 credits in Research expire in 7 days"
+
+
 def test_one_credit_expires_in_the_singular(acme: Account, mailoutbox: list[Any]) -> None:
     mail = mail_about(acme, "expiring", mailoutbox, credits="1.000000")
     assert mail.subject == "Acme: 1 credit expires in 7 days"

@@ -15,7 +15,7 @@ from django.db.models import F
 
 from billing.accounts import addresses, members
 from billing.accounts.models import Account, Member, User
-from billing.ledger import expiry, holds, pools, posting, sealing
+from billing.ledger import announcing, expiry, holds, pools, posting, sealing
 from billing.ledger.cycles import month_after
 from billing.management.commands import _demo_buying as buying
 from billing.management.commands import _demo_catalog as shop
@@ -253,6 +253,7 @@ def run_jobs(*, now: datetime) -> None:
     """What Celery's beat would do meanwhile."""
     expiry.expire_due(now=now, grace_seconds=settings.FLORIN_EXPIRY_GRACE_SECONDS)
     holds.expire_due(now=now)
+    announcing.announce_expiring(now=now, limit=len(CUSTOMERS) * 100)
 
 
 def accrue_gauges(*, now: datetime) -> None:
