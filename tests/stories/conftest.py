@@ -2,63 +2,20 @@
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from email import message_from_string
-from email.message import Message
-from email.policy import default
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.demo import ROOT, environment_of, free_port, start_demo, state_folder, wait_for_the_box
+from tests.stories import staff
+from tests.stories.looking import visitor
+from tests.stories.running import Florin, run_demo
 
 # What keeps Chromium from calling home, so that every request it makes is a page's.
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update",
     "--disable-sync",
 ]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Florin:
-    """A running demo."""
-
-    url: str
-    var: Path
-
-    def manage(self, *words: str, **environment: str) -> str:
-        """Run a management command beside it; what it printed."""
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "manage.py"), *words], env={**environment_of(self.var), **environment},
-            capture_output=True, text=True, timeout=120, cwd=ROOT,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def mails(self, to: str) -> list[Message]:
-        """The e-mails sent to an address so far, in their order."""
-        files = sorted((self.var / "mail").glob("*"), key=lambda file: file.stat().st_mtime)
-        texts = [text for file in files for text in file.read_text().split("-" * 79)]
-        mails = [message_from_string(text.strip(), policy=default) for text in texts if text.strip()]
-        return [mail for mail in mails if to in str(mail["To"])]
-
-
-def run_demo(*options: str) -> Iterator[Florin]:
-    """A demo until the tests that use it are done."""
-    with state_folder() as var:
-        port = free_port()
-        demo = start_demo(var, "--port", str(port), *options)
-        wait_for_the_box(demo)
-        try:
-            yield Florin(f"http://localhost:{port}", var)
-        finally:
-            demo.send_signal(signal.SIGTERM)
-            demo.communicate(timeout=60)
 
 
 @pytest.fixture(scope="session")
@@ -87,3 +44,14 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def shop(empty_florin: Florin, browser: Browser) -> Florin:
+    """The same Florin once staff have set up something to sell."""
+    staff.hire(empty_florin)
+    with visitor(browser, empty_florin.url) as person:
+        staff.sign_in(person, staff.FIRST)
+        staff.open_shop(person)
+        person.is_content()
+    return empty_florin

@@ -1,7 +1,7 @@
 """What staff do at a browser: set up a shop, grant, refund."""
 
-from tests.stories.conftest import Florin
 from tests.stories.looking import Visitor
+from tests.stories.running import Florin
 
 PASSWORD = "staff-pass-9182"
 FIRST, SECOND = "first@lumen.example", "second@lumen.example"

@@ -13,8 +13,8 @@ from django.contrib import admin
 from django.urls import Resolver404, URLPattern, URLResolver, get_resolver, resolve
 from playwright.sync_api import Browser
 
-from tests.stories.conftest import Florin
 from tests.stories.looking import WIDTHS, Visitor, visitor
+from tests.stories.running import Florin
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("seeded")]
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.stories.conftest import Florin
+from tests.stories.running import Florin
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("empty")]
 

@@ -1,0 +1,50 @@
+"""The whole of Florin as other processes: web, worker, beat, database and broker."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email import message_from_string
+from email.message import Message
+from email.policy import default
+from pathlib import Path
+
+from tests.demo import ROOT, environment_of, free_port, start_demo, state_folder, wait_for_the_box
+
+
+@dataclass(frozen=True)
+class Florin:
+    """A running demo."""
+
+    url: str
+    var: Path
+
+    def manage(self, *words: str, **environment: str) -> str:
+        """Run a management command beside it; what it printed."""
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "manage.py"), *words], env={**environment_of(self.var), **environment},
+            capture_output=True, text=True, timeout=120, cwd=ROOT,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def mails(self, to: str) -> list[Message]:
+        """The e-mails sent to an address so far, in their order."""
+        files = sorted((self.var / "mail").glob("*"), key=lambda file: file.stat().st_mtime)
+        texts = [text for file in files for text in file.read_text().split("-" * 79)]
+        mails = [message_from_string(text.strip(), policy=default) for text in texts if text.strip()]
+        return [mail for mail in mails if to in str(mail["To"])]
+
+
+def run_demo(*options: str) -> Iterator[Florin]:
+    """A demo until the tests that use it are done."""
+    with state_folder() as var:
+        port = free_port()
+        demo = start_demo(var, "--port", str(port), *options)
+        wait_for_the_box(demo)
+        try:
+            yield Florin(f"http://localhost:{port}", var)
+        finally:
+            demo.send_signal(signal.SIGTERM)
+            demo.communicate(timeout=60)
