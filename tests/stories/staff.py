@@ -60,6 +60,6 @@ def open_shop(person: Visitor) -> None:
     tier = {"tiers-0-from_credits": "100", "tiers-0-unit_price": "0.10"}
     save(person, "_continue", name="Credits", key="credits", currency="EUR", **amounts, **tier)
     person.looks("staff-pack")
-    if page.get_by_role("link", name="Publish").count():
-        page.get_by_role("link", name="Publish").click()
-        page.locator("main form [type=submit]").last.click()
+    page.get_by_role("link", name="Put on sale").click()
+    page.get_by_role("button", name="Put on sale").click()
+    assert "is on sale" in page.inner_text(".messagelist")

@@ -40,7 +40,7 @@ def test_staff_grant_with_a_second_person_and_refund(shop: Florin, browser: Brow
                 staff.sign_in(second, staff.SECOND)
                 second.goes_to("/admin/billing/approval/?state__exact=waiting")
                 second.looks("staff-queue")
-                second.page.locator("#result_list th a").first.click()
+                second.page.locator("#result_list tbody th a").first.click()
                 second.page.get_by_role("link", name="Approve").click()
                 second.looks("staff-approve")
                 second.page.get_by_role("button", name="Approve and do it").click()
@@ -50,7 +50,7 @@ def test_staff_grant_with_a_second_person_and_refund(shop: Florin, browser: Brow
             assert re.match(r"\s*21,000\s", carol.page.inner_text(".available"))
 
             first.goes_to(f"/admin/billing/invoice/?account__id__exact={account}")
-            page.locator("#result_list th a").first.click()
+            page.locator("#result_list tbody th a").first.click()
             page.get_by_role("link", name="Refund Credits").click()
             page.fill("[name=credits]", "400")
             page.fill("[name=reason]", "Bought too many")
