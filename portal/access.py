@@ -161,7 +161,9 @@ def _look(request: HttpRequest, user: User, account: str) -> Visit | None:
     found = impersonation.find(request.session, now=timezone.now()) if user.is_staff else None
     if found is None or account != _public_id(found.account_id) or not user.has_perm(impersonation.PERMISSION):
         return None
-    member = Member(account=Account.objects.get(pk=found.account_id), user=user, role=Role.VIEWER)
+    # No row has the key 0, so that nothing is found to be this member's.
+    account_ = Account.objects.get(pk=found.account_id)
+    member = Member(pk=0, account=account_, user=user, role=Role.VIEWER, created_at=timezone.now())
     return Visit(member=member, places=[member], looking=found)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db import connection
-from django.db.models import F, OuterRef, QuerySet, Subquery, Sum
+from django.db.models import BooleanField, ExpressionWrapper, F, OuterRef, Q, QuerySet, Subquery, Sum
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -25,7 +25,7 @@ from billing.metering.models import DailyUsage
 from billing.notifications.wording import credits_text, exact_credits_text
 from billing.payments.models import Payment
 
-LOTS, HOLDS, INVOICES, NOTES, MOMENTS = 20, 10, 6, 5, 30
+LOTS, HOLDS, INVOICES, NOTES, MOMENTS = 20, 10, 6, 5, 20
 USAGE_DAYS = 30
 
 
@@ -94,7 +94,10 @@ def _figures(pools: Iterable[CreditPool]) -> list[tuple[str, str]]:
 
 def _list_lots(account_id: int) -> QuerySet[CreditGrant]:
     lots = CreditGrant.objects.filter(pool__account_id=account_id, is_open=True).select_related("pool", "meter")
-    return lots.order_by("priority", F("expires_at").asc(nulls_last=True), "pk")[:LOTS]
+    paid = ExpressionWrapper(Q(cost_basis__gt=0), output_field=BooleanField())
+    scoped_first, soonest_first = F("meter").asc(nulls_last=True), F("expires_at").asc(nulls_last=True)
+    burn_order = ("priority", scoped_first, soonest_first, paid, "effective_at", "pk")
+    return lots.order_by("pool__kind", "pool__name", "pool", *burn_order)[:LOTS]
 
 
 def _list_holds(pools: list[CreditPool]) -> Iterable[Hold]:

@@ -12,6 +12,7 @@ from typing import Any
 from django.contrib.auth.models import Permission
 from django.db import transaction
 from django.db.models import Q
+from django.utils.translation import gettext as _
 
 from billing.accounts import approvals
 from billing.accounts.models import Approval, User
@@ -97,27 +98,27 @@ def _do(approval: Approval, *, now: datetime) -> None:
     try:
         acts[approval.act](approval, approval.payload, actor=f"user:{approval.requested_by_id}", now=now)
     except posting.NotEnoughLeft as error:
-        raise CannotBeDone("Fewer credits than that are left and not held.") from error
+        raise CannotBeDone(_("Fewer credits than that are left and not held.")) from error
     except (posting.AlreadyReversed, reversal.AlreadyReversed) as error:
-        raise CannotBeDone("It has been reversed already.") from error
+        raise CannotBeDone(_("It has been reversed already.")) from error
     except posting.NotReversible as error:
-        raise CannotBeDone("Only a spend can be reversed here; usage is reversed event by event.") from error
+        raise CannotBeDone(_("Only a spend can be reversed here; usage is reversed event by event.")) from error
     except reversal.EventNotFound as error:
-        raise CannotBeDone("The account has no such event.") from error
+        raise CannotBeDone(_("The account has no such event.")) from error
     except reversal.ReadingSettled as error:
-        raise CannotBeDone("This reading has been settled for good.") from error
+        raise CannotBeDone(_("This reading has been settled for good.")) from error
     except (refunds.NotRefundable, refunds.NothingToRefund) as error:
-        raise CannotBeDone("Nothing of this purchase can be refunded any more.") from error
+        raise CannotBeDone(_("Nothing of this purchase can be refunded any more.")) from error
     except refunds.NoPaymentToRefund as error:
-        raise CannotBeDone("No payment of the invoice has so much left to give back.") from error
+        raise CannotBeDone(_("No payment of the invoice has so much left to give back.")) from error
     except posting.ReferenceConflict as error:
-        raise CannotBeDone("Another posting has this reference.") from error
+        raise CannotBeDone(_("Another posting has this reference.")) from error
 
 
 def _grant(approval: Approval, asked: dict[str, Any], *, actor: str, now: datetime) -> None:
     expires_at = _moment(asked["expires_at"])
     if expires_at is not None and expires_at <= now:
-        raise CannotBeDone("The credits would have expired by now.")
+        raise CannotBeDone(_("The credits would have expired by now."))
     posting.grant(
         pool_id=asked["pool_id"],
         amount=approval.amount,
@@ -141,7 +142,7 @@ def _revoke(approval: Approval, asked: dict[str, Any], *, actor: str, now: datet
         lot = CreditGrant.objects.get(pk=asked["grant_id"])
         amount = min(amount, lot.remaining - lot.held)
     if amount <= 0:
-        raise CannotBeDone("Nothing is left of the lot.")
+        raise CannotBeDone(_("Nothing is left of the lot."))
     posting.revoke(
         grant_id=asked["grant_id"],
         amount=amount,
@@ -172,7 +173,7 @@ def _adjust(approval: Approval, asked: dict[str, Any], *, actor: str, now: datet
             )
             left -= taken
     if left:
-        raise CannotBeDone("The pool has fewer credits than that which are not held.")
+        raise CannotBeDone(_("The pool has fewer credits than that which are not held."))
 
 
 def _first_to_go(lot: CreditGrant) -> tuple[Any, ...]:
@@ -193,7 +194,7 @@ def _unuse(approval: Approval, asked: dict[str, Any], *, actor: str, now: dateti
 def _refund(approval: Approval, asked: dict[str, Any], *, actor: str, now: datetime) -> None:
     credits = None if asked["credits"] is None else Decimal(asked["credits"])
     if refunds.preview(line_id=asked["line_id"], credits=credits, now=now).total > approval.amount:
-        raise CannotBeDone("More would go back by now than was asked for.")
+        raise CannotBeDone(_("More would go back by now than was asked for."))
     refunds.start(
         line_id=asked["line_id"],
         credits=credits,
@@ -219,7 +220,7 @@ def amount_text(approval: Approval) -> str:
     """What counts against the limit, in words: `250.5 credits`, `99.00 EUR`."""
     if approval.currency:
         return money_text(approval.amount, approval.currency)
-    return f"{exact_credits_text(approval.amount)} credits"
+    return _("%(amount)s credits") % {"amount": exact_credits_text(approval.amount)}
 
 
 def _tell_deciders(approval: Approval, *, now: datetime) -> None:

@@ -13,7 +13,7 @@ BAR_SHARE = 0.72
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One value: its rectangle, the strip around it, and a label for some of them."""
+    """One value: its rectangle, and a label for some of them; a `minor` one only where there is room."""
 
     name: str
     value: Decimal
@@ -23,6 +23,7 @@ class Bar:
     height: str
     label: str
     label_x: str
+    minor: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ def bar_chart(points: Sequence[tuple[str, Decimal]]) -> BarChart:
     bars = []
     for index, (name, value) in enumerate(points):
         height = HEIGHT * max(value, Decimal(0)) / top
-        labelled = (len(points) - 1 - index) % every == 0
+        from_end = len(points) - 1 - index
+        labelled = from_end % every == 0
         bars.append(
             Bar(
                 name=name,
@@ -58,6 +60,7 @@ def bar_chart(points: Sequence[tuple[str, Decimal]]) -> BarChart:
                 height=f"{height:.2f}",
                 label=name if labelled else "",
                 label_x=f"{step * (index + 0.5):.2f}",
+                minor=from_end % (2 * every) != 0,
             )
         )
     return BarChart(bars, top, sum((value for _, value in points), Decimal(0)))

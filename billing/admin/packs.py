@@ -11,12 +11,14 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from billing.admin.rules import Act, RoomAdmin
+from billing.admin.rules import Act, FactsInline, RoomAdmin, credits_column
 from billing.admin.trail import settle
 from billing.catalog import packs
 from billing.catalog.models import KEY_VALIDATOR, Pack, PackTier
 from billing.notifications import wording
 from billing.purchases.models import TopUpRule
+
+SOLD_AMOUNTS = (credits_column("min_credits"), credits_column("max_credits"), credits_column("step_credits"))
 
 
 class TierFormSet(forms.BaseInlineFormSet):
@@ -73,6 +75,15 @@ class TierInline(admin.TabularInline):
         return _is_draft(obj) and super().has_delete_permission(request, obj)
 
 
+class SoldTierInline(FactsInline):
+    """The prices of a pack that is or was on sale, to look at."""
+
+    model = PackTier
+    fields = (credits_column("from_credits"), credits_column("unit_price"))
+    readonly_fields = fields
+    verbose_name_plural = TierInline.verbose_name_plural
+
+
 def _is_draft(pack: Pack | None) -> bool:
     return pack is None or pack.state == "draft"
 
@@ -114,19 +125,25 @@ class PackAdmin(RoomAdmin):
     ordering = ("name", "pk")
     inlines = (TierInline,)
     actions = None
-    fieldsets = (
-        (None, {"fields": ("name", "key", "description", "state")}),
-        ("Amounts", {"fields": ("min_credits", "max_credits", "step_credits", "validity_days")}),
-        ("For whom", {"fields": ("currency", "target_segments", "created_at", "retired_at")}),
-    )
+
+    def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
+        return self.inlines if _is_draft(obj) else (SoldTierInline,)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        amounts = ("min_credits", "max_credits", "step_credits") if _is_draft(obj) else SOLD_AMOUNTS
+        return (
+            (None, {"fields": ("name", "key", "description", "state")}),
+            ("Amounts", {"fields": (*amounts, "validity_days")}),
+            ("For whom", {"fields": ("currency", "target_segments", "created_at", "retired_at")}),
+        )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Pack]:
         tiers = Prefetch("tiers", queryset=PackTier.objects.order_by("from_credits"))
         return super().get_queryset(request).prefetch_related(tiers)
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[Any, ...]:
         fixed = ("state", "created_at", "retired_at", *(("key", "currency") if obj else ()))
-        return fixed if _is_draft(obj) else (*fixed, "min_credits", "max_credits", "step_credits", "validity_days")
+        return fixed if _is_draft(obj) else (*fixed, *SOLD_AMOUNTS, "validity_days")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -85,12 +85,12 @@ class StaffActAdmin(FactsAdmin):
 
 
 def _text(values: dict[str, Any], name: str) -> str | None:
-    """A value for people; None where there was none."""
+    """A value for people, empty if it was; None where there was none."""
     if name not in values:
         return None
     value = values[name]
-    if value is None or value == "":
-        return "empty"
+    if value is None:
+        return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

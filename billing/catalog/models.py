@@ -277,4 +277,4 @@ class PackTier(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"from {self.from_credits}: {self.unit_price}"
+        return f"from {self.from_credits.normalize():f}: {self.unit_price.normalize():f}"

@@ -76,9 +76,9 @@ def test_the_timeline_goes_on_before_a_moment(staff: Client, office: Office) -> 
             now=office.now - timedelta(days=1, minutes=-number),
         )  # fmt: skip
     response = staff.get(_page(office))
-    assert len(response.context["timeline"]) == 30
+    assert len(response.context["timeline"]) == 20
     rest = staff.get(_page(office) + response.context["older"].split("#")[0]).context["timeline"]
-    assert len(rest) == 11
+    assert len(rest) == 20
     assert staff.get(_page(office) + "?before=yesterday&before=2020").status_code == 200
 
 
