@@ -57,7 +57,7 @@ class NotificationDeliveryAdmin(OutboxAdmin):
     """One mail to one address. What was given up can be tried again."""
 
     list_display = (
-        plain_id, "created_at", "kind", "account", "address", "state", "attempts", "due_at", "sent_at", "error",
+        plain_id, "state", "kind", "account", "address", "attempts", "error", "due_at", "sent_at",
     )  # fmt: skip
     list_select_related = ("notification__account",)
     list_filter = ("state", "notification__kind")

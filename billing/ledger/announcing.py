@@ -12,8 +12,8 @@ from billing.ledger.book import DEBT_KINDS
 from billing.notifications import outbox
 
 DISTANCES = (30, 7, 1)
-# What every period brings anew is not worth telling of when it has only just come.
-_RECURRING = ("allocation", "rollover")
+# What every period brings anew, and hands on to team pools, is not worth telling of when it has only just come.
+_RECURRING = ("allocation", "rollover", "transfer")
 
 # Lots by the day their credits end, with the smallest distance that day lies within. A lot is told of at a distance if
 # it is valid for at least that long in all; one that recurs, for twice as long.

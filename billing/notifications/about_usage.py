@@ -79,17 +79,15 @@ def expiring(about: About) -> Message:
         # A customer with one pool need not read its name in every subject.
         "where": "" if about.payload.get("pool", MAIN_POOL) == MAIN_POOL else _(" in %(pool)s") % {"pool": pool},
         "when": wording.days_off(ends, about.now),
+        "day": about.day("expires_at"),
         "minute": about.minute("expires_at"),
     }
     # The number only chooses the form of the word; what is shown is formatted.
     count = 1 if credits == 1 else 2
     if ends <= about.now:
-        title = ngettext("%(credits)s credit%(where)s has expired", "%(credits)s credits%(where)s have expired", count)
-        lead = ngettext(
-            "%(credits)s credit in %(pool)s was good until %(minute)s.",
-            "%(credits)s credits in %(pool)s were good until %(minute)s.",
-            count,
-        )
+        # By now it is over: how many were really lost, the ledger knows.
+        title = _("Credits%(where)s were good until %(day)s")
+        lead = _("%(credits)s of them were left when this was written. What was not used in time is no longer there.")
     else:
         title = ngettext(
             "%(credits)s credit%(where)s expires %(when)s", "%(credits)s credits%(where)s expire %(when)s", count

@@ -190,7 +190,7 @@ def test_a_threshold_from_before_pools_had_names_is_still_told(acme: Account, ma
         (NOW, "Acme: 1,200 credits expire in 7 days"),
         (NOW + timedelta(days=6), "Acme: 1,200 credits expire tomorrow"),
         (NOW + timedelta(days=6, hours=23), "Acme: 1,200 credits expire in 1 hour"),
-        (NOW + timedelta(days=8), "Acme: 1,200 credits have expired"),
+        (NOW + timedelta(days=8), "Acme: Credits were good until 8 March 2025"),
     ],
 )
 def test_a_late_mail_about_expiry_says_what_is_true_by_then(

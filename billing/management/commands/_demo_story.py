@@ -22,6 +22,7 @@ from billing.management.commands import _demo_catalog as shop
 from billing.management.commands._demo_cast import CUSTOMERS, TEAM, TEAM_ACCOUNT, TEAM_POOLS, Customer
 from billing.management.commands._demo_usage import YEAR, Event, Reporter
 from billing.metering import gauges, ingest
+from billing.notifications import inbox
 from billing.notifications.models import Notification
 
 # Once a day is enough for the past; what a visitor looks at first is finer.
@@ -262,7 +263,11 @@ def accrue_gauges(*, now: datetime) -> None:
 
 
 def close(story: Story) -> None:
-    """Seal the ledger, and let the past's notifications have been delivered: only those of the last day still are."""
+    """Seal the ledger. Notifications have been delivered, but for the last day's, and read, but for the last week's."""
     sealing.seal(now=story.until)
     past = Notification.objects.filter(created_at__lt=story.until - timedelta(days=1))
     past.update(state=Notification.State.EXPANDED, expanded_at=F("created_at"))
+    week_ago = story.until - timedelta(days=7)
+    for member in Member.objects.all():
+        read = past.filter(account_id=member.account_id, created_at__lt=week_ago)
+        inbox.mark_read(member=member, notification_ids=list(read.values_list("pk", flat=True)), now=week_ago)
