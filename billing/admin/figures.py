@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from django.db.models import Count, F, Q, Sum
+from django.db.models import Case, Count, F, Q, Sum, When
 from django.db.models.functions import TruncMonth
 
 from billing.admin.charts import BarChart, bar_chart
@@ -99,7 +99,7 @@ class _Books:
 
 
 def read(*, now: datetime, months: int = MONTHS) -> list[Book]:
-    """The last months, this one included, of every currency in use; the one with most sales first. Seven queries."""
+    """The last months, this one included, of every currency in use; the one with most sales first. Five queries."""
     today = now.astimezone(UTC).date()
     index = today.year * 12 + today.month - 1
     starts = [date(each // 12, each % 12 + 1, 1) for each in range(index - months + 1, index + 1)]
@@ -113,30 +113,39 @@ def read(*, now: datetime, months: int = MONTHS) -> list[Book]:
 
 
 def _add_lots(books: _Books, since: datetime, now: datetime) -> None:
+    """One pass: lots by currency, the month they were bought in and the month they ended in, if it is asked for."""
     cost = F("cost_basis")
-    stands = CreditGrant.objects.values_list("currency").annotate(
-        open=Sum("remaining", filter=Q(is_open=True)),
-        deferred=Sum(F("remaining") * cost, filter=Q(is_open=True)),
-        recognised=Sum((F("spent") - F("reversed") + F("expired")) * cost),
+    bought = Q(kind=GrantKind.PURCHASE, created_at__gte=since, created_at__lte=now)
+    ended = Q(expired__gt=0, expires_at__gte=since, expires_at__lte=now)
+    rows = (
+        CreditGrant.objects.annotate(
+            bought_in=Case(When(bought, then=_month("created_at"))),
+            ended_in=Case(When(ended, then=_month("expires_at"))),
+        )
+        .values_list("currency", "bought_in", "ended_in")
+        .annotate(
+            open=Sum("remaining", filter=Q(is_open=True), default=ZERO),
+            deferred=Sum(F("remaining") * cost, filter=Q(is_open=True), default=ZERO),
+            recognised=Sum((F("spent") - F("reversed") + F("expired")) * cost),
+            credits=Sum("amount"),
+            sold=Sum(F("amount") * cost),
+            lost=Sum("expired"),
+            breakage=Sum(F("expired") * cost),
+        )
     )
-    for currency, open_credits, deferred, recognised in stands:
+    for currency, bought_in, ended_in, open_credits, deferred, recognised, credits, sold, lost, breakage in rows:
         book = books.of(currency)
-        book.open_credits, book.deferred = open_credits or ZERO, deferred or ZERO
-        book.recognised = recognised or ZERO
-    bought = CreditGrant.objects.filter(kind=GrantKind.PURCHASE, created_at__gte=since, created_at__lte=now)
-    for month, currency, credits, money in (
-        bought.annotate(month=_month("created_at")).values_list("month", "currency")
-        .annotate(credits=Sum("amount"), money=Sum(F("amount") * cost))
-    ):  # fmt: skip
-        row = books.month(currency, month)
-        row.credits_sold, row.sold = credits, money
-    ended = CreditGrant.objects.filter(expired__gt=0, expires_at__gte=since, expires_at__lte=now)
-    for month, currency, credits, money in (
-        ended.annotate(month=_month("expires_at")).values_list("month", "currency")
-        .annotate(credits=Sum("expired"), money=Sum(F("expired") * cost))
-    ):  # fmt: skip
-        row = books.month(currency, month)
-        row.expired, row.breakage = credits, money
+        book.open_credits += open_credits
+        book.deferred += deferred
+        book.recognised += recognised
+        if bought_in is not None:
+            month = books.month(currency, bought_in)
+            month.credits_sold += credits
+            month.sold += sold
+        if ended_in is not None:
+            month = books.month(currency, ended_in)
+            month.expired += lost
+            month.breakage += breakage
 
 
 def _add_usage(books: _Books, since: date, today: date) -> None:
