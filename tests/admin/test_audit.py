@@ -16,7 +16,8 @@ from billing.accounts.models import Account, Member, Role, StaffAct, User
 from billing.admin import trail
 from billing.admin.rules import RoomAdmin
 from billing.catalog.models import Meter
-from billing.notifications.models import Notification
+from billing.notifications import outbox
+from billing.notifications.models import Notification, NotificationDelivery
 from tests.admin.conftest import Office, inlines, post, text_of
 from tests.factories import make_key, make_member, make_user
 
@@ -107,11 +108,16 @@ def test_what_is_added_is_kept_whole(staff: Client, office: Office) -> None:
 
 
 def test_actions_on_lists_are_kept_row_by_row(staff: Client, office: Office) -> None:
-    rows = [Notification.objects.create(
-        kind="threshold", dedupe_key=str(number), state="failed", created_at=office.now, due_at=office.now
-    ) for number in range(2)]  # fmt: skip
+    outbox.write(kind="receipt", dedupe_key="r", account_id=office.account.pk, payload={}, now=office.now)
+    rows = [
+        NotificationDelivery.objects.create(
+            notification=Notification.objects.get(), channel="email", address=f"a{number}@example.com", state="failed",
+            created_at=office.now, due_at=office.now,
+        )
+        for number in range(2)
+    ]  # fmt: skip
     chosen = [row.pk for row in rows]
-    staff.post("/admin/billing/notification/", {"action": "retry", "_selected_action": chosen})
+    staff.post("/admin/billing/notificationdelivery/", {"action": "retry", "_selected_action": chosen})
     acts = list(StaffAct.objects.order_by("pk"))
     assert {act.row_id for act in acts} == {str(pk) for pk in chosen}
     assert {(act.before["state"], act.after["state"]) for act in acts} == {("failed", "pending")}
