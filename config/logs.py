@@ -29,7 +29,8 @@ def logging_settings(*, as_json: bool, level: str) -> dict[str, Any]:
     if as_json:
         renderer: list[Any] = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
     else:
-        renderer = [structlog.dev.ConsoleRenderer(colors=False)]
+        # Plain tracebacks: drawing them with frames and locals takes seconds, and would show secrets of the frames.
+        renderer = [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)]
     formatter = {
         "()": structlog.stdlib.ProcessorFormatter,
         "foreign_pre_chain": SHARED_PROCESSORS,
