@@ -2,9 +2,11 @@ import itertools
 from datetime import timedelta
 
 import pytest
+from django.core import mail
 
 from billing.ledger import pools
 from billing.ledger.models import Posting
+from billing.notifications import delivery, fanout
 from billing.notifications.models import Notification
 from billing.payments import checking, paying, sandbox
 from billing.payments.gateway import GatewayUnavailable
@@ -62,6 +64,13 @@ def test_a_payment_whose_outcome_is_unknown_for_25_hours_is_charged_granted_and_
     assert SandboxCharge.objects.count() == Payment.objects.count() == Posting.objects.count() == 1
     assert balance(invoice) == 10_000
     assert kinds() == ["receipt"]
+    # Late and doubled reports, and sweeps at any time, mail it to the billing address no second time.
+    for hours in range(3):
+        later = moments[-1] + hours * HOUR
+        paying.record(payment_id=payment.pk, outcome=sandbox.find_charge(payment.idempotency_key, now=later), now=later)
+        fanout.expand_due(now=later, limit=10)
+        delivery.deliver_due(now=later, limit=10)
+    assert [sent.to for sent in mail.outbox] == [[invoice.account.billing_email]]
 
 
 def test_it_is_asked_about_for_ever_while_no_answer_comes(invoice, monkeypatch):
