@@ -1,5 +1,7 @@
 """The API about itself: its OpenAPI document, the reference page, and what each error code means."""
 
+from csp.decorators import csp_update
+from django.utils.decorators import method_decorator
 from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
 from rest_framework import serializers
@@ -56,6 +58,8 @@ class Schema(SpectacularJSONAPIView):
     permission_classes = []
 
 
+# Swagger's buttons are drawn with images that stand in its stylesheet.
+@method_decorator(csp_update({"img-src": ["data:"]}), name="dispatch")
 class Reference(SpectacularSwaggerSplitView):
     """The reference page; all its scripts and styles are files of this site, as the CSP demands."""
 

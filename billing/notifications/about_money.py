@@ -32,7 +32,7 @@ def payment_failed(about: About) -> Message:
         lead=_("Invoice %(number)s over %(total)s is still to be paid. Nothing was charged.") % names,
         tone="bad",
         facts=tuple(facts),
-        action=about.link(_("Pay now"), "pay", about.payload["invoice_id"]),
+        action=about.link(_("Pay now"), "invoice", about.payload["invoice_id"]),
         further=(about.link(_("Change the payment method"), "payment_methods"), _invoice(about)),
     )
 

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,10 @@ def test_a_part_that_dies_is_reported_with_its_log(var):
     wait_for_the_box(demo)
     children = Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()
     worker = next(pid for pid in children if b"\0worker\0" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    deadline = time.monotonic() + 60
+    while "ready." not in (var / "log" / "worker.log").read_text():
+        assert time.monotonic() < deadline, "the worker does not get ready"
+        time.sleep(0.1)
     os.kill(int(worker), signal.SIGKILL)
     rest, _ = demo.communicate(timeout=60)
     assert demo.returncode == 1

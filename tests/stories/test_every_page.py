@@ -20,6 +20,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("seeded")]
 
 PASSWORD = "florin-demo"
 OWNER, STAFF = "olivia@meridian.example", "staff@lumen.example"
+# Where a purchase was taken back, so that there is a credit note to read.
+REFUNDED = "owner@harvest.example"
+DECLINED_CARD = "4000 0000 0000 0002"
 
 NOT_PAGES = {"account_logout", "admin:logout"}
 # Admin pages that say nothing of ours.
@@ -61,15 +64,20 @@ TARGETS = """elements => elements.map(element =>
     ["formaction", "action", "hx-get", "hx-post"].map(name => element.getAttribute(name)).find(value => value))"""
 
 
-def follow(person: Visitor, start: str, wanted: Callable[[str], bool]) -> Found:
-    """Walk along links, breadth first, one page for each name."""
-    found = Found()
+def follow(
+    person: Visitor, start: str, wanted: Callable[[str], bool], before: Found | None = None, *, again: bool = False
+) -> Found:
+    """Walk along links, breadth first, one page for each name, but for those seen `before`; `again`: through them, to
+    what is behind them."""
+    found = before or Found()
+    seen = set() if again else set(found.pages)
     waiting = deque([start])
     while waiting:
         path = waiting.popleft()
         name = name_of(path)
-        if name is None or name in found.pages or name in NOT_PAGES or not wanted(name):
+        if name is None or name in seen or name in NOT_PAGES or not wanted(name):
             continue
+        seen.add(name)
         answer = person.page.request.get(person.url + path)
         found.pages[name] = path
         assert answer.status == 200, f"{path}: {answer.status}"
@@ -99,14 +107,38 @@ def test_an_owner_finds_every_page_of_the_portal_fit_to_be_seen(seeded_florin: F
             person.goes_to(page)
             person.looks(page.strip("/"))
         sign_in(person, OWNER)
-        found = follow(person, urlsplit(person.page.url).path, lambda name: not name.startswith("admin:"))
+        home = urlsplit(person.page.url).path
+        try_to_buy(person, home, DECLINED_CARD)
+        found = follow(person, urlsplit(person.page.url).path, is_portals)
+        found = follow(person, home, is_portals, found)
+        person.is_content()
+    with visitor(browser, seeded_florin.url, width) as person:
+        sign_in(person, REFUNDED)
+        found = follow(person, urlsplit(person.page.url).path + "/invoices", is_portals, found, again=True)
         person.is_content()
     names = {name.split(":")[-1] for name in (*found.pages, *found.acts)}
     assert portal_names() - names == set()
 
 
-def test_staff_find_every_page_of_the_admin_fit_to_be_seen(seeded_florin: Florin, browser: Browser):
-    with visitor(browser, seeded_florin.url) as person:
+def is_portals(name: str) -> bool:
+    return not name.startswith("admin:")
+
+
+def try_to_buy(person: Visitor, home: str, card: str) -> None:
+    """Buy some credits with a new card, as far as that gets."""
+    page = person.page
+    person.goes_to(f"{home}/buy")
+    page.get_by_role("button", name="Continue").first.click()
+    page.check("[name=method][value=new]")
+    for name, value in {"number": card, "expiry": "12/40", "cvc": "123"}.items():
+        page.fill(f"[name={name}]", value)
+    page.locator("button[value=buy]").click()
+    page.wait_for_url("**/purchases/*")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_staff_find_every_page_of_the_admin_fit_to_be_seen(seeded_florin: Florin, browser: Browser, width: int):
+    with visitor(browser, seeded_florin.url, width) as person:
         sign_in(person, STAFF)
         found = follow(person, "/admin/", lambda name: name.startswith("admin:") and not name.endswith(STOCK))
         person.is_content()
