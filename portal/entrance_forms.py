@@ -156,14 +156,20 @@ class ForgotPasswordForm(OurWords, account_forms.ResetPasswordForm):
         return email
 
 
-class NewPasswordForm(OurWords, account_forms.ResetPasswordKeyForm):
+class KeepKeys(forms.Form):
+    """With a new password, whether the person's API keys may go on; otherwise they are revoked."""
+
+    keep_keys = forms.BooleanField(required=False, label=_("Keep the API keys working that I made"))
+
+
+class NewPasswordForm(OurWords, KeepKeys, account_forms.ResetPasswordKeyForm):
     """A new password, with the link of the e-mail."""
 
     labels = {"password1": _("New password"), "password2": _("The same once more")}
     helps = {"password1": password_validators_help_text_html()}
 
 
-class ChangePasswordForm(OurWords, account_forms.ChangePasswordForm):
+class ChangePasswordForm(OurWords, KeepKeys, account_forms.ChangePasswordForm):
     """A new password, for who knows the old one."""
 
     labels = {

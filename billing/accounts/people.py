@@ -1,4 +1,4 @@
-"""What happens to a person's credentials: a forgotten password, and being switched off."""
+"""What happens to a person's credentials: a forgotten or new password, and being switched off."""
 
 from datetime import datetime
 
@@ -6,6 +6,7 @@ from allauth.account.utils import user_pk_to_url_str
 from allauth.mfa.models import Authenticator
 from django.contrib.auth.tokens import default_token_generator
 from django.db import transaction
+from django.db.models import QuerySet
 
 from billing.accounts.models import ApiKey, Invitation, User
 
@@ -34,3 +35,14 @@ def switch_off(*, user_id: int, now: datetime) -> int:
 def switch_off_second_factor(*, user_id: int) -> bool:
     """Let the password alone open a person's login again, when phone and recovery codes are lost. False: it does."""
     return bool(Authenticator.objects.filter(user_id=user_id).delete()[0])
+
+
+def list_keys(user: User) -> QuerySet[ApiKey]:
+    """The working API keys of accounts that the person made."""
+    return ApiKey.objects.filter(created_by=user, account__isnull=False, revoked_at=None)
+
+
+def revoke_keys(*, user: User, now: datetime) -> int:
+    """Revoke the API keys of accounts that the person made; how many. For a new password: whoever knew the old one may
+    have made some. Keys of the platform, which staff make, stay."""
+    return list_keys(user).update(revoked_at=now)

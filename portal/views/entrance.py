@@ -4,18 +4,22 @@ from typing import Any
 
 import structlog
 from allauth.account import views as account_views
+from django import forms
 from django.conf import settings
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from kombu.exceptions import OperationalError
 
 from billing import tasks
-from billing.accounts import addresses
+from billing.accounts import addresses, people
 from billing.accounts.models import User
 from portal import countries, entrance_forms
 
@@ -79,8 +83,8 @@ class ForgotPassword(account_views.PasswordResetView):
 
 
 class ChoosePassword(account_views.PasswordResetFromKeyView):
-    """Choose a new password with the link of the e-mail; every session of the person ends. The link proves the
-    address too."""
+    """Choose a new password with the link of the e-mail; every session of the person ends, and the API keys they made
+    unless they say otherwise. The link proves the address too."""
 
     form_class = entrance_forms.NewPasswordForm
     template_name = "portal/password_reset_confirm.html"
@@ -91,11 +95,17 @@ class ChoosePassword(account_views.PasswordResetFromKeyView):
     def form_valid(self, form: Any) -> HttpResponse:
         response = super().form_valid(form)
         addresses.trust(self.reset_user)
+        revoke_keys(self.request, form, self.reset_user)
         return response
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        user = getattr(self, "reset_user", None)
+        return super().get_context_data(has_keys=user is not None and people.list_keys(user).exists(), **kwargs)
 
 
 class ChangePassword(account_views.PasswordChangeView):
-    """Choose another password; every other session of the person ends."""
+    """Choose another password; every other session of the person ends, and the API keys they made unless they say
+    otherwise."""
 
     form_class = entrance_forms.ChangePasswordForm
     template_name = "portal/password_change.html"
@@ -105,6 +115,23 @@ class ChangePassword(account_views.PasswordChangeView):
             # Who has none gets the first one as one who forgot it does: by a link.
             return redirect("account_reset_password")
         return super().dispatch(request, *args, **kwargs)
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        response = super().form_valid(form)
+        revoke_keys(self.request, form, self.request.user)
+        return response
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(has_keys=people.list_keys(self.request.user).exists(), **kwargs)
+
+
+def revoke_keys(request: HttpRequest, form: forms.Form, user: User) -> None:
+    """Revoke the person's API keys with the old password, unless the form says that they are to be kept."""
+    if form.cleaned_data["keep_keys"]:
+        return
+    if count := people.revoke_keys(user=user, now=timezone.now()):
+        said = ngettext("%(count)d API key you made was revoked.", "%(count)d API keys you made were revoked.", count)
+        messages.warning(request, said % {"count": count})
 
 
 @never_cache

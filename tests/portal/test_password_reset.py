@@ -4,9 +4,10 @@ import pytest
 from allauth.account.models import EmailAddress
 from django.test import Client
 
+from billing.accounts import keys
 from billing.accounts.models import User
 from billing.notifications.models import Notification
-from tests.factories import make_user
+from tests.factories import NOW, make_account, make_user
 from tests.portal.entering import PASSWORD, link_in, read_mail, sign_in
 
 NEW = "a very new password"
@@ -122,3 +123,25 @@ def test_who_has_no_password_gets_the_first_one_by_a_link(client: Client, db: No
 
 def test_the_anonymous_change_no_password(client: Client, db: None) -> None:
     assert client.get("/password")["Location"] == "/login?next=/password"
+
+
+@pytest.mark.parametrize(("ticked", "works"), [({}, False), ({"keep_keys": "on"}, True)], ids=["revoked", "kept"])
+@pytest.mark.parametrize("way", ["change", "link"])
+def test_keys_die_with_the_old_password_unless_they_are_to_be_kept(
+    client: Client, user: User, ticked: dict[str, str], works: bool, way: str
+) -> None:
+    account = make_account("acme")
+    key, _ = keys.issue(name="script", scopes=["read"], account=account, created_by=user, now=NOW)
+    others, _ = keys.issue(name="script", scopes=["read"], account=account, created_by=make_user("bob"), now=NOW)
+    platforms, _ = keys.issue(name="product", scopes=["read"], created_by=user, now=NOW)
+    given = {"oldpassword": PASSWORD, "password1": NEW, "password2": NEW, **ticked}
+    if way == "change":
+        sign_in(client)
+        address = "/password"
+    else:
+        address = _open(client, _ask(client))
+    assert "Keep the API keys working" in client.get(address).content.decode()
+    assert client.post(address, given).status_code == 302
+    for each, open_still in ((key, works), (others, True), (platforms, True)):
+        each.refresh_from_db()
+        assert (each.revoked_at is None) == open_still
