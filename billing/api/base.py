@@ -165,19 +165,12 @@ def get_account(request: Request, reference: str) -> Account:
 
     A bound key sees its own account only; that costs no query.
     """
-    key = caller(request)
-    if key.account is not None:
-        if reference not in (ids.encode(ids.ACCOUNT, key.account.pk), key.account.external_id):
-            raise Problem("not_found")
-        return key.account
-    found = Account.objects.all()
-    if reference.startswith(f"{ids.ACCOUNT}_"):
-        found = found.filter(pk=get_id(ids.ACCOUNT, reference))
-    elif "\x00" in reference or len(reference) > 100:
-        raise Problem("not_found")
-    else:
-        found = found.filter(external_id=reference)
-    account = found.first()
+    own = _own_account(request, reference)
+    if own is not None:
+        return own
+    account_id, external_id = _read_reference(reference)
+    of = Account.objects.filter
+    account = (of(external_id=external_id) if account_id is None else of(pk=account_id)).first()
     if account is None:
         raise Problem("not_found")
     return account
@@ -186,10 +179,25 @@ def get_account(request: Request, reference: str) -> Account:
 def account_name(request: Request, reference: str) -> str:
     """The name by which usage may mean the account of a body, without a query. Raises Problem `not_found` when a bound
     key names another account than its own."""
+    _own_account(request, reference)
+    return reference
+
+
+def _own_account(request: Request, reference: str) -> Account | None:
+    """A bound key's account, None for a key of the platform. Raises Problem `not_found` when it names another."""
     own = caller(request).account
     if own is not None and reference not in (ids.encode(ids.ACCOUNT, own.pk), own.external_id):
         raise Problem("not_found")
-    return reference
+    return own
+
+
+def _read_reference(reference: str) -> tuple[int | None, str]:
+    """Our id in a reference to an account, or None and the integrator's. Raises Problem `not_found` for neither."""
+    if reference.startswith(f"{ids.ACCOUNT}_"):
+        return get_id(ids.ACCOUNT, reference), ""
+    if "\x00" in reference or len(reference) > 100:
+        raise Problem("not_found")
+    return None, reference
 
 
 def get_pool(account: Account, key: str | None) -> CreditPool:
@@ -202,17 +210,10 @@ def get_pool(account: Account, key: str | None) -> CreditPool:
 
 def get_pool_id(request: Request, reference: str, key: str) -> int:
     """The primary key of a pool of the account of a URL, in one query. Raises Problem `not_found`, `unknown_pool`."""
-    own = caller(request).account
-    if own is not None:
-        which: dict[str, Any] = {"account_id": get_account(request, reference).pk}
-    elif reference.startswith(f"{ids.ACCOUNT}_"):
-        which = {"account_id": get_id(ids.ACCOUNT, reference)}
-    elif "\x00" in reference or len(reference) > 100:
-        raise Problem("not_found")
-    else:
-        which = {"external_id": reference}
+    own = _own_account(request, reference)
+    account_id, external_id = (own.pk, "") if own is not None else _read_reference(reference)
     try:
-        pool_id = pools.find_pool_id(key=key, **which)
+        pool_id = pools.find_pool_id(key=key, account_id=account_id, external_id=external_id)
     except Account.DoesNotExist:
         raise Problem("not_found") from None
     if pool_id is None:
