@@ -13,6 +13,7 @@ from django.contrib.auth.models import Permission
 from django.db import transaction
 from django.db.models import Q
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from billing.accounts import approvals
 from billing.accounts.models import Approval, User
@@ -35,6 +36,19 @@ PERMISSIONS = {
     "refund": "billing.add_refund",
 }
 MAX_TOLD = 50
+# What the rooms refuse, and what staff are told of it.
+_REFUSALS: dict[type[Exception], Any] = {
+    posting.NotEnoughLeft: gettext_lazy("Fewer credits than that are left and not held."),
+    posting.AlreadyReversed: gettext_lazy("It has been reversed already."),
+    reversal.AlreadyReversed: gettext_lazy("It has been reversed already."),
+    posting.NotReversible: gettext_lazy("Only a spend can be reversed here; usage is reversed event by event."),
+    reversal.EventNotFound: gettext_lazy("The account has no such event."),
+    reversal.ReadingSettled: gettext_lazy("This reading has been settled for good."),
+    refunds.NotRefundable: gettext_lazy("Nothing of this purchase can be refunded any more."),
+    refunds.NothingToRefund: gettext_lazy("Nothing of this purchase can be refunded any more."),
+    refunds.NoPaymentToRefund: gettext_lazy("No payment of the invoice has so much left to give back."),
+    posting.ReferenceConflict: gettext_lazy("Another posting has this reference."),
+}
 
 
 class CannotBeDone(Exception):
@@ -97,22 +111,8 @@ def _do(approval: Approval, *, now: datetime) -> None:
     }  # fmt: skip
     try:
         acts[approval.act](approval, approval.payload, actor=f"user:{approval.requested_by_id}", now=now)
-    except posting.NotEnoughLeft as error:
-        raise CannotBeDone(_("Fewer credits than that are left and not held.")) from error
-    except (posting.AlreadyReversed, reversal.AlreadyReversed) as error:
-        raise CannotBeDone(_("It has been reversed already.")) from error
-    except posting.NotReversible as error:
-        raise CannotBeDone(_("Only a spend can be reversed here; usage is reversed event by event.")) from error
-    except reversal.EventNotFound as error:
-        raise CannotBeDone(_("The account has no such event.")) from error
-    except reversal.ReadingSettled as error:
-        raise CannotBeDone(_("This reading has been settled for good.")) from error
-    except (refunds.NotRefundable, refunds.NothingToRefund) as error:
-        raise CannotBeDone(_("Nothing of this purchase can be refunded any more.")) from error
-    except refunds.NoPaymentToRefund as error:
-        raise CannotBeDone(_("No payment of the invoice has so much left to give back.")) from error
-    except posting.ReferenceConflict as error:
-        raise CannotBeDone(_("Another posting has this reference.")) from error
+    except tuple(_REFUSALS) as error:
+        raise CannotBeDone(str(_REFUSALS[type(error)])) from error
 
 
 def _grant(approval: Approval, asked: dict[str, Any], *, actor: str, now: datetime) -> None:
