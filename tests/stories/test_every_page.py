@@ -15,6 +15,7 @@ from playwright.sync_api import Browser
 
 from tests.stories.looking import WIDTHS, Visitor, visitor
 from tests.stories.running import Florin
+from tests.stories.staff import sign_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("seeded")]
 
@@ -43,15 +44,6 @@ def portal_names() -> set[str]:
                 yield pattern.name, route
 
     return {name for name, route in walk(get_resolver().url_patterns, "") if route.startswith("a/<")}
-
-
-def sign_in(person: Visitor, email: str) -> None:
-    """Through the login page."""
-    person.goes_to("/login")
-    person.page.locator("input[type=email], input[name=username], input[name=login]").first.fill(email)
-    person.page.locator("input[type=password]").fill(PASSWORD)
-    person.page.keyboard.press("Enter")
-    person.page.wait_for_url(lambda url: "/login" not in url)
 
 
 @dataclass
@@ -103,7 +95,7 @@ def test_an_owner_finds_every_page_of_the_portal_fit_to_be_seen(seeded_florin: F
         for page in ("/login", "/signup", "/password-reset"):
             person.goes_to(page)
             person.looks(page.strip("/"))
-        sign_in(person, OWNER)
+        sign_in(person, OWNER, PASSWORD)
         home = urlsplit(person.page.url).path
         try_to_buy(person, home, DECLINED_CARD)
         found = follow(person, urlsplit(person.page.url).path, is_portals)
@@ -132,7 +124,7 @@ def try_to_buy(person: Visitor, home: str, card: str) -> None:
 @pytest.mark.parametrize("width", WIDTHS)
 def test_staff_find_every_page_of_the_admin_fit_to_be_seen(seeded_florin: Florin, browser: Browser, width: int):
     with visitor(browser, seeded_florin.url, width) as person:
-        sign_in(person, STAFF)
+        sign_in(person, STAFF, PASSWORD)
         found = follow(person, "/admin/", lambda name: name.startswith("admin:") and not name.endswith(STOCK))
         person.is_content()
     assert {f"admin:{model._meta.label_lower.replace('.', '_')}_changelist" for model in admin.site._registry} <= set(
