@@ -6,6 +6,7 @@ What a removed member could still act with goes too: the account's API keys they
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from billing.accounts.models import Account, ApiKey, Invitation, Member, Role, User
 
@@ -50,8 +51,7 @@ def change_role(*, member_id: int, role: str) -> Member:
 
 def list_working_keys(member: Member, *, now: datetime) -> list[ApiKey]:
     """The account's API keys that the member made and that still work: those that go when the member goes."""
-    keys = ApiKey.objects.filter(account_id=member.account_id, created_by_id=member.user_id, revoked_at=None)
-    return list(keys.exclude(expires_at__lte=now).order_by("name", "pk"))
+    return list(_keys_of(member).exclude(expires_at__lte=now).order_by("name", "pk"))
 
 
 def remove(*, member_id: int, now: datetime) -> None:
@@ -66,10 +66,13 @@ def remove(*, member_id: int, now: datetime) -> None:
         _keep_an_owner(member)
         member.removed_at = now
         member.save(update_fields=["removed_at"])
-        theirs = ApiKey.objects.filter(account_id=member.account_id, created_by_id=member.user_id, revoked_at=None)
-        theirs.update(revoked_at=now)
+        _keys_of(member).update(revoked_at=now)
         sent = Invitation.objects.filter(account_id=member.account_id, invited_by_id=member.user_id)
         sent.filter(accepted_at=None, revoked_at=None).update(revoked_at=now)
+
+
+def _keys_of(member: Member) -> QuerySet[ApiKey]:
+    return ApiKey.objects.filter(account_id=member.account_id, created_by_id=member.user_id, revoked_at=None)
 
 
 def _lock(member_id: int) -> Member:
