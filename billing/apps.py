@@ -2,7 +2,8 @@
 
 from django.apps import AppConfig
 
-# Usage and ledger rows, credit notes, what staff did and noted are facts. The runtime role may SELECT and INSERT here,
+# Usage and ledger rows, credit notes, what staff did and noted, what became of
+# subscriptions are facts. The runtime role may SELECT and INSERT here,
 # and nothing else; triggers refuse UPDATE, DELETE and TRUNCATE to everybody.
 APPEND_ONLY_TABLES = (
     "billing_posting",
@@ -15,6 +16,7 @@ APPEND_ONLY_TABLES = (
     "billing_creditnoteline",
     "billing_staffact",
     "billing_accountnote",
+    "billing_subscriptionchange",
 )
 
 

@@ -13,15 +13,20 @@ from billing.accounts.models import (
 )
 from billing.catalog.models import (
     CatalogRevision,
+    Coupon,
+    DunningPolicy,
     Meter,
     Pack,
     PackTier,
+    Plan,
+    PlanPrice,
+    PlanVersion,
     Rate,
     RateCard,
     RateCardAssignment,
     RateCardVersion,
 )
-from billing.invoicing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine, Issuer, TaxRate
+from billing.invoicing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine, Issuer, PendingItem, TaxRate
 from billing.ledger.models import (
     CreditGrant,
     CreditPool,
@@ -51,6 +56,7 @@ from billing.notifications.models import (
     NotificationRead,
 )
 from billing.payments.models import (
+    Collection,
     GatewayEvent,
     Payment,
     PaymentMethod,
@@ -61,18 +67,34 @@ from billing.payments.models import (
     SandboxRefund,
 )
 from billing.purchases.models import Purchase, TopUp, TopUpRule
+from billing.subscriptions.models import (
+    Allocation,
+    ContractTerms,
+    CouponRedemption,
+    OverageCharge,
+    ScheduledChange,
+    Subscription,
+    SubscriptionChange,
+    SubscriptionPeriod,
+)
 
 __all__ = [
     "Account",
     "AccountNote",
+    "Allocation",
     "ApiKey",
     "Approval",
     "CatalogRevision",
+    "Collection",
+    "ContractTerms",
+    "Coupon",
+    "CouponRedemption",
     "CreditGrant",
     "CreditNote",
     "CreditNoteLine",
     "CreditPool",
     "DailyUsage",
+    "DunningPolicy",
     "EventReversal",
     "GatewayEvent",
     "GaugeReading",
@@ -94,10 +116,15 @@ __all__ = [
     "NotificationDelivery",
     "NotificationPreference",
     "NotificationRead",
+    "OverageCharge",
     "Pack",
     "PackTier",
     "Payment",
     "PaymentMethod",
+    "PendingItem",
+    "Plan",
+    "PlanPrice",
+    "PlanVersion",
     "Posting",
     "Purchase",
     "Rate",
@@ -110,8 +137,12 @@ __all__ = [
     "SandboxCharge",
     "SandboxEvent",
     "SandboxRefund",
+    "ScheduledChange",
     "SealedRange",
     "StaffAct",
+    "Subscription",
+    "SubscriptionChange",
+    "SubscriptionPeriod",
     "TaxRate",
     "TopUp",
     "TopUpRule",

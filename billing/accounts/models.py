@@ -71,7 +71,8 @@ class Account(models.Model):
 
     `external_id` is the integrator's own id for it. It may not start with `acc_`, so that `{account}` in a URL can be
     either our id or theirs without doubt. A parked account (`parked_at`) refuses charges, holds and transfers until
-    staff release it; facts (usage events) are still recorded.
+    staff release it; facts (usage events) are still recorded. So does one that is paused (`paused_at`), until what it
+    owes is paid or its subscription goes on.
     """
 
     name = models.CharField(max_length=200)
@@ -90,6 +91,7 @@ class Account(models.Model):
         User, null=True, blank=True, on_delete=models.SET_NULL, related_name="managed_accounts"
     )
     created_at = models.DateTimeField()
+    paused_at = models.DateTimeField(null=True, blank=True)
     parked_at = models.DateTimeField(null=True, blank=True)
     parked_reason = models.CharField(max_length=200, blank=True)
 

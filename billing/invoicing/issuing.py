@@ -35,7 +35,8 @@ class LineDraft:
     """A line to be: `amount` is net money in the invoice's currency, rounded to its minor units.
 
     With `pool_id`, `credits` and `grant_kind` it carries a fulfilment: that many credits are granted once the invoice
-    is paid, valid for `validity_days` from then (None: for ever).
+    is paid, valid for `validity_days` from then (None: for ever). What takes away has a negative quantity and amount.
+    `recognition` (`InvoiceLine.Recognition`), `[starts_at, ends_at)` and `period_reference` stand on the line as given.
     """
 
     description: str
@@ -48,6 +49,10 @@ class LineDraft:
     credits: Decimal | None = None
     grant_kind: str = ""
     validity_days: int | None = None
+    recognition: str = InvoiceLine.Recognition.AT_ONCE
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    period_reference: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +157,14 @@ def _check(account: Account, currency: str, lines: Sequence[LineDraft]) -> None:
     if get_currency(currency).sub_unit > MOST_SUB_UNITS:
         raise ValueError("money is kept to three decimals")
     for line in lines:
-        if line.quantity <= 0 or line.amount < 0 or line.amount != pricing.round_money(line.amount, currency):
-            raise ValueError("a line needs a positive quantity and an amount in whole minor units")
+        if not line.quantity or line.quantity * line.amount < 0:
+            raise ValueError("a line needs a quantity, and an amount of the same sign")
+        if line.amount != pricing.round_money(line.amount, currency):
+            raise ValueError("a line needs an amount in whole minor units")
         if (line.pool_id is None, line.credits is None, not line.grant_kind) not in ((True,) * 3, (False,) * 3):
             raise ValueError("a fulfilment needs a pool, credits and a kind")
+    if sum(line.amount for line in lines) < 0:
+        raise ValueError("an invoice cannot be about less than nothing")
     pools = {line.pool_id for line in lines if line.pool_id is not None}
     if CreditPool.objects.filter(account=account, pk__in=pools).count() != len(pools):
         raise ValueError("a line grants credits to a pool of another account")
@@ -206,6 +215,10 @@ def _lines(invoice: Invoice, quoted: Quote) -> list[InvoiceLine]:
             credits=line.draft.credits,
             grant_kind=line.draft.grant_kind,
             validity_days=line.draft.validity_days,
+            recognition=line.draft.recognition,
+            starts_at=line.draft.starts_at,
+            ends_at=line.draft.ends_at,
+            period_reference=line.draft.period_reference,
             cost_basis=pricing.cost_per_credit(line.draft.amount, line.draft.credits) if line.draft.credits else None,
         )
         for position, line in enumerate(quoted.lines, start=1)

@@ -178,6 +178,8 @@ class Invoice(models.Model):
 class InvoiceLine(models.Model):
     """A line of an invoice: net `amount`, tax apart. It may carry a fulfilment: credits to grant once it is paid.
 
+    What takes away (a discount, unused time) has a negative quantity and amount. `recognition` says when its revenue is
+    earned; `[starts_at, ends_at)` is the time it is for. Lines of one subscription period share `period_reference`.
     `cost_basis` is the net money per credit of the lot it grants (L11). `posting` is the grant, once made.
     """
 
@@ -185,6 +187,11 @@ class InvoiceLine(models.Model):
         TAXED = "taxed"
         REVERSE_CHARGE = "reverse_charge", "reverse charge"
         UNTAXED = "untaxed", "not taxed"
+
+    class Recognition(models.TextChoices):
+        AT_ONCE = "at_once", "when invoiced"
+        PERIOD = "period", "day by day over its service period"
+        CREDITS = "credits", "as the credits it pays for are used or expire"
 
     invoice = models.ForeignKey(Invoice, on_delete=models.CASCADE, related_name="lines")
     position = models.PositiveSmallIntegerField()
@@ -201,6 +208,10 @@ class InvoiceLine(models.Model):
     credits = CreditsField(null=True, blank=True)
     grant_kind = models.CharField(max_length=10, choices=GrantKind.choices, blank=True)
     validity_days = models.PositiveIntegerField(null=True, blank=True)
+    recognition = models.CharField(max_length=8, choices=Recognition.choices, default=Recognition.AT_ONCE)
+    starts_at = models.DateTimeField(null=True, blank=True)
+    ends_at = models.DateTimeField(null=True, blank=True)
+    period_reference = models.CharField(max_length=80, blank=True)
     cost_basis = models.DecimalField(max_digits=24, decimal_places=12, null=True, blank=True)
     amount_credited = MoneyAmountField(default=0)
     tax_credited = MoneyAmountField(default=0)
@@ -214,10 +225,27 @@ class InvoiceLine(models.Model):
             models.UniqueConstraint(fields=("invoice", "position"), name="invoice_line_position"),
             models.CheckConstraint(
                 name="invoice_line_sane",
-                condition=Q(quantity__gt=0, quantity__lt=MAX_CREDITS)
-                & Q(amount__gte=0, amount__lt=MAX_MONEY, tax_amount__gte=0, tax_amount__lt=MAX_MONEY)
-                & Q(amount_credited__gte=0, amount_credited__lte=F("amount"))
-                & Q(tax_credited__gte=0, tax_credited__lte=F("tax_amount")),
+                condition=(
+                    Q(quantity__gt=0, quantity__lt=MAX_CREDITS)
+                    & Q(amount__gte=0, amount__lt=MAX_MONEY, tax_amount__gte=0, tax_amount__lt=MAX_MONEY)
+                    & Q(amount_credited__gte=0, amount_credited__lte=F("amount"))
+                    & Q(tax_credited__gte=0, tax_credited__lte=F("tax_amount"))
+                )
+                | Q(
+                    quantity__lt=0,
+                    quantity__gt=-MAX_CREDITS,
+                    amount__lte=0,
+                    amount__gt=-MAX_MONEY,
+                    tax_amount__lte=0,
+                    tax_amount__gt=-MAX_MONEY,
+                    amount_credited=0,
+                    tax_credited=0,
+                    credits=None,
+                ),
+            ),
+            models.CheckConstraint(
+                name="invoice_line_time_whole",
+                condition=Q(starts_at=None, ends_at=None) | Q(ends_at__gt=F("starts_at")),
             ),
             models.CheckConstraint(
                 name="invoice_line_fulfilment_whole",
@@ -283,6 +311,52 @@ class CreditNoteLine(models.Model):
             models.CheckConstraint(
                 name="credit_note_line_sane",
                 condition=Q(amount__gte=0, amount__lt=MAX_MONEY, tax_amount__gte=0, tax_amount__lt=MAX_MONEY),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.description
+
+
+class PendingItem(models.Model):
+    """Something to stand on the account's next invoice of its currency; a credit is negative. Once per `reference`.
+
+    An invoice takes as much of the credits as it has to pay; what is left of one stays pending as an item of its own.
+    """
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="pending_items")
+    currency = CurrencyField(validators=[validate_currency])
+    reference = models.CharField(max_length=120, unique=True)
+    description = models.CharField(max_length=200)
+    quantity = models.DecimalField(max_digits=24, decimal_places=6, default=1)
+    unit_price = models.DecimalField(max_digits=24, decimal_places=12)
+    amount = MoneyAmountField()
+    category = models.CharField(max_length=20, default="standard")
+    recognition = models.CharField(
+        max_length=8, choices=InvoiceLine.Recognition.choices, default=InvoiceLine.Recognition.AT_ONCE
+    )
+    starts_at = models.DateTimeField(null=True, blank=True)
+    ends_at = models.DateTimeField(null=True, blank=True)
+    period_reference = models.CharField(max_length=80, blank=True)
+    created_at = models.DateTimeField()
+    actor = models.CharField(max_length=80, blank=True)
+    invoice_line = models.OneToOneField(InvoiceLine, null=True, blank=True, on_delete=models.PROTECT)
+    cancelled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = (
+            models.Index(
+                fields=("account",), name="pending_item_open", condition=Q(invoice_line=None, cancelled_at=None)
+            ),
+        )
+        constraints = (
+            models.CheckConstraint(
+                name="pending_item_sane",
+                condition=Q(quantity__gt=0, amount__gte=0, amount__lt=MAX_MONEY)
+                | Q(quantity__lt=0, amount__lte=0, amount__gt=-MAX_MONEY),
+            ),
+            models.CheckConstraint(
+                name="pending_item_taken_or_cancelled", condition=Q(invoice_line=None) | Q(cancelled_at=None)
             ),
         )
 

@@ -95,7 +95,7 @@ def read_books(pool_ids: Collection[int], *, now: datetime) -> dict[int, tuple[B
     books: dict[int, Book] = {}
     keys: dict[int, dict[int, str]] = {}
     for row in rows:
-        of_pool, uncovered, of_lot, key, freed = row[:24], row[24], row[25:43], row[43], row[44]
+        of_pool, uncovered, of_lot, key, freed = row[:30], row[30], row[31:49], row[49], row[50]
         book = books.get(row[0])
         if book is None:
             # One posting id, so that overdraft can be settled in it as the next act would.
@@ -103,12 +103,12 @@ def read_books(pool_ids: Collection[int], *, now: datetime) -> dict[int, tuple[B
             book.posting_ids = [0]
             keys[row[0]] = {}
             unreserve(book, [], uncovered)
-        if row[25] is not None:
+        if row[31] is not None:
             lot = BookLot(*of_lot)
             book.lots.append(lot)
             unreserve(book, [(lot, freed)] if freed else [], ZERO)
             if key:
-                keys[row[0]][row[25]] = key
+                keys[row[0]][row[31]] = key
     for book in books.values():
         book.lots.sort(key=lambda lot: lot.burn_key)
         roll_cycle(book, now=now)
@@ -128,7 +128,8 @@ WITH lapsed AS (
 SELECT p.id, p.account_id, p.key, p.policy, p.burst_limit, p.overage_cap, p.balance, p.held, p.held_uncovered,
        p.overdraft, p.version, p.last_posted_at, p.cycle_number, p.cycle_starts_at, p.cycle_ends_at,
        p.cycle_allocation, p.cycle_spent, p.cycle_overage, p.cycle_carried, p.alert_level, p.alert_arming,
-       a.time_zone, a.currency, a.parked_at IS NOT NULL,
+       a.time_zone, a.currency, a.parked_at IS NOT NULL, p.low_balance_below, p.low_balance_told,
+       p.cycle_interval, p.cycle_interval_count, p.cycle_anchor_on, a.paused_at IS NOT NULL,
        coalesce((SELECT sum(uncovered) FROM lapsed WHERE lapsed.pool_id = p.id), 0),
        g.id, g.kind, g.amount, g.remaining, g.held, g.spent, g.reversed, g.expired, g.revoked, g.transferred,
        g.is_open, g.priority, g.effective_at, g.expires_at, g.cost_basis, g.currency, g.meter_id, g.rollovers,

@@ -10,7 +10,7 @@ before paid, then effective time, then id. Lots are kept in that order, so spend
 """
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 ZERO = Decimal(0)
@@ -154,6 +154,10 @@ class Book:
     parked: bool
     low_balance_below: Decimal | None = None
     low_balance_told: bool = False
+    cycle_interval: str = "month"
+    cycle_interval_count: int = 1
+    cycle_anchor_on: date | None = None
+    paused: bool = False
     lots: list[Lot] = field(default_factory=list)
     drafts: list[Draft] = field(default_factory=list)
     crossings: list[Crossing] = field(default_factory=list)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+from billing.catalog import periods
 from billing.ledger.book import DEBT_KINDS, ZERO, Book, Crossing, Lot
 
 THRESHOLDS = (75, 90, 100)
@@ -47,7 +48,8 @@ def rearm(book: Book) -> None:
 
 
 def roll_cycle(book: Book, *, now: datetime) -> None:
-    """Begin the cycle `now` lies in, as often as cycles have ended: calendar months of the account's time zone.
+    """Begin the cycle `now` lies in, as often as cycles have ended: calendar months of the account's time zone, or what
+    a subscription's periods are (`cycle_interval`, counted from `cycle_anchor_on`).
 
     A new cycle's allocation is what was left when it began (held credits too: their capture counts as spent) and what
     becomes effective before it ends; alerts are armed anew; overage counts from zero, on a new lot. Overdraft still
@@ -57,7 +59,7 @@ def roll_cycle(book: Book, *, now: datetime) -> None:
         starts_at = book.cycle_ends_at
         book.cycle_number += 1
         book.cycle_starts_at = starts_at
-        book.cycle_ends_at = month_after(starts_at, book.time_zone)
+        book.cycle_ends_at = _cycle_end(book, starts_at)
         of_cycle = (lot.remaining for lot in book.lots if is_of_cycle(book, lot))
         book.cycle_allocation = sum(of_cycle, ZERO)
         book.cycle_spent = book.cycle_overage = ZERO
@@ -68,6 +70,17 @@ def roll_cycle(book: Book, *, now: datetime) -> None:
             if lot.kind == "overage" and lot.is_open:
                 lot.is_open = False
                 lot.changed = True
+
+
+def _cycle_end(book: Book, starts_at: datetime) -> datetime:
+    """When the cycle that begins at `starts_at` ends."""
+    if book.cycle_anchor_on is None:
+        return month_after(starts_at, book.time_zone)
+    interval, count = book.cycle_interval, book.cycle_interval_count
+    on = periods.day_of(starts_at, book.time_zone)
+    number = periods.number_at(book.cycle_anchor_on, interval=interval, count=count, on=on)
+    ends_on = periods.boundary(book.cycle_anchor_on, interval=interval, count=count, number=number + 1)
+    return periods.first_moment(ends_on, book.time_zone)
 
 
 def is_of_cycle(book: Book, lot: Lot) -> bool:

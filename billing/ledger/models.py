@@ -53,6 +53,11 @@ class CreditPool(models.Model):
     cycle_number = models.PositiveIntegerField(default=1, editable=False)
     cycle_starts_at = models.DateTimeField(editable=False)
     cycle_ends_at = models.DateTimeField(editable=False)
+    cycle_interval = models.CharField(max_length=7, default="month", editable=False)
+    cycle_interval_count = models.PositiveSmallIntegerField(default=1, editable=False)
+    cycle_anchor_on = models.DateField(
+        null=True, editable=False, help_text="Cycles are counted from this day; empty: calendar months."
+    )
     cycle_allocation = CreditsField(default=0, editable=False)
     cycle_spent = CreditsField(default=0, editable=False)
     cycle_overage = CreditsField(default=0, editable=False)

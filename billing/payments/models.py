@@ -305,3 +305,52 @@ class SandboxEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} ({self.event_id})"
+
+
+class Collection(models.Model):
+    """That an invoice is collected without anyone's hand, and how far dunning has gone with it.
+
+    open (to be charged, or waiting for a transfer) -> paid | overdue (a try failed, or it is past its due date) ->
+    paid | exhausted (the policy's days are over); stopped: the invoice was voided or given up. `next_at` is when it is
+    looked at next. `has_news` is for the room that opened it, which reads it and takes it away. The policy is kept as
+    it was.
+    """
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        OVERDUE = "overdue"
+        PAID = "paid"
+        EXHAUSTED = "exhausted"
+        STOPPED = "stopped"
+
+    invoice = models.OneToOneField(Invoice, on_delete=models.PROTECT, related_name="collection")
+    purpose = models.CharField(max_length=80, help_text="Who opened it and for what, e.g. subscription:5.")
+    method = models.ForeignKey(PaymentMethod, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    is_automatic = models.BooleanField(default=True, help_text="Charge a method; otherwise it waits for a transfer.")
+    policy = models.JSONField(help_text="retry_days, reminder_days, final_days, final_act, downgrade_to (plan id).")
+    state = models.CharField(max_length=9, choices=State.choices, default=State.OPEN)
+    tries = models.PositiveSmallIntegerField(default=0, help_text="Automatic ones.")
+    retries_stopped = models.BooleanField(default=False, help_text="A hard decline: until there is another method.")
+    overdue_at = models.DateTimeField(null=True, blank=True, help_text="Days of the policy count from here.")
+    reminders_sent = models.PositiveSmallIntegerField(default=0)
+    next_at = models.DateTimeField(null=True, blank=True)
+    has_news = models.BooleanField(default=False)
+    last_error = models.CharField(max_length=300, blank=True)
+    created_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = (
+            models.Index(fields=("next_at",), name="collection_due", condition=Q(next_at__isnull=False)),
+            models.Index(fields=("purpose",), name="collection_news", condition=Q(has_news=True)),
+        )
+        constraints = (
+            models.CheckConstraint(
+                name="collection_over_is_closed",
+                condition=Q(state__in=("open", "overdue"), closed_at=None)
+                | Q(state__in=("paid", "exhausted", "stopped"), closed_at__isnull=False, next_at=None),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"collection of {self.invoice_id} ({self.state})"

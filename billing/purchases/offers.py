@@ -12,6 +12,7 @@ from billing.accounts.models import Account
 from billing.catalog.models import Pack, PackTier
 from billing.catalog.pricing import pack_price, percent_saved
 from billing.invoicing import issuing
+from billing.invoicing.models import InvoiceLine
 from billing.ledger.models import GrantKind
 from billing.notifications import wording
 
@@ -163,6 +164,7 @@ def line_draft(offer: Offer, *, account: Account, credits: Decimal, pool_id: int
         credits=credits,
         grant_kind=GrantKind.PURCHASE,
         validity_days=offer.validity_days,
+        recognition=InvoiceLine.Recognition.CREDITS,
     )
 
 

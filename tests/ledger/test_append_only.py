@@ -1,15 +1,17 @@
 """L3: postings, entries, seals, events and reversals only grow; published prices never change. As either role."""
 
 import json
+from datetime import timedelta
 
 import pytest
 from django.db import ProgrammingError, connection, transaction
 
 from billing.accounts.models import AccountNote, StaffAct, User
 from billing.apps import APPEND_ONLY_TABLES
-from billing.catalog.models import Meter, Rate, RateCard, RateCardVersion
+from billing.catalog.models import Meter, Plan, PlanVersion, Rate, RateCard, RateCardVersion
 from billing.invoicing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine, Issuer
 from billing.ledger import posting, sealing
+from billing.subscriptions.models import Subscription, SubscriptionChange
 from tests.ledger.makers import NOW, give, take
 
 ROWS = {
@@ -38,6 +40,7 @@ COLUMNS = {
     "billing_ledgerentry": 7,
     "billing_usageevent": 18,
     "billing_eventreversal": 7,
+    "billing_subscriptionchange": 12,
     "billing_ledgerseal": 5,
     "billing_sealedrange": 6,
     "billing_creditnote": 13,
@@ -72,6 +75,13 @@ def document(account):
     staff = User.objects.create_user("staff@example.com")
     StaffAct.objects.create(user=staff, account=account, act="change", model="account", acted_at=NOW)
     AccountNote.objects.create(account=account, author=staff, text="Called today.", noted_at=NOW)
+    plan = Plan.objects.create(key="basic", name="Basic", created_at=NOW)
+    version = PlanVersion.objects.create(plan=plan, number=1, created_at=NOW)
+    subscription = Subscription.objects.create(
+        account=account, reference="test", plan_version=version, currency="EUR", state="active", anchor_on=NOW.date(),
+        period_starts_at=NOW, period_ends_at=NOW + timedelta(days=30), started_at=NOW, created_at=NOW,
+    )  # fmt: skip
+    SubscriptionChange.objects.create(subscription=subscription, act="subscribe", reference="test", at=NOW)
 
 
 def rows_of(table):
