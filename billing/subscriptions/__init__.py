@@ -1,7 +1,7 @@
 """What recurs: subscriptions, their renewals, changes and proration.
 
 Nouns: `Subscription`, `SubscriptionPeriod` (what one period was billed as), `Allocation` (included credits of a cycle,
-to be granted), `OverageCharge` (overage credits that stand on an invoice), `SubscriptionChange` (what was done, when and
+to be granted), `OverageCharge` (overage credits that stand on an invoice), `SubscriptionChange` (what was done, when,
 by whom), `ScheduledChange`, `CouponRedemption`, `ContractTerms`.
 
 Promises: one live subscription per account; each period is billed once, with its dates from the anchor, in one
