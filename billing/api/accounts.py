@@ -70,6 +70,10 @@ class AccountDocument(Document):
     parked_at = Instant(
         allow_null=True, help_text="Since when charges, holds and transfers are refused, for examination."
     )
+    paused_at = Instant(
+        allow_null=True,
+        help_text="Since when charges, holds and transfers are refused, as its subscription is paused or unpaid.",
+    )
 
 
 class AccountQuery(PageQuery):

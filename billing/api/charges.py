@@ -71,9 +71,9 @@ class Charges(ApiView):
         responses={
             200: ChargeDocument,
             **refusals(
-                "insufficient_credits", "spend_limit", "not_found", "account_parked", "id_conflict", "unknown_meter",
-                "unknown_pool", "unknown_member", "no_rate", "missing_property", "time_ahead", "time_too_old",
-                "invalid_properties", "amount_too_large",
+                "insufficient_credits", "spend_limit", "not_found", "account_parked", "paused", "id_conflict",
+                "unknown_meter", "unknown_pool", "unknown_member", "no_rate", "missing_property", "time_ahead",
+                "time_too_old", "invalid_properties", "amount_too_large",
             ),
         },
         examples=[

@@ -152,6 +152,8 @@ def _translate_act(error: Exception) -> Problem | None:
             return _short("not_enough_left", error.required, error.free)
         case posting.AccountParked():
             return Problem("account_parked")
+        case posting.AccountPaused():
+            return Problem("paused")
         case posting.ReferenceConflict() | holds.HoldConflict():
             return Problem("reference_conflict")
         case posting.AlreadyReversed() | reversal.AlreadyReversed():

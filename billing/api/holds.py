@@ -108,6 +108,7 @@ class Holds(ApiView):
                 "spend_limit",
                 "not_found",
                 "account_parked",
+                "paused",
                 "reference_conflict",
                 "unknown_pool",
                 "unknown_meter",
@@ -179,7 +180,7 @@ class CaptureHold(ApiView):
         request=Capture,
         responses={
             200: CapturedDocument,
-            **refusals("insufficient_credits", "hold_closed", "account_parked"),
+            **refusals("insufficient_credits", "hold_closed", "account_parked", "paused"),
         },
     )
     @idempotent

@@ -166,7 +166,9 @@ class Transfers(ApiView):
         request=NewTransfer,
         responses={
             201: PostingDocument,
-            **refusals("not_found", "unknown_pool", "not_enough_left", "account_parked", "reference_conflict"),
+            **refusals(
+                "not_found", "unknown_pool", "not_enough_left", "account_parked", "paused", "reference_conflict"
+            ),
         },
     )
     @idempotent

@@ -65,6 +65,11 @@ KINDS: dict[str, Kind] = {
         409, "Not enough left", "`required` credits were to be moved, `available` are free to move."
     ),
     "account_parked": Kind(409, "Account parked", "Staff must release the account first; usage is still recorded."),
+    "paused": Kind(
+        409,
+        "Account paused",
+        "Its subscription is paused, or something it owes is unpaid for too long; usage is still recorded.",
+    ),
     "already_reversed": Kind(409, "Already reversed", "The act was reversed before; a reversal happens once."),
     "not_reversible": Kind(409, "Not reversible", "Acts of this kind are undone in other ways."),
     "reading_settled": Kind(

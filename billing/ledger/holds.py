@@ -14,7 +14,7 @@ from billing.ledger import burn
 from billing.ledger.book import ZERO, Book, Lot, draft, free_credits, spendable
 from billing.ledger.books import OpenBooks, open_books, write_books
 from billing.ledger.models import Hold, HoldLine, Posting
-from billing.ledger.posting import AccountParked, ReferenceConflict, count_against, ensure_within
+from billing.ledger.posting import ReferenceConflict, count_against, ensure_at_work, ensure_within
 
 MAX_SECONDS = 24 * 3600
 
@@ -51,8 +51,8 @@ def place(
 ) -> Hold:
     """Reserve `amount` credits, on lots first and then on the exhaustion policy. A repeat returns the first hold.
 
-    Raises InsufficientCredits, SpendLimitReached, AccountParked, HoldTooLong or HoldConflict, or ValueError for an
-    amount of zero or less; nothing is written then.
+    Raises InsufficientCredits, SpendLimitReached, posting.AccountParked or AccountPaused, HoldTooLong or HoldConflict,
+    or ValueError for an amount of zero or less; nothing is written then.
     """
     if amount <= 0:
         raise ValueError("a hold needs a positive amount")
@@ -65,8 +65,7 @@ def place(
                 raise HoldConflict(reference)
             return first
         book = opened.books[pool_id]
-        if book.parked:
-            raise AccountParked
+        ensure_at_work(book)
         ensure_within(opened.limits.get(member_id or 0), amount)
         parts, uncovered = burn.reserve(book, amount, now=now, meter_id=meter_id)
         hold = Hold.objects.create(
@@ -104,7 +103,7 @@ def capture(
     `final` releases the rest; otherwise the rest stays reserved and further captures may follow. The posting is None
     for an amount of zero. `reference` makes a repeat safe (default: one final capture per hold).
     Raises Hold.DoesNotExist, HoldClosed, ReferenceConflict, and only for what exceeds the hold InsufficientCredits,
-    SpendLimitReached or AccountParked; nothing is written then.
+    SpendLimitReached, AccountParked or AccountPaused; nothing is written then.
     """
     if amount < 0:
         raise ValueError("a capture cannot be negative")
@@ -126,8 +125,7 @@ def capture(
         lots = spendable(book, now=now, occurred_at=hold.created_at, meter_id=hold.meter_id)
         limit = opened.limits.get(hold.member_id or 0)
         if extra:
-            if book.parked:
-                raise AccountParked
+            ensure_at_work(book)
             ensure_within(limit, amount - max(hold.amount - hold.captured, ZERO))
             burn.ensure_covered(book, uncovered + extra, free_credits(lots) + uncovered)
         posting = None

@@ -39,6 +39,10 @@ class AccountParked(Exception):
     """The account is parked for examination: no charge, hold or transfer until staff release it."""
 
 
+class AccountPaused(Exception):
+    """The account is paused: no charge, hold or transfer until its subscription goes on, or what it owes is paid."""
+
+
 class SpendLimitReached(Exception):
     """The charge would take the member past the month's limit. Both are credits."""
 
@@ -144,7 +148,8 @@ def spend(
 ) -> Posting:
     """Spend credits in burn order, then on the pool's exhaustion policy.
 
-    Raises InsufficientCredits, SpendLimitReached, AccountParked or ReferenceConflict; nothing is written then.
+    Raises InsufficientCredits, SpendLimitReached, AccountParked, AccountPaused or ReferenceConflict; nothing is written
+    then.
     """
     if credits <= 0:
         raise ValueError("a spend needs a positive amount")
@@ -173,14 +178,21 @@ def admit(
 ) -> list[Lot]:
     """The lots a charge may burn, after asking everything that may refuse it; changes nothing.
 
-    Raises AccountParked, SpendLimitReached or InsufficientCredits.
+    Raises AccountParked, AccountPaused, SpendLimitReached or InsufficientCredits.
     """
-    if book.parked:
-        raise AccountParked
+    ensure_at_work(book)
     ensure_within(limit, credits)
     lots = spendable(book, now=now, occurred_at=occurred_at, meter_id=meter_id)
     ensure_covered(book, credits, free_credits(lots))
     return lots
+
+
+def ensure_at_work(book: Book) -> None:
+    """Raise AccountParked or AccountPaused where the pool's account may not charge, hold or transfer."""
+    if book.parked:
+        raise AccountParked
+    if book.paused:
+        raise AccountPaused
 
 
 def ensure_within(limit: Limit | None, credits: Decimal) -> None:
@@ -245,8 +257,8 @@ def transfer(
 
     Returns the outgoing posting.
 
-    Both postings carry the reference and name each other. Raises NotEnoughLeft, AccountParked, ReferenceConflict, or
-    ValueError for a pool to itself, pools of two accounts, or an amount of zero or less.
+    Both postings carry the reference and name each other. Raises NotEnoughLeft, AccountParked, AccountPaused,
+    ReferenceConflict, or ValueError for a pool to itself, pools of two accounts, or an amount of zero or less.
     """
     if amount <= 0 or from_pool_id == to_pool_id:
         raise ValueError("a transfer needs a positive amount and two pools")
@@ -258,8 +270,7 @@ def transfer(
         source, target = opened.books[from_pool_id], opened.books[to_pool_id]
         if source.account_id != target.account_id:
             raise ValueError("a transfer stays within one account")
-        if source.parked:
-            raise AccountParked
+        ensure_at_work(source)
         ensure_free(amount, available_for(source, at=now, meter_id=None))
         out = draft(source, act="transfer", reference=reference, now=now)
         into = draft(target, act="transfer", reference=reference, now=now)

@@ -15,7 +15,7 @@ from billing.ledger.books import Limit
 from billing.ledger.burn import InsufficientCredits
 from billing.ledger.cycles import month_start
 from billing.ledger.models import Hold, MemberLimit
-from billing.ledger.posting import AccountParked, SpendLimitReached, admit
+from billing.ledger.posting import AccountParked, AccountPaused, SpendLimitReached, admit
 from billing.metering.events import InvalidEvent
 from billing.metering.known import Known
 from billing.metering.processing import rate
@@ -25,6 +25,7 @@ from billing.metering.work import ZERO, Work
 
 _REASONS: dict[type[Exception], tuple[str, str]] = {
     AccountParked: ("paused", "The account is parked for examination."),
+    AccountPaused: ("paused", "The account is paused: its subscription is, or something it owes is unpaid."),
     SpendLimitReached: ("spend_limit", "The member's spend limit of this month does not allow it."),
     InsufficientCredits: ("insufficient_credits", "The pool's credits and its policy do not cover it."),
 }
@@ -105,7 +106,7 @@ def _judge(
         return Verdict(name, line, False, "amount_too_large", "This would cost 10^18 credits.", None, available)
     try:
         admit(book, work.credits, limit=limits.get(work.member_id or 0), now=now, occurred_at=now, meter_id=meter_id)
-    except (AccountParked, SpendLimitReached, InsufficientCredits) as refusal:
+    except (AccountParked, AccountPaused, SpendLimitReached, InsufficientCredits) as refusal:
         reason, detail = _REASONS[type(refusal)]
         return Verdict(name, line, False, reason, detail, work.credits, available)
     return Verdict(name, line, True, "", "", work.credits, available)

@@ -161,8 +161,8 @@ def _stated_id(raw: object) -> str:
 def charge(*, request: ChargeRequest, now: datetime) -> ChargeResult:
     """Charge usage or bare credits, if the pool covers it. A repeat of the same id and body returns the first result.
 
-    Raises InvalidEvent (unknown names, no rate), IdConflict, InsufficientCredits, SpendLimitReached or AccountParked;
-    nothing is written then.
+    Raises InvalidEvent (unknown names, no rate), IdConflict, InsufficientCredits, SpendLimitReached, AccountParked or
+    AccountPaused; nothing is written then.
     """
     work = Work(
         is_charge=True,

@@ -17,7 +17,14 @@ from billing.catalog.pricing import AmountTooLarge, best_price, charge_credits, 
 from billing.ledger.book import DEBT_KINDS, Book, Draft, Lot, available, draft, may_spend
 from billing.ledger.books import OpenBooks, open_books
 from billing.ledger.burn import InsufficientCredits, burn
-from billing.ledger.posting import AccountParked, ReferenceConflict, SpendLimitReached, admit, count_against
+from billing.ledger.posting import (
+    AccountParked,
+    AccountPaused,
+    ReferenceConflict,
+    SpendLimitReached,
+    admit,
+    count_against,
+)
 from billing.metering.events import InvalidEvent
 from billing.metering.known import Known, known_statements, read_known
 from billing.metering.resolve import member_id_of, resolve
@@ -27,7 +34,7 @@ from billing.metering.work import ZERO, Work, find_out
 # Well below what the columns hold (10^18), so that sums over a pool's life stay within them.
 LARGEST = Decimal(10**17)
 
-Refusal = (InsufficientCredits, SpendLimitReached, AccountParked, ReferenceConflict)
+Refusal = (InsufficientCredits, SpendLimitReached, AccountParked, AccountPaused, ReferenceConflict)
 
 
 def process(

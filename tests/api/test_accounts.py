@@ -50,6 +50,7 @@ def test_an_account_is_opened_with_its_main_pool(platform):
         "segment_override": "",
         "created_at": response.json()["created_at"],
         "parked_at": None,
+        "paused_at": None,
     }
     pool = CreditPool.objects.get(account=account)
     assert (pool.key, pool.policy) == ("main", "block")
@@ -233,7 +234,7 @@ def test_details_can_be_changed(platform, acme):
     assert (acme.name, acme.country, acme.tax_number) == ("Acme SE", "FR", "FR123")
 
 
-@pytest.mark.parametrize("field", ["external_id", "currency", "policy", "parked_at"])
+@pytest.mark.parametrize("field", ["external_id", "currency", "policy", "parked_at", "paused_at"])
 def test_what_stays_for_ever_cannot_be_changed(platform, acme, field):
     assert_problem(platform.patch("/accounts/acme", {field: "EUR"}), 400, "invalid_request", field)
     acme.refresh_from_db()

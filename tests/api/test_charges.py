@@ -93,11 +93,12 @@ def test_a_members_limit_refuses(alice, acme):
     assert written() == before
 
 
-def test_a_parked_account_is_not_charged(alice, acme):
-    acme.parked_at = NOW
+@pytest.mark.parametrize(("mark", "code"), [("parked_at", "account_parked"), ("paused_at", "paused")])
+def test_a_parked_or_paused_account_is_not_charged(alice, acme, mark, code):
+    setattr(acme, mark, NOW)
     acme.save()
     before = written()
-    assert_problem(alice.post("/charges", CREDITS), 409, "account_parked")
+    assert_problem(alice.post("/charges", CREDITS), 409, code)
     assert written() == before
 
 

@@ -77,6 +77,10 @@ def test_limits_and_parking_are_reasons(platform, acme):
     acme.parked_at = NOW
     acme.save()
     assert platform.post("/checks", CHECK).json()["results"][0]["reason"] == "paused"
+    acme.parked_at, acme.paused_at = None, NOW
+    acme.save()
+    verdict = platform.post("/checks", CHECK).json()["results"][0]
+    assert (verdict["reason"], "subscription" in verdict["detail"]) == ("paused", True)
 
 
 def test_a_hundred_times_a_hundred_is_answered_with_few_queries(platform, django_assert_max_num_queries):

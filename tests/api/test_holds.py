@@ -213,10 +213,11 @@ def test_holds_are_listed_newest_first_and_filtered(alice, platform, hold):
     assert_problem(alice.get("/holds", state="ajar"), 400, "invalid_request", "state")
 
 
-def test_a_parked_account_holds_nothing(alice, acme):
-    acme.parked_at = NOW
+@pytest.mark.parametrize(("mark", "code"), [("parked_at", "account_parked"), ("paused_at", "paused")])
+def test_a_parked_or_paused_account_holds_nothing(alice, acme, mark, code):
+    setattr(acme, mark, NOW)
     acme.save()
     before = written()
-    assert_problem(alice.post("/holds", NEW), 409, "account_parked")
+    assert_problem(alice.post("/holds", NEW), 409, code)
     assert written() == before
     assert CreditPool.objects.get(account=acme).held == 0

@@ -77,9 +77,10 @@ def test_a_pool_must_be_the_accounts(alice, field):
     assert written() == before
 
 
-def test_a_parked_account_moves_nothing(alice, acme):
-    acme.parked_at = NOW
+@pytest.mark.parametrize(("mark", "code"), [("parked_at", "account_parked"), ("paused_at", "paused")])
+def test_a_parked_or_paused_account_moves_nothing(alice, acme, mark, code):
+    setattr(acme, mark, NOW)
     acme.save()
     before = written()
-    assert_problem(alice.post("/transfers", BODY), 409, "account_parked")
+    assert_problem(alice.post("/transfers", BODY), 409, code)
     assert written() == before

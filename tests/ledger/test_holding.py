@@ -80,13 +80,16 @@ def test_a_hold_lasts_a_day_at_most(pool, seconds):
         holds.extend(hold_id=placed.pk, expires_in_seconds=seconds, now=NOW)
 
 
-def test_a_parked_account_cannot_hold_nor_capture_more_than_it_held(pool):
+@pytest.mark.parametrize(
+    ("mark", "refusal"), [("parked_at", posting.AccountParked), ("paused_at", posting.AccountPaused)]
+)
+def test_a_parked_or_paused_account_cannot_hold_nor_capture_more_than_it_held(pool, mark, refusal):
     give(pool, 10)
     placed = hold(pool, 2)
-    Account.objects.filter(pk=pool.account_id).update(parked_at=NOW)
-    with nothing_written(), pytest.raises(posting.AccountParked):
+    Account.objects.filter(pk=pool.account_id).update(**{mark: NOW})
+    with nothing_written(), pytest.raises(refusal):
         hold(pool, 1)
-    with nothing_written(), pytest.raises(posting.AccountParked):
+    with nothing_written(), pytest.raises(refusal):
         capture(placed, 3)
     # What was reserved before is not refused.
     capture(placed, 2)

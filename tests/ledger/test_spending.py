@@ -81,10 +81,14 @@ def test_spending_from_a_pool_that_is_not_there_is_refused(pool):
         posting.spend(pool_id=pool.pk + 999, credits=Decimal(1), reference="x", now=NOW)
 
 
-def test_a_parked_account_cannot_spend_but_may_still_be_given(pool):
+REFUSALS = [("parked_at", posting.AccountParked), ("paused_at", posting.AccountPaused)]
+
+
+@pytest.mark.parametrize(("mark", "refusal"), REFUSALS)
+def test_a_parked_or_paused_account_cannot_spend_but_may_still_be_given(pool, mark, refusal):
     give(pool, 10)
-    Account.objects.filter(pk=pool.account_id).update(parked_at=NOW, parked_reason="differs")
-    with nothing_written(), pytest.raises(posting.AccountParked):
+    Account.objects.filter(pk=pool.account_id).update(**{mark: NOW})
+    with nothing_written(), pytest.raises(refusal):
         take(pool, 1)
     give(pool, 5)
     assert available_in(pool) == 15

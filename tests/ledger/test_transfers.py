@@ -69,10 +69,13 @@ def test_no_more_is_transferred_than_is_free_whatever_the_policy(pool, team, pol
     assert (refused.value.required, refused.value.free) == (8, 7)
 
 
-def test_a_parked_account_cannot_transfer(pool, team):
+@pytest.mark.parametrize(
+    ("mark", "refusal"), [("parked_at", posting.AccountParked), ("paused_at", posting.AccountPaused)]
+)
+def test_a_parked_or_paused_account_cannot_transfer(pool, team, mark, refusal):
     give(pool, 10)
-    Account.objects.filter(pk=pool.account_id).update(parked_at=NOW)
-    with nothing_written(), pytest.raises(posting.AccountParked):
+    Account.objects.filter(pk=pool.account_id).update(**{mark: NOW})
+    with nothing_written(), pytest.raises(refusal):
         transfer(pool, team, 1)
 
 

@@ -5,7 +5,7 @@ import pytest
 from billing.ledger import pools
 from billing.ledger.burn import InsufficientCredits
 from billing.ledger.models import MemberLimit, Posting
-from billing.ledger.posting import AccountParked, SpendLimitReached
+from billing.ledger.posting import AccountParked, AccountPaused, SpendLimitReached
 from billing.metering import processing
 from billing.metering.events import InvalidEvent
 from billing.metering.ingest import ChargeResult, IdConflict
@@ -94,10 +94,11 @@ def test_a_charge_past_the_members_limit_is_refused(acme, priced, bob):
     assert MemberLimit.objects.get().spent == 10
 
 
-def test_a_parked_account_is_not_charged(acme, priced):
-    acme.parked_at = NOW
+@pytest.mark.parametrize(("mark", "refusal"), [("parked_at", AccountParked), ("paused_at", AccountPaused)])
+def test_a_parked_or_paused_account_is_not_charged(acme, priced, mark, refusal):
+    setattr(acme, mark, NOW)
     acme.save()
-    assert_refused(AccountParked)
+    assert_refused(refusal)
 
 
 @pytest.mark.parametrize(

@@ -172,8 +172,9 @@ def test_a_fact_is_never_refused_for_lack_of_credits(acme, priced):
     assert_proven()
 
 
-def test_a_fact_of_a_parked_account_is_recorded(acme, priced):
-    acme.parked_at = NOW
+@pytest.mark.parametrize("mark", ["parked_at", "paused_at"])
+def test_a_fact_of_a_parked_or_paused_account_is_recorded(acme, priced, mark):
+    setattr(acme, mark, NOW)
     acme.save()
     assert send_one(event(5)).status == "accepted"
     assert available_in(acme) == 995

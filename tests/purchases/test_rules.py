@@ -142,9 +142,11 @@ def test_available_is_counted_as_the_balance_counts_it(account, pool, pack, card
     assert seen == {True, False}
 
 
-def test_a_parked_account_buys_nothing_by_itself(account, pool, pack, card):
+@pytest.mark.parametrize("mark", ["parked_at", "paused_at"])
+def test_a_parked_or_paused_account_buys_nothing_by_itself(account, pool, pack, card, mark):
     rule = make_rule(pool, pack)
-    account.parked_at = NOW
+    assert is_due(rule)
+    setattr(account, mark, NOW)
     account.save()
     assert not is_due(rule)
 
