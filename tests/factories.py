@@ -8,8 +8,8 @@ from decimal import Decimal
 
 from billing.accounts import keys, members
 from billing.accounts.models import Account, ApiKey, Member, Role, Scope, User
-from billing.catalog import rate_cards
-from billing.catalog.models import Meter, Pack, PackTier, Rate, RateCard
+from billing.catalog import plans, rate_cards
+from billing.catalog.models import Meter, Pack, PackTier, Plan, PlanPrice, PlanVersion, Rate, RateCard
 from billing.invoicing.models import Issuer, TaxRate
 from billing.ledger import pools, posting
 from billing.ledger.models import Posting
@@ -78,6 +78,26 @@ def make_issuer(key: str = "lumen", *, rates: Mapping[str, str] = {"DE": "19"}, 
         for country, percent in rates.items()
     )
     return Issuer.objects.create(key=key, **given)
+
+
+def make_plan(
+    key: str = "team",
+    *,
+    prices: Mapping[str, Mapping[str, object]] = {"USD": {"fee": "49.00"}},
+    published: bool = True,
+    now: datetime = NOW,
+    **fields: object,
+) -> PlanVersion:
+    """A plan with one version of these terms, monthly and published unless told otherwise. A price is what
+    `PlanPrice` holds: {"EUR": {"fee": "49.00", "overage_tiers": [{"up_to": None, "price": "2"}]}}."""
+    plan, _ = Plan.objects.get_or_create(key=key, defaults={"name": key.title(), "created_at": now})
+    draft = plans.draft_version(plan_id=plan.pk, now=now)
+    for name, value in fields.items():
+        setattr(draft, name, value)
+    draft.save()
+    for currency, price in prices.items():
+        PlanPrice.objects.create(version=draft, currency=currency, **price)
+    return plans.publish(version_id=draft.pk, now=now) if published else draft
 
 
 def make_pack(
