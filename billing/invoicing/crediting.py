@@ -1,6 +1,6 @@
 """Taking back what an invoice said: credit notes, voiding, and money that went back.
 
-Locks: the invoice's row, then the issuer's for a number, then pools where a credit note leaves nothing to be paid.
+Locks: the invoice's row, then pools where a credit note leaves nothing to be paid, then the issuer's for a number.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from decimal import Decimal
 from django.db import transaction
 
 from billing.catalog import pricing
-from billing.invoicing import settling
+from billing.invoicing import numbering, settling
 from billing.invoicing.issuing import ReferenceTaken
-from billing.invoicing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine, Issuer
+from billing.invoicing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine
 from billing.invoicing.settling import TooMuch
 
 __all__ = ["ReferenceTaken", "TooMuch"]
@@ -66,10 +66,11 @@ def credit(
             raise NotCreditable(f"{invoice} is {invoice.state}")
         taken = _take_back(invoice, items)
         subtotal, tax_total = sum((line.amount for line in taken), ZERO), sum((line.tax_amount for line in taken), ZERO)
+        _reduce(invoice, subtotal + tax_total, now=now)
         note = CreditNote.objects.create(
             invoice=invoice,
             reference=reference,
-            number=_draw_number(invoice.issuer_id),
+            number=numbering.draw_credit_note_number(invoice.issuer_id),
             reason=reason,
             currency=invoice.currency,
             subtotal=subtotal,
@@ -83,7 +84,6 @@ def credit(
         for line in taken:
             line.credit_note = note
         CreditNoteLine.objects.bulk_create(taken)
-        _reduce(invoice, note.total, now=now)
         return note
 
 
@@ -151,13 +151,6 @@ def _take_back_of(line: InvoiceLine, item: CreditItem, currency: str) -> CreditN
         amount=item.amount,
         tax_amount=tax_amount,
     )
-
-
-def _draw_number(issuer_id: int) -> str:
-    issuer = Issuer.objects.select_for_update().get(pk=issuer_id)
-    issuer.last_credit_note_number += 1
-    issuer.save(update_fields=["last_credit_note_number"])
-    return f"{issuer.credit_note_prefix}{issuer.last_credit_note_number:06d}"
 
 
 def _reduce(invoice: Invoice, total: Decimal, *, now: datetime) -> None:

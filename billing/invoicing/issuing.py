@@ -1,4 +1,8 @@
-"""Issuing invoices: what some lines cost with tax, and the numbered document of it."""
+"""Issuing invoices: what some lines cost with tax, and the numbered document of it.
+
+Locks: pending items by primary key where they are taken, the new invoice, pools where nothing is to be paid, and last
+the issuer's row for the number. Callers lock whatever else they need before.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,13 +10,14 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from moneyed import get_currency
 
 from billing.accounts.models import Account
 from billing.catalog import pricing
-from billing.invoicing import settling, tax
-from billing.invoicing.models import Invoice, InvoiceLine, Issuer
+from billing.invoicing import numbering, pending, settling, tax
+from billing.invoicing.models import Invoice, InvoiceLine, Issuer, PendingItem
+from billing.ledger import pools
 from billing.ledger.models import CreditPool
 
 ZERO = Decimal(0)
@@ -108,51 +113,119 @@ def issue(
     lines: Sequence[LineDraft],
     now: datetime,
     due_at: datetime | None = None,
+    take_pending: bool = False,
 ) -> Invoice:
     """Issue the invoice of a reference: numbered without gaps, open, due by the issuer's terms unless told otherwise.
 
-    Once per reference: repeating it returns the first one, whatever the lines. An invoice of nothing to pay is paid
-    and fulfilled at once. Locks the default issuer's row until the caller's transaction ends. Raises NoIssuer,
-    ReferenceTaken, and ValueError for lines that no invoice can hold.
+    Once per reference: repeating it returns the first one, whatever the lines; of several at once the others wait for
+    the first. With `take_pending` the account's pending items of the currency stand on it as well, credits only as far
+    as there is something to pay. An invoice of nothing to pay is paid and fulfilled at once. The issuer's row is
+    locked last, and until the caller's transaction ends: take every other lock before. Raises NoIssuer, ReferenceTaken,
+    and ValueError for lines that no invoice can hold.
     """
     with transaction.atomic():
-        issuer = Issuer.objects.select_for_update().filter(is_default=True).first()
-        if issuer is None:
-            raise NoIssuer
-        first = Invoice.objects.filter(reference=reference).first()
-        if first is not None:
-            if first.account_id != account_id:
-                raise ReferenceTaken(reference)
+        if (first := _find(account_id, reference)) is not None:
             return first
         account = Account.objects.get(pk=account_id)
-        _check(account, currency, lines)
-        quoted = _quote(issuer, account, currency, lines, supply_date(account, now))
-        invoice = Invoice.objects.create(
-            account=account,
-            issuer=issuer,
-            reference=reference,
-            currency=currency,
-            subtotal=quoted.subtotal,
-            tax_total=quoted.tax_total,
-            total=quoted.total,
-            seller=_seller(issuer),
-            customer=_customer(account),
-            tax_note=quoted.tax_note,
-            created_at=now,
-            due_at=due_at or now + timedelta(days=issuer.payment_terms_days),
-        )
-        InvoiceLine.objects.bulk_create(_lines(invoice, quoted))
-        # Only now: lines of an issued invoice are refused by the database.
-        issuer.last_invoice_number += 1
-        issuer.save(update_fields=["last_invoice_number"])
-        invoice.number = f"{issuer.invoice_prefix}{issuer.last_invoice_number:06d}"
-        invoice.state, invoice.issued_at = Invoice.State.OPEN, now
-        invoice.save(update_fields=["number", "state", "issued_at"])
-        return invoice if invoice.total else settling.settle(invoice_id=invoice.pk, amount=ZERO, now=now)
+        issuer = get_issuer()
+        _check(account, currency, lines, are_all=not take_pending)
+        on = supply_date(account, now)
+        taken = _choose_pending(issuer, account, currency, lines, on) if take_pending else ()
+        drafts = [*lines, *(_draft_of(each) for each in taken)]
+        if not drafts:
+            raise ValueError("an invoice needs a line")
+        try:
+            with transaction.atomic():
+                invoice = _write(
+                    issuer, account, reference, currency, _quote(issuer, account, currency, drafts, on), now, due_at
+                )
+        except IntegrityError:
+            # Whoever came second has waited in there, and now sees what the first has written.
+            if (first := _find(account_id, reference)) is None:
+                raise
+            return first
+        if taken:
+            pending.mark(taken, list(invoice.lines.order_by("position"))[len(lines) :], now=now)
+        return _number(invoice, now=now)
 
 
-def _check(account: Account, currency: str, lines: Sequence[LineDraft]) -> None:
-    if not lines:
+def _find(account_id: int, reference: str) -> Invoice | None:
+    first = Invoice.objects.filter(reference=reference).first()
+    if first is not None and first.account_id != account_id:
+        raise ReferenceTaken(reference)
+    return first
+
+
+def _write(
+    issuer: Issuer,
+    account: Account,
+    reference: str,
+    currency: str,
+    quoted: Quote,
+    now: datetime,
+    due_at: datetime | None,
+) -> Invoice:
+    invoice = Invoice.objects.create(
+        account=account,
+        issuer=issuer,
+        reference=reference,
+        currency=currency,
+        subtotal=quoted.subtotal,
+        tax_total=quoted.tax_total,
+        total=quoted.total,
+        seller=_seller(issuer),
+        customer=_customer(account),
+        tax_note=quoted.tax_note,
+        created_at=now,
+        due_at=due_at or now + timedelta(days=issuer.payment_terms_days),
+    )
+    InvoiceLine.objects.bulk_create(_lines(invoice, quoted))
+    return invoice
+
+
+def _number(invoice: Invoice, *, now: datetime) -> Invoice:
+    """Make a draft an issued invoice: what is to be fulfilled at once is locked, then the number is drawn."""
+    if not invoice.total:
+        pools.lock(invoice.lines.exclude(pool=None).values_list("pool", flat=True))
+    invoice.number = numbering.draw_invoice_number(invoice.issuer_id)
+    invoice.state, invoice.issued_at = Invoice.State.OPEN, now
+    invoice.save(update_fields=["number", "state", "issued_at"])
+    return invoice if invoice.total else settling.settle(invoice_id=invoice.pk, amount=ZERO, now=now)
+
+
+def _choose_pending(
+    issuer: Issuer, account: Account, currency: str, lines: Sequence[LineDraft], on: date
+) -> tuple[pending.Taken, ...]:
+    """Lock the account's pending items and choose of them. A credit takes no more than its own category has to pay, so
+    that neither the net sum nor the tax of any rate falls below nothing."""
+
+    def room(taken: Sequence[pending.Taken], credit: PendingItem) -> Decimal:
+        drafts = [*lines, *(_draft_of(each) for each in taken)]
+        quoted = _quote(issuer, account, currency, drafts, on)
+        return sum((line.draft.amount for line in quoted.lines if line.draft.category == credit.category), ZERO)
+
+    items = pending.list_open(account_id=account.pk, currency=currency).select_for_update(no_key=True)
+    return pending.choose(list(items), room=room)
+
+
+def _draft_of(taken: pending.Taken) -> LineDraft:
+    item = taken.item
+    is_whole = taken.amount == item.amount
+    return LineDraft(
+        description=item.description,
+        quantity=item.quantity if is_whole else Decimal(-1),
+        unit_price=item.unit_price if is_whole else -taken.amount,
+        amount=taken.amount,
+        category=item.category,
+        recognition=item.recognition,
+        starts_at=item.starts_at,
+        ends_at=item.ends_at,
+        period_reference=item.period_reference,
+    )
+
+
+def _check(account: Account, currency: str, lines: Sequence[LineDraft], *, are_all: bool = True) -> None:
+    if are_all and not lines:
         raise ValueError("an invoice needs a line")
     if get_currency(currency).sub_unit > MOST_SUB_UNITS:
         raise ValueError("money is kept to three decimals")
@@ -165,8 +238,8 @@ def _check(account: Account, currency: str, lines: Sequence[LineDraft]) -> None:
             raise ValueError("a fulfilment needs a pool, credits and a kind")
     if sum(line.amount for line in lines) < 0:
         raise ValueError("an invoice cannot be about less than nothing")
-    pools = {line.pool_id for line in lines if line.pool_id is not None}
-    if CreditPool.objects.filter(account=account, pk__in=pools).count() != len(pools):
+    pool_ids = {line.pool_id for line in lines if line.pool_id is not None}
+    if CreditPool.objects.filter(account=account, pk__in=pool_ids).count() != len(pool_ids):
         raise ValueError("a line grants credits to a pool of another account")
 
 

@@ -1,5 +1,6 @@
 """Opening pools and setting how they behave. Locks: the pool's row, for a change of policy."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 
@@ -138,6 +139,13 @@ _POOL_OF_ID = """
 SELECT p.id FROM billing_account a LEFT JOIN billing_creditpool p ON p.account_id = a.id AND p.key = %s WHERE a.id = %s
 """
 _POOL_OF_NAME = _POOL_OF_ID.replace("a.id = %s", "a.external_id = %s")
+
+
+def lock(pool_ids: Iterable[int | None]) -> None:
+    """Lock pools by primary key, for an act that must have them before it locks something else."""
+    list(
+        CreditPool.objects.select_for_update(no_key=True).filter(pk__in=set(pool_ids)).order_by("pk").values_list("pk")
+    )
 
 
 def set_policy(*, pool_id: int, policy: str, burst_limit: Decimal, overage_cap: Decimal | None) -> CreditPool:

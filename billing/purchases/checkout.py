@@ -1,6 +1,6 @@
 """Buying a pack: one purchase, invoice and payment per form token, however often and however fast the form is sent.
 
-Locks: the issuer's row, while the invoice gets its number; it makes equal requests wait for the first.
+Locks: the issuer's row, while the invoice gets its number. Equal requests wait at its reference.
 """
 
 import hashlib

@@ -1,8 +1,9 @@
 """Taking back a purchase (L13): at most what its lot still has free, at what the lot has cost, tax included.
 
-Locks: the invoice's row, then the payment's, then the issuer's, then the pool's.
+Locks: the invoice's row, then its payments', then the pool's, then the issuer's for the credit note's number.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -12,7 +13,7 @@ from django.db import transaction
 from billing.catalog.pricing import part_of_money, round_money
 from billing.invoicing import crediting
 from billing.invoicing.models import CreditNote, Invoice, InvoiceLine
-from billing.ledger import posting
+from billing.ledger import pools, posting
 from billing.ledger.models import CreditGrant
 from billing.notifications import outbox
 from billing.payments import gateway, refunding
@@ -113,11 +114,14 @@ def start(
 def _take_back(
     line_id: int, credits: Decimal | None, *, reason: str, actor: str, reference: str, now: datetime
 ) -> CreditNote:
+    line = InvoiceLine.objects.select_related("invoice").get(pk=line_id)
+    invoice = line.invoice
+    payments = list(invoice.payments.select_for_update().filter(state=Payment.State.SUCCEEDED).order_by("pk"))
+    pools.lock([line.pool_id])
     plan = preview(line_id=line_id, now=now, credits=credits)
     if not plan.credits or not plan.total:
         raise NothingToRefund(line_id)
-    invoice = Invoice.objects.get(lines=line_id)
-    payment = _payment_with(invoice, plan.total)
+    payment = _payment_with(payments, plan.total)
     item = crediting.CreditItem(line_id=line_id, amount=plan.amount, credits=plan.credits)
     note = crediting.credit(
         invoice_id=invoice.pk, reference=reference_of(reference), reason=reason, items=[item], actor=actor, now=now
@@ -180,9 +184,9 @@ def _share(line: InvoiceLine, credits: Decimal) -> Decimal:
     return min(share, line.amount - line.amount_credited)
 
 
-def _payment_with(invoice: Invoice, total: Decimal) -> Payment:
-    """The payment of the invoice that the money goes back to."""
-    for payment in invoice.payments.filter(state=Payment.State.SUCCEEDED).order_by("pk"):
+def _payment_with(payments: Sequence[Payment], total: Decimal) -> Payment:
+    """The first payment that so much can go back to."""
+    for payment in payments:
         if payment.amount - payment.amount_refunded >= total:
             return payment
-    raise NoPaymentToRefund(invoice.pk)
+    raise NoPaymentToRefund(total)

@@ -7,7 +7,7 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
-from billing.invoicing import crediting, issuing, settling
+from billing.invoicing import crediting, numbering, settling
 from billing.invoicing.crediting import CreditItem
 from billing.invoicing.models import CreditNote, Invoice, Issuer
 from billing.ledger.models import CreditGrant, Posting
@@ -82,8 +82,12 @@ def test_those_that_roll_back_meanwhile_leave_no_gap(issuer, account):
 
 def test_without_the_issuers_lock_two_draw_one_number(issuer, account, monkeypatch):
     """The positive control: only the database's unique index keeps the second from it."""
-    without_lock_of(Issuer, monkeypatch)
-    meeting_before(monkeypatch, issuing, "_quote", 2)
+
+    def draw(issuer_id):
+        return f"INV-{Issuer.objects.get(pk=issuer_id).last_invoice_number + 1:06d}"
+
+    monkeypatch.setattr(numbering, "draw_invoice_number", draw)
+    meeting_before(monkeypatch, Invoice, "save", 2)
     outcome = race([issuing_of(account, each) for each in range(2)], expected=(IntegrityError,))
     assert outcome == {"done": 1, "IntegrityError": 1}
 

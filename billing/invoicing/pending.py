@@ -1,0 +1,155 @@
+"""What stands on an account's next invoice: items added one by one, taken together when that invoice is issued.
+
+Locks: the items' rows by primary key, before the invoice is written.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+
+from billing.catalog import pricing
+from billing.invoicing.models import InvoiceLine, PendingItem
+from billing.invoicing.tax import STANDARD
+
+ZERO = Decimal(0)
+
+
+class ReferenceTaken(Exception):
+    """The reference is in use for an item of another account, currency or amount."""
+
+
+class NotPending(Exception):
+    """The item stands on an invoice already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A locked item and how much of it, net, an invoice takes: all of it, or a part of a credit."""
+
+    item: PendingItem
+    amount: Decimal
+
+
+def add(
+    *,
+    account_id: int,
+    currency: str,
+    reference: str,
+    description: str,
+    amount: Decimal,
+    now: datetime,
+    quantity: Decimal | None = None,
+    unit_price: Decimal | None = None,
+    category: str = STANDARD,
+    recognition: str = InvoiceLine.Recognition.AT_ONCE,
+    starts_at: datetime | None = None,
+    ends_at: datetime | None = None,
+    period_reference: str = "",
+    actor: str = "",
+) -> PendingItem:
+    """Put net `amount` (a credit is negative, as is its quantity) on the account's next invoice of the currency.
+    The quantity is one unless told otherwise.
+
+    Once per reference: repeating it returns the first item. Raises ReferenceTaken when that is about something else,
+    and ValueError for an amount that is nothing, of another sign than its quantity, or not in whole minor units.
+    """
+    if quantity is None:
+        quantity = Decimal(-1 if amount < 0 else 1)
+    if not quantity or quantity * amount <= 0 or amount != pricing.round_money(amount, currency):
+        raise ValueError("an item needs an amount in whole minor units, and a quantity of the same sign")
+    try:
+        with transaction.atomic():
+            return PendingItem.objects.create(
+                account_id=account_id,
+                currency=currency,
+                reference=reference,
+                description=description,
+                quantity=quantity,
+                unit_price=pricing.cost_per_credit(amount, quantity) if unit_price is None else unit_price,
+                amount=amount,
+                category=category,
+                recognition=recognition,
+                starts_at=starts_at,
+                ends_at=ends_at,
+                period_reference=period_reference,
+                created_at=now,
+                actor=actor,
+            )
+    except IntegrityError:
+        first = PendingItem.objects.filter(reference=reference).first()
+        if first is None:
+            raise
+        if (first.account_id, first.currency) != (account_id, currency):
+            raise ReferenceTaken(reference) from None
+        return first
+
+
+def list_open(*, account_id: int, currency: str) -> QuerySet[PendingItem]:
+    """The items that the account's next invoice of the currency takes, in the order of their coming."""
+    rows = PendingItem.objects.filter(account=account_id, currency=currency, invoice_line=None, cancelled_at=None)
+    return rows.order_by("pk")
+
+
+def cancel(*, item_id: int, now: datetime) -> PendingItem:
+    """Take an item off the account's next invoice; again it changes nothing. Raises NotPending."""
+    with transaction.atomic():
+        item = PendingItem.objects.select_for_update().get(pk=item_id)
+        if item.invoice_line_id is not None:
+            raise NotPending(item)
+        if item.cancelled_at is None:
+            item.cancelled_at = now
+            item.save(update_fields=["cancelled_at"])
+        return item
+
+
+def choose(
+    items: Sequence[PendingItem], *, room: Callable[[Sequence[Taken], PendingItem], Decimal]
+) -> tuple[Taken, ...]:
+    """What an invoice takes: everything that is owed, then of each credit as much as `room` has for it.
+
+    `room(taken, credit)` says how much an invoice with the items taken so far would still have to pay in what the
+    credit is for. Reads and writes nothing.
+    """
+    taken = [Taken(item, item.amount) for item in items if item.amount > 0]
+    for credit in (item for item in items if item.amount < 0):
+        part = min(-credit.amount, room(taken, credit))
+        if part > 0:
+            taken.append(Taken(credit, -part))
+    return tuple(taken)
+
+
+def mark(taken: Sequence[Taken], lines: Sequence[InvoiceLine], *, now: datetime) -> None:
+    """Write down on which line each item taken stands. What is left of a credit stays pending, as an item of its own.
+
+    The caller holds the items' locks.
+    """
+    for each, line in zip(taken, lines, strict=True):
+        item, left = each.item, each.item.amount - each.amount
+        item.invoice_line = line
+        if left:
+            _leave(item, left, now=now)
+            item.quantity, item.unit_price, item.amount = line.quantity, line.unit_price, each.amount
+        item.save(update_fields=["invoice_line", "quantity", "unit_price", "amount"])
+
+
+def _leave(item: PendingItem, left: Decimal, *, now: datetime) -> None:
+    PendingItem.objects.create(
+        account_id=item.account_id,
+        currency=item.currency,
+        reference=f"left-of:{item.pk}",
+        description=item.description,
+        quantity=Decimal(-1),
+        unit_price=-left,
+        amount=left,
+        category=item.category,
+        recognition=item.recognition,
+        starts_at=item.starts_at,
+        ends_at=item.ends_at,
+        period_reference=item.period_reference,
+        created_at=now,
+        actor=item.actor,
+    )
