@@ -209,6 +209,11 @@ def part_of_money(whole: Decimal, *, part: Decimal, of: Decimal, currency: str) 
     return round_money(_EXACT.divide(_EXACT.multiply(whole, part), of), currency) if of else ZERO
 
 
+def part_of_credits(whole: Decimal, *, part: Decimal, of: Decimal) -> Decimal:
+    """`whole` x `part` / `of` credits, rounded half-even to six decimals. All of them when `part` is `of`."""
+    return round_credits(_EXACT.divide(_EXACT.multiply(whole, part), of))
+
+
 def cost_per_credit(amount: Decimal, credits: Decimal) -> Decimal:
     """Net money per credit of a lot that was bought for `amount`, to twelve decimals."""
     return _EXACT.divide(amount, credits).quantize(_COST_QUANTUM, rounding=ROUND_HALF_EVEN, context=_EXACT)
