@@ -16,7 +16,7 @@ from billing.notifications import outbox, wording
 from billing.payments import failures, gateway, methods
 from billing.payments.gateway import Charge, GatewayUnavailable, Outcome
 from billing.payments.methods import MethodNotUsable
-from billing.payments.models import Payment, Refund
+from billing.payments.models import Collection, Payment, Refund
 
 __all__ = [
     "InvoiceNotPayable",
@@ -183,6 +183,8 @@ def record(*, payment_id: int, outcome: Outcome, now: datetime) -> Payment:
                 _fail(payment, outcome, now=now)
             else:
                 _move(payment, outcome, now=now)
+        # Whoever collects the invoice without anyone's hand looks what that means for it.
+        Collection.objects.filter(invoice=payment.invoice_id, closed_at=None).update(next_at=now)
     if reason:
         log.error("payment.report_refused", payment_id=payment_id, reason=reason)
         raise ReportRefused(reason)
