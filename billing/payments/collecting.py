@@ -10,6 +10,7 @@ with a card that came meanwhile, use up none of them. After days without workers
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -62,7 +63,7 @@ def open_collection(
     *,
     invoice: Invoice,
     purpose: str,
-    policy: dict[str, Any],
+    policy: Mapping[str, Any],
     method_id: int | None,
     is_automatic: bool,
     now: datetime,
@@ -79,7 +80,7 @@ def open_collection(
         purpose=purpose,
         method_id=method_id,
         is_automatic=is_automatic,
-        policy=policy,
+        policy=dict(policy),
         state=State.PAID if is_paid else State.OPEN,
         has_news=is_paid,
         next_at=None if is_paid else now if is_automatic else invoice.due_at,
