@@ -100,8 +100,10 @@ class Subscription(models.Model):
 class SubscriptionPeriod(models.Model):
     """One period of a subscription as it was billed in advance; unique by number, so that none is billed twice.
 
-    `invoice` is empty where there was nothing to bill. `overage_amount` (net) and `true_up_amount` are written when it
-    has ended and its arrears are billed.
+    `fee` and `seats_fee` are those of the whole period by the terms it has now: a change within it replaces them, and
+    bills the days that are left. `discounts` were taken off them, in this order: `{"coupon": 7, "name": "SPRING",
+    "percent": "20", "amount": null}`, `coupon` null for a contract's. `invoice` is empty where there was nothing to
+    bill. `overage_amount` (net) and `true_up_amount` are written when it has ended and its arrears are billed.
     """
 
     subscription = models.ForeignKey(Subscription, on_delete=models.PROTECT, related_name="periods")
@@ -112,6 +114,7 @@ class SubscriptionPeriod(models.Model):
     seats = models.PositiveIntegerField(default=0)
     fee = MoneyAmountField(default=0)
     seats_fee = MoneyAmountField(default=0)
+    discounts = models.JSONField(default=list, blank=True)
     overage_credits = CreditsField(default=0)
     overage_amount = MoneyAmountField(default=0)
     true_up_amount = MoneyAmountField(default=0)
