@@ -8,7 +8,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from billing.accounts.models import Role
-from billing.notifications import about_logins, about_money, about_people, about_staff, about_usage
+from billing.notifications import about_logins, about_money, about_people, about_plans, about_staff, about_usage
 from billing.notifications.messages import About, Message
 
 MANAGERS = frozenset({Role.OWNER, Role.ADMIN})
@@ -101,6 +101,94 @@ _LIST = (
         _("Top-up switched off"),
         _("A rule of yours has stopped buying credits."),
         is_essential=True,
+    ),
+    Kind(
+        "invoice_issued",
+        Audience.MONEY,
+        about_plans.invoice_issued,
+        _("Invoices"),
+        _("An invoice for your plan is issued."),
+    ),
+    Kind(
+        "payment_overdue",
+        Audience.MONEY,
+        about_plans.payment_overdue,
+        _("Overdue payments"),
+        _("An invoice for your plan could not be collected, or was not paid in time."),
+        is_essential=True,
+    ),
+    Kind(
+        "payment_reminder",
+        Audience.MONEY,
+        about_plans.payment_reminder,
+        _("Payment reminders"),
+        _("An invoice for your plan is still not paid."),
+        is_essential=True,
+    ),
+    Kind(
+        "subscription_lapsed",
+        Audience.MONEY,
+        about_plans.subscription_lapsed,
+        _("Plan lapsed"),
+        _("Your plan was paused, changed or ended because an invoice was not paid."),
+        is_essential=True,
+    ),
+    Kind(
+        "trial_ending",
+        Audience.MONEY,
+        about_plans.trial_ending,
+        _("Trial ends"),
+        _("Your trial ends soon, and the plan begins."),
+        is_essential=True,
+    ),
+    Kind(
+        "subscription_started",
+        Audience.MONEY,
+        about_plans.subscription_started,
+        _("Plan started"),
+        _("A plan or a trial has begun."),
+    ),
+    Kind(
+        "plan_changed",
+        Audience.MONEY,
+        about_plans.plan_changed,
+        _("Plan changed"),
+        _("Your plan or its seats were changed."),
+    ),
+    Kind(
+        "change_scheduled",
+        Audience.MONEY,
+        about_plans.change_scheduled,
+        _("Change scheduled"),
+        _("Your plan or its seats change when the period ends."),
+    ),
+    Kind(
+        "subscription_paused",
+        Audience.MONEY,
+        about_plans.subscription_paused,
+        _("Plan paused"),
+        _("Your plan is paused."),
+    ),
+    Kind(
+        "subscription_resumed",
+        Audience.MONEY,
+        about_plans.subscription_resumed,
+        _("Plan resumed"),
+        _("Your plan goes on."),
+    ),
+    Kind(
+        "subscription_cancelled",
+        Audience.MONEY,
+        about_plans.subscription_cancelled,
+        _("Plan cancelled"),
+        _("Your plan is cancelled and runs out."),
+    ),
+    Kind(
+        "subscription_ended",
+        Audience.MONEY,
+        about_plans.subscription_ended,
+        _("Plan ended"),
+        _("Your plan is over."),
     ),
     Kind("invitation", Audience.PERSON, about_people.invitation),
     *(

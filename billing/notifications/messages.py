@@ -1,7 +1,7 @@
 """What a notification says, once, for every channel: e-mail renders all of a message, the inbox its beginning.
 
-The functions that write messages are in `about_usage.py`, `about_money.py` and `about_people.py`; which kind is written
-by which stands in `kinds.py`. They get an `About`, which turns the facts of the payload into words of the reader:
+The functions that write messages are in the `about_…` files; which kind is written by which stands in `kinds.py`. They
+get an `About`, which turns the facts of the payload into words of the reader:
 credits with separators, money with its sign, times in the account's zone, addresses of the portal's pages.
 """
 

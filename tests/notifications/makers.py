@@ -10,6 +10,7 @@ from billing.notifications import delivery, fanout, outbox
 from billing.notifications.delivery import Round
 from billing.notifications.models import Notification, NotificationDelivery
 from tests.factories import NOW
+from tests.notifications import plan_kinds
 
 THRESHOLD = {
     "pool": "main",
@@ -37,6 +38,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
         "pool_name": "Main pool", "reason": "The card was declined.", "waits_until": "2025-03-01T18:30:00+00:00",
     },
     "top_up_switched_off": {"pool_name": "Main pool", "reason": "Three payments in a row were declined."},
+    **plan_kinds.PAYLOADS,
 }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from billing.notifications import invitations, outbox
 from billing.notifications.kinds import KINDS, Audience
 from billing.notifications.models import Notification
 from tests.factories import NOW, make_account, make_member, make_user
+from tests.notifications import plan_kinds
 from tests.notifications.makers import PAYLOADS, deliver, html_of, tell
 
 pytestmark = pytest.mark.django_db
@@ -32,6 +33,7 @@ SUBJECTS = {
     "top_up_made": "Acme: 5,000 credits added by automatic top-up",
     "top_up_failed": "Acme: Automatic top-up of Main pool failed",
     "top_up_switched_off": "Acme: Automatic top-up of Main pool is switched off",
+    **plan_kinds.SUBJECTS,
 }
 SAYS = {
     "threshold": ["750.5 of 1,000 credits", "1 April 2025", "249.5"],
@@ -43,6 +45,7 @@ SAYS = {
     "top_up_made": ["€119.00", "5,000"],
     "top_up_failed": ["The card was declined.", "1 March 2025 at 19:30 (Europe/Berlin)"],
     "top_up_switched_off": ["Three payments in a row were declined."],
+    **plan_kinds.SAYS,
 }
 
 
@@ -142,7 +145,7 @@ def test_what_customers_typed_is_inert_in_each_kind(kind: str, mailoutbox: list[
     nasty = "Evil\r\nBcc: all@example.com\r\n\r\n<script>alert(1)</script>"
     account = make_account("acme", name=nasty)
     make_member(account, make_user("alice"), Role.OWNER)
-    texts = {name: nasty for name in ("pool_name", "reason", "number") if name in PAYLOADS[kind]}
+    texts = {name: nasty for name in ("pool_name", "plan_name", "reason", "number") if name in PAYLOADS[kind]}
     mail = mail_about(account, kind, mailoutbox, **texts)
     assert "\n" not in mail.subject
     assert mail.recipients() == ["alice@example.com"]
