@@ -39,6 +39,17 @@ def words(name: str, default: list[str] | None = None) -> list[str]:
     return [word.strip() for word in value.split(",") if word.strip()] if value else (default or [])
 
 
+def pairs(name: str) -> dict[str, str]:
+    """A comma-separated list of `key=value`."""
+    found = {}
+    for word in words(name):
+        key, sign, value = word.partition("=")
+        if not (key.strip() and sign and value.strip()):
+            raise ImproperlyConfigured(f"{name} must look like EUR=one,*=other, not {word!r}.")
+        found[key.strip()] = value.strip()
+    return found
+
+
 def database(name: str) -> dict[str, Any] | None:
     """A PostgreSQL address as Django's settings, or None when unset.
 

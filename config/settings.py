@@ -315,9 +315,17 @@ FLORIN_SIGN_UP_OPEN = environment.flag("FLORIN_SIGN_UP_OPEN", default=True)
 DATA_UPLOAD_MAX_MEMORY_SIZE = FLORIN_MAX_BODY_BYTES
 
 # --- Payments --------------------------------------------------------------------------------------------------------
-# The gateway that new cards and payments go to. The sandbox moves no money: production refuses it unless allowed.
-FLORIN_GATEWAY = environment.text("FLORIN_GATEWAY", "" if PRODUCTION else "sandbox")
-if FLORIN_GATEWAY not in {"", "sandbox"}:
-    raise ImproperlyConfigured(f"FLORIN_GATEWAY must be sandbox or empty, not {FLORIN_GATEWAY!r}.")
+# Who collects: by currency (`EUR=stripe,*=sandbox`), for all others FLORIN_GATEWAY, which `*` sets too; an account may
+# have its own. The sandbox moves no money: production refuses it unless allowed.
+FLORIN_GATEWAYS = environment.pairs("FLORIN_GATEWAYS")
+FLORIN_GATEWAY = FLORIN_GATEWAYS.pop("*", "") or environment.text("FLORIN_GATEWAY", "" if PRODUCTION else "sandbox")
+for _name in (FLORIN_GATEWAY, *FLORIN_GATEWAYS.values()):
+    if _name not in {"", "sandbox", "stripe", "manual"}:
+        raise ImproperlyConfigured(f"A gateway is sandbox, stripe, manual or empty, not {_name!r}.")
+# From Stripe's dashboard. Several secrets, with commas between, while one is rolled over. The address is for tests.
+FLORIN_STRIPE_SECRET_KEY = environment.text("FLORIN_STRIPE_SECRET_KEY")
+FLORIN_STRIPE_WEBHOOK_SECRETS = environment.words("FLORIN_STRIPE_WEBHOOK_SECRET")
+FLORIN_STRIPE_API_BASE = environment.text("FLORIN_STRIPE_API_BASE").rstrip("/")
+FLORIN_STRIPE_TIMEOUT_SECONDS = environment.number("FLORIN_STRIPE_TIMEOUT_SECONDS", 20, minimum=1)
 FLORIN_ALLOW_SANDBOX = environment.flag("FLORIN_ALLOW_SANDBOX", default=not PRODUCTION)
 FLORIN_SANDBOX_WEBHOOK_SECRET = environment.text("FLORIN_SANDBOX_WEBHOOK_SECRET") or webhook_secret(SECRET_KEY)

@@ -57,7 +57,7 @@ def find_invoice(account: Account, pk: int) -> Invoice | None:
     lines = InvoiceLine.objects.select_related("pool")
     payments = Payment.objects.select_related("method").prefetch_related("refunds").order_by("-pk")
     notes = CreditNote.objects.order_by("pk")
-    issued = Invoice.objects.filter(account=account, pk=pk).exclude(state=Invoice.State.DRAFT)
+    issued = Invoice.objects.select_related("account").filter(account=account, pk=pk).exclude(state=Invoice.State.DRAFT)
     return issued.prefetch_related(
         Prefetch("lines", queryset=lines),
         Prefetch("payments", queryset=payments),

@@ -86,6 +86,9 @@ class Account(models.Model):
     tax_number = models.CharField(max_length=32, blank=True)
     address = models.TextField(max_length=500, blank=True, help_text="As invoices show it, without the country.")
     region = models.CharField(max_length=10, blank=True, help_text="ISO 3166-2 code without the country, e.g. CA.")
+    gateway = models.CharField(
+        max_length=20, blank=True, help_text="Who collects its payments; empty: as the settings say."
+    )
     segment_override = models.CharField(max_length=40, blank=True, help_text="Wins over the computed segment.")
     account_manager = models.ForeignKey(
         User, null=True, blank=True, on_delete=models.SET_NULL, related_name="managed_accounts"

@@ -1,10 +1,10 @@
 """Staff pages of the sandbox gateway's memory: what "the other side" knows, to look at only, while it is configured."""
 
-from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest
 
 from billing.admin.rules import FactsAdmin, money_column, plain_id
+from billing.payments import gateway
 from billing.payments.models import GatewayName, SandboxCard, SandboxCharge, SandboxEvent, SandboxRefund
 
 
@@ -14,7 +14,7 @@ class SandboxAdmin(FactsAdmin):
     ordering = ("-id",)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        return settings.FLORIN_GATEWAY == GatewayName.SANDBOX and super().has_module_permission(request)
+        return gateway.is_reachable(GatewayName.SANDBOX) and super().has_module_permission(request)
 
 
 @admin.register(SandboxCard)

@@ -69,7 +69,7 @@ def check(*, payment_id: int, now: datetime) -> Payment:
     if payment.state == State.CREATED:
         return _send_late(payment, now=now)
     try:
-        outcome = gateway.get(payment.gateway).find_charge(payment.idempotency_key, now=now)
+        outcome = gateway.get(payment.gateway).find_charge(paying.request_of(payment), now=now)
     except GatewayUnavailable:
         return paying.note_silence(payment_id=payment_id, now=now)
     if outcome is None:

@@ -1,10 +1,10 @@
-"""What a gateway is asked and what it answers, in our words; and which gateway is configured.
+"""What a gateway is asked and what it answers, in our words; and which gateway collects from whom.
 
 A gateway moves money in a process that is not ours. So it is never called inside a database transaction, every request
 carries a key by which a repeat is told, and an answer that does not come says nothing about what happened.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 from django.conf import settings
 from django.db import transaction
 
+from billing.accounts.models import Account
 from billing.payments.models import GatewayName
 
 State = Literal["succeeded", "failed", "requires_action", "processing"]
@@ -24,6 +25,10 @@ class GatewayUnavailable(Exception):
 
 class NoGateway(Exception):
     """No gateway is configured, or not this one."""
+
+
+class CardsOnPage(Exception):
+    """The gateway takes cards on its own page only: begin a setup there (`setups.begin`)."""
 
 
 class InvalidCard(Exception):
@@ -40,7 +45,8 @@ class InvalidWebhook(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """A request to take money. The customer is there to confirm it unless `off_session`."""
+    """A request to take money. The customer is there to confirm it unless `off_session`. `reference` is what the
+    gateway called it in an earlier answer, if any came."""
 
     key: str
     amount: Decimal
@@ -49,6 +55,8 @@ class Charge:
     off_session: bool
     return_url: str
     description: str
+    customer_reference: str = ""
+    reference: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,7 @@ class Return:
     charge_reference: str
     amount: Decimal
     currency: str
+    reference: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,48 +117,145 @@ class Report:
     outcome: Outcome
 
 
-class Gateway(Protocol):
-    """What every gateway can do. All but the last two may raise GatewayUnavailable; none runs in a transaction."""
+@dataclass(frozen=True, slots=True)
+class SetupReport:
+    """That something has become of a card's setup; the gateway is asked what."""
 
-    def store_card(
-        self, *, key: str, number: str, exp_month: int, exp_year: int, cvc: str, now: datetime
-    ) -> StoredCard:
-        """Keep a card, once per key. Raises InvalidCard."""
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeReport:
+    """How a dispute stands: `state` is one of ours (`Dispute.State`); `key` is the charge's."""
+
+    key: str
+    reference: str
+    amount: Decimal
+    currency: str
+    reason: str
+    state: str
+    respond_by: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class HostedPage:
+    """A page of the gateway's where a customer types a card."""
+
+    reference: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How a card's setup stands: `card` once there is one; otherwise it may still come, unless `is_over`."""
+
+    card: StoredCard | None
+    is_over: bool
+
+
+class Gateway(Protocol):
+    """What every gateway can do. All but `open_webhook` may raise GatewayUnavailable; none runs in a transaction."""
 
     def charge(self, request: Charge, *, now: datetime) -> Outcome:
         """Take money, once per key: a repeat answers how the first stands."""
 
-    def find_charge(self, key: str, *, now: datetime) -> Outcome | None:
-        """How the charge of the key stands; None when the gateway never heard of it."""
+    def find_charge(self, request: Charge, *, now: datetime) -> Outcome | None:
+        """How the charge of the request's key stands; None when the gateway never heard of it."""
 
     def refund(self, request: Return, *, now: datetime) -> Outcome:
         """Give money back, once per key."""
 
-    def find_refund(self, key: str, *, now: datetime) -> Outcome | None:
-        """How the return of the key stands; None when the gateway never heard of it."""
+    def find_refund(self, request: Return, *, now: datetime) -> Outcome | None:
+        """How the return of the request's key stands; None when the gateway never heard of it."""
 
     def open_webhook(self, *, headers: Mapping[str, str], body: bytes) -> Delivery:
         """Check signature and time. Raises InvalidWebhook."""
 
     def read_webhook(self, payload: Mapping[str, Any]) -> Report | None:
-        """What the payload says; None when it is about nothing of ours. Raises ValueError for what cannot be read."""
+        """What the payload says, or what the gateway says when asked about it; None when it is about nothing of ours.
+        Raises ValueError for what cannot be read."""
+
+
+class CardForm(Protocol):
+    """A gateway whose cards are typed into our own forms."""
+
+    def store_card(
+        self, *, key: str, number: str, exp_month: int, exp_year: int, cvc: str, now: datetime
+    ) -> StoredCard:
+        """Keep a card, once per key. Raises InvalidCard, GatewayUnavailable."""
+
+
+class CardPage(Protocol):
+    """A gateway whose cards are typed on its own page."""
+
+    def make_customer(self, *, key: str, name: str, email: str) -> str:
+        """What the gateway calls a new customer, once per key. Raises GatewayUnavailable."""
+
+    def begin_setup(self, *, key: str, customer_reference: str, return_url: str, cancel_url: str) -> HostedPage:
+        """Open a page where the customer types a card, once per key. Raises GatewayUnavailable."""
+
+    def find_setup(self, reference: str) -> Setup:
+        """How the setup stands. Raises GatewayUnavailable."""
 
 
 def get(name: str) -> Gateway:
-    """The gateway of this name. Raises NoGateway."""
+    """The gateway of this name, for what was begun with it too: it need not be the one that is chosen now.
+
+    Raises NoGateway when the settings do not say how to reach it.
+    """
     # Gateways need the words above, so they are imported when one is asked for.
-    if name == settings.FLORIN_GATEWAY == GatewayName.SANDBOX:
+    if name == GatewayName.SANDBOX and name in _named():
+        from billing.payments import sandbox
+
+        return sandbox
+    if name == GatewayName.MANUAL:
+        from billing.payments import manual
+
+        return manual
+    raise NoGateway(name)
+
+
+def card_form(name: str) -> CardForm:
+    """The gateway of this name if cards are typed here. Raises CardsOnPage, NoGateway."""
+    if name == GatewayName.SANDBOX and name in _named():
         from billing.payments import sandbox
 
         return sandbox
     raise NoGateway(name)
 
 
-def configured_name() -> str:
-    """The name of the gateway that new cards and payments go to. Raises NoGateway."""
-    if not settings.FLORIN_GATEWAY:
+def is_reachable(name: str) -> bool:
+    """Whether the settings say how to reach the gateway."""
+    try:
+        get(name)
+    except NoGateway:
+        return False
+    return True
+
+
+def choose(account: Account) -> str:
+    """The name of the gateway that collects from an account: its own, else its currency's, else everybody's.
+
+    Raises NoGateway when nobody does.
+    """
+    name = account.gateway or settings.FLORIN_GATEWAYS.get(account.currency) or settings.FLORIN_GATEWAY
+    if not name:
         raise NoGateway
-    return str(settings.FLORIN_GATEWAY)
+    return str(name)
+
+
+def how_cards_come(account: Account) -> Literal["form", "page", "none"]:
+    """How the account's people add a card: in a form of ours, on the gateway's page, or not at all."""
+    try:
+        name = choose(account)
+        get(name)
+    except NoGateway:
+        return "none"
+    return {GatewayName.SANDBOX: "form", GatewayName.STRIPE: "page"}.get(GatewayName(name), "none")  # type: ignore[return-value]
+
+
+def _named() -> Iterable[str]:
+    return {settings.FLORIN_GATEWAY, *settings.FLORIN_GATEWAYS.values()}
 
 
 def refuse_in_transaction() -> None:

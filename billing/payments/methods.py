@@ -7,6 +7,7 @@ from django.db import transaction
 
 from billing.accounts.models import Account
 from billing.payments import gateway
+from billing.payments.gateway import StoredCard
 from billing.payments.models import PaymentMethod
 
 MAX_METHODS = 20
@@ -55,12 +56,12 @@ def add_card(
     With a `key` (a rendered form's) it is added once, however often and however fast the form is sent.
 
     We keep brand, last four digits and expiry. Must run outside a transaction. Raises gateway.InvalidCard (with
-    `errors` by field), TooManyMethods, gateway.NoGateway, gateway.GatewayUnavailable.
+    `errors` by field), TooManyMethods, gateway.CardsOnPage, gateway.NoGateway, gateway.GatewayUnavailable.
     """
-    name = gateway.configured_name()
-    if PaymentMethod.objects.filter(account_id=account_id, removed_at=None).count() >= MAX_METHODS:
-        raise TooManyMethods
-    card = gateway.get(name).store_card(
+    name = gateway.choose(Account.objects.get(pk=account_id))
+    store = gateway.card_form(name)
+    refuse_too_many(account_id)
+    card = store.store_card(
         key=f"{account_id}:{key or secrets.token_hex(16)}",
         number=number,
         exp_month=exp_month,
@@ -68,9 +69,28 @@ def add_card(
         cvc=cvc,
         now=now,
     )
+    return keep(account_id=account_id, gateway_name=name, card=card, make_default=make_default, now=now)
+
+
+def refuse_too_many(account_id: int) -> None:
+    """Raise TooManyMethods when the account may have no more."""
+    if PaymentMethod.objects.filter(account_id=account_id, removed_at=None).count() >= MAX_METHODS:
+        raise TooManyMethods
+
+
+def keep(
+    *,
+    account_id: int,
+    gateway_name: str,
+    card: StoredCard,
+    make_default: bool,
+    customer_reference: str = "",
+    now: datetime,
+) -> PaymentMethod:
+    """Add a card that the gateway has, once: a repeat returns the first row. Without a default it becomes it."""
     with transaction.atomic():
         _lock(account_id)
-        known = PaymentMethod.objects.filter(gateway=name, gateway_reference=card.reference).first()
+        known = PaymentMethod.objects.filter(gateway=gateway_name, gateway_reference=card.reference).first()
         if known is not None:
             return known
         default = find_default(account_id)
@@ -78,8 +98,9 @@ def add_card(
             PaymentMethod.objects.filter(pk=default.pk).update(is_default=False)
         return PaymentMethod.objects.create(
             account_id=account_id,
-            gateway=name,
+            gateway=gateway_name,
             gateway_reference=card.reference,
+            customer_reference=customer_reference,
             brand=card.brand,
             last4=card.last4,
             exp_month=card.exp_month,

@@ -1,11 +1,13 @@
 """Tables of the payments room."""
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 from djmoney.models.fields import CurrencyField
 
+from billing.accounts.fields import validate_currency
 from billing.accounts.models import Account
 from billing.invoicing.models import MAX_MONEY, CreditNote, Invoice, MoneyAmountField
 from billing.notifications import wording
@@ -15,6 +17,23 @@ class GatewayName(models.TextChoices):
     """Who moves money for us."""
 
     SANDBOX = "sandbox"
+    STRIPE = "stripe"
+    MANUAL = "manual", "Bank transfer"
+
+
+class GatewayCustomer(models.Model):
+    """An account as a gateway knows it: whom it keeps the account's methods for."""
+
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
+    gateway = models.CharField(max_length=20, choices=GatewayName.choices)
+    reference = models.CharField(max_length=100)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("account", "gateway"), name="gateway_customer_one"),)
+
+    def __str__(self) -> str:
+        return self.reference
 
 
 class PaymentMethod(models.Model):
@@ -23,6 +42,7 @@ class PaymentMethod(models.Model):
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="payment_methods")
     gateway = models.CharField(max_length=20, choices=GatewayName.choices)
     gateway_reference = models.CharField(max_length=100)
+    customer_reference = models.CharField(max_length=100, blank=True, help_text="Whom the gateway keeps it for.")
     brand = models.CharField(max_length=20)
     last4 = models.CharField(max_length=4)
     exp_month = models.PositiveSmallIntegerField()
@@ -46,6 +66,93 @@ class PaymentMethod(models.Model):
         return f"{self.brand} \N{BULLET}\N{BULLET}\N{BULLET}\N{BULLET} {self.last4}"
 
 
+class CardSetup(models.Model):
+    """That a customer was sent to a gateway's own page to type a card there. Once per `key`, a rendered form's.
+
+    open -> done (`method` is the card) | expired (nobody finished it).
+    """
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        DONE = "done"
+        EXPIRED = "expired"
+
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="card_setups")
+    key = models.CharField(max_length=120, unique=True)
+    gateway = models.CharField(max_length=20, choices=GatewayName.choices)
+    gateway_reference = models.CharField(max_length=200, blank=True)
+    url = models.CharField(max_length=2000, blank=True)
+    make_default = models.BooleanField(default=False)
+    state = models.CharField(max_length=7, choices=State.choices, default=State.OPEN)
+    method = models.ForeignKey(PaymentMethod, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = (models.Index(fields=("gateway", "gateway_reference"), name="card_setup_at_gateway"),)
+
+    def __str__(self) -> str:
+        return f"{self.gateway_reference or self.key} ({self.state})"
+
+
+class BankTransferQuerySet(models.QuerySet["BankTransfer"]):
+    """What lists of transfers are narrowed by."""
+
+    def unmatched(self) -> "BankTransferQuerySet":
+        """Transfers of which something is neither matched nor returned."""
+        return self.filter(amount__gt=F("amount_matched") + F("amount_returned"))
+
+
+class BankTransfer(models.Model):
+    """Money that came to the bank account, recorded by staff or imported; `reference` is the bank's, or a form's.
+
+    What of it is matched with invoices has become payments (`gateway` manual); the rest is kept until it is matched or
+    marked as returned.
+    """
+
+    reference = models.CharField(max_length=120, unique=True)
+    received_on = models.DateField()
+    amount = MoneyAmountField()
+    currency = CurrencyField(validators=[validate_currency])
+    payer = models.CharField(max_length=200, blank=True)
+    payer_account = models.CharField(max_length=40, blank=True, help_text="IBAN or account number.")
+    remittance = models.CharField(max_length=500, blank=True, help_text="What the payer wrote.")
+    amount_matched = MoneyAmountField(default=0)
+    amount_returned = MoneyAmountField(default=0)
+    note = models.CharField(max_length=200, blank=True)
+    recorded_at = models.DateTimeField()
+    actor = models.CharField(max_length=80, blank=True)
+
+    objects = BankTransferQuerySet.as_manager()
+
+    class Meta:
+        indexes = (
+            models.Index(
+                fields=("received_on",),
+                name="bank_transfer_unmatched",
+                condition=Q(amount__gt=F("amount_matched") + F("amount_returned")),
+            ),
+            models.Index(fields=("payer_account",), name="bank_transfer_payer", condition=~Q(payer_account="")),
+        )
+        constraints = (
+            models.CheckConstraint(
+                name="bank_transfer_sane",
+                condition=Q(amount__gt=0, amount__lt=MAX_MONEY)
+                & Q(amount_matched__gte=0, amount_returned__gte=0)
+                & Q(amount__gte=F("amount_matched") + F("amount_returned")),
+                violation_error_message="A transfer is of a positive amount.",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{wording.money_text(self.amount, self.currency)} from {self.payer or '?'} on {self.received_on}"
+
+    @property
+    def left(self) -> Decimal:
+        """What is neither matched nor returned, in `currency`."""
+        return self.amount - self.amount_matched - self.amount_returned
+
+
 class PaymentQuerySet(models.QuerySet["Payment"]):
     """What lists of payments are narrowed by."""
 
@@ -64,7 +171,8 @@ class Payment(models.Model):
 
     created -> processing -> succeeded | failed | requires_action | unknown; from requires_action and unknown on to
     succeeded or failed. `idempotency_key` is what the gateway tells a repeat by. `next_check_at` is when the gateway is
-    asked next; a processing payment whose worker died comes up by it too.
+    asked next; a processing payment whose worker died comes up by it too. What a bank transfer paid has succeeded from
+    the start and names its `transfer`. `amount_disputed` is what the bank holds back while a dispute goes on.
     """
 
     class State(models.TextChoices):
@@ -79,6 +187,7 @@ class Payment(models.Model):
 
     invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="payments")
     method = models.ForeignKey(PaymentMethod, null=True, blank=True, on_delete=models.PROTECT)
+    transfer = models.ForeignKey(BankTransfer, null=True, blank=True, on_delete=models.PROTECT, related_name="payments")
     gateway = models.CharField(max_length=20, choices=GatewayName.choices)
     idempotency_key = models.CharField(max_length=120, unique=True)
     gateway_reference = models.CharField(max_length=100, blank=True)
@@ -93,6 +202,7 @@ class Payment(models.Model):
     return_url = models.CharField(max_length=500, blank=True)
     problem = models.CharField(max_length=300, blank=True, help_text="What staff should look at.")
     amount_refunded = MoneyAmountField(default=0)
+    amount_disputed = MoneyAmountField(default=0)
     next_check_at = models.DateTimeField(null=True, blank=True)
     checks = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField()
@@ -115,7 +225,8 @@ class Payment(models.Model):
             models.CheckConstraint(
                 name="payment_sane",
                 condition=Q(amount__gt=0, amount__lt=MAX_MONEY)
-                & Q(amount_refunded__gte=0, amount_refunded__lte=F("amount")),
+                & Q(amount_refunded__gte=0, amount_disputed__gte=0)
+                & Q(amount__gte=F("amount_refunded") + F("amount_disputed")),
             ),
             models.CheckConstraint(
                 name="payment_live_is_checked",
@@ -130,6 +241,11 @@ class Payment(models.Model):
 
     def __str__(self) -> str:
         return f"{wording.money_text(self.amount, self.currency)} ({self.state})"
+
+    @property
+    def refundable(self) -> Decimal:
+        """What of it neither has gone back nor is disputed, in `currency`; of a payment that succeeded."""
+        return self.amount - self.amount_refunded - self.amount_disputed
 
 
 class Refund(models.Model):
@@ -187,6 +303,55 @@ class Refund(models.Model):
     def gateway_key(self) -> str:
         """What the gateway tells a repeat of this attempt by."""
         return self.idempotency_key if self.attempt == 1 else f"{self.idempotency_key}#{self.attempt}"
+
+
+class Dispute(models.Model):
+    """That a payer had the bank take money of a payment back.
+
+    inquiry (the bank asks, and has taken nothing) -> open (it has taken the money: what it paid for is taken back too)
+    -> won (both come back) | lost (a credit note and a refund say so); an inquiry may also be `closed` without more.
+    `respond_by` is until when staff can send evidence, at the gateway.
+    """
+
+    class State(models.TextChoices):
+        INQUIRY = "inquiry"
+        OPEN = "open"
+        WON = "won"
+        LOST = "lost"
+        CLOSED = "closed"
+
+    ENDED = ("won", "lost", "closed")
+
+    payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="disputes")
+    gateway = models.CharField(max_length=20, choices=GatewayName.choices)
+    gateway_reference = models.CharField(max_length=100)
+    amount = MoneyAmountField()
+    reason = models.CharField(max_length=60, blank=True)
+    state = models.CharField(max_length=7, choices=State.choices)
+    respond_by = models.DateTimeField(null=True, blank=True)
+    taken_back_at = models.DateTimeField(null=True, blank=True, help_text="When what it paid for was taken back.")
+    refund = models.OneToOneField(Refund, null=True, blank=True, on_delete=models.PROTECT, related_name="dispute")
+    opened_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("gateway", "gateway_reference"), name="dispute_unique"),
+            models.CheckConstraint(name="dispute_sane", condition=Q(amount__gt=0, amount__lt=MAX_MONEY)),
+            models.CheckConstraint(
+                name="dispute_over_is_closed",
+                condition=Q(state__in=("inquiry", "open"), closed_at=None)
+                | Q(state__in=("won", "lost", "closed"), closed_at__isnull=False),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.gateway_reference} ({self.state})"
+
+    @property
+    def currency(self) -> str:
+        """Its payment's."""
+        return self.payment.currency
 
 
 class GatewayEvent(models.Model):

@@ -27,6 +27,7 @@ __all__ = [
     "find_under_way",
     "pay",
     "record",
+    "request_of",
     "send",
     "start",
     "submit",
@@ -124,8 +125,20 @@ def submit(*, payment_id: int, return_url: str, now: datetime) -> Payment:
 def send(*, payment: Payment, now: datetime) -> Payment:
     """Ask the gateway to charge, under the payment's own key; so doing it again charges nothing more."""
     gateway.refuse_in_transaction()
+    try:
+        outcome = gateway.get(payment.gateway).charge(request_of(payment), now=now)
+    except GatewayUnavailable:
+        return note_silence(payment_id=payment.pk, now=now)
+    try:
+        return record(payment_id=payment.pk, outcome=outcome, now=now)
+    except ReportRefused:
+        return Payment.objects.get(pk=payment.pk)
+
+
+def request_of(payment: Payment) -> Charge:
+    """What the gateway is asked for; the same whenever it is asked."""
     assert payment.method is not None  # noqa: S101
-    request = Charge(
+    return Charge(
         key=payment.idempotency_key,
         amount=payment.amount,
         currency=payment.currency,
@@ -133,15 +146,9 @@ def send(*, payment: Payment, now: datetime) -> Payment:
         off_session=payment.off_session,
         return_url=payment.return_url,
         description=str(payment.invoice),
+        customer_reference=payment.method.customer_reference,
+        reference=payment.gateway_reference,
     )
-    try:
-        outcome = gateway.get(payment.gateway).charge(request, now=now)
-    except GatewayUnavailable:
-        return note_silence(payment_id=payment.pk, now=now)
-    try:
-        return record(payment_id=payment.pk, outcome=outcome, now=now)
-    except ReportRefused:
-        return Payment.objects.get(pk=payment.pk)
 
 
 def note_silence(*, payment_id: int, now: datetime) -> Payment:

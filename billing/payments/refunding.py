@@ -103,9 +103,8 @@ def retry(*, refund_id: int, now: datetime) -> Refund:
 
 
 def _take(payment: Payment, amount: Decimal) -> None:
-    left = payment.amount - payment.amount_refunded
-    if not 0 < amount <= left:
-        raise TooMuch(left)
+    if not 0 < amount <= payment.refundable:
+        raise TooMuch(payment.refundable)
     payment.amount_refunded += amount
     payment.save(update_fields=["amount_refunded"])
 
@@ -123,17 +122,21 @@ def submit(*, refund_id: int, now: datetime) -> Refund:
 
 def _send(row: Refund, *, now: datetime) -> Refund:
     """Ask for the money back under the attempt's own key, so doing it again gives nothing more back."""
-    request = Return(
+    try:
+        outcome = gateway.get(row.payment.gateway).refund(_request_of(row), now=now)
+    except GatewayUnavailable:
+        return _note_silence(row.pk, now=now)
+    return _record_answer(row, outcome, now=now)
+
+
+def _request_of(row: Refund) -> Return:
+    return Return(
         key=row.gateway_key,
         charge_reference=row.payment.gateway_reference,
         amount=row.amount,
         currency=row.payment.currency,
+        reference=row.gateway_reference,
     )
-    try:
-        outcome = gateway.get(row.payment.gateway).refund(request, now=now)
-    except GatewayUnavailable:
-        return _note_silence(row.pk, now=now)
-    return _record_answer(row, outcome, now=now)
 
 
 def _record_answer(row: Refund, outcome: Outcome, *, now: datetime) -> Refund:
@@ -174,7 +177,7 @@ def check(*, refund_id: int, now: datetime) -> Refund:
     if row.state == State.SUCCEEDED:
         return row
     try:
-        outcome = gateway.get(row.payment.gateway).find_refund(row.gateway_key, now=now)
+        outcome = gateway.get(row.payment.gateway).find_refund(_request_of(row), now=now)
     except GatewayUnavailable:
         return _note_silence(refund_id, now=now)
     if outcome is not None:

@@ -116,10 +116,10 @@ def charge(request: Charge, *, now: datetime) -> Outcome:
     return _answer(row, now)
 
 
-def find_charge(key: str, *, now: datetime) -> Outcome | None:
+def find_charge(request: Charge, *, now: datetime) -> Outcome | None:
     """How the charge of the key stands, None when there is none. Raises GatewayUnavailable during a blackout."""
     with transaction.atomic(durable=True):
-        row = SandboxCharge.objects.filter(idempotency_key=key).first()
+        row = SandboxCharge.objects.filter(idempotency_key=request.key).first()
     return None if row is None else _answer(row, now)
 
 
@@ -158,10 +158,10 @@ def _refund(paid: SandboxCharge, request: Return, now: datetime) -> SandboxRefun
     return row
 
 
-def find_refund(key: str, *, now: datetime) -> Outcome | None:
+def find_refund(request: Return, *, now: datetime) -> Outcome | None:
     """How the refund of the key stands, None when there is none. Raises GatewayUnavailable while it is silent."""
     with transaction.atomic(durable=True):
-        row = SandboxRefund.objects.select_related("charge").filter(idempotency_key=key).first()
+        row = SandboxRefund.objects.select_related("charge").filter(idempotency_key=request.key).first()
     return None if row is None else _answer_refund(row, row.charge.currency, now)
 
 

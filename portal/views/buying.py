@@ -110,7 +110,7 @@ def purchase(request: HttpRequest, visit: Visit, token: uuid.UUID) -> HttpRespon
         "expires_at": _expiry(line.fulfilled_at, line.validity_days),
         "progress": progress,
         "form": new_pay_form(visit, now=now) if progress.is_payable else None,
-        "test_cards": test_cards(),
+        "test_cards": test_cards(visit.account),
         "from_bank": request.GET.get("from") == "bank",
     }
     return render_page(request, visit, "purchase", context)
@@ -166,7 +166,7 @@ class Desk:
             "seen": _seen(quoted) if quoted else "",
             "problem": problem,
             "expires_at": _expiry(self.now, self.offer.validity_days),
-            "test_cards": test_cards(),
+            "test_cards": test_cards(self.visit.account),
         }
 
 

@@ -139,7 +139,7 @@ def page_of(
         "now": now,
         "progress": progress,
         "form": form,
-        "test_cards": test_cards(),
+        "test_cards": test_cards(invoice.account),
         "from_bank": request.GET.get("from") == "bank",
         "taxes": sum_taxes(invoice),
     }

@@ -32,7 +32,7 @@ def payment_methods(request: HttpRequest, visit: Visit) -> HttpResponse:
     context = {
         "form": form,
         "methods": methods.list_methods(visit.account.pk),
-        "test_cards": test_cards(),
+        "test_cards": test_cards(visit.account),
     }
     return render_page(request, visit, "payment_methods", context, status=422 if form.errors else 200)
 

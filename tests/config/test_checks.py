@@ -28,7 +28,7 @@ def production(settings):
     settings.SECRET_KEY = GOOD_KEY
     settings.DEBUG = False
     settings.ALLOWED_HOSTS = ["billing.example.com"]
-    settings.FLORIN_GATEWAY, settings.FLORIN_ALLOW_SANDBOX = "", False
+    settings.FLORIN_GATEWAY, settings.FLORIN_GATEWAYS, settings.FLORIN_ALLOW_SANDBOX = "", {}, False
     return settings
 
 
@@ -204,3 +204,19 @@ def test_a_gateway_of_play_money_is_refused_unless_it_is_allowed(production):
     assert ids(checks.unsafe_settings()) == ["florin.E011"]
     production.FLORIN_ALLOW_SANDBOX = True
     assert checks.unsafe_settings() == []
+
+
+def test_a_gateway_of_play_money_for_one_currency_is_refused_too(production):
+    production.FLORIN_GATEWAYS = {"EUR": "sandbox"}
+    assert ids(checks.unsafe_settings()) == ["florin.E011"]
+
+
+def test_stripe_needs_its_key_its_webhooks_secret_and_encryption(production):
+    production.FLORIN_GATEWAYS = {"EUR": "stripe"}
+    assert ids(checks.unsafe_settings()) == ["florin.E012"]
+    production.FLORIN_STRIPE_SECRET_KEY = "sk_live_1"
+    assert ids(checks.unsafe_settings()) == ["florin.E013"]
+    production.FLORIN_STRIPE_WEBHOOK_SECRETS = ["whsec_1"]
+    assert checks.unsafe_settings() == []
+    production.FLORIN_STRIPE_API_BASE = "http://localhost:8420"
+    assert ids(checks.unsafe_settings()) == ["florin.E014"]

@@ -87,3 +87,15 @@ def test_the_demos_secret_key_is_random_private_and_stays(tmp_path: Path):
     assert demo_secret_key(tmp_path / "b") != first
     assert len(first) > 50
     assert stat.S_IMODE((tmp_path / "a/secret-key").stat().st_mode) == 0o600
+
+
+def test_pairs_are_read(monkeypatch):
+    monkeypatch.setenv("NAME", "EUR=stripe, *=sandbox")
+    assert environment.pairs("NAME") == {"EUR": "stripe", "*": "sandbox"}
+
+
+@pytest.mark.parametrize("value", ["EUR", "EUR=", "=stripe"])
+def test_half_a_pair_is_an_error(monkeypatch, value):
+    monkeypatch.setenv("NAME", value)
+    with pytest.raises(ImproperlyConfigured, match="NAME must look like"):
+        environment.pairs("NAME")

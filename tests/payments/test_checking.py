@@ -67,7 +67,8 @@ def test_a_payment_whose_outcome_is_unknown_for_25_hours_is_charged_granted_and_
     # Late and doubled reports, and sweeps at any time, mail it to the billing address no second time.
     for hours in range(3):
         later = moments[-1] + hours * HOUR
-        paying.record(payment_id=payment.pk, outcome=sandbox.find_charge(payment.idempotency_key, now=later), now=later)
+        told = sandbox.find_charge(paying.request_of(payment), now=later)
+        paying.record(payment_id=payment.pk, outcome=told, now=later)
         fanout.expand_due(now=later, limit=10)
         delivery.deliver_due(now=later, limit=10)
     assert [sent.to for sent in mail.outbox] == [[invoice.account.billing_email]]
@@ -164,10 +165,10 @@ def test_a_fault_with_one_payment_does_not_keep_others_from_being_asked_about(in
     good = pay(issue(make_account("other", currency="EUR"), reference="purchase:2"), makers.SLOW, key="good")
     real = sandbox.find_charge
 
-    def broken(key, *, now):
-        if key == "bad":
+    def broken(request, *, now):
+        if request.key == "bad":
             raise KeyError("amount")
-        return real(key, now=now)
+        return real(request, now=now)
 
     monkeypatch.setattr(sandbox, "find_charge", broken)
     assert checking.check_due(now=NOW + HOUR, limit=10) == checking.Checked(asked=2, ended=1)

@@ -89,8 +89,8 @@ def test_a_key_charges_once_and_belongs_to_one_request():
 
 
 def test_what_was_never_asked_is_not_known():
-    assert sandbox.find_charge("k", now=NOW) is None
-    assert sandbox.find_refund("k", now=NOW) is None
+    assert sandbox.find_charge(request("?"), now=NOW) is None
+    assert sandbox.find_refund(Return("k", "?", Decimal(1), "EUR"), now=NOW) is None
 
 
 def test_a_lost_answer_is_found_by_asking_and_by_repeating():
@@ -99,8 +99,8 @@ def test_a_lost_answer_is_found_by_asking_and_by_repeating():
     with pytest.raises(GatewayUnavailable):
         sandbox.charge(request(card), now=NOW)
     with pytest.raises(GatewayUnavailable):
-        sandbox.find_charge("k", now=later - timedelta(microseconds=1))
-    assert sandbox.find_charge("k", now=later) == sandbox.charge(request(card), now=later)
+        sandbox.find_charge(request("?"), now=later - timedelta(microseconds=1))
+    assert sandbox.find_charge(request("?"), now=later) == sandbox.charge(request(card), now=later)
     assert SandboxCharge.objects.count() == 1
 
 
@@ -123,14 +123,14 @@ def test_the_customers_first_decision_stands(waiting, approve, state, code):
     )  # fmt: skip
     for decision in (approve, not approve, approve):
         assert sandbox.confirm(waiting, approve=decision, now=NOW).state == state
-    outcome = sandbox.find_charge("k", now=NOW)
+    outcome = sandbox.find_charge(request("?"), now=NOW)
     assert outcome is not None
     assert (outcome.state, outcome.failure_code, outcome.action_url) == (state, code, "")
 
 
 def test_after_an_hour_it_is_too_late_to_confirm(waiting):
     assert sandbox.confirm(waiting, approve=True, now=NOW + HOUR).state == "requires_action"
-    outcome = sandbox.find_charge("k", now=NOW + HOUR)
+    outcome = sandbox.find_charge(request("?"), now=NOW + HOUR)
     assert outcome is not None
     assert (outcome.state, outcome.failure_code) == ("failed", "authentication_expired")
 
@@ -185,9 +185,9 @@ def test_it_refuses_to_run_inside_a_transaction(transactional_db):
     calls = (
         lambda: keep(makers.SUCCESS),
         lambda: sandbox.charge(request(card), now=NOW),
-        lambda: sandbox.find_charge("k", now=NOW),
+        lambda: sandbox.find_charge(request("?"), now=NOW),
         lambda: sandbox.refund(Return("r", waiting, Decimal(1), "EUR"), now=NOW),
-        lambda: sandbox.find_refund("r", now=NOW),
+        lambda: sandbox.find_refund(Return("r", waiting, Decimal(1), "EUR"), now=NOW),
         lambda: sandbox.confirm(waiting, approve=True, now=NOW),
     )
     for call in calls:

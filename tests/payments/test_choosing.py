@@ -1,0 +1,38 @@
+"""Which gateway collects from whom."""
+
+import pytest
+
+from billing.accounts.models import Account
+from billing.payments import gateway
+
+
+@pytest.mark.parametrize(
+    ("currency", "own", "chosen"),
+    [("EUR", "", "stripe"), ("USD", "", "sandbox"), ("EUR", "manual", "manual"), ("USD", "stripe", "stripe")],
+)
+def test_an_accounts_own_gateway_comes_before_its_currencys_and_that_before_everybodys(settings, currency, own, chosen):
+    settings.FLORIN_GATEWAYS = {"EUR": "stripe"}
+    assert gateway.choose(Account(currency=currency, gateway=own)) == chosen
+
+
+def test_without_any_gateway_nobody_is_chosen_and_no_cards_come(settings):
+    settings.FLORIN_GATEWAY = ""
+    account = Account(currency="EUR")
+    with pytest.raises(gateway.NoGateway):
+        gateway.choose(account)
+    assert gateway.how_cards_come(account) == "none"
+
+
+def test_cards_come_in_a_form_of_ours_or_not_at_all(settings):
+    ways = {name: gateway.how_cards_come(Account(gateway=name)) for name in ("sandbox", "stripe", "manual")}
+    assert ways == {"sandbox": "form", "stripe": "none", "manual": "none"}
+
+
+def test_a_gateway_without_its_settings_cannot_be_reached(settings):
+    assert gateway.is_reachable("sandbox")
+    settings.FLORIN_GATEWAY = "manual"
+    assert not gateway.is_reachable("sandbox")
+    assert not gateway.is_reachable("stripe")
+    assert gateway.is_reachable("manual")
+    settings.FLORIN_GATEWAYS = {"XTS": "sandbox"}
+    assert gateway.is_reachable("sandbox")
