@@ -11,7 +11,8 @@ from django.contrib.auth.models import Group, Permission
 # What everybody in the office may look at.
 _OFFICE = (
     "view_account", "view_accountnote", "add_accountnote", "view_creditpool", "view_meter", "view_ratecard",
-    "view_ratecardversion", "view_rate", "view_pack", "view_packtier", "view_dailyusage",
+    "view_ratecardversion", "view_rate", "view_pack", "view_packtier", "view_dailyusage", "view_plan",
+    "view_planversion", "view_planprice", "view_coupon", "view_dunningpolicy",
 )  # fmt: skip
 _LEDGER = ("view_creditgrant", "view_posting", "view_hold", "view_approval")
 _DOCUMENTS = (
@@ -31,13 +32,15 @@ class StaffRole:
 
 PRICING = StaffRole(
     "Pricing",
-    "Meters, rate cards, packs and who has which card. Touches no credits and no money.",
+    "Meters, rate cards, packs, plans, coupons and who has which card. Touches no credits and no money.",
     frozenset(
         {
             *_OFFICE, "view_figures", "add_meter", "change_meter", "add_ratecard", "change_ratecard",
             "change_ratecardversion", "delete_ratecardversion", "add_rate", "change_rate", "delete_rate", "add_pack",
             "change_pack", "add_packtier", "change_packtier", "delete_packtier", "view_ratecardassignment",
-            "add_ratecardassignment", "change_ratecardassignment",
+            "add_ratecardassignment", "change_ratecardassignment", "add_plan", "change_plan", "change_planversion",
+            "delete_planversion", "add_planprice", "change_planprice", "delete_planprice", "add_coupon",
+            "change_coupon",
         }
     ),
 )  # fmt: skip
@@ -50,7 +53,7 @@ FINANCE = StaffRole(
             "add_posting", "add_refund", "change_payment", "change_refund", "view_gatewayevent",
             "change_gatewayevent", "view_issuer", "add_issuer", "change_issuer", "add_creditpool",
             "change_creditpool", "view_taxrate", "add_taxrate", "change_taxrate", "view_ledgerseal",
-            "change_account",
+            "change_account", "add_dunningpolicy", "change_dunningpolicy",
         }
     ),
 )  # fmt: skip

@@ -498,8 +498,9 @@ class Coupon(models.Model):
         constraints = (
             models.CheckConstraint(
                 name="coupon_percent_or_amount",
-                condition=Q(percent__gt=0, percent__lte=100, amount=None, currency="")
-                | (Q(percent=None, amount__gt=0, amount__lt=MAX_UNIT_PRICE) & ~Q(currency="")),
+                # A CHECK lets NULL pass, so that one of them must be given is to be said outright.
+                condition=Q(percent__isnull=False, percent__gt=0, percent__lte=100, amount=None, currency="")
+                | (Q(percent=None, amount__isnull=False, amount__gt=0, amount__lt=MAX_UNIT_PRICE) & ~Q(currency="")),
                 violation_error_message="State a percentage from 0 to 100, or an amount and its currency.",
             ),
             models.CheckConstraint(

@@ -1,7 +1,6 @@
 """Plans' life: draft a version, publish it, sell it, retire the plan. Locks: the plan's row."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
@@ -32,18 +31,6 @@ class AlreadyRetired(Exception):
 
 class NoSuchPlan(LookupError):
     """There is no such plan, or no published version of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class ComparedTerm:
-    """One term of a plan and what each compared version says of it, in words."""
-
-    name: str
-    values: tuple[str, ...]
-
-    @property
-    def differs(self) -> bool:
-        return len(set(self.values)) > 1
 
 
 def draft_version(*, plan_id: int, now: datetime) -> PlanVersion:

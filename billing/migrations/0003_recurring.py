@@ -1368,9 +1368,16 @@ class Migration(migrations.Migration):
             model_name="coupon",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    models.Q(("amount", None), ("currency", ""), ("percent__gt", 0), ("percent__lte", 100)),
+                    models.Q(
+                        ("amount", None),
+                        ("currency", ""),
+                        ("percent__gt", 0),
+                        ("percent__isnull", False),
+                        ("percent__lte", 100),
+                    ),
                     models.Q(
                         ("amount__gt", 0),
+                        ("amount__isnull", False),
                         ("amount__lt", Decimal("999999999999")),
                         ("percent", None),
                         models.Q(("currency", ""), _negated=True),
