@@ -1,4 +1,4 @@
-"""`/meters`, `/rate-cards`, `/packs`: what is counted, what it costs and what is for sale."""
+"""`/meters`, `/rate-cards`, `/packs`, `/plans`: what is counted, what it costs and what is for sale."""
 
 from decimal import Decimal
 from typing import Any
@@ -14,9 +14,11 @@ from billing.api.base import ApiView, caller, read_query
 from billing.api.fields import Amount, Document, Instant
 from billing.api.pagination import PageQuery, newest_first, page_of
 from billing.api.schema import refusals
-from billing.catalog.models import Meter, Pack, Rate, RateCard, RateCardVersion
+from billing.catalog import plans
+from billing.catalog.models import Meter, Pack, PlanPrice, PlanVersion, Rate, RateCard, RateCardVersion
 from billing.catalog.pricing import pack_price
 from billing.purchases import offers
+from billing.subscriptions import offers as plan_offers
 
 TAGS = ["Catalog"]
 
@@ -196,3 +198,80 @@ class Packs(ApiView):
         page, next_cursor = newest_first(rows.prefetch_related("tiers"), query)
         context = {"credits": query.get("credits")}
         return Response({"items": PackDocument(page, many=True, context=context).data, "next_cursor": next_cursor})
+
+
+class PlanTierDocument(Document):
+    """One tier of an overage price."""
+
+    up_to = serializers.CharField(allow_null=True, help_text="Credits of overage in a period, inclusive; null: no end.")
+    price = serializers.CharField(help_text="Money per `overage_unit` credits.")
+
+
+class PlanPriceDocument(Document):
+    """What a plan costs in one currency."""
+
+    currency = serializers.CharField()
+    fee = Amount(help_text="Per period, in advance.")
+    seat_price = Amount(help_text="Per period, for each seat beyond `seats_included`.")
+    minimum = Amount(help_text="The least that fee, seats and overage of a period come to; the rest is invoiced.")
+    overage_tiers = PlanTierDocument(many=True, help_text="Empty unless `policy` is overage; one tier is one price.")
+
+
+class PlanDocument(Document):
+    """A plan on sale, in its newest edition, which never changes. Subscribers of older ones keep theirs."""
+
+    id = serializers.IntegerField(help_text="Of the version: what a subscription names.")
+    key = serializers.CharField(source="plan.key")
+    name = serializers.CharField(source="plan.name")
+    description = serializers.CharField(source="plan.description")
+    version = serializers.IntegerField(source="number")
+    published_at = Instant()
+    interval = serializers.ChoiceField(PlanVersion.Interval.choices)
+    interval_count = serializers.IntegerField(help_text="A period is so many intervals long.")
+    trial_days = serializers.IntegerField()
+    trial_credits = Amount()
+    included_credits = Amount(help_text="Per period, or per month of it with `grants_monthly`.")
+    grants_monthly = serializers.BooleanField()
+    credits_per_seat = Amount(help_text="Further credits for each seat.")
+    seats_included = serializers.IntegerField()
+    seats_max = serializers.IntegerField(allow_null=True)
+    rollover = serializers.ChoiceField(PlanVersion.Rollover.choices)
+    rollover_percent = Amount(allow_null=True, help_text="Of the included credits, with rollover `share`.")
+    rollover_amount = Amount(allow_null=True, help_text="Credits, with rollover `amount`.")
+    rollover_periods = serializers.IntegerField(help_text="How often a credit may roll over.")
+    rollover_cap = Amount(allow_null=True, help_text="Most rolled credits together.")
+    policy = serializers.ChoiceField(PlanVersion.Policy.choices, help_text="What happens when credits run out.")
+    burst_limit = Amount(help_text="Credits of overdraft, with policy `burst`.")
+    overage_cap = Amount(allow_null=True, help_text="Credits of overage per period.")
+    overage_model = serializers.ChoiceField(PlanVersion.OverageModel.choices)
+    overage_unit = Amount(help_text="Credits that an overage price is for.")
+    target_segments = serializers.ListField(child=serializers.CharField(), help_text="Empty: for everyone.")
+    prices_include_tax = serializers.BooleanField()
+    prices = PlanPriceDocument(many=True)
+
+
+class Plans(ApiView):
+    """Plans on sale."""
+
+    scopes = {"GET": Scope.READ}
+
+    @extend_schema(
+        operation_id="list_plans",
+        summary="List plans",
+        tags=TAGS,
+        parameters=[PageQuery],
+        responses={200: page_of(PlanDocument, "Plan"), **refusals("invalid_cursor")},
+    )
+    def get(self, request: Request) -> Response:
+        """Plans on sale, newest first, with their prices; to a key bound to an account those that it can subscribe to,
+        in its currency. Scope `read`."""
+        query = read_query(request, PageQuery)
+        own = caller(request).account
+        prices = PlanPrice.objects.order_by("currency")
+        rows = plans.versions_on_sale()
+        if own is not None:
+            # What is for another segment is not for everyone to see.
+            rows, prices = plan_offers.versions_for(own), prices.filter(currency=own.currency)
+        rows = rows.select_related("plan").prefetch_related(Prefetch("prices", prices))
+        page, next_cursor = newest_first(rows, query)
+        return Response({"items": PlanDocument(page, many=True).data, "next_cursor": next_cursor})

@@ -40,6 +40,7 @@ urlpatterns = [
     path("meters", catalog.Meters.as_view()),
     path("rate-cards", catalog.RateCards.as_view()),
     path("packs", catalog.Packs.as_view()),
+    path("plans", catalog.Plans.as_view()),
     path("accounts/<str:account>/events", reported.AccountEvents.as_view()),
     path("events", events.Events.as_view()),
     path("events/<path:event_id>/reverse", reported.ReverseEvent.as_view()),

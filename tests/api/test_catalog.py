@@ -2,12 +2,12 @@ from decimal import Decimal
 
 import pytest
 
-from billing.catalog import rate_cards
+from billing.catalog import plans, rate_cards
 from billing.catalog.models import Pack, PackTier
 from tests.api.asking import all_but, assert_problem
-from tests.factories import NOW, make_meter, make_pack, make_rate_card
+from tests.factories import NOW, make_meter, make_pack, make_plan, make_rate_card
 
-PATHS = ["/meters", "/rate-cards", "/packs"]
+PATHS = ["/meters", "/rate-cards", "/packs", "/plans"]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -94,3 +94,45 @@ def test_a_customer_sees_only_packs_for_their_segment_and_currency(alice, platfo
 @pytest.mark.parametrize("credits", ["0", "-1", "NaN", "1e5", "\uff11"])
 def test_a_malformed_amount_is_not_quoted(alice, pack, credits):
     assert_problem(alice.get("/packs", credits=credits), 400, "invalid_request", "credits")
+
+
+def test_plans_on_sale_show_their_newest_version_and_prices(platform):
+    make_plan("draft", published=False)
+    plans.retire(plan_id=make_plan("old").plan_id, now=NOW)
+    first = make_plan(
+        "team", included_credits=Decimal(10_000), policy="overage", overage_unit=Decimal(1000), seats_max=9,
+        prices={"USD": {"fee": "49", "overage_tiers": [{"up_to": None, "price": "2"}]}, "EUR": {
+            "fee": "45", "overage_tiers": [{"up_to": None, "price": "1.8"}]}},
+    )  # fmt: skip
+    second = plans.publish(version_id=plans.draft_from(version_id=first.pk, now=NOW).pk, now=NOW)
+    (item,) = platform.get("/plans").json()["items"]
+    assert (item["id"], item["key"], item["name"], item["version"]) == (second.pk, "team", "Team", 2)
+    assert (item["interval"], item["interval_count"], item["included_credits"]) == ("month", 1, "10000")
+    assert (item["rollover_cap"], item["seats_max"], item["overage_unit"]) == (None, 9, "1000")
+    assert item["prices"] == [
+        {"currency": currency, "fee": fee, "seat_price": "0", "minimum": "0",
+         "overage_tiers": [{"up_to": None, "price": price}]}
+        for currency, fee, price in (("EUR", "45", "1.8"), ("USD", "49", "2"))
+    ]  # fmt: skip
+
+
+def test_a_customer_sees_plans_of_their_currency_and_segment_only(alice, mallory, platform, acme):
+    make_plan("team", prices={"USD": {"fee": "49"}, "EUR": {"fee": "45"}})
+    make_plan("euro", prices={"EUR": {"fee": "45"}})
+    make_plan("young", target_segments=["startup"])
+    acme.segment_override = "startup"
+    acme.save()
+    items = alice.get("/plans").json()["items"]
+    assert [item["key"] for item in items] == ["young", "team"]
+    assert [price["currency"] for item in items for price in item["prices"]] == ["USD", "USD"]
+    assert [item["key"] for item in mallory.get("/plans").json()["items"]] == ["team"]
+    assert len(platform.get("/plans").json()["items"]) == 3
+
+
+def test_plans_are_listed_in_pages(platform):
+    for key in ("one", "two", "three"):
+        make_plan(key)
+    page = platform.get("/plans", limit=2).json()
+    assert [item["key"] for item in page["items"]] == ["three", "two"]
+    rest = platform.get("/plans", limit=2, cursor=page["next_cursor"]).json()
+    assert ([item["key"] for item in rest["items"]], rest["next_cursor"]) == (["one"], None)

@@ -12,7 +12,7 @@ OPERATIONS = {
     *("report_events", "list_events", "reverse_event", "get_usage"),
     *("create_charge", "check_charges", "estimate_usage"),
     *("list_holds", "create_hold", "get_hold", "capture_hold", "release_hold", "extend_hold"),
-    *("list_meters", "list_rate_cards", "list_packs", "list_members", "update_member"),
+    *("list_meters", "list_rate_cards", "list_packs", "list_plans", "list_members", "update_member"),
     "create_invitation",
     *("list_payment_methods", "add_payment_method", "set_default_payment_method", "remove_payment_method"),
     *("list_payments", "get_payment"),

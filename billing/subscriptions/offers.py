@@ -1,0 +1,17 @@
+"""Which plans an account can subscribe to: on sale, priced in its currency, for its segment. Reads only."""
+
+from django.db.models import Q, QuerySet
+
+from billing.accounts.models import Account
+from billing.catalog import plans
+from billing.catalog.models import PlanVersion
+
+
+def versions_for(account: Account, *, currency: str = "") -> QuerySet[PlanVersion]:
+    """The plan versions on sale to an account, in the order of the plans: those to everyone or to its segment, with a
+    price in the account's currency or in another that its subscription is billed in."""
+    for_whom = Q(target_segments=[])
+    if account.segment_override:
+        for_whom |= Q(target_segments__contains=[account.segment_override])
+    priced = Q(prices__currency=currency or account.currency)
+    return plans.versions_on_sale().filter(for_whom).filter(priced)
