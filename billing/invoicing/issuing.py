@@ -4,7 +4,7 @@ Locks: pending items by primary key where they are taken, the new invoice, pools
 the issuer's row for the number. Callers lock whatever else they need before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -95,14 +95,22 @@ def supply_date(account: Account, now: datetime) -> date:
     return now.astimezone(ZoneInfo(account.time_zone)).date()
 
 
-def quote(*, account: Account, currency: str, lines: Sequence[LineDraft], on: date) -> Quote:
+def quote(
+    *, account: Account, currency: str, lines: Sequence[LineDraft], on: date, take_pending: bool = False
+) -> Quote:
     """What an invoice of these lines would say if it were issued on that day (`supply_date`); writes nothing.
 
-    Tax is rounded once per rate and shared out over its lines, so lines plus tax equal the totals and the tax table.
-    Raises NoIssuer, and ValueError for lines that no invoice can hold.
+    With `take_pending` the account's pending items of the currency are on it, too. Tax is rounded once per rate and
+    shared out over its lines, so lines plus tax equal the totals and the tax table. Raises NoIssuer, and ValueError
+    for lines that no invoice can hold.
     """
-    _check(account, currency, lines)
-    return _quote(get_issuer(), account, currency, lines, on)
+    _check(account, currency, lines, are_all=not take_pending)
+    issuer = get_issuer()
+    if take_pending:
+        items = pending.list_open(account_id=account.pk, currency=currency)
+        taken = _choose_pending(items, issuer, account, currency, lines, on)
+        lines = [*lines, *(_draft_of(each) for each in taken)]
+    return _quote(issuer, account, currency, lines, on)
 
 
 def issue(
@@ -130,7 +138,8 @@ def issue(
         issuer = get_issuer()
         _check(account, currency, lines, are_all=not take_pending)
         on = supply_date(account, now)
-        taken = _choose_pending(issuer, account, currency, lines, on) if take_pending else ()
+        items = pending.list_open(account_id=account_id, currency=currency).select_for_update(no_key=True)
+        taken = _choose_pending(items, issuer, account, currency, lines, on) if take_pending else ()
         drafts = [*lines, *(_draft_of(each) for each in taken)]
         if not drafts:
             raise ValueError("an invoice needs a line")
@@ -194,9 +203,14 @@ def _number(invoice: Invoice, *, now: datetime) -> Invoice:
 
 
 def _choose_pending(
-    issuer: Issuer, account: Account, currency: str, lines: Sequence[LineDraft], on: date
+    items: Iterable[PendingItem],
+    issuer: Issuer,
+    account: Account,
+    currency: str,
+    lines: Sequence[LineDraft],
+    on: date,
 ) -> tuple[pending.Taken, ...]:
-    """Lock the account's pending items and choose of them. A credit takes no more than its own category has to pay, so
+    """Choose of the account's pending items. A credit takes no more than its own category has to pay, so
     that neither the net sum nor the tax of any rate falls below nothing."""
 
     def room(taken: Sequence[pending.Taken], credit: PendingItem) -> Decimal:
@@ -204,7 +218,6 @@ def _choose_pending(
         quoted = _quote(issuer, account, currency, drafts, on)
         return sum((line.draft.amount for line in quoted.lines if line.draft.category == credit.category), ZERO)
 
-    items = pending.list_open(account_id=account.pk, currency=currency).select_for_update(no_key=True)
     return pending.choose(list(items), room=room)
 
 

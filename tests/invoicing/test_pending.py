@@ -148,3 +148,16 @@ def test_items_that_no_invoice_can_hold_are_refused(issuer, account, wrong):
     with pytest.raises(ValueError, match="needs an amount"):
         add(account, **wrong)
     assert not PendingItem.objects.exists()
+
+
+@pytest.mark.parametrize("fee", ["0.00", "20.00", "70.00"])
+def test_a_quote_with_what_is_pending_says_what_the_invoice_will(issuer, account, fee):
+    add(account, "12.50")
+    add(account, "-40.00", reference="p:2")
+    lines = [plain_line(fee)] if Decimal(fee) else []
+    on = issuing.supply_date(account, NOW)
+    quoted = issuing.quote(account=account, currency="EUR", lines=lines, on=on, take_pending=True)
+    assert still_open(account) == [Decimal("12.5"), -40]
+    invoice = issue(account, *lines)
+    assert (quoted.subtotal, quoted.tax_total, quoted.total) == (invoice.subtotal, invoice.tax_total, invoice.total)
+    assert [line.draft.amount for line in quoted.lines] == amounts(invoice)
