@@ -26,7 +26,16 @@ from billing.catalog.models import (
     RateCardAssignment,
     RateCardVersion,
 )
-from billing.invoicing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine, Issuer, PendingItem, TaxRate
+from billing.invoicing.models import (
+    CreditNote,
+    CreditNoteLine,
+    ExchangeRate,
+    Invoice,
+    InvoiceLine,
+    Issuer,
+    PendingItem,
+    TaxRate,
+)
 from billing.ledger.models import (
     CreditGrant,
     CreditPool,
@@ -104,6 +113,7 @@ __all__ = [
     "DunningPolicy",
     "EventReversal",
     "GatewayCustomer",
+    "ExchangeRate",
     "GatewayEvent",
     "GaugeReading",
     "GaugeSeries",

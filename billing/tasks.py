@@ -14,6 +14,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
 
 from billing.accounts import idempotency
+from billing.invoicing import exchange
 from billing.ledger import announcing, expiry, holds, sealing, verification
 from billing.metering import gauges
 from billing.notifications import delivery, fanout
@@ -54,6 +55,14 @@ def expire_holds() -> None:
     while count := holds.expire_due(now=timezone.now(), limit=BATCH):
         expired += count
     log.info("holds.expired", count=expired)
+
+
+@shared_task
+def import_exchange_rates() -> None:
+    """Fetch the exchange rates of the day, where an address is set."""
+    if settings.FLORIN_EXCHANGE_RATES_URL:
+        content = exchange.fetch(settings.FLORIN_EXCHANGE_RATES_URL)
+        log.info("exchange_rates.imported", count=exchange.import_rates(content))
 
 
 @shared_task

@@ -21,6 +21,11 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "expire-holds": {"task": "billing.tasks.expire_holds", "schedule": 30.0},
     "expire-lots": {"task": "billing.tasks.expire_lots", "schedule": 60.0},
     "announce-expiring": {"task": "billing.tasks.announce_expiring", "schedule": crontab(minute=11)},
+    # The bank publishes at about 16:00 of its zone.
+    "import-exchange-rates": {
+        "task": "billing.tasks.import_exchange_rates",
+        "schedule": crontab(hour="16,20", minute=17),
+    },
     "seal-ledger": {"task": "billing.tasks.seal_ledger", "schedule": 60.0},
     "accrue-gauges": {"task": "billing.tasks.accrue_gauges", "schedule": 300.0},
     "check-payments": {"task": "billing.tasks.check_payments", "schedule": 5.0},

@@ -297,6 +297,9 @@ FLORIN_EVENT_MAX_AHEAD_SECONDS = environment.number("FLORIN_EVENT_MAX_AHEAD_SECO
 FLORIN_SEAL_EXPORT_DIR = Path(environment.text("FLORIN_SEAL_EXPORT_DIR", str(STATE_DIR / "seals")))
 # A folder of fonts for documents, beyond those that come along: for Chinese or Japanese names, say. Empty: none.
 FLORIN_FONTS = environment.text("FLORIN_FONTS")
+# Where the reference rates of the European Central Bank are fetched from once a day, for invoices in other currencies
+# than the issuer's books: its CSV, zipped or not. Empty: from nowhere (manage.py import_exchange_rates takes a file).
+FLORIN_EXCHANGE_RATES_URL = environment.text("FLORIN_EXCHANGE_RATES_URL")
 FLORIN_EXPIRY_GRACE_SECONDS = environment.number("FLORIN_EXPIRY_GRACE_SECONDS", 3600)
 FLORIN_MAX_BODY_BYTES = environment.number("FLORIN_MAX_BODY_BYTES", 8 * 1024 * 1024, minimum=1)
 FLORIN_MAX_BATCH = environment.number("FLORIN_MAX_BATCH", 10_000, minimum=1)

@@ -214,6 +214,18 @@ def part_of_credits(whole: Decimal, *, part: Decimal, of: Decimal) -> Decimal:
     return round_credits(_EXACT.divide(_EXACT.multiply(whole, part), of))
 
 
+def cross_rate(base_per_euro: Decimal, currency_per_euro: Decimal) -> Decimal:
+    """What one unit of a currency is worth in the base, to twelve decimals, from what a euro is worth in both."""
+    return _EXACT.divide(base_per_euro, currency_per_euro).quantize(
+        _COST_QUANTUM, rounding=ROUND_HALF_EVEN, context=_EXACT
+    )
+
+
+def convert_money(amount: Decimal, rate: Decimal, currency: str) -> Decimal:
+    """Money in another currency at a rate, rounded to that currency's minor units."""
+    return round_money(_EXACT.multiply(amount, rate), currency)
+
+
 def cost_per_credit(amount: Decimal, credits: Decimal) -> Decimal:
     """Net money per credit of a lot that was bought for `amount`, to twelve decimals."""
     return _EXACT.divide(amount, credits).quantize(_COST_QUANTUM, rounding=ROUND_HALF_EVEN, context=_EXACT)

@@ -11,7 +11,7 @@ from decimal import Decimal
 from django.db import transaction
 
 from billing.catalog import pricing
-from billing.invoicing import numbering, settling
+from billing.invoicing import contents, numbering, settling
 from billing.invoicing.issuing import ReferenceTaken
 from billing.invoicing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine
 from billing.invoicing.settling import TooMuch
@@ -65,26 +65,8 @@ def credit(
         if invoice.state in (Invoice.State.DRAFT, Invoice.State.VOID):
             raise NotCreditable(f"{invoice} is {invoice.state}")
         taken = _take_back(invoice, items)
-        subtotal, tax_total = sum((line.amount for line in taken), ZERO), sum((line.tax_amount for line in taken), ZERO)
-        _reduce(invoice, subtotal + tax_total, now=now)
-        note = CreditNote.objects.create(
-            invoice=invoice,
-            reference=reference,
-            number=numbering.draw_credit_note_number(invoice.issuer_id),
-            reason=reason,
-            currency=invoice.currency,
-            subtotal=subtotal,
-            tax_total=tax_total,
-            total=subtotal + tax_total,
-            seller=invoice.seller,
-            customer=invoice.customer,
-            issued_at=now,
-            actor=actor,
-        )
-        for line in taken:
-            line.credit_note = note
-        CreditNoteLine.objects.bulk_create(taken)
-        return note
+        _reduce(invoice, sum((line.amount + line.tax_amount for line in taken), ZERO), now=now)
+        return _write(invoice, taken, reference=reference, reason=reason, actor=actor, now=now)
 
 
 def void(*, invoice_id: int, now: datetime) -> Invoice:
@@ -119,6 +101,38 @@ def tax_with(line: InvoiceLine, amount: Decimal, currency: str) -> Decimal:
     credited = line.amount_credited + amount
     tax = pricing.part_of_money(line.tax_amount, part=credited, of=line.amount, currency=currency)
     return tax - line.tax_credited
+
+
+def _write(
+    invoice: Invoice, taken: Sequence[CreditNoteLine], *, reference: str, reason: str, actor: str, now: datetime
+) -> CreditNote:
+    """Number the credit note and write it: the last of its acts, for the number is the last lock."""
+    subtotal, tax_total = sum((line.amount for line in taken), ZERO), sum((line.tax_amount for line in taken), ZERO)
+    note = CreditNote(
+        invoice=invoice,
+        reference=reference,
+        number=numbering.draw_credit_note_number(invoice.issuer_id),
+        reason=reason,
+        currency=invoice.currency,
+        subtotal=subtotal,
+        tax_total=tax_total,
+        total=subtotal + tax_total,
+        seller=invoice.seller,
+        customer=invoice.customer,
+        base_currency=invoice.base_currency,
+        base_rate=invoice.base_rate,
+        base_rate_on=invoice.base_rate_on,
+        issued_at=now,
+        actor=actor,
+    )
+    if invoice.base_rate is not None:
+        note.tax_in_base = pricing.convert_money(tax_total, invoice.base_rate, invoice.base_currency)
+    note.content_hash = contents.hash_credit_note(note, taken)
+    note.save(force_insert=True)
+    for line in taken:
+        line.credit_note = note
+    CreditNoteLine.objects.bulk_create(taken)
+    return note
 
 
 def _take_back(invoice: Invoice, items: Sequence[CreditItem]) -> list[CreditNoteLine]:

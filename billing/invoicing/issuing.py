@@ -8,17 +8,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
+import structlog
 from django.db import IntegrityError, transaction
 from moneyed import get_currency
 
 from billing.accounts.models import Account
 from billing.catalog import pricing
-from billing.invoicing import numbering, pending, settling, tax
+from billing.invoicing import contents, exchange, numbering, pending, settling, tax
 from billing.invoicing.models import Invoice, InvoiceLine, Issuer, PendingItem
 from billing.ledger import pools
 from billing.ledger.models import CreditPool
+
+log = structlog.get_logger(__name__)
 
 ZERO = Decimal(0)
 MOST_SUB_UNITS = 1000
@@ -145,7 +149,7 @@ def issue(
             raise ValueError("an invoice needs a line")
         try:
             with transaction.atomic():
-                invoice = _write(
+                invoice, written = _write(
                     issuer, account, reference, currency, _quote(issuer, account, currency, drafts, on), now, due_at
                 )
         except IntegrityError:
@@ -154,8 +158,8 @@ def issue(
                 raise
             return first
         if taken:
-            pending.mark(taken, list(invoice.lines.order_by("position"))[len(lines) :], now=now)
-        return _number(invoice, now=now)
+            pending.mark(taken, written[len(lines) :], now=now)
+        return _number(invoice, written, now=now)
 
 
 def _find(account_id: int, reference: str) -> Invoice | None:
@@ -173,7 +177,7 @@ def _write(
     quoted: Quote,
     now: datetime,
     due_at: datetime | None,
-) -> Invoice:
+) -> tuple[Invoice, list[InvoiceLine]]:
     invoice = Invoice.objects.create(
         account=account,
         issuer=issuer,
@@ -187,18 +191,36 @@ def _write(
         tax_note=quoted.tax_note,
         created_at=now,
         due_at=due_at or now + timedelta(days=issuer.payment_terms_days),
+        **_in_base(issuer, currency, quoted.tax_total, supply_date(account, now)),
     )
-    InvoiceLine.objects.bulk_create(_lines(invoice, quoted))
-    return invoice
+    return invoice, InvoiceLine.objects.bulk_create(_lines(invoice, quoted))
 
 
-def _number(invoice: Invoice, *, now: datetime) -> Invoice:
+def _in_base(issuer: Issuer, currency: str, tax_total: Decimal, on: date) -> dict[str, Any]:
+    """The tax in the currency of the issuer's books, with the rate used. Nothing where that is the invoice's own, or no
+    rate of these days is known: an invoice does not wait for one."""
+    if issuer.base_currency in ("", currency):
+        return {}
+    rate = exchange.find_rate(currency=currency, base=issuer.base_currency, on=on)
+    if rate is None:
+        log.warning("invoice.no_exchange_rate", currency=currency, base=issuer.base_currency, on=on.isoformat())
+        return {}
+    return {
+        "base_currency": issuer.base_currency,
+        "base_rate": rate.worth,
+        "base_rate_on": rate.on,
+        "tax_in_base": pricing.convert_money(tax_total, rate.worth, issuer.base_currency),
+    }
+
+
+def _number(invoice: Invoice, lines: Sequence[InvoiceLine], *, now: datetime) -> Invoice:
     """Make a draft an issued invoice: what is to be fulfilled at once is locked, then the number is drawn."""
     if not invoice.total:
-        pools.lock(invoice.lines.exclude(pool=None).values_list("pool", flat=True))
+        pools.lock(line.pool_id for line in lines)
     invoice.number = numbering.draw_invoice_number(invoice.issuer_id)
     invoice.state, invoice.issued_at = Invoice.State.OPEN, now
-    invoice.save(update_fields=["number", "state", "issued_at"])
+    invoice.content_hash = contents.hash_invoice(invoice, lines)
+    invoice.save(update_fields=["number", "state", "issued_at", "content_hash"])
     return invoice if invoice.total else settling.settle(invoice_id=invoice.pk, amount=ZERO, now=now)
 
 
@@ -292,6 +314,7 @@ def _lines(invoice: Invoice, quoted: Quote) -> list[InvoiceLine]:
             quantity=line.draft.quantity,
             unit_price=line.draft.unit_price,
             amount=line.draft.amount,
+            category=line.draft.category,
             tax_name=line.tax_name,
             tax_percent=line.tax_percent,
             tax_amount=line.tax_amount,
@@ -320,6 +343,9 @@ def _seller(issuer: Issuer) -> dict[str, str]:
         "tax_number": issuer.tax_number,
         "email": issuer.email,
         "footer": issuer.footer,
+        "iban": issuer.iban,
+        "bic": issuer.bic,
+        "bank_name": issuer.bank_name,
     }
 
 

@@ -12,6 +12,7 @@ from djmoney.models.fields import CurrencyField
 from billing.accounts.fields import validate_currency
 from billing.accounts.models import Account
 from billing.catalog.models import MAX_CREDITS, Pack
+from billing.invoicing.transfers import validate_bic, validate_iban
 from billing.ledger.models import CreditPool, CreditsField, GrantKind, Posting
 
 MAX_MONEY = 10**14
@@ -41,7 +42,18 @@ class Issuer(models.Model):
     tax_number = models.CharField(max_length=32, blank=True)
     email = models.EmailField(max_length=254, blank=True)
     payment_terms_days = models.PositiveSmallIntegerField(default=14)
-    footer = models.TextField(max_length=500, blank=True, help_text="Bank details, register entry: on every document.")
+    footer = models.TextField(max_length=500, blank=True, help_text="Register entry, directors: on every document.")
+    iban = models.CharField(
+        max_length=34, blank=True, validators=[validate_iban], help_text="Invoices to be paid name it, with a QR code."
+    )
+    bic = models.CharField(max_length=11, blank=True, validators=[validate_bic])
+    bank_name = models.CharField(max_length=80, blank=True)
+    base_currency = CurrencyField(
+        default="",
+        blank=True,
+        validators=[validate_currency],
+        help_text="What its books are kept in: invoices in another currency also say their tax in it. Empty: none do.",
+    )
     invoice_prefix = models.CharField(max_length=12, default="INV-")
     last_invoice_number = models.PositiveIntegerField(default=0, editable=False)
     credit_note_prefix = models.CharField(max_length=12, default="CN-")
@@ -107,11 +119,38 @@ class TaxRate(models.Model):
         return f"{self.name} {self.country} {self.percent.normalize():f} %"
 
 
+class ExchangeRate(models.Model):
+    """What one euro was worth in a currency on a day, as the European Central Bank published it."""
+
+    currency = CurrencyField(validators=[validate_currency])
+    on = models.DateField()
+    rate = models.DecimalField(max_digits=24, decimal_places=12)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("currency", "on"), name="exchange_rate_once"),
+            models.CheckConstraint(name="exchange_rate_sane", condition=Q(rate__gt=0, rate__lt=MAX_MONEY)),
+        )
+
+    def __str__(self) -> str:
+        return f"1 EUR = {self.rate.normalize():f} {self.currency} ({self.on})"
+
+
+# A rate, its day and the tax in the base currency stand together or not at all.
+_BASE_WHOLE = Q(base_currency="", base_rate=None, base_rate_on=None, tax_in_base=None) | (
+    ~Q(base_currency="")
+    & Q(base_rate__gt=0, base_rate__lt=MAX_MONEY, base_rate_on__isnull=False)
+    & Q(tax_in_base__gte=0, tax_in_base__lt=MAX_MONEY)
+)
+
+
 class Invoice(models.Model):
     """What an account owes for some lines. A draft has no number; an issued one never changes but in its state.
 
     `reference` says what it is for and makes it unique (`purchase:<token>`, `top-up:<id>`). `seller` and `customer` are
     the parties as they were when it was issued. `amount_paid` less `amount_refunded` is what the seller has.
+    `base_rate` is what one unit of `currency` was worth in the issuer's `base_currency` on `base_rate_on`, where the
+    two differ and a rate was known. `content_hash` proves what the document said when it was issued (`contents`).
     """
 
     class State(models.TextChoices):
@@ -136,11 +175,17 @@ class Invoice(models.Model):
     seller = models.JSONField(default=dict)
     customer = models.JSONField(default=dict)
     tax_note = models.CharField(max_length=200, blank=True)
+    base_currency = CurrencyField(default="", blank=True)
+    base_rate = models.DecimalField(max_digits=24, decimal_places=12, null=True, blank=True)
+    base_rate_on = models.DateField(null=True, blank=True)
+    tax_in_base = MoneyAmountField(null=True, blank=True)
+    content_hash = models.CharField(max_length=70, blank=True)
     created_at = models.DateTimeField()
     issued_at = models.DateTimeField(null=True, blank=True)
     due_at = models.DateTimeField(null=True, blank=True)
     paid_at = models.DateTimeField(null=True, blank=True)
     voided_at = models.DateTimeField(null=True, blank=True)
+    given_up_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         indexes = (models.Index(fields=("account", "-id"), name="invoice_of_account"),)
@@ -162,6 +207,7 @@ class Invoice(models.Model):
                 name="invoice_paid_in_full",
                 condition=~Q(state="paid") | Q(amount_paid__gte=F("total") - F("amount_credited")),
             ),
+            models.CheckConstraint(name="invoice_base_whole", condition=_BASE_WHOLE),
         )
 
     def __str__(self) -> str:
@@ -199,6 +245,7 @@ class InvoiceLine(models.Model):
     quantity = models.DecimalField(max_digits=24, decimal_places=6)
     unit_price = models.DecimalField(max_digits=24, decimal_places=12)
     amount = MoneyAmountField()
+    category = models.CharField(max_length=20, default="standard")
     tax_name = models.CharField(max_length=40, blank=True)
     tax_percent = models.DecimalField(max_digits=6, decimal_places=3, default=0)
     tax_amount = MoneyAmountField(default=0)
@@ -267,7 +314,7 @@ class InvoiceLine(models.Model):
 
 
 class CreditNote(models.Model):
-    """Takes back a part of an issued invoice. Issued at once, immutable."""
+    """Takes back a part of an issued invoice, at the exchange rate of that. Issued at once, immutable."""
 
     invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="credit_notes")
     reference = models.CharField(max_length=120, unique=True)
@@ -279,11 +326,17 @@ class CreditNote(models.Model):
     total = MoneyAmountField()
     seller = models.JSONField(default=dict)
     customer = models.JSONField(default=dict)
+    base_currency = CurrencyField(default="", blank=True)
+    base_rate = models.DecimalField(max_digits=24, decimal_places=12, null=True, blank=True)
+    base_rate_on = models.DateField(null=True, blank=True)
+    tax_in_base = MoneyAmountField(null=True, blank=True)
+    content_hash = models.CharField(max_length=70, blank=True)
     issued_at = models.DateTimeField()
     actor = models.CharField(max_length=80, blank=True)
 
     class Meta:
         constraints = (
+            models.CheckConstraint(name="credit_note_base_whole", condition=_BASE_WHOLE),
             models.CheckConstraint(
                 name="credit_note_totals_sane",
                 condition=Q(total=F("subtotal") + F("tax_total"), subtotal__gte=0, tax_total__gte=0, total__gt=0)

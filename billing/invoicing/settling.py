@@ -39,6 +39,20 @@ def settle(*, invoice_id: int, amount: Decimal, now: datetime) -> Invoice:
         return invoice
 
 
+def give_up(*, invoice_id: int, now: datetime) -> Invoice:
+    """Hold an open invoice for uncollectible: nobody asks for the money any more, and it is still owed. Money that
+    comes all the same settles it. Again it changes nothing. Raises NotPayable when it is not open."""
+    with transaction.atomic():
+        invoice = Invoice.objects.select_for_update().get(pk=invoice_id)
+        if invoice.state == Invoice.State.UNCOLLECTIBLE:
+            return invoice
+        if invoice.state != Invoice.State.OPEN:
+            raise NotPayable(f"{invoice} is {invoice.state}")
+        invoice.state, invoice.given_up_at = Invoice.State.UNCOLLECTIBLE, now
+        invoice.save(update_fields=["state", "given_up_at"])
+        return invoice
+
+
 def close(invoice: Invoice, *, now: datetime) -> None:
     """Make an invoice of which nothing is owed any more paid, fulfil its lines and write the receipt.
 

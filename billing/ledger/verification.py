@@ -69,7 +69,7 @@ def verify(
     """
     heads = list(_read_heads(heads_file)) if heads_file else []
     accounts = None if account_ids is None else sorted(account_ids)
-    with _snapshot():
+    with snapshot():
         report = _examined(accounts, now)
         for name, statement in IDENTITIES:
             progress(name)
@@ -102,7 +102,7 @@ def verify_and_park(*, now: datetime, progress: Callable[[str], None] = _silent)
 
 
 @contextmanager
-def _snapshot() -> Iterator[None]:
+def snapshot() -> Iterator[None]:
     """All statements see one moment. Inside a caller's transaction, that one is used as it is."""
     if connection.in_atomic_block:
         yield

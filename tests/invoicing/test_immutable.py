@@ -8,23 +8,26 @@ from django.db import IntegrityError, ProgrammingError, connection, transaction
 
 from billing.invoicing import crediting, issuing, settling
 from billing.invoicing.crediting import CreditItem
-from billing.invoicing.models import Invoice, InvoiceLine, Issuer
+from billing.invoicing.models import ExchangeRate, Invoice, InvoiceLine, Issuer
 from tests.factories import NOW
 from tests.invoicing.makers import credits_line, issue, plain_line
 
 # How an issued invoice stands, and what has become of a line, may change; nothing else.
-FREE_OF_INVOICE = {"state", "amount_paid", "amount_credited", "amount_refunded", "paid_at", "voided_at"}
+FREE_OF_INVOICE = {"state", "amount_paid", "amount_credited", "amount_refunded", "paid_at", "voided_at", "given_up_at"}
 FREE_OF_LINE = {"amount_credited", "tax_credited", "credits_refunded", "fulfilled_at", "posting"}
 OTHER = {
-    "CharField": "'x'", "CurrencyField": "'USD'", "JSONField": "'{\"name\": \"x\"}'", "DateTimeField": "now()",
-    "MoneyAmountField": "5", "DecimalField": "5", "PositiveSmallIntegerField": "9", "PositiveIntegerField": "9",
-    "CreditsField": "9", "ForeignKey": "999999", "BigAutoField": "999999",
+    "CharField": "'x'", "CurrencyField": "'GBP'", "JSONField": "'{\"name\": \"x\"}'", "DateTimeField": "now()",
+    "DateField": "'2020-01-01'", "MoneyAmountField": "5", "DecimalField": "5",
+    "PositiveSmallIntegerField": "9", "PositiveIntegerField": "9", "CreditsField": "9", "ForeignKey": "999999", "BigAutoField": "999999",
 }  # fmt: skip
 
 
 @pytest.fixture
 def invoice(issuer, account):
-    return issue(account, credits_line(account), plain_line("5.00"))
+    """In another currency than the books, so that every column says something."""
+    Issuer.objects.update(base_currency="EUR")
+    ExchangeRate.objects.create(currency="USD", on=NOW.date(), rate="1.25")
+    return issue(account, credits_line(account), plain_line("5.00"), currency="USD")
 
 
 @pytest.fixture

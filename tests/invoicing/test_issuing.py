@@ -74,7 +74,7 @@ def test_the_parties_stand_as_they_were_when_it_was_issued(issuer, account):
     }  # fmt: skip
     assert invoice.seller == {
         "name": "Lumen GmbH", "address": "Lichtstr. 1\n10115 Berlin", "country": "DE", "tax_number": "DE123456789",
-        "email": "billing@lumen.example", "footer": "",
+        "email": "billing@lumen.example", "footer": "", "iban": "", "bic": "", "bank_name": "",
     }  # fmt: skip
 
 
