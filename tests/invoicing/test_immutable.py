@@ -17,8 +17,9 @@ FREE_OF_INVOICE = {"state", "amount_paid", "amount_credited", "amount_refunded",
 FREE_OF_LINE = {"amount_credited", "tax_credited", "credits_refunded", "fulfilled_at", "posting"}
 OTHER = {
     "CharField": "'x'", "CurrencyField": "'GBP'", "JSONField": "'{\"name\": \"x\"}'", "DateTimeField": "now()",
-    "DateField": "'2020-01-01'", "MoneyAmountField": "5", "DecimalField": "5",
-    "PositiveSmallIntegerField": "9", "PositiveIntegerField": "9", "CreditsField": "9", "ForeignKey": "999999", "BigAutoField": "999999",
+    "DateField": "'2020-01-01'", "MoneyAmountField": "5", "DecimalField": "5", "PositiveSmallIntegerField": "9",
+    "PositiveIntegerField": "9", "CreditsField": "9", "ForeignKey": "999999", "BigAutoField": "999999",
+    "BooleanField": "true",
 }  # fmt: skip
 
 
