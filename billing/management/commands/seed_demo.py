@@ -18,6 +18,7 @@ from billing.accounts.models import Account, ApiKey, Scope, User
 from billing.ledger.models import Posting
 from billing.management.commands import _demo_cast as cast
 from billing.management.commands._demo_catalog import make_catalog, make_issuer
+from billing.management.commands._demo_plans import make_plans
 from billing.management.commands._demo_scenes import special_scenes
 from billing.management.commands._demo_story import Story, close, scenes_of_the_year
 from billing.metering.models import UsageEvent
@@ -96,6 +97,7 @@ def begin(*, seed: int, since: datetime, until: datetime) -> Story:
         addresses.trust(person)
     key, _ = keys.issue(name="Lumen AI gateway", scopes=Scope.values, created_by=staff, now=since)
     make_issuer()
+    make_plans(now=since)
     digest = hashlib.sha256(cast.API_SECRET.encode()).digest()
     ApiKey.objects.filter(pk=key.pk).update(prefix=cast.API_PREFIX, digest=digest)
     return Story(
