@@ -34,6 +34,9 @@ from billing.invoicing.models import (
     InvoiceLine,
     Issuer,
     PendingItem,
+    TaxCalculation,
+    TaxExemption,
+    TaxNumberCheck,
     TaxRate,
 )
 from billing.ledger.models import (
@@ -161,6 +164,9 @@ __all__ = [
     "Subscription",
     "SubscriptionChange",
     "SubscriptionPeriod",
+    "TaxCalculation",
+    "TaxExemption",
+    "TaxNumberCheck",
     "TaxRate",
     "TopUp",
     "TopUpRule",

@@ -317,6 +317,15 @@ FLORIN_PUBLIC_URL = environment.text("FLORIN_PUBLIC_URL", "http://localhost:8000
 FLORIN_SIGN_UP_OPEN = environment.flag("FLORIN_SIGN_UP_OPEN", default=True)
 DATA_UPLOAD_MAX_MEMORY_SIZE = FLORIN_MAX_BODY_BYTES
 
+# --- Tax -------------------------------------------------------------------------------------------------------------
+# Who works out the tax of a sale: the rate table of this installation, or Stripe Tax.
+FLORIN_TAX_ENGINE = environment.text("FLORIN_TAX_ENGINE", "table")
+if FLORIN_TAX_ENGINE not in {"table", "stripe"}:
+    raise ImproperlyConfigured(f"FLORIN_TAX_ENGINE must be table or stripe, not {FLORIN_TAX_ENGINE!r}.")
+# The EU's register of VAT numbers, https://ec.europa.eu/taxation_customs/vies/rest-api; empty: numbers are not checked.
+FLORIN_VIES_URL = environment.text("FLORIN_VIES_URL").rstrip("/")
+FLORIN_VIES_TIMEOUT_SECONDS = environment.number("FLORIN_VIES_TIMEOUT_SECONDS", 5, minimum=1)
+
 # --- Payments --------------------------------------------------------------------------------------------------------
 # Who collects: by currency (`EUR=stripe,*=sandbox`), for all others FLORIN_GATEWAY, which `*` sets too; an account may
 # have its own. The sandbox moves no money: production refuses it unless allowed.

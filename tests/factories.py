@@ -71,8 +71,11 @@ def make_rate_card(
 
 
 def make_issuer(key: str = "lumen", *, rates: Mapping[str, str] = {"DE": "19"}, **fields: object) -> Issuer:
-    """The default issuer, from Germany, and the standard tax rate of some countries in percent."""
-    given = {"name": f"{key.title()} GmbH", "country": "DE", "tax_number": "DE123456789", "is_default": True, **fields}
+    """The default issuer, from Germany, and the standard tax rate of countries where it charges tax, in percent."""
+    given = {
+        "name": f"{key.title()} GmbH", "country": "DE", "tax_number": "DE123456789", "is_default": True,
+        "tax_countries": sorted(rates), **fields,
+    }  # fmt: skip
     TaxRate.objects.bulk_create(
         TaxRate(country=country, percent=Decimal(percent), valid_from=date(2020, 1, 1))
         for country, percent in rates.items()

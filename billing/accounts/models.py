@@ -89,6 +89,7 @@ class Account(models.Model):
     gateway = models.CharField(
         max_length=20, blank=True, help_text="Who collects its payments; empty: as the settings say."
     )
+    postal_code = models.CharField(max_length=16, blank=True, help_text="Where tax depends on it, as in the US.")
     segment_override = models.CharField(max_length=40, blank=True, help_text="Wins over the computed segment.")
     account_manager = models.ForeignKey(
         User, null=True, blank=True, on_delete=models.SET_NULL, related_name="managed_accounts"

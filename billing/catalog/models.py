@@ -232,6 +232,7 @@ class Pack(models.Model):
     step_credits = models.DecimalField(max_digits=24, decimal_places=6, default=1)
     validity_days = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: the credits never expire.")
     target_segments = ArrayField(models.CharField(max_length=40), default=list, blank=True, help_text="Empty: all.")
+    prices_include_tax = models.BooleanField(default=False, help_text="What a buyer pays is the price as it stands.")
     is_active = models.BooleanField(default=True, help_text="On sale.")
     created_at = models.DateTimeField()
     retired_at = models.DateTimeField(null=True, blank=True)

@@ -189,19 +189,43 @@ def pack_price(tiers: Sequence[tuple[Decimal, Decimal]], credits: Decimal, curre
     return unit_price, round_money(_EXACT.multiply(unit_price, credits), currency)
 
 
-def share_tax(amounts: Sequence[Decimal], percent: Decimal, currency: str) -> list[Decimal]:
-    """The tax of each net amount at one rate, such that they add up to the tax of the sum, rounded once.
+def share_tax(amounts: Sequence[Decimal], percent: Decimal, currency: str, *, included: bool = False) -> list[Decimal]:
+    """The tax of each amount at one rate, such that they add up to the tax of the sum, rounded once.
 
-    Each is the difference of the rounded tax of the sums after and before it, so none is negative or off by more than
-    a minor unit. Example: 0.33, 0.33 and 0.34 at 19 %: 0.06, 0.07 and 0.06, together 0.19.
+    The amounts are net, or gross where the tax is `included` in them. Each share is the difference of the rounded tax
+    of the sums after and before it, so none is off by more than a minor unit, of another sign than its amount, or,
+    where it is included, larger than it. Example: 0.33, 0.33 and 0.34 at 19 %: 0.06, 0.07 and 0.06, together 0.19; of
+    119.00 with 19 % in it: 19.00.
     """
-    taxes, net, taxed = [], ZERO, ZERO
+    base = _EXACT.add(Decimal(100), percent) if included else Decimal(100)
+    taxes, total, taxed = [], ZERO, ZERO
     for amount in amounts:
-        net = _EXACT.add(net, amount)
-        tax = round_money(_EXACT.divide(_EXACT.multiply(net, percent), Decimal(100)), currency)
+        total = _EXACT.add(total, amount)
+        tax = round_money(_EXACT.divide(_EXACT.multiply(total, percent), base), currency)
         taxes.append(tax - taxed)
         taxed = tax
     return taxes
+
+
+def share_money(whole: Decimal, parts: Sequence[Decimal], currency: str) -> list[Decimal]:
+    """`whole` shared out by the size of the parts, which are not all nothing together, rounded such that the shares add
+    up to it. Example: 0.10 by 1, 1 and 1: 0.03, 0.04 and 0.03."""
+    of = sum(parts, ZERO)
+    shares, total, shared = [], ZERO, ZERO
+    for part in parts:
+        total = _EXACT.add(total, part)
+        share = round_money(_EXACT.divide(_EXACT.multiply(whole, total), of), currency)
+        shares.append(share - shared)
+        shared = share
+    return shares
+
+
+def net_unit_price(unit_price: Decimal, *, net: Decimal, gross: Decimal) -> Decimal:
+    """The net price of a unit whose price has tax in it, to twelve decimals, from what the line is net and gross."""
+    if net == gross:
+        return unit_price
+    exact = _EXACT.divide(_EXACT.multiply(unit_price, net), gross)
+    return exact.quantize(_COST_QUANTUM, rounding=ROUND_HALF_EVEN, context=_EXACT)
 
 
 def part_of_money(whole: Decimal, *, part: Decimal, of: Decimal, currency: str) -> Decimal:

@@ -21,9 +21,9 @@ _INVOICE = (
     "customer", "tax_note", "base_currency", "base_rate", "base_rate_on", "tax_in_base", "issued_at", "due_at",
 )  # fmt: skip
 _INVOICE_LINE = (
-    "position", "description", "quantity", "unit_price", "amount", "category", "tax_name", "tax_percent", "tax_amount",
-    "tax_treatment", "pack_id", "pool_id", "credits", "grant_kind", "validity_days", "recognition", "starts_at",
-    "ends_at", "period_reference", "cost_basis",
+    "position", "description", "quantity", "unit_price", "amount", "includes_tax", "category", "tax_name",
+    "tax_percent", "tax_amount", "tax_treatment", "pack_id", "pool_id", "credits", "grant_kind", "validity_days",
+    "recognition", "starts_at", "ends_at", "period_reference", "cost_basis",
 )  # fmt: skip
 _NOTE = (
     "invoice_id", "reference", "number", "reason", "currency", "subtotal", "tax_total", "total", "seller", "customer",

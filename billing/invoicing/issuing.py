@@ -17,7 +17,7 @@ from moneyed import get_currency
 
 from billing.accounts.models import Account
 from billing.catalog import pricing
-from billing.invoicing import contents, exchange, numbering, pending, settling, tax
+from billing.invoicing import contents, engines, exchange, numbering, pending, settling, tax
 from billing.invoicing.models import Invoice, InvoiceLine, Issuer, PendingItem
 from billing.ledger import pools
 from billing.ledger.models import CreditPool
@@ -41,7 +41,8 @@ class ReferenceTaken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LineDraft:
-    """A line to be: `amount` is net money in the invoice's currency, rounded to its minor units.
+    """A line to be: `amount` is money in the invoice's currency, rounded to its minor units; net, as `unit_price` is,
+    or with `includes_tax` what is to be paid, whatever tax is in it.
 
     With `pool_id`, `credits` and `grant_kind` it carries a fulfilment: that many credits are granted once the invoice
     is paid, valid for `validity_days` from then (None: for ever). What takes away has a negative quantity and amount.
@@ -53,6 +54,7 @@ class LineDraft:
     unit_price: Decimal
     amount: Decimal
     category: str = tax.STANDARD
+    includes_tax: bool = False
     pack_id: int | None = None
     pool_id: int | None = None
     credits: Decimal | None = None
@@ -66,9 +68,11 @@ class LineDraft:
 
 @dataclass(frozen=True, slots=True)
 class QuotedLine:
-    """A line with its tax."""
+    """A line with its tax: `amount` and `unit_price` are net, whatever the draft's are."""
 
     draft: LineDraft
+    unit_price: Decimal
+    amount: Decimal
     tax_name: str
     tax_percent: Decimal
     tax_amount: Decimal
@@ -105,14 +109,14 @@ def quote(
     """What an invoice of these lines would say if it were issued on that day (`supply_date`); writes nothing.
 
     With `take_pending` the account's pending items of the currency are on it, too. Tax is rounded once per rate and
-    shared out over its lines, so lines plus tax equal the totals and the tax table. Raises NoIssuer, and ValueError
-    for lines that no invoice can hold.
+    shared out over its lines, so lines plus tax equal the totals and the tax table. Raises NoIssuer,
+    tax.TaxNotPrepared, and ValueError for lines that no invoice can hold.
     """
     _check(account, currency, lines, are_all=not take_pending)
     issuer = get_issuer()
     if take_pending:
         items = pending.list_open(account_id=account.pk, currency=currency)
-        taken = _choose_pending(items, issuer, account, currency, lines, on)
+        taken = _choose_pending(items, lines)
         lines = [*lines, *(_draft_of(each) for each in taken)]
     return _quote(issuer, account, currency, lines, on)
 
@@ -133,7 +137,7 @@ def issue(
     the first. With `take_pending` the account's pending items of the currency stand on it as well, credits only as far
     as there is something to pay. An invoice of nothing to pay is paid and fulfilled at once. The issuer's row is
     locked last, and until the caller's transaction ends: take every other lock before. Raises NoIssuer, ReferenceTaken,
-    and ValueError for lines that no invoice can hold.
+    tax.TaxNotPrepared (`engines.with_tax` sees to it), and ValueError for lines that no invoice can hold.
     """
     with transaction.atomic():
         if (first := _find(account_id, reference)) is not None:
@@ -143,7 +147,7 @@ def issue(
         _check(account, currency, lines, are_all=not take_pending)
         on = supply_date(account, now)
         items = pending.list_open(account_id=account_id, currency=currency).select_for_update(no_key=True)
-        taken = _choose_pending(items, issuer, account, currency, lines, on) if take_pending else ()
+        taken = _choose_pending(items, lines) if take_pending else ()
         drafts = [*lines, *(_draft_of(each) for each in taken)]
         if not drafts:
             raise ValueError("an invoice needs a line")
@@ -224,21 +228,14 @@ def _number(invoice: Invoice, lines: Sequence[InvoiceLine], *, now: datetime) ->
     return invoice if invoice.total else settling.settle(invoice_id=invoice.pk, amount=ZERO, now=now)
 
 
-def _choose_pending(
-    items: Iterable[PendingItem],
-    issuer: Issuer,
-    account: Account,
-    currency: str,
-    lines: Sequence[LineDraft],
-    on: date,
-) -> tuple[pending.Taken, ...]:
-    """Choose of the account's pending items. A credit takes no more than its own category has to pay, so
-    that neither the net sum nor the tax of any rate falls below nothing."""
+def _choose_pending(items: Iterable[PendingItem], lines: Sequence[LineDraft]) -> tuple[pending.Taken, ...]:
+    """Choose of the account's pending items. A credit takes no more than its own category has to pay, of prices that
+    have tax in them or have not, as it has, so that neither the net sum nor any tax falls below nothing."""
 
     def room(taken: Sequence[pending.Taken], credit: PendingItem) -> Decimal:
         drafts = [*lines, *(_draft_of(each) for each in taken)]
-        quoted = _quote(issuer, account, currency, drafts, on)
-        return sum((line.draft.amount for line in quoted.lines if line.draft.category == credit.category), ZERO)
+        alike = (credit.category, credit.includes_tax)
+        return sum((line.amount for line in drafts if (line.category, line.includes_tax) == alike), ZERO)
 
     return pending.choose(list(items), room=room)
 
@@ -252,6 +249,7 @@ def _draft_of(taken: pending.Taken) -> LineDraft:
         unit_price=item.unit_price if is_whole else -taken.amount,
         amount=taken.amount,
         category=item.category,
+        includes_tax=item.includes_tax,
         recognition=item.recognition,
         starts_at=item.starts_at,
         ends_at=item.ends_at,
@@ -279,30 +277,22 @@ def _check(account: Account, currency: str, lines: Sequence[LineDraft], *, are_a
 
 
 def _quote(issuer: Issuer, account: Account, currency: str, lines: Sequence[LineDraft], on: date) -> Quote:
-    taxes = {
-        category: tax.decide(
-            country=account.country,
-            region=account.region,
-            tax_number=account.tax_number,
-            issuer=issuer,
-            category=category,
-            on=on,
-        )
-        for category in dict.fromkeys(line.category for line in lines)
-    }
-    amounts: dict[int, Decimal] = {}
-    for each in dict.fromkeys(taxes.values()):
-        taxed = [index for index, line in enumerate(lines) if taxes[line.category] == each]
-        shares = pricing.share_tax([lines[index].amount for index in taxed], each.percent, currency)
-        amounts.update(zip(taxed, shares, strict=True))
-    quoted = []
-    for index, line in enumerate(lines):
-        each = taxes[line.category]
-        quoted.append(QuotedLine(line, each.name, each.percent, amounts[index], each.treatment))
-    subtotal = sum((line.amount for line in lines), ZERO)
-    tax_total = sum(amounts.values(), ZERO)
-    note = " ".join(dict.fromkeys(each.note for each in taxes.values() if each.note))
-    return Quote(subtotal, tax_total, subtotal + tax_total, note, tuple(quoted))
+    sale_lines = [tax.SaleLine(line.amount, line.category, line.includes_tax) for line in lines]
+    sale = tax.sale_of(account=account, issuer=issuer, currency=currency, lines=sale_lines, on=on)
+    taxes = engines.current().work_out(sale)
+    quoted = tuple(_quoted(line, found) for line, found in zip(lines, taxes, strict=True))
+    subtotal = sum((line.amount for line in quoted), ZERO)
+    tax_total = sum((line.tax_amount for line in quoted), ZERO)
+    if subtotal < 0 or tax_total < 0:
+        raise ValueError("an invoice cannot be about less than nothing")
+    note = " ".join(dict.fromkeys(found.tax.note for found in taxes if found.tax.note))
+    return Quote(subtotal, tax_total, subtotal + tax_total, note, quoted)
+
+
+def _quoted(line: LineDraft, found: tax.LineTax) -> QuotedLine:
+    unit_price = pricing.net_unit_price(line.unit_price, net=found.net, gross=line.amount)
+    each = found.tax
+    return QuotedLine(line, unit_price, found.net, each.name, each.percent, found.amount, each.treatment)
 
 
 def _lines(invoice: Invoice, quoted: Quote) -> list[InvoiceLine]:
@@ -312,8 +302,9 @@ def _lines(invoice: Invoice, quoted: Quote) -> list[InvoiceLine]:
             position=position,
             description=line.draft.description,
             quantity=line.draft.quantity,
-            unit_price=line.draft.unit_price,
-            amount=line.draft.amount,
+            unit_price=line.unit_price,
+            amount=line.amount,
+            includes_tax=line.draft.includes_tax,
             category=line.draft.category,
             tax_name=line.tax_name,
             tax_percent=line.tax_percent,
@@ -328,7 +319,7 @@ def _lines(invoice: Invoice, quoted: Quote) -> list[InvoiceLine]:
             starts_at=line.draft.starts_at,
             ends_at=line.draft.ends_at,
             period_reference=line.draft.period_reference,
-            cost_basis=pricing.cost_per_credit(line.draft.amount, line.draft.credits) if line.draft.credits else None,
+            cost_basis=pricing.cost_per_credit(line.amount, line.draft.credits) if line.draft.credits else None,
         )
         for position, line in enumerate(quoted.lines, start=1)
     ]

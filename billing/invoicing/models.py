@@ -3,10 +3,11 @@
 from decimal import Decimal
 
 from django.contrib.postgres.constraints import ExclusionConstraint
-from django.contrib.postgres.fields import DateRangeField, RangeBoundary, RangeOperators
+from django.contrib.postgres.fields import ArrayField, DateRangeField, RangeBoundary, RangeOperators
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, Func, Q
+from django.utils.translation import gettext_lazy as _
 from djmoney.models.fields import CurrencyField
 
 from billing.accounts.fields import validate_currency
@@ -16,6 +17,7 @@ from billing.invoicing.transfers import validate_bic, validate_iban
 from billing.ledger.models import CreditPool, CreditsField, GrantKind, Posting
 
 MAX_MONEY = 10**14
+COUNTRY_VALIDATOR = RegexValidator(r"^[A-Z]{2}\Z", "Use a two-letter code.")
 
 
 class MoneyAmountField(models.DecimalField):
@@ -38,9 +40,16 @@ class Issuer(models.Model):
     key = models.CharField(max_length=40, unique=True)
     name = models.CharField(max_length=200)
     address = models.TextField(max_length=500, blank=True)
-    country = models.CharField(max_length=2, validators=[RegexValidator(r"^[A-Z]{2}\Z", "Use a two-letter code.")])
+    country = models.CharField(max_length=2, validators=[COUNTRY_VALIDATOR])
     tax_number = models.CharField(max_length=32, blank=True)
     email = models.EmailField(max_length=254, blank=True)
+    tax_countries = ArrayField(
+        models.CharField(max_length=2, validators=[COUNTRY_VALIDATOR]),
+        default=list,
+        blank=True,
+        help_text="Other countries where it is registered and charges tax, e.g. CH, GB. Its own country, and for an "
+        "issuer in the EU all of the EU, need not be listed.",
+    )
     payment_terms_days = models.PositiveSmallIntegerField(default=14)
     footer = models.TextField(max_length=500, blank=True, help_text="Register entry, directors: on every document.")
     iban = models.CharField(
@@ -81,15 +90,20 @@ class Issuer(models.Model):
 
 class TaxRate(models.Model):
     """What part of a net price is tax, for buyers of a country (and region) and a category of goods, for a while:
-    `[valid_from, valid_to)` by the date of supply."""
+    `[valid_from, valid_to)` by the date of supply.
 
-    country = models.CharField(max_length=2, validators=[RegexValidator(r"^[A-Z]{2}\Z", "Use a two-letter code.")])
+    `source` says who states the rate, and `source_on` when that was looked up; both are empty for rates of staff.
+    """
+
+    country = models.CharField(max_length=2, validators=[COUNTRY_VALIDATOR])
     region = models.CharField(max_length=10, blank=True, help_text="ISO 3166-2 code without the country; empty: all.")
     category = models.CharField(max_length=20, default="standard")
     name = models.CharField(max_length=40, default="VAT", help_text="As the invoice calls it: VAT, GST, sales tax.")
     percent = models.DecimalField(max_digits=6, decimal_places=3)
     valid_from = models.DateField()
     valid_to = models.DateField(null=True, blank=True)
+    source = models.CharField(max_length=200, blank=True)
+    source_on = models.DateField(null=True, blank=True)
 
     class Meta:
         constraints = (
@@ -117,6 +131,91 @@ class TaxRate(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.country} {self.percent.normalize():f} %"
+
+
+class TaxExemption(models.Model):
+    """A certificate that an account need not pay tax in a country, or only a region of it: `[valid_from, valid_to)`.
+
+    Invoices of that time name it. One that turned out wrong is withdrawn, never deleted; documents keep what they say.
+    """
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="tax_exemptions")
+    country = models.CharField(max_length=2, validators=[COUNTRY_VALIDATOR])
+    region = models.CharField(max_length=10, blank=True, help_text="ISO 3166-2 code without the country; empty: all.")
+    number = models.CharField(max_length=60, help_text="As the certificate has it; invoices name it.")
+    note = models.CharField(max_length=200, blank=True, help_text="Who issued it, why: for staff.")
+    valid_from = models.DateField()
+    valid_to = models.DateField(null=True, blank=True, help_text="The first day it does not count any more.")
+    created_at = models.DateTimeField()
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = (models.Index(fields=("account",), name="tax_exemption_good", condition=Q(withdrawn_at=None)),)
+        constraints = (
+            models.CheckConstraint(
+                name="tax_exemption_order",
+                condition=Q(valid_to=None) | Q(valid_to__gt=F("valid_from")),
+                violation_error_message="A certificate must end after it begins.",
+            ),
+            models.CheckConstraint(name="tax_exemption_numbered", condition=~Q(number="")),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.number} ({self.country}{'-' if self.region else ''}{self.region})"
+
+
+class TaxNumberCheck(models.Model):
+    """What the EU's register (VIES) says about an account's tax number, as the account had it then.
+
+    `unknown` until an answer has come; an answer stands until the next one, whatever happens in between (`problem`).
+    `reference` is the register's proof of the consultation.
+    """
+
+    class State(models.TextChoices):
+        VALID = "valid", _("confirmed")
+        INVALID = "invalid", _("not registered")
+        UNKNOWN = "unknown", _("not known yet")
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="tax_number_checks")
+    country = models.CharField(max_length=2)
+    tax_number = models.CharField(max_length=32)
+    vat_id = models.CharField(max_length=16, help_text="As it was asked about.")
+    state = models.CharField(max_length=7, choices=State.choices, default=State.UNKNOWN)
+    name = models.CharField(max_length=200, blank=True, help_text="Of the business, as the register has it.")
+    address = models.CharField(max_length=500, blank=True)
+    reference = models.CharField(max_length=60, blank=True)
+    problem = models.CharField(max_length=200, blank=True, help_text="Why the last try gave no answer.")
+    tries = models.PositiveSmallIntegerField(default=0, help_text="Since the last answer.")
+    created_at = models.DateTimeField()
+    answered_at = models.DateTimeField(null=True, blank=True)
+    next_check_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("account", "country", "tax_number"), name="tax_number_check_once"),
+            models.CheckConstraint(
+                name="tax_number_check_answered",
+                condition=Q(state="unknown", answered_at=None) | (~Q(state="unknown") & Q(answered_at__isnull=False)),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.vat_id}: {self.get_state_display()}"
+
+
+class TaxCalculation(models.Model):
+    """What a tax engine of others answered about a sale, kept by the fingerprint of the sale, so that issuing can read
+    it inside its transaction. `lines` are the taxes of the sale's lines in their order."""
+
+    fingerprint = models.CharField(max_length=64, unique=True)
+    engine = models.CharField(max_length=10)
+    reference = models.CharField(max_length=80, blank=True, help_text="The engine's own id.")
+    sale = models.JSONField()
+    lines = models.JSONField()
+    created_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.reference or f"calculation {self.pk}"
 
 
 class ExchangeRate(models.Model):
@@ -174,7 +273,7 @@ class Invoice(models.Model):
     amount_refunded = MoneyAmountField(default=0)
     seller = models.JSONField(default=dict)
     customer = models.JSONField(default=dict)
-    tax_note = models.CharField(max_length=200, blank=True)
+    tax_note = models.CharField(max_length=400, blank=True)
     base_currency = CurrencyField(default="", blank=True)
     base_rate = models.DecimalField(max_digits=24, decimal_places=12, null=True, blank=True)
     base_rate_on = models.DateField(null=True, blank=True)
@@ -224,6 +323,8 @@ class Invoice(models.Model):
 class InvoiceLine(models.Model):
     """A line of an invoice: net `amount`, tax apart. It may carry a fulfilment: credits to grant once it is paid.
 
+    With `includes_tax` the price was agreed with tax in it: `amount` + `tax_amount` is that price, exactly.
+
     What takes away (a discount, unused time) has a negative quantity and amount. `recognition` says when its revenue is
     earned; `[starts_at, ends_at)` is the time it is for. Lines of one subscription period share `period_reference`.
     `cost_basis` is the net money per credit of the lot it grants (L11). `posting` is the grant, once made.
@@ -232,6 +333,7 @@ class InvoiceLine(models.Model):
     class Treatment(models.TextChoices):
         TAXED = "taxed"
         REVERSE_CHARGE = "reverse_charge", "reverse charge"
+        EXEMPT = "exempt", "exempt"
         UNTAXED = "untaxed", "not taxed"
 
     class Recognition(models.TextChoices):
@@ -246,6 +348,7 @@ class InvoiceLine(models.Model):
     unit_price = models.DecimalField(max_digits=24, decimal_places=12)
     amount = MoneyAmountField()
     category = models.CharField(max_length=20, default="standard")
+    includes_tax = models.BooleanField(default=False)
     tax_name = models.CharField(max_length=40, blank=True)
     tax_percent = models.DecimalField(max_digits=6, decimal_places=3, default=0)
     tax_amount = MoneyAmountField(default=0)
@@ -384,6 +487,7 @@ class PendingItem(models.Model):
     quantity = models.DecimalField(max_digits=24, decimal_places=6, default=1)
     unit_price = models.DecimalField(max_digits=24, decimal_places=12)
     amount = MoneyAmountField()
+    includes_tax = models.BooleanField(default=False, help_text="The amount has its tax in it.")
     category = models.CharField(max_length=20, default="standard")
     recognition = models.CharField(
         max_length=8, choices=InvoiceLine.Recognition.choices, default=InvoiceLine.Recognition.AT_ONCE

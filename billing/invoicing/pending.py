@@ -45,14 +45,15 @@ def add(
     quantity: Decimal | None = None,
     unit_price: Decimal | None = None,
     category: str = STANDARD,
+    includes_tax: bool = False,
     recognition: str = InvoiceLine.Recognition.AT_ONCE,
     starts_at: datetime | None = None,
     ends_at: datetime | None = None,
     period_reference: str = "",
     actor: str = "",
 ) -> PendingItem:
-    """Put net `amount` (a credit is negative, as is its quantity) on the account's next invoice of the currency.
-    The quantity is one unless told otherwise.
+    """Put `amount` (a credit is negative, as is its quantity) on the account's next invoice of the currency: net unless
+    it `includes_tax`. The quantity is one unless told otherwise.
 
     Once per reference: repeating it returns the first item. Raises ReferenceTaken when that is about something else,
     and ValueError for an amount that is nothing, of another sign than its quantity, or not in whole minor units.
@@ -72,6 +73,7 @@ def add(
                 unit_price=pricing.cost_per_credit(amount, quantity) if unit_price is None else unit_price,
                 amount=amount,
                 category=category,
+                includes_tax=includes_tax,
                 recognition=recognition,
                 starts_at=starts_at,
                 ends_at=ends_at,
@@ -146,6 +148,7 @@ def _leave(item: PendingItem, left: Decimal, *, now: datetime) -> None:
         unit_price=-left,
         amount=left,
         category=item.category,
+        includes_tax=item.includes_tax,
         recognition=item.recognition,
         starts_at=item.starts_at,
         ends_at=item.ends_at,

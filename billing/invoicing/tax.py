@@ -1,27 +1,92 @@
-"""Which tax a sale bears: by the buyer's country, region and tax number, and what is sold. Reads the rate table only.
+"""The words of tax: what an engine is told of a sale, and what it answers line by line.
 
-Prices are net. A business in another EU country than the issuer's owes the tax itself (reverse charge); where no rate
-is in force nothing is charged.
+An engine works out the taxes of a sale. `table_tax` reads them from the rate table; `stripe_tax` asks Stripe Tax, never
+inside a transaction, and reads inside it what was answered. `engines` says which one is configured.
+
+A price is net, or it has whatever tax there is in it: then the buyer pays just that, and where no tax is charged
+(reverse charge, exemption, no rate) all of it is net.
 """
 
-import re
-from dataclasses import dataclass
-from datetime import date
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
 from decimal import Decimal
+from typing import Any, Protocol
 
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from billing.invoicing.models import InvoiceLine, Issuer, TaxRate
+from billing.accounts.models import Account
+from billing.invoicing import tax_numbers
+from billing.invoicing.models import InvoiceLine, Issuer, TaxExemption
+from billing.invoicing.tax_numbers import EU_COUNTRIES
 
 STANDARD = "standard"
+Treatment = InvoiceLine.Treatment
 
-EU_COUNTRIES = frozenset(
-    "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK".split()  # noqa: SIM905
-)
-# VAT numbers begin with the country's code, but for Greece.
-_VAT_PREFIX = {"GR": "EL"}
-_VAT_NUMBER = re.compile(r"[0-9A-Z+*]{2,12}\Z", re.ASCII)
+
+class TaxNotPrepared(Exception):
+    """The engine has not been asked about this sale yet: `engines.prepare(sale)` outside of any transaction, and try
+    again (`engines.with_tax` does both)."""
+
+    def __init__(self, sale: "Sale") -> None:
+        super().__init__("The tax of this sale has still to be worked out.")
+        self.sale = sale
+
+
+class TaxUnavailable(Exception):
+    """The engine gives no answer, or says it cannot tell from what is known of the buyer (`reason`)."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class SaleLine:
+    """What an engine is told of a line: money of the sale's currency, net unless it `includes_tax`."""
+
+    amount: Decimal
+    category: str
+    includes_tax: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """Everything that the tax of some lines depends on.
+
+    `tax_number` is the buyer's VAT number where it is of a form that its country has and not known to be wrong, else
+    empty. `exemption` is the number of the certificate that holds on the day, if any. `seller_countries` are where the
+    issuer charges tax.
+    """
+
+    seller: str
+    seller_countries: tuple[str, ...]
+    country: str
+    region: str
+    postal_code: str
+    tax_number: str
+    exemption: str
+    currency: str
+    on: date
+    lines: tuple[SaleLine, ...]
+
+    @property
+    def is_reverse_charge(self) -> bool:
+        """Whether the buyer, not the seller, owes the tax: a business of another EU country than the issuer's."""
+        return bool(self.tax_number) and self.country != self.seller and {self.country, self.seller} <= EU_COUNTRIES
+
+    def document(self) -> dict[str, Any]:
+        """Itself as JSON has it."""
+        found: dict[str, Any] = json.loads(json.dumps(asdict(self), default=_plain))
+        return found
+
+    def fingerprint(self) -> str:
+        """The same for equal sales, and for no others."""
+        canonical = json.dumps(self.document(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,38 +99,88 @@ class Tax:
     note: str
 
 
-def decide(*, country: str, region: str, tax_number: str, issuer: Issuer, category: str, on: date) -> Tax:
-    """The tax of one category of goods for a buyer, at the date of supply.
+@dataclass(frozen=True, slots=True)
+class LineTax:
+    """A line's net amount and its tax: together the price, where that includes tax."""
 
-    The rate of the buyer's region goes before the country's, the category's before the standard one.
-    """
-    if is_reverse_charge(country=country, tax_number=tax_number, issuer=issuer):
-        note = _("Reverse charge: the recipient owes the VAT (Article 196 of Directive 2006/112/EC).")
-        return Tax(_("VAT"), Decimal(0), InvoiceLine.Treatment.REVERSE_CHARGE, note)
-    rates = TaxRate.objects.filter(
-        Q(valid_to=None) | Q(valid_to__gt=on),
-        country=country,
-        region__in={region, ""},
-        category__in={category, STANDARD},
-        valid_from__lte=on,
+    tax: Tax
+    net: Decimal
+    amount: Decimal
+
+
+class Engine(Protocol):
+    """What works out taxes."""
+
+    def work_out(self, sale: Sale) -> tuple[LineTax, ...]:
+        """The tax of each line, in their order; reads the database only. Raises TaxNotPrepared."""
+
+    def prepare(self, sale: Sale, *, now: datetime) -> None:
+        """See to it that `work_out` can answer. It may talk to others, so never in a transaction. Raises
+        TaxUnavailable."""
+
+
+def sale_of(*, account: Account, issuer: Issuer, currency: str, lines: Sequence[SaleLine], on: date) -> Sale:
+    """What the tax of these lines depends on, at a day of supply in the account's zone. Up to two queries."""
+    countries = {issuer.country, *issuer.tax_countries} | (EU_COUNTRIES if issuer.country in EU_COUNTRIES else set())
+    return Sale(
+        seller=issuer.country,
+        seller_countries=tuple(sorted(countries)),
+        country=account.country,
+        region=account.region,
+        postal_code=account.postal_code,
+        tax_number=tax_numbers.usable(account) if account.country != issuer.country else "",
+        exemption=_exemption_of(account, on),
+        currency=currency,
+        on=on,
+        lines=tuple(lines),
     )
-    best = max(rates, key=lambda rate: (rate.category == category, rate.region == region), default=None)
-    if best is not None:
-        return Tax(best.name, best.percent, InvoiceLine.Treatment.TAXED, "")
-    exported = issuer.country in EU_COUNTRIES and country not in EU_COUNTRIES
+
+
+def list_exemptions(*, account: Account, on: date) -> list[TaxExemption]:
+    """The account's certificates that hold on a day where the account is: for its region before the whole country."""
+    rows = TaxExemption.objects.filter(
+        Q(valid_to=None) | Q(valid_to__gt=on),
+        account=account,
+        country=account.country,
+        region__in={account.region, ""},
+        valid_from__lte=on,
+        withdrawn_at=None,
+    )
+    return list(rows.order_by("-region", "valid_from", "pk"))
+
+
+def reverse_charge() -> Tax:
+    """The buyer owes the tax."""
+    note = _("Reverse charge: the recipient owes the VAT (Article 196 of Directive 2006/112/EC).")
+    return Tax(_("VAT"), Decimal(0), Treatment.REVERSE_CHARGE, note)
+
+
+def exempt(certificate: str) -> Tax:
+    """The buyer need not pay tax."""
+    note = _("Exempt from tax by certificate %(number)s.") % {"number": certificate} if certificate else ""
+    return Tax("", Decimal(0), Treatment.EXEMPT, note or _("Exempt from tax."))
+
+
+def untaxed(sale: Sale) -> Tax:
+    """No tax is charged there."""
+    exported = sale.seller in EU_COUNTRIES and sale.country not in EU_COUNTRIES
     note = _("Not subject to EU VAT: supplied outside the European Union.") if exported else ""
-    return Tax("", Decimal(0), InvoiceLine.Treatment.UNTAXED, note)
+    return Tax("", Decimal(0), Treatment.UNTAXED, note)
 
 
-def is_reverse_charge(*, country: str, tax_number: str, issuer: Issuer) -> bool:
-    """Whether the buyer, not the seller, owes the tax: a business of another EU country than the issuer's.
+def line_tax(line: SaleLine, tax: Tax, amount: Decimal) -> LineTax:
+    """What a line comes to with this tax: where the price includes it, it is taken out of the price."""
+    return LineTax(tax, line.amount - amount if line.includes_tax else line.amount, amount)
 
-    A business shows itself by a VAT number of its own country. Its form is looked at, so that any words typed into the
-    field do not make a sale free of tax.
-    """
-    if country == issuer.country or not {country, issuer.country} <= EU_COUNTRIES:
-        return False
-    compact = re.sub(r"[\s.\-/]", "", tax_number.upper())
-    prefix = _VAT_PREFIX.get(country, country)
-    number = compact.removeprefix(prefix)
-    return number != compact and bool(_VAT_NUMBER.match(number)) and any(sign.isdigit() for sign in number)
+
+def _exemption_of(account: Account, on: date) -> str:
+    found = list_exemptions(account=account, on=on)
+    return found[0].number if found else ""
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(type(value))

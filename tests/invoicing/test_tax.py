@@ -1,31 +1,40 @@
-"""Which tax a sale bears, and that it adds up."""
+"""Which tax a sale bears: where, when, of what, and by whom it is owed."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 from django.db import IntegrityError, transaction
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from billing.accounts import details
-from billing.catalog.pricing import cost_per_credit, part_of_money, round_money, share_tax
 from billing.invoicing import issuing, tax
-from billing.invoicing.models import TaxRate
-from tests.factories import make_account, make_issuer
+from billing.invoicing.models import TaxExemption, TaxRate
+from tests.factories import NOW, make_account, make_issuer
 from tests.invoicing.makers import issue, plain_line
 
 DAY = date(2025, 3, 1)
 
 
-def decide(issuer, country, *, region="", tax_number="", category="standard", on=DAY):
-    return tax.decide(country=country, region=region, tax_number=tax_number, issuer=issuer, category=category, on=on)
+def decide(issuer, country, *, region="", tax_number="", category="standard", on=DAY, includes_tax=False):
+    """How a line of 100.00 is taxed."""
+    buyer = make_account(country=country)
+    details.change(account_id=buyer.pk, changes={"region": region, "tax_number": tax_number})
+    buyer.refresh_from_db()
+    line = plain_line(category=category, includes_tax=includes_tax)
+    quoted = issuing.quote(account=buyer, currency="EUR", lines=[line], on=on)
+    found = quoted.lines[0]
+    return tax.Tax(found.tax_name, found.tax_percent, found.treatment, quoted.tax_note)
 
 
 def rate(country, percent, **fields):
     return TaxRate.objects.create(
         **{"country": country, "percent": Decimal(percent), "valid_from": date(2020, 1, 1), **fields}
     )
+
+
+@pytest.fixture
+def issuer(db):
+    return make_issuer(tax_countries=["US", "CH"])
 
 
 def test_the_rate_in_force_on_the_day_applies(issuer):
@@ -60,7 +69,13 @@ def test_a_category_without_a_rate_of_its_own_bears_the_standard_one(issuer):
 
 @pytest.mark.parametrize(
     ("country", "number"),
-    [("FR", "FR40303265045"), ("AT", "ATU 1234.5678"), ("GR", "EL123456789"), ("ES", "esx1234567-y"), ("NL", "NL1B+*")],
+    [
+        ("FR", "FR40303265045"),
+        ("AT", "ATU 1234.5675"),
+        ("GR", "EL 094259216"),
+        ("ES", "es-b58378431"),
+        ("NL", "NL004495445B01"),
+    ],
 )
 def test_a_business_of_another_eu_country_owes_the_tax_itself(issuer, country, number):
     rate(country, "20")
@@ -79,7 +94,8 @@ def test_a_business_of_another_eu_country_owes_the_tax_itself(issuer, country, n
         ("FR", "FRANCE"),
         ("FR", "DE123456789"),
         ("FR", "123456789"),
-        ("GR", "GR123456789"),
+        ("GR", "GR094259216"),
+        ("FR", "FR40303265046"),
         ("FR", "FR" + "1" * 13),
         ("FR", "FR\u0661\u0662\u0663"),
     ],
@@ -92,7 +108,7 @@ def test_everybody_else_pays_the_tax_of_their_country(issuer, country, number):
 
 
 def test_an_issuer_outside_the_union_has_no_reverse_charge(db):
-    swiss = make_issuer(country="CH", rates={"FR": "20"})
+    swiss = make_issuer(country="CH", rates={"FR": "20"}, tax_countries=["FR"])
     assert decide(swiss, "FR", tax_number="FR40303265045").treatment == "taxed"
 
 
@@ -112,94 +128,114 @@ def test_the_invoice_states_what_the_tax_rules_ask_for(issuer):
     assert issue(account, plain_line(), reference="r2").tax_note == ""
 
 
-def test_tax_is_rounded_once_per_rate(issuer, account):
-    """Three times 0.33 at 19 % would be 0.18 line by line; of 0.99 it is 0.19."""
-    TaxRate.objects.create(country="DE", category="books", percent=7, valid_from=date(2020, 1, 1))
-    invoice = issue(
-        account, plain_line("0.33"), plain_line("0.33"), plain_line("10.10", category="books"), plain_line("0.33")
-    )
-    taxes = list(invoice.lines.values_list("tax_amount", flat=True))
-    assert taxes == [Decimal(cents).scaleb(-2) for cents in (6, 7, 71, 6)]
-    assert invoice.tax_total == Decimal("0.90")
+def test_tax_is_charged_only_where_the_issuer_is_registered(issuer):
+    rate("JP", "10")
+    assert decide(issuer, "JP").treatment == "untaxed"
+    issuer.tax_countries = ["JP"]
+    issuer.save()
+    assert decide(issuer, "JP").percent == 10
+
+
+def test_an_issuer_of_the_union_charges_in_all_of_it_and_others_only_at_home(issuer):
+    for country in ("FR", "CH"):
+        rate(country, "8")
+    assert decide(issuer, "FR").percent == 8
+    issuer.country, issuer.tax_countries = "CH", []
+    issuer.save()
+    assert [decide(issuer, country).percent for country in ("CH", "FR", "DE")] == [8, 0, 0]
+    assert decide(issuer, "FR").note == ""
+
+
+def test_a_rate_changes_at_midnight_where_the_account_is(issuer):
+    rate("US", "7", valid_to=date(2025, 7, 1))
+    rate("US", "8", valid_from=date(2025, 7, 1))
+    account = make_account("denver", country="US", currency="USD", time_zone="America/Denver")
+    for at, percent in (
+        (datetime(2025, 7, 1, 5, 59, 59, tzinfo=UTC), 7),
+        (datetime(2025, 7, 1, 6, tzinfo=UTC), 8),
+    ):
+        invoice = issue(account, plain_line(), reference=f"r{percent}", currency="USD", now=at)
+        assert invoice.lines.get().tax_percent == percent
+
+
+@pytest.mark.parametrize("number", ["FR40303265045", "DE136695976"])
+def test_only_one_who_buys_from_abroad_owes_the_tax(issuer, number):
+    """A price that includes tax stays what is paid; where the buyer owes the tax, all of it is net."""
+    rate("FR", "20")
+    buyer = make_account("paris", country=number[:2], tax_number=number)
+    invoice = issue(buyer, plain_line("120.00", includes_tax=True))
+    is_french = number.startswith("FR")
+    assert invoice.total == 120
+    assert invoice.subtotal == (120 if is_french else Decimal("100.84"))
+    assert invoice.lines.get().tax_treatment == ("reverse_charge" if is_french else "taxed")
+
+
+def exempt(account, **fields):
+    given = {
+        "country": account.country, "number": "EX-7", "valid_from": date(2025, 1, 1), "created_at": NOW, **fields
+    }  # fmt: skip
+    return TaxExemption.objects.create(account=account, **given)
+
+
+def treatment(account, on):
+    return issuing.quote(account=account, currency="EUR", lines=[plain_line()], on=on).lines[0].treatment
+
+
+def test_a_certificate_frees_from_tax_on_its_days(issuer, account):
+    exempt(account, valid_to=date(2025, 3, 1))
+    days = [date(2024, 12, 31), date(2025, 1, 1), date(2025, 2, 28), date(2025, 3, 1)]
+    assert [treatment(account, day) for day in days] == ["taxed", "exempt", "exempt", "taxed"]
+
+
+def test_a_certificate_without_an_end_goes_on(issuer, account):
+    exempt(account)
+    assert treatment(account, date(2099, 1, 1)) == "exempt"
+
+
+def test_an_invoice_names_the_certificate(issuer, account):
+    exempt(account)
+    invoice = issue(account, plain_line("119.00", includes_tax=True), plain_line("1.00"))
+    assert (invoice.subtotal, invoice.tax_total, invoice.total) == (120, 0, 120)
+    assert invoice.tax_note == "Exempt from tax by certificate EX-7."
+    assert {line.tax_treatment for line in invoice.lines.all()} == {"exempt"}
 
 
 @pytest.mark.parametrize(
-    ("amounts", "percent", "currency", "taxes"),
-    [
-        (["100"], "19", "EUR", ["19.00"]),
-        (["0.13"], "19", "EUR", ["0.02"]),
-        (["0.50"], "5", "EUR", ["0.03"]),  # 0.025: halves go up
-        (["1", "1", "1"], "10", "JPY", ["0", "0", "0"]),
-        (["5", "5", "5"], "10", "JPY", ["1", "0", "1"]),
-        (["1099"], "10", "JPY", ["110"]),
-        (["1.234", "1.234"], "5", "KWD", ["0.062", "0.061"]),
-        (["33.33"], "8.875", "USD", ["2.96"]),
-        (["0", "7"], "0", "EUR", ["0", "0"]),
-        ([], "19", "EUR", []),
-    ],
+    "fields", [{"country": "FR"}, {"region": "BY"}, {"withdrawn_at": NOW}], ids=["country", "region", "withdrawn"]
 )
-def test_worked_numbers_of_tax(amounts, percent, currency, taxes):
-    assert share_tax([Decimal(amount) for amount in amounts], Decimal(percent), currency) == [*map(Decimal, taxes)]
+def test_a_certificate_of_elsewhere_or_withdrawn_frees_from_nothing(issuer, account, fields):
+    exempt(account, **fields)
+    assert treatment(account, DAY) == "taxed"
 
 
-CURRENCIES = {"EUR": 2, "JPY": 0, "KWD": 3}
-currencies = st.sampled_from(sorted(CURRENCIES))
-percents = st.decimals(min_value=0, max_value=100, places=3)
+def test_the_certificate_of_another_account_frees_from_nothing(issuer, account):
+    exempt(make_account("stranger"))
+    assert treatment(account, DAY) == "taxed"
 
 
-@given(st.lists(st.integers(0, 10**9), max_size=12), percents, currencies)
-def test_shares_of_tax_add_up_to_the_tax_of_the_sum(units, percent, currency):
-    smallest = Decimal(1).scaleb(-CURRENCIES[currency])
-    amounts = [unit * smallest for unit in units]
-    shares = share_tax(amounts, percent, currency)
-    assert sum(shares) == round_money(sum(amounts, Decimal(0)) * percent / 100, currency)
-    for amount, share in zip(amounts, shares, strict=True):
-        assert share >= 0
-        assert share == round_money(share, currency)
-        assert abs(share - amount * percent / 100) <= smallest
+def test_a_regions_certificate_is_named_before_the_countrys(issuer):
+    rate("US", "6")
+    buyer = make_account("austin", country="US", region="TX")
+    exempt(buyer)
+    exempt(buyer, region="TX", number="TX-1", valid_from=date(2025, 2, 1))
+    assert "EX-7" in issue(buyer, plain_line(), now=datetime(2025, 1, 15, tzinfo=UTC)).tax_note
+    assert "TX-1" in issue(buyer, plain_line(), reference="r2").tax_note
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 10**7), st.sampled_from(["standard", "books", "tea"])), min_size=1, max_size=9),
-    st.sampled_from(["DE", "FR", "JP"]),
-    currencies,
-)
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_lines_and_their_tax_are_the_totals(issuer, account, drafts, country, currency):
-    if not TaxRate.objects.filter(country="FR").exists():
-        rate("FR", "5.5", category="books")
-        rate("FR", "20")
-        rate("DE", "7", category="books")
-    account.country, smallest = country, Decimal(1).scaleb(-CURRENCIES[currency])
-    lines = [plain_line(str(units * smallest), category=category) for units, category in drafts]
-    quoted = issuing.quote(account=account, currency=currency, lines=lines, on=DAY)
-    assert quoted.subtotal == sum(line.draft.amount for line in quoted.lines)
-    assert quoted.tax_total == sum(line.tax_amount for line in quoted.lines)
-    assert quoted.total == quoted.subtotal + quoted.tax_total
-    for percent in {line.tax_percent for line in quoted.lines}:
-        taxed = [line for line in quoted.lines if line.tax_percent == percent]
-        net = sum(line.draft.amount for line in taxed)
-        assert sum(line.tax_amount for line in taxed) == round_money(net * percent / 100, currency)
+def test_where_no_tax_is_charged_a_certificate_changes_nothing(issuer):
+    buyer = make_account("tokyo", country="JP")
+    exempt(buyer)
+    assert treatment(buyer, DAY) == "untaxed"
 
 
-@given(st.integers(1, 10**9), percents, st.lists(st.integers(1, 10**9), max_size=8), currencies)
-def test_parts_of_a_line_take_back_its_tax_and_no_more(units, percent, parts, currency):
-    smallest = Decimal(1).scaleb(-CURRENCIES[currency])
-    (whole,) = share_tax([units * smallest], percent, currency)
-    taken, before = 0, Decimal(0)
-    for part in [*parts, 10**10]:
-        taken = min(taken + part, units)
-        credited = part_of_money(whole, part=taken * smallest, of=units * smallest, currency=currency)
-        assert before <= credited <= whole
-        before = credited
-    assert before == whole
+def test_two_businesses_of_the_union_need_no_certificate(issuer):
+    buyer = make_account("paris", country="FR", tax_number="FR40303265045")
+    exempt(buyer)
+    assert treatment(buyer, DAY) == "reverse_charge"
 
 
-def test_nothing_has_no_part():
-    assert part_of_money(Decimal(0), part=Decimal(0), of=Decimal(0), currency="EUR") == 0
-
-
-def test_the_cost_of_a_credit_has_twelve_decimals():
-    assert cost_per_credit(Decimal(10), Decimal(3)) == Decimal("3.333333333333")
-    assert round_money(cost_per_credit(Decimal(10), Decimal(3)) * 3, "EUR") == 10
-    assert cost_per_credit(Decimal(0), Decimal(3)) == 0
+def test_a_certificate_ends_after_it_begins_and_has_a_number(account):
+    for wrong in ({"valid_to": date(2025, 1, 1)}, {"number": ""}):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            exempt(account, **wrong)
+    assert not TaxExemption.objects.exists()
