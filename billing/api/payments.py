@@ -125,7 +125,9 @@ class DefaultPaymentMethod(ApiView):
         """Charge it when none is named. Scope `payments:write`."""
         found = get_account(request, account)
         read_body(request, Strict)
-        chosen: PaymentMethod = methods.set_default(account_id=found.pk, method_id=get_id(ids.PAYMENT_METHOD, method))
+        chosen: PaymentMethod = methods.set_default(
+            account_id=found.pk, method_id=get_id(ids.PAYMENT_METHOD, method), now=timezone.now()
+        )
         return Response(PaymentMethodDocument(chosen).data)
 
 

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 from django.utils import dateformat
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from billing.notifications import wording
 from billing.notifications.messages import About, Fact, Link, Message
@@ -41,7 +40,7 @@ def invoice_issued(about: About) -> Message:
 def payment_overdue(about: About) -> Message:
     """An invoice could not be collected, or was not paid when it was due: invoice_id, number, total, currency.
 
-    Also reason, next_try_at, due_at, and is_automatic: whether a payment method is charged for it.
+    Also reason, next_try_at, due_at, is_automatic: whether a payment method is charged; has_method: is there one.
     """
     names = {"number": about.text("number"), "total": about.money("total")}
     if not about.payload.get("is_automatic", "yes"):
@@ -70,7 +69,7 @@ def payment_overdue(about: About) -> Message:
 def payment_reminder(about: About) -> Message:
     """An invoice is still unpaid: invoice_id, number, total, currency, final_at, final_act.
 
-    Also reason, next_try_at, due_at, and is_automatic: whether a payment method is charged for it.
+    Also reason, next_try_at, due_at, is_automatic: whether a payment method is charged; has_method: is there one.
     """
     names = {"number": about.text("number"), "total": about.money("total"), "day": about.day("final_at")}
     leads = {
@@ -111,7 +110,7 @@ def subscription_lapsed(about: About) -> Message:
     leads = {
         "pause": _("No credits can be used until %(total)s is paid. Once it is, everything goes on at once."),
         "downgrade": _("%(total)s was not paid in time, so your plan is now %(new)s."),
-        "cancel": _("%(total)s was not paid in time, so the plan is not renewed and its credits are gone."),
+        "cancel": _("%(total)s was not paid in time. Credits that you bought stay yours until they expire."),
     }
     act = about.text("act")
     return Message(
@@ -153,9 +152,10 @@ def subscription_started(about: About) -> Message:
     """A plan has begun: plan_name. Also credits, seats, period_ends_at, trial_ends_at."""
     names = {"plan": about.text("plan_name")}
     if about.payload.get("trial_ends_at"):
-        names["day"] = about.day("trial_ends_at")
         title = _("Your trial of %(plan)s has begun") % names
-        lead = _("You can use everything until %(day)s. Then the plan begins, unless you cancel it before.") % names
+        lead = _("You can use everything until %(day)s. Then the plan begins, unless you cancel it before.") % {
+            "day": _last_day(about, "trial_ends_at")
+        }
     else:
         title = _("Your plan %(plan)s has begun") % names
         lead = _("Thank you. From now on it renews by itself until you cancel it.")
@@ -264,6 +264,8 @@ def _what_helps(about: About) -> str:
         return _("We try again on %(day)s. You can also pay now, or use another card: we charge it at once.") % {
             "day": about.day("next_try_at")
         }
+    if about.payload.get("has_method") == "":
+        return _("Add a payment method, and we charge it at once. Or pay now.")
     return _("We do not charge this payment method again by ourselves. Pay now, or use another: we charge it at once.")
 
 
@@ -281,7 +283,7 @@ def _terms(about: About) -> tuple[Fact, ...]:
     if about.payload.get("credits") and about.amount("credits") > 0:
         facts.append(Fact(_("Credits included"), about.credits("credits")))
     if seats := int(about.payload.get("seats") or 0):
-        facts.append(Fact(_("Seats"), ngettext("%(count)s seat", "%(count)s seats", seats) % {"count": seats}))
+        facts.append(Fact(_("Seats"), str(seats)))
     if about.payload.get("trial_ends_at"):
         facts.append(Fact(_("Trial ends"), about.day("trial_ends_at")))
     elif about.payload.get("period_ends_at"):

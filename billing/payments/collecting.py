@@ -38,14 +38,6 @@ FAULT_GAP = timedelta(minutes=5)
 MOST_LOOKS = 5
 
 
-class CollectionClosed(Exception):
-    """The collection is over: its invoice is paid, void or given up, or the policy's days have passed."""
-
-
-class NothingToCharge(Exception):
-    """The account has no payment method that could be charged."""
-
-
 @dataclass(frozen=True, slots=True)
 class Round:
     """What a round did: collections looked at, tries sent, and collections that became paid, overdue or exhausted, or
@@ -128,15 +120,6 @@ def look(*, collection_id: int, now: datetime) -> Counter[str]:
     return done
 
 
-def retry_soon(*, account_id: int, method_id: int, now: datetime) -> int:
-    """Let the account's overdue collections be tried at once with another method; how many. One transaction's part.
-
-    The try uses up none of the policy's. A method that failed last is not tried again by this.
-    """
-    overdue = Collection.objects.filter(invoice__account=account_id, state=State.OVERDUE, is_automatic=True)
-    return overdue.update(method=method_id, next_at=now)
-
-
 def _list_due(*, now: datetime, limit: int, account_id: int | None) -> list[int]:
     due = Q(next_at__lte=now)
     over = Q(closed_at=None) & ~Q(invoice__state=Invoice.State.OPEN)
@@ -188,7 +171,7 @@ def _begin(row: Collection, *, now: datetime) -> Payment | None:
     """The first try, or that it failed; for what nobody charges, that it is past its due date."""
     if row.is_automatic and row.tries == 0:
         row.tries = 1
-        if (method := _method(row)) is not None:
+        if (method := find_method(row)) is not None:
             return _try(row, method, key=_key(row), now=now)
     assert row.invoice.due_at is not None  # noqa: S101
     if not row.is_automatic and now < row.invoice.due_at:
@@ -202,29 +185,46 @@ def _begin(row: Collection, *, now: datetime) -> Payment | None:
     last = _last_try(row)
     row.retries_stopped = last is not None and last.failure_is_hard
     _rest(row, plan, now=now)
-    notices.overdue(row, reason=_reason(row, last), next_try_at=_next_try_at(row, plan, now), key="1", now=now)
+    method = find_method(row)
+    notices.overdue(
+        row,
+        reason=_reason(row, last),
+        has_method=method is not None,
+        next_try_at=_next_try_at(row, plan, method, now),
+        key="1",
+        now=now,
+    )
     return None
 
 
 def _dun(row: Collection, live: Payment | None, *, now: datetime) -> Payment | None:
     """What the policy asks for by now: a try, the end, or a reminder."""
-    plan, last = _schedule(row), _last_try(row)
+    plan, last, method = _schedule(row), _last_try(row), find_method(row)
     if row.is_automatic and live is None:
-        method = _method(row)
         is_other = method is not None and (last is None or method.pk != last.method_id)
         was_stopped, row.retries_stopped = row.retries_stopped, last is not None and last.failure_is_hard
         is_due, row.tries = plan.retries_due(now) >= row.tries, max(row.tries, 1 + plan.retries_due(now))
         if method is not None and (is_other or (is_due and not row.retries_stopped)):
-            return _try(row, method, key=_key(row) if is_due else f"{_key(row)}:card-{method.pk}", now=now)
+            key = _key(row) if is_due else f"{_key(row)}:card-{method.pk}"
+            # Who goes to and fro between two cards has each of them tried once until the policy's next day.
+            if not Payment.objects.filter(idempotency_key=key).exists():
+                return _try(row, method, key=key, now=now)
         if row.retries_stopped and not was_stopped:
-            notices.overdue(row, reason=_reason(row, last), next_try_at=None, key=f"{row.tries}", now=now)
+            reason, key = _reason(row, last), f"{row.tries}"
+            notices.overdue(row, reason=reason, has_method=True, next_try_at=None, key=key, now=now)
     if now >= plan.final_at:
         _close(row, State.EXHAUSTED, now=now)
         return None
     if plan.reminders_due(now) > row.reminders_sent:
         row.reminders_sent = plan.reminders_due(now)
-        next_try_at = _next_try_at(row, plan, now)
-        notices.reminder(row, reason=_reason(row, last), next_try_at=next_try_at, final_at=plan.final_at, now=now)
+        notices.reminder(
+            row,
+            reason=_reason(row, last),
+            has_method=method is not None,
+            next_try_at=_next_try_at(row, plan, method, now),
+            final_at=plan.final_at,
+            now=now,
+        )
     _rest(row, plan, now=now)
     return None
 
@@ -255,7 +255,7 @@ def _schedule(row: Collection) -> Schedule:
     return schedule(row.policy, overdue_at=row.overdue_at, time_zone=row.invoice.account.time_zone)
 
 
-def _method(row: Collection) -> PaymentMethod | None:
+def find_method(row: Collection) -> PaymentMethod | None:
     """What is charged: the collection's method while the account keeps it, else its default."""
     named = PaymentMethod.objects.filter(pk=row.method_id, removed_at=None).first() if row.method_id else None
     return named or methods.find_default(row.invoice.account_id)
@@ -266,8 +266,8 @@ def _last_try(row: Collection) -> Payment | None:
     return Payment.objects.filter(invoice=row.invoice_id, off_session=True).order_by("-pk").first()
 
 
-def _next_try_at(row: Collection, plan: Schedule, now: datetime) -> datetime | None:
-    can_try = row.is_automatic and not row.retries_stopped and _method(row) is not None
+def _next_try_at(row: Collection, plan: Schedule, method: PaymentMethod | None, now: datetime) -> datetime | None:
+    can_try = row.is_automatic and not row.retries_stopped and method is not None
     return plan.next_retry_at(now) if can_try else None
 
 

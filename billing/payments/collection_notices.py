@@ -7,16 +7,26 @@ from billing.notifications import outbox
 from billing.payments.models import Collection
 
 
-def overdue(row: Collection, *, reason: str, next_try_at: datetime | None, key: str, now: datetime) -> None:
+def overdue(
+    row: Collection, *, reason: str, has_method: bool, next_try_at: datetime | None, key: str, now: datetime
+) -> None:
     """That a try failed, or the due date has passed; `next_try_at` is when the method is charged next by itself."""
-    payload = {**_facts(row), "reason": reason, "next_try_at": _text(next_try_at)}
+    payload = {**_facts(row, has_method), "reason": reason, "next_try_at": _text(next_try_at)}
     _write(row, "payment_overdue", key, payload, now=now)
 
 
-def reminder(row: Collection, *, reason: str, next_try_at: datetime | None, final_at: datetime, now: datetime) -> None:
+def reminder(
+    row: Collection,
+    *,
+    reason: str,
+    has_method: bool,
+    next_try_at: datetime | None,
+    final_at: datetime,
+    now: datetime,
+) -> None:
     """That it is still unpaid, and what happens when."""
     payload = {
-        **_facts(row),
+        **_facts(row, has_method),
         "reason": reason,
         "next_try_at": _text(next_try_at),
         "final_at": final_at.isoformat(),
@@ -25,7 +35,7 @@ def reminder(row: Collection, *, reason: str, next_try_at: datetime | None, fina
     _write(row, "payment_reminder", str(row.reminders_sent), payload, now=now)
 
 
-def _facts(row: Collection) -> dict[str, str]:
+def _facts(row: Collection, has_method: bool) -> dict[str, str]:
     invoice = row.invoice
     return {
         "invoice_id": str(invoice.pk),
@@ -34,6 +44,7 @@ def _facts(row: Collection) -> dict[str, str]:
         "currency": invoice.currency,
         "due_at": _text(invoice.due_at),
         "is_automatic": "yes" if row.is_automatic else "",
+        "has_method": "yes" if has_method else "",
     }
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from django.db import transaction
 
 from billing.accounts.models import Account
-from billing.payments import gateway
+from billing.payments import gateway, waking
 from billing.payments.gateway import StoredCard
 from billing.payments.models import PaymentMethod
 
@@ -87,7 +87,8 @@ def keep(
     customer_reference: str = "",
     now: datetime,
 ) -> PaymentMethod:
-    """Add a card that the gateway has, once: a repeat returns the first row. Without a default it becomes it."""
+    """Add a card that the gateway has, once: a repeat returns the first row. Without a default it becomes it; to a new
+    default is charged at once what is overdue."""
     with transaction.atomic():
         _lock(account_id)
         known = PaymentMethod.objects.filter(gateway=gateway_name, gateway_reference=card.reference).first()
@@ -96,7 +97,7 @@ def keep(
         default = find_default(account_id)
         if default is not None and make_default:
             PaymentMethod.objects.filter(pk=default.pk).update(is_default=False)
-        return PaymentMethod.objects.create(
+        method = PaymentMethod.objects.create(
             account_id=account_id,
             gateway=gateway_name,
             gateway_reference=card.reference,
@@ -108,16 +109,20 @@ def keep(
             is_default=make_default or default is None,
             created_at=now,
         )
+        if method.is_default:
+            waking.retry_soon(account_id=account_id, method_id=method.pk, now=now)
+        return method
 
 
-def set_default(*, account_id: int, method_id: int) -> PaymentMethod:
-    """Charge this method when none is named. Raises MethodNotUsable."""
+def set_default(*, account_id: int, method_id: int, now: datetime) -> PaymentMethod:
+    """Charge this method when none is named, and at once for what is overdue. Raises MethodNotUsable."""
     with transaction.atomic():
         _lock(account_id)
         method = get_usable(account_id=account_id, method_id=method_id)
         PaymentMethod.objects.filter(account_id=account_id, is_default=True).update(is_default=False)
         method.is_default = True
         method.save(update_fields=["is_default"])
+        waking.retry_soon(account_id=account_id, method_id=method.pk, now=now)
         return method
 
 

@@ -13,10 +13,10 @@ from billing.catalog import pricing
 from billing.invoicing import settling
 from billing.invoicing.models import Invoice
 from billing.notifications import outbox, wording
-from billing.payments import failures, gateway, methods
+from billing.payments import failures, gateway, methods, waking
 from billing.payments.gateway import Charge, GatewayUnavailable, Outcome
 from billing.payments.methods import MethodNotUsable
-from billing.payments.models import Collection, Payment, Refund
+from billing.payments.models import Payment, Refund
 
 __all__ = [
     "InvoiceNotPayable",
@@ -191,7 +191,7 @@ def record(*, payment_id: int, outcome: Outcome, now: datetime) -> Payment:
             else:
                 _move(payment, outcome, now=now)
         # Whoever collects the invoice without anyone's hand looks what that means for it.
-        Collection.objects.filter(invoice=payment.invoice_id, closed_at=None).update(next_at=now)
+        waking.wake(invoice_id=payment.invoice_id, now=now)
     if reason:
         log.error("payment.report_refused", payment_id=payment_id, reason=reason)
         raise ReportRefused(reason)

@@ -43,7 +43,7 @@ def make_default(request: HttpRequest, visit: Visit, method: int) -> HttpRespons
     """Charge this card unless told otherwise."""
     require_manager(visit)
     try:
-        card = methods.set_default(account_id=visit.account.pk, method_id=method)
+        card = methods.set_default(account_id=visit.account.pk, method_id=method, now=timezone.now())
     except methods.MethodNotUsable:
         raise Http404("No such card.") from None
     messages.success(request, _("%(card)s is the default card now.") % {"card": card})

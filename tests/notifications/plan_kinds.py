@@ -54,7 +54,7 @@ SAYS = {
     "payment_reminder": ["paid before 22 March 2025, your plan is paused", "8 March 2025", "The card was declined."],
     "subscription_lapsed": ["No credits can be used until €119.00 is paid."],
     "trial_ending": ["On 4 March 2025 the plan Team begins", "€119.00", "nothing is charged then"],
-    "subscription_started": ["10,000", "3 seats", "1 April 2025"],
+    "subscription_started": ["10,000", "Seats", "1 April 2025"],
     "plan_changed": ["from Team to Scale", "50,000"],
     "change_scheduled": ["you can withdraw the change"],
     "subscription_paused": ["until 31 March 2025"],

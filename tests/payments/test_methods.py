@@ -15,7 +15,7 @@ def test_the_default_is_the_first_until_another_is_chosen_or_it_is_removed(accou
     first, second = make_card(account), make_card(account)
     assert methods.find_default(account.pk) == first
     assert [method.pk for method in methods.list_methods(account.pk)] == [first.pk, second.pk]
-    assert methods.set_default(account_id=account.pk, method_id=second.pk).is_default
+    assert methods.set_default(account_id=account.pk, method_id=second.pk, now=NOW).is_default
     assert defaults(account) == [second.pk]
     methods.remove(account_id=account.pk, method_id=second.pk, now=NOW)
     assert methods.find_default(account.pk) is None
@@ -27,7 +27,7 @@ def test_the_default_is_the_first_until_another_is_chosen_or_it_is_removed(accou
 def test_another_accounts_method_is_neither_made_default_nor_removed(account):
     foreign = make_card(make_account("evil"))
     with pytest.raises(methods.MethodNotUsable):
-        methods.set_default(account_id=account.pk, method_id=foreign.pk)
+        methods.set_default(account_id=account.pk, method_id=foreign.pk, now=NOW)
     with pytest.raises(methods.MethodNotUsable):
         methods.remove(account_id=account.pk, method_id=foreign.pk, now=NOW)
     foreign.refresh_from_db()
@@ -51,7 +51,7 @@ def test_of_cards_added_and_chosen_at_once_one_is_the_default(transactional_db, 
         make_card(account, make_default=True)
 
     def choose(pk: int):
-        return lambda: methods.set_default(account_id=account.pk, method_id=pk)
+        return lambda: methods.set_default(account_id=account.pk, method_id=pk, now=NOW)
 
     assert race([add] * 4 + [choose(card.pk) for card in cards]) == {"done": 8}
     assert len(defaults(account)) == 1
