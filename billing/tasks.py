@@ -3,6 +3,7 @@
 Each looks for what is due in rows, so a lost, doubled or late run does no harm.
 """
 
+from collections import Counter
 from dataclasses import asdict
 from datetime import timedelta
 from time import monotonic
@@ -18,7 +19,7 @@ from billing.invoicing import exchange
 from billing.ledger import announcing, expiry, holds, sealing, verification
 from billing.metering import gauges
 from billing.notifications import delivery, fanout
-from billing.payments import checking, refunding, sandbox_webhooks, webhooks
+from billing.payments import checking, collecting, refunding, sandbox_webhooks, webhooks
 from billing.purchases import topups
 
 log = structlog.get_logger(__name__)
@@ -117,6 +118,15 @@ def check_payments() -> None:
         refunds_asked=refunds.asked,
         refunds_ended=refunds.ended,
     )
+
+
+@shared_task
+def collect_invoices() -> None:
+    """Charge invoices that are collected without anyone's hand, and dun for those that are overdue."""
+    total: Counter[str] = Counter()
+    while (done := collecting.run_due(now=timezone.now(), limit=BATCH)).looked:
+        total.update(asdict(done))
+    log.info("invoices.collected", **total)
 
 
 @shared_task

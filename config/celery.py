@@ -30,6 +30,7 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "accrue-gauges": {"task": "billing.tasks.accrue_gauges", "schedule": 300.0},
     "check-payments": {"task": "billing.tasks.check_payments", "schedule": 5.0},
     "send-sandbox-webhooks": {"task": "billing.tasks.send_sandbox_webhooks", "schedule": 5.0},
+    "collect-invoices": {"task": "billing.tasks.collect_invoices", "schedule": 5.0},
     "run-top-ups": {"task": "billing.tasks.run_top_ups", "schedule": 5.0},
     "process-gateway-events": {"task": "billing.tasks.process_gateway_events", "schedule": 30.0},
     "purge-idempotency-keys": {"task": "billing.tasks.purge_idempotency_keys", "schedule": crontab(minute=23)},

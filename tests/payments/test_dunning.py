@@ -99,7 +99,7 @@ def test_going_to_and_fro_between_two_cards_tries_each_once_a_day_of_the_policy(
         run(now)
         methods.set_default(account_id=account.pk, method_id=(first, second)[number % 2].pk, now=now)
     assert Payment.objects.count() == 3
-    run_days(20)
+    run_days(20, step=6 * HOUR)
     assert told_on("payment_reminder") == [4, 9]
     assert Collection.objects.get().state == "exhausted"
 

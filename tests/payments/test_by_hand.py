@@ -1,0 +1,88 @@
+"""What staff do with a collection."""
+
+import pytest
+
+from billing.invoicing import crediting
+from billing.payments import by_hand, collecting, methods, paying
+from billing.payments.models import Collection, Payment
+from tests.factories import NOW
+from tests.payments import makers
+from tests.payments.collectors import DAY, make_collection, run, run_days, tries
+from tests.payments.makers import make_card
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def overdue(account):
+    make_card(account, makers.DECLINE)
+    row = make_collection(account)
+    run()
+    return row
+
+
+def retry(row, key="1", now=NOW + DAY):
+    return by_hand.retry_now(collection_id=row.pk, key=key, now=now)
+
+
+def test_a_try_by_hand_uses_up_no_try_of_the_policy(overdue):
+    assert retry(overdue).state == "failed"
+    assert retry(overdue, "2").state == "failed"
+    assert Collection.objects.get().tries == 1
+    run_days(20, start=NOW + DAY)
+    assert tries() == [(0, "failed"), (1, "failed"), (1, "failed"), (3, "failed"), (7, "failed")]
+
+
+def test_a_try_by_hand_that_succeeds_ends_it_at_once(overdue, account):
+    make_card(account, make_default=True)
+    assert retry(overdue).state == "succeeded"
+    assert Collection.objects.get().state == "paid"
+
+
+def test_the_same_press_charges_once(overdue):
+    assert retry(overdue) == retry(overdue)
+    assert Payment.objects.count() == 2
+
+
+def test_a_hard_decline_can_be_tried_by_hand(account):
+    make_card(account, makers.EXPIRED)
+    row = make_collection(account)
+    run()
+    assert retry(row).state == "failed"
+    assert Collection.objects.get().retries_stopped
+
+
+def test_without_a_card_there_is_nothing_to_charge(overdue, account):
+    methods.remove(account_id=account.pk, method_id=methods.find_default(account.pk).pk, now=NOW)
+    with pytest.raises(by_hand.NothingToCharge):
+        retry(overdue)
+    assert Payment.objects.count() == 1
+
+
+def test_while_an_outcome_is_unknown_nothing_is_tried(account):
+    make_card(account, makers.SLOW)
+    row = make_collection(account)
+    run()
+    with pytest.raises(paying.PaymentUnderWay):
+        retry(row, now=NOW)
+    assert Payment.objects.count() == 1
+
+
+def test_a_stopped_one_is_left_alone(overdue):
+    row = by_hand.stop(collection_id=overdue.pk, now=NOW + DAY)
+    assert (row.state, row.has_news, row.next_at, row.invoice.state) == ("stopped", True, None, "open")
+    run_days(20)
+    assert Payment.objects.count() == 1
+    assert Collection.objects.get().state == "stopped"
+
+
+@pytest.mark.parametrize("act", [retry, lambda row: by_hand.stop(collection_id=row.pk, now=NOW)])
+def test_what_is_over_is_over(overdue, act):
+    crediting.void(invoice_id=overdue.invoice_id, now=NOW)
+    with pytest.raises(by_hand.CollectionClosed):
+        act(overdue)
+    assert run(NOW).stopped == 1
+    with pytest.raises(by_hand.CollectionClosed):
+        act(overdue)
+    assert Payment.objects.count() == 1
+    assert run(NOW) == collecting.Round()
