@@ -54,6 +54,7 @@ FINANCE = StaffRole(
             "change_gatewayevent", "view_issuer", "add_issuer", "change_issuer", "add_creditpool",
             "change_creditpool", "view_taxrate", "add_taxrate", "change_taxrate", "view_ledgerseal",
             "change_account", "add_dunningpolicy", "change_dunningpolicy",
+            "add_invoice", "change_invoice", "view_pendingitem", "view_exchangerate",
         }
     ),
 )  # fmt: skip

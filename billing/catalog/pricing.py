@@ -238,6 +238,11 @@ def part_of_credits(whole: Decimal, *, part: Decimal, of: Decimal) -> Decimal:
     return round_credits(_EXACT.divide(_EXACT.multiply(whole, part), of))
 
 
+def line_amount(quantity: Decimal, unit_price: Decimal, currency: str) -> Decimal:
+    """What so many units cost, rounded once."""
+    return round_money(_EXACT.multiply(quantity, unit_price), currency)
+
+
 def cross_rate(base_per_euro: Decimal, currency_per_euro: Decimal) -> Decimal:
     """What one unit of a currency is worth in the base, to twelve decimals, from what a euro is worth in both."""
     return _EXACT.divide(base_per_euro, currency_per_euro).quantize(

@@ -163,7 +163,7 @@ def issue(
             return first
         if taken:
             pending.mark(taken, written[len(lines) :], now=now)
-        return _number(invoice, written, now=now)
+        return number(invoice, written, now=now)
 
 
 def _find(account_id: int, reference: str) -> Invoice | None:
@@ -182,33 +182,38 @@ def _write(
     now: datetime,
     due_at: datetime | None,
 ) -> tuple[Invoice, list[InvoiceLine]]:
-    invoice = Invoice.objects.create(
-        account=account,
-        issuer=issuer,
-        reference=reference,
-        currency=currency,
-        subtotal=quoted.subtotal,
-        tax_total=quoted.tax_total,
-        total=quoted.total,
-        seller=_seller(issuer),
-        customer=_customer(account),
-        tax_note=quoted.tax_note,
-        created_at=now,
-        due_at=due_at or now + timedelta(days=issuer.payment_terms_days),
+    said = what_is_said(issuer=issuer, account=account, currency=currency, quoted=quoted, now=now)
+    due_at = due_at or now + timedelta(days=issuer.payment_terms_days)
+    invoice = Invoice.objects.create(reference=reference, created_at=now, due_at=due_at, **said)
+    return invoice, InvoiceLine.objects.bulk_create(lines_of(invoice, quoted))
+
+
+def what_is_said(*, issuer: Issuer, account: Account, currency: str, quoted: Quote, now: datetime) -> dict[str, Any]:
+    """What the columns of an invoice say of its parties, its money and its tax, if it were issued now."""
+    return {
+        "account": account,
+        "issuer": issuer,
+        "currency": currency,
+        "subtotal": quoted.subtotal,
+        "tax_total": quoted.tax_total,
+        "total": quoted.total,
+        "seller": _seller(issuer),
+        "customer": _customer(account),
+        "tax_note": quoted.tax_note,
         **_in_base(issuer, currency, quoted.tax_total, supply_date(account, now)),
-    )
-    return invoice, InvoiceLine.objects.bulk_create(_lines(invoice, quoted))
+    }
 
 
 def _in_base(issuer: Issuer, currency: str, tax_total: Decimal, on: date) -> dict[str, Any]:
     """The tax in the currency of the issuer's books, with the rate used. Nothing where that is the invoice's own, or no
     rate of these days is known: an invoice does not wait for one."""
+    nothing = {"base_currency": "", "base_rate": None, "base_rate_on": None, "tax_in_base": None}
     if issuer.base_currency in ("", currency):
-        return {}
+        return nothing
     rate = exchange.find_rate(currency=currency, base=issuer.base_currency, on=on)
     if rate is None:
         log.warning("invoice.no_exchange_rate", currency=currency, base=issuer.base_currency, on=on.isoformat())
-        return {}
+        return nothing
     return {
         "base_currency": issuer.base_currency,
         "base_rate": rate.worth,
@@ -217,8 +222,11 @@ def _in_base(issuer: Issuer, currency: str, tax_total: Decimal, on: date) -> dic
     }
 
 
-def _number(invoice: Invoice, lines: Sequence[InvoiceLine], *, now: datetime) -> Invoice:
-    """Make a draft an issued invoice: what is to be fulfilled at once is locked, then the number is drawn."""
+def number(invoice: Invoice, lines: Sequence[InvoiceLine], *, now: datetime) -> Invoice:
+    """Make what has been written an issued invoice: what is to be fulfilled at once is locked, then the number drawn.
+
+    The caller has written invoice and lines in this transaction, or locked them.
+    """
     if not invoice.total:
         pools.lock(line.pool_id for line in lines)
     invoice.number = numbering.draw_invoice_number(invoice.issuer_id)
@@ -295,7 +303,8 @@ def _quoted(line: LineDraft, found: tax.LineTax) -> QuotedLine:
     return QuotedLine(line, unit_price, found.net, each.name, each.percent, found.amount, each.treatment)
 
 
-def _lines(invoice: Invoice, quoted: Quote) -> list[InvoiceLine]:
+def lines_of(invoice: Invoice, quoted: Quote) -> list[InvoiceLine]:
+    """The rows of an invoice's lines, to be written."""
     return [
         InvoiceLine(
             invoice=invoice,

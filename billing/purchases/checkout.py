@@ -15,7 +15,7 @@ from django.db import transaction
 from billing.accounts.models import Account
 from billing.invoicing import crediting, issuing
 from billing.invoicing.models import Invoice
-from billing.payments import paying
+from billing.payments import paying, voiding
 from billing.payments.models import Payment
 from billing.purchases import offers
 from billing.purchases.models import Purchase
@@ -139,11 +139,9 @@ def cancel(*, account_id: int, token: uuid.UUID, now: datetime) -> Purchase:
         purchase = found.select_for_update(of=("invoice",)).first()
         if purchase is None:
             raise PurchaseNotFound(token)
-        if paying.find_under_way(purchase.invoice_id) is not None:
-            raise NotCancellable(f"a payment of {purchase.invoice} is under way")
         try:
-            purchase.invoice = crediting.void(invoice_id=purchase.invoice_id, now=now)
-        except crediting.NotVoidable as error:
+            purchase.invoice = voiding.void(invoice_id=purchase.invoice_id, now=now)
+        except (paying.PaymentUnderWay, crediting.NotVoidable) as error:
             raise NotCancellable(str(error)) from error
         return purchase
 
