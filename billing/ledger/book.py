@@ -16,6 +16,7 @@ from decimal import Decimal
 ZERO = Decimal(0)
 NEVER = datetime.max.replace(tzinfo=UTC)
 DEBT_KINDS = ("overage", "overdraft")
+ROLLING_KINDS = ("allocation", "rollover")
 
 
 @dataclass(slots=True, eq=False)
@@ -50,7 +51,7 @@ class Lot:
 
     @property
     def outstanding(self) -> Decimal:
-        """What of an overdraft lot has been neither repaid nor given back."""
+        """What of a debt lot has been neither repaid nor given back."""
         return self.amount - self.revoked
 
     def is_valid_at(self, at: datetime) -> bool:
@@ -158,6 +159,7 @@ class Book:
     cycle_interval_count: int = 1
     cycle_anchor_on: date | None = None
     paused: bool = False
+    renews_at: datetime | None = None
     lots: list[Lot] = field(default_factory=list)
     drafts: list[Draft] = field(default_factory=list)
     crossings: list[Crossing] = field(default_factory=list)

@@ -50,7 +50,8 @@ SELECT p.id, p.account_id, p.key, p.policy, p.burst_limit, p.overage_cap, p.bala
        p.overdraft, p.version, p.last_posted_at, p.cycle_number, p.cycle_starts_at, p.cycle_ends_at,
        p.cycle_allocation, p.cycle_spent, p.cycle_overage, p.cycle_carried, p.alert_level, p.alert_arming,
        a.time_zone, a.currency, a.parked_at IS NOT NULL, p.low_balance_below, p.low_balance_told,
-       p.cycle_interval, p.cycle_interval_count, p.cycle_anchor_on, a.paused_at IS NOT NULL
+       p.cycle_interval, p.cycle_interval_count, p.cycle_anchor_on, a.paused_at IS NOT NULL,
+       p.renews_at
 FROM billing_creditpool p JOIN billing_account a ON a.id = p.account_id
 WHERE p.id = ANY(%s::bigint[]) ORDER BY p.id FOR NO KEY UPDATE OF p
 """

@@ -56,20 +56,23 @@ def roll_cycle(book: Book, *, now: datetime) -> None:
     owed is carried: it lowers the allocation when it is repaid, not before, so that it lowers it once.
     """
     while now >= book.cycle_ends_at:
-        starts_at = book.cycle_ends_at
-        book.cycle_number += 1
-        book.cycle_starts_at = starts_at
-        book.cycle_ends_at = _cycle_end(book, starts_at)
-        of_cycle = (lot.remaining for lot in book.lots if is_of_cycle(book, lot))
-        book.cycle_allocation = sum(of_cycle, ZERO)
-        book.cycle_spent = book.cycle_overage = ZERO
-        book.cycle_carried = book.overdraft
-        book.alert_level = 0
-        book.changed = True
-        for lot in book.lots:
-            if lot.kind == "overage" and lot.is_open:
-                lot.is_open = False
-                lot.changed = True
+        begin_cycle(book, starts_at=book.cycle_ends_at, ends_at=_cycle_end(book, book.cycle_ends_at))
+
+
+def begin_cycle(book: Book, *, starts_at: datetime, ends_at: datetime) -> None:
+    """End the book's cycle and begin the next, at once."""
+    book.cycle_number += 1
+    book.cycle_starts_at, book.cycle_ends_at = starts_at, ends_at
+    of_cycle = (lot.remaining for lot in book.lots if is_of_cycle(book, lot))
+    book.cycle_allocation = sum(of_cycle, ZERO)
+    book.cycle_spent = book.cycle_overage = ZERO
+    book.cycle_carried = book.overdraft
+    book.alert_level = 0
+    book.changed = True
+    for lot in book.lots:
+        if lot.kind == "overage" and lot.is_open:
+            lot.is_open = False
+            lot.changed = True
 
 
 def _cycle_end(book: Book, starts_at: datetime) -> datetime:

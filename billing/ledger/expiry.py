@@ -3,8 +3,9 @@
 from datetime import datetime, timedelta
 
 import structlog
-from django.db.models import Q
+from django.db.models import F, Q
 
+from billing.ledger.book import ROLLING_KINDS
 from billing.ledger.models import CreditGrant, Hold, HoldLine
 from billing.ledger.posting import expire_lots
 
@@ -16,6 +17,7 @@ log = structlog.get_logger(__name__)
 def expire_due(*, now: datetime, grace_seconds: int, limit: int = 20_000) -> int:
     """Expire what is due in up to `limit` pools, POOLS_AT_ONCE in a transaction; how many lots.
 
+    Allocations and rollovers that a subscription's next renewal will roll over or expire are left to it.
     Safe to run at any time, twice, or in two workers at once. Where a transaction fails its pools are taken one by
     one, so that one faulty pool is logged and the others are done.
     """
@@ -26,7 +28,7 @@ def expire_due(*, now: datetime, grace_seconds: int, limit: int = 20_000) -> int
         is_open=True,
         remaining__gt=0,
         expires_at__lte=now - timedelta(seconds=grace_seconds),
-    )
+    ).exclude(kind__in=ROLLING_KINDS, pool__renews_at__lte=F("expires_at"))
     pool_ids = list(due.order_by("pool_id").values_list("pool_id", flat=True).distinct()[:limit])
     expired = 0
     for start in range(0, len(pool_ids), POOLS_AT_ONCE):

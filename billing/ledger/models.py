@@ -26,6 +26,7 @@ class CreditPool(models.Model):
     `balance` is the sum of its lots' remaining credits (also of expired lots not yet posted as such), `held` what open
     holds reserve on lots, `held_uncovered` what they reserve on the exhaustion policy, `overdraft` what has been spent
     beyond the lots and not been repaid. `low_balance_told`: it has fallen below `low_balance_below` and not been back.
+    A subscription sets policy, cycles and `renews_at` (`terms.apply`): what it rolls over, the expiry job leaves alone.
     """
 
     class Kind(models.TextChoices):
@@ -57,6 +58,9 @@ class CreditPool(models.Model):
     cycle_interval_count = models.PositiveSmallIntegerField(default=1, editable=False)
     cycle_anchor_on = models.DateField(
         null=True, editable=False, help_text="Cycles are counted from this day; empty: calendar months."
+    )
+    renews_at = models.DateTimeField(
+        null=True, editable=False, help_text="Allocations and rollovers that end from here on wait for the renewal."
     )
     cycle_allocation = CreditsField(default=0, editable=False)
     cycle_spent = CreditsField(default=0, editable=False)

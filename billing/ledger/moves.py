@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from billing.ledger.book import (
     DEBT_KINDS,
+    ROLLING_KINDS,
     ZERO,
     Book,
     Draft,
@@ -125,7 +126,7 @@ def ending_lots(book: Book, ends_at: datetime) -> list[Lot]:
     return [
         lot
         for lot in book.lots
-        if lot.kind in ("allocation", "rollover") and lot.expires_at == ends_at and lot.free > 0
+        if lot.kind in ROLLING_KINDS and lot.expires_at == ends_at and lot.free > 0
     ]
 
 
@@ -148,8 +149,8 @@ def reverse(
 ) -> None:
     """Return spent credits to the lots they came from, in the order given (last burned first, L9).
 
-    What was overage is undone, not given back. So is an overdraft that is still owed; where it has been repaid, the
-    credits go back to the lots that repaid it: `repaid_by` names them by overdraft lot id, newest first, with what
+    What was overage or overdraft and has not been repaid is undone, not given back; where it has been repaid, the
+    credits go back to the lots that repaid it: `repaid_by` names them by the debt's lot id, newest first, with what
     each still has to give. `in_cycle`: the spend counted in the current cycle, whose spent amount falls; credits of an
     earlier cycle's spend are new to this one and join its allocation. An alert already sent is not sent again.
     """
@@ -161,7 +162,7 @@ def reverse(
         if lot.kind not in DEBT_KINDS:
             _give_back(book, posting, undo, lot, left, in_cycle)
             continue
-        owed = left if lot.kind == "overage" else min(left, lot.outstanding)
+        owed = min(left, lot.outstanding)
         if owed:
             _undo_debt(book, posting, undo, owed)
             left -= owed

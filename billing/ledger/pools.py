@@ -9,9 +9,11 @@ from django.db import IntegrityError, transaction
 from billing.accounts import members, prepared
 from billing.accounts.models import Account, Member, Role, User
 from billing.ledger.book import left
-from billing.ledger.books import open_books
+from billing.ledger.books import open_books, write_books
 from billing.ledger.cycles import month_after, month_start
 from billing.ledger.models import CreditPool, MemberLimit
+from billing.ledger.pipeline import Statement
+from billing.ledger.terms import PoolTerms, apply
 
 MAIN_KEY = "main"
 
@@ -84,7 +86,9 @@ def open_pool(
     """Open a team pool. Raises PoolKeyTaken."""
     try:
         with transaction.atomic():
-            return _create_pool(account, key, name, CreditPool.Kind.TEAM, policy, burst_limit, overage_cap, now)
+            pool = _create_pool(account, key, name, CreditPool.Kind.TEAM, policy, burst_limit, overage_cap, now)
+            _follow_main(pool)
+            return pool
     except IntegrityError as error:
         if "pool_key_unique" in str(error):
             raise PoolKeyTaken(key) from error
@@ -114,6 +118,16 @@ def _create_pool(
         cycle_ends_at=month_after(now, account.time_zone),
         created_at=now,
     )
+
+
+def _follow_main(pool: CreditPool) -> None:
+    """Let a new pool have the cycles of the main one, where a subscription has set them."""
+    main = get_main_pool(pool.account_id)
+    if main.cycle_anchor_on is not None and main.cycle_ends_at > pool.created_at:
+        fields = ("cycle_interval", "cycle_interval_count", "cycle_anchor_on", "cycle_starts_at", "cycle_ends_at")
+        for field in (*fields, "renews_at"):
+            setattr(pool, field, getattr(main, field))
+        pool.save(update_fields=[*fields, "renews_at"])
 
 
 def get_main_pool(account_id: int) -> CreditPool:
@@ -155,6 +169,29 @@ def set_policy(*, pool_id: int, policy: str, burst_limit: Decimal, overage_cap: 
         pool.policy, pool.burst_limit, pool.overage_cap = policy, burst_limit, overage_cap
         pool.save(update_fields=["policy", "burst_limit", "overage_cap"])
         return pool
+
+
+def set_terms(*, account_id: int, terms: PoolTerms, cycle: tuple[datetime, datetime] | None, now: datetime) -> None:
+    """Let an account's pools follow a subscription: the main pool's policy, the cycles of all of them. `cycle` runs
+    now (None: they go on as they are); where it begins later than the pool's, that one ends, its overage lots too.
+
+    Locks the pools' rows.
+    """
+    with transaction.atomic():
+        kinds = dict(CreditPool.objects.filter(account_id=account_id).values_list("pk", "kind"))
+        opened = open_books(list(kinds), now=now, postings=0)
+        extras: list[Statement] = []
+        for pool_id, book in opened.books.items():
+            extras += apply(book, terms, is_main=kinds[pool_id] == CreditPool.Kind.MAIN, cycle=cycle)
+        write_books(opened, now=now, extras=extras)
+
+
+def clear_terms(*, account_id: int, now: datetime) -> None:
+    """Let an account's pools stand by themselves again: charges that outrun the main pool are refused, and cycles are
+    calendar months, the first of them the rest of this one. Locks the pools' rows."""
+    zone = Account.objects.values_list("time_zone", flat=True).get(pk=account_id)
+    alone = PoolTerms(CreditPool.Policy.BLOCK, Decimal(0), None, "month", 1, None, None)
+    set_terms(account_id=account_id, terms=alone, cycle=(now, month_after(now, zone)), now=now)
 
 
 def set_low_balance(*, pool_id: int, below: Decimal | None, now: datetime) -> CreditPool:

@@ -16,6 +16,7 @@ from billing.catalog.pricing import CREDIT_QUANTUM
 from billing.ledger import moves
 from billing.ledger.book import (
     DEBT_KINDS,
+    ROLLING_KINDS,
     ZERO,
     Book,
     Draft,
@@ -395,8 +396,8 @@ def _payers_of(entries: list[LedgerEntry]) -> set[int]:
 
 
 def _repaid_by(book: Book, undos: list[moves.Undo]) -> dict[int, list[tuple[Lot, Decimal]]]:
-    """For overdraft lots: who repaid them and still has how much of it to get back, latest payer first."""
-    debts = [undo.lot.id for undo in undos if undo.lot.kind == "overdraft"]
+    """For debt lots: who repaid them and still has how much of it to get back, latest payer first."""
+    debts = [undo.lot.id for undo in undos if undo.lot.kind in DEBT_KINDS]
     lots = {lot.id: lot for lot in book.lots}
     paid: dict[tuple[int, int], Decimal] = {}
     rows = LedgerEntry.objects.filter(repays_id__in=debts).order_by("posting_id", "line")
@@ -428,7 +429,7 @@ def expire_lots(*, pool_ids: Collection[int], now: datetime, grace_seconds: int)
         expired = 0
         for book in opened.books.values():
             for lot in book.lots:
-                if expired < due and _is_due(lot, ended_by):
+                if expired < due and _is_due(book, lot, ended_by):
                     reference = f"expire:{lot.id}@{lot.expired.normalize():f}"
                     posting = draft(book, act="expire", reference=reference, now=now, occurred_at=lot.expires_at)
                     moves.expire(book, posting, lot)
@@ -437,8 +438,10 @@ def expire_lots(*, pool_ids: Collection[int], now: datetime, grace_seconds: int)
         return expired
 
 
-def _is_due(lot: Lot, ended_by: datetime) -> bool:
+def _is_due(book: Book, lot: Lot, ended_by: datetime) -> bool:
     if lot.expires_at is None or lot.expires_at > ended_by or lot.kind in DEBT_KINDS:
+        return False
+    if lot.kind in ROLLING_KINDS and book.renews_at is not None and lot.expires_at >= book.renews_at:
         return False
     return lot.remaining > 0 and not lot.held
 
