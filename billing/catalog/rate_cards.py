@@ -85,3 +85,21 @@ def assign(
     return RateCardAssignment.objects.create(
         account=account, rate_card=rate_card, kind=kind, starts_at=starts_at, ends_at=ends_at
     )
+
+
+def set_plan_card(*, account_id: int, rate_card_id: int | None, starts_at: datetime) -> None:
+    """Let an account's plan bring this rate card (None: none) from a time on, in place of the one it brought before."""
+    before = RateCardAssignment.objects.filter(account=account_id, kind=RateCardAssignment.Kind.PLAN, ends_at=None)
+    current = before.first()
+    if current is not None:
+        if current.rate_card_id == rate_card_id:
+            return
+        if current.starts_at < starts_at:
+            current.ends_at = starts_at
+            current.save(update_fields=["ends_at"])
+        else:
+            current.delete()
+    if rate_card_id is not None:
+        RateCardAssignment.objects.create(
+            account_id=account_id, rate_card_id=rate_card_id, kind=RateCardAssignment.Kind.PLAN, starts_at=starts_at
+        )

@@ -150,6 +150,7 @@ class CreditGrant(models.Model):
             models.Index(fields=("pool",), name="grant_open_of_pool", condition=Q(is_open=True)),
             models.Index(fields=("expires_at",), name="grant_open_expiry", condition=Q(is_open=True)),
             models.Index(fields=("pool", "-id"), name="grant_of_pool"),
+            models.Index(fields=("pool", "created_at"), name="grant_overage_of_pool", condition=Q(kind="overage")),
         )
         constraints = (
             models.CheckConstraint(

@@ -123,11 +123,7 @@ def roll_over(
 
 def ending_lots(book: Book, ends_at: datetime) -> list[Lot]:
     """Allocations and rollovers that end at `ends_at` and have free credits left."""
-    return [
-        lot
-        for lot in book.lots
-        if lot.kind in ROLLING_KINDS and lot.expires_at == ends_at and lot.free > 0
-    ]
+    return [lot for lot in book.lots if lot.kind in ROLLING_KINDS and lot.expires_at == ends_at and lot.free > 0]
 
 
 @dataclass(frozen=True, slots=True)

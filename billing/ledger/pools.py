@@ -125,9 +125,9 @@ def _follow_main(pool: CreditPool) -> None:
     main = get_main_pool(pool.account_id)
     if main.cycle_anchor_on is not None and main.cycle_ends_at > pool.created_at:
         fields = ("cycle_interval", "cycle_interval_count", "cycle_anchor_on", "cycle_starts_at", "cycle_ends_at")
-        for field in (*fields, "renews_at"):
+        for field in fields:
             setattr(pool, field, getattr(main, field))
-        pool.save(update_fields=[*fields, "renews_at"])
+        pool.save(update_fields=fields)
 
 
 def get_main_pool(account_id: int) -> CreditPool:

@@ -34,7 +34,7 @@ def apply(book: Book, terms: PoolTerms, *, is_main: bool, cycle: tuple[datetime,
     `write_books` does not, none where nothing has changed."""
     if cycle is not None:
         _align(book, *cycle)
-    wanted = (terms.interval, terms.interval_count, terms.anchor_on, terms.renews_at)
+    wanted = (terms.interval, terms.interval_count, terms.anchor_on, terms.renews_at if is_main else None)
     found = (book.cycle_interval, book.cycle_interval_count, book.cycle_anchor_on, book.renews_at)
     policy = (terms.policy, terms.burst_limit, terms.overage_cap)
     if wanted == found and (not is_main or policy == (book.policy, book.burst_limit, book.overage_cap)):
@@ -94,12 +94,7 @@ def grant(
 
 def _repay_late(book: Book, payer: Lot, debt_ids: Collection[int], *, now: datetime) -> None:
     """Repay overage made while `payer` should have been there, and overdraft where it has ended already."""
-    has_ended = payer.expires_at is not None and payer.expires_at <= now
-    debts = [
-        lot
-        for lot in book.lots
-        if lot.outstanding > 0 and ((lot.kind == "overage" and lot.id in debt_ids) or _is_overdrawn(lot, payer, has_ended))
-    ]
+    debts = [lot for lot in book.lots if lot.outstanding > 0 and _is_late_debt(lot, payer, debt_ids, now)]
     if not debts or not payer.free:
         return
     posting = draft(book, act="repay", reference=f"repay:{book.version + 1}", now=now)
@@ -109,9 +104,13 @@ def _repay_late(book: Book, payer: Lot, debt_ids: Collection[int], *, now: datet
             _repay(book, posting, payer, debt, paid)
 
 
-def _is_overdrawn(lot: Lot, payer: Lot, has_ended: bool) -> bool:
-    """Whether an overdraft began before credits that came too late had ended. Credits still good settle by themselves."""
-    return has_ended and lot.kind == "overdraft" and payer.expires_at is not None and lot.effective_at < payer.expires_at
+def _is_late_debt(lot: Lot, payer: Lot, debt_ids: Collection[int], now: datetime) -> bool:
+    """Of overdraft, what began before credits that came too late had ended; credits still good settle by themselves."""
+    if lot.kind == "overage":
+        return lot.id in debt_ids
+    if lot.kind != "overdraft" or payer.expires_at is None or now < payer.expires_at:
+        return False
+    return lot.effective_at < payer.expires_at
 
 
 def _repay(book: Book, posting: Draft, payer: Lot, debt: Lot, paid: Decimal) -> None:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from billing.catalog import pricing
@@ -35,13 +34,14 @@ def advance(terms: Terms, *, seats: int, of: Span) -> list[LineDraft]:
 
     Where the plan includes credits the money pays for them, and is earned as they are used; otherwise day by day.
     """
-    drafts = []
+    drafts, earned = [], earned_by(terms, seats=seats)
     if fee := fee_of(terms):
-        drafts.append(line(terms, terms.plan_name, Decimal(1), fee, of=of))
+        drafts.append(line(terms, terms.plan_name, Decimal(1), fee, of=of, earned=earned))
     if fee := seats_fee(terms, seats=seats):
         extra = terms.extra_seats(seats)
         text = ngettext("%(plan)s: %(count)d extra seat", "%(plan)s: %(count)d extra seats", extra)
-        drafts.append(line(terms, text % {"plan": terms.plan_name, "count": extra}, Decimal(extra), fee, of=of))
+        text %= {"plan": terms.plan_name, "count": extra}
+        drafts.append(line(terms, text, Decimal(extra), fee, of=of, earned=earned))
     return drafts
 
 
@@ -55,19 +55,14 @@ def seats_fee(terms: Terms, *, seats: int) -> Decimal:
     return pricing.round_money(terms.seat_price * terms.extra_seats(seats), terms.currency)
 
 
-def recognition(terms: Terms, *, seats: int) -> str:
+def earned_by(terms: Terms, *, seats: int) -> str:
     """When what is paid in advance is earned."""
     is_for_credits = terms.included(seats) > 0
     return InvoiceLine.Recognition.CREDITS if is_for_credits else InvoiceLine.Recognition.PERIOD
 
 
-def line(
-    terms: Terms, description: str, quantity: Decimal, amount: Decimal, *, of: Span, earned: str | None = None
-) -> LineDraft:
-    """A line about a period or a part of it; earned as the plan's credits are, unless told otherwise."""
-    if earned is None:
-        has_credits = terms.included_credits > 0 or terms.version.credits_per_seat > 0
-        earned = InvoiceLine.Recognition.CREDITS if has_credits else InvoiceLine.Recognition.PERIOD
+def line(terms: Terms, description: str, quantity: Decimal, amount: Decimal, *, of: Span, earned: str) -> LineDraft:
+    """A line about a period or a part of it, `earned` as `InvoiceLine.Recognition` has it (`earned_by`)."""
     return LineDraft(
         description=description,
         quantity=quantity,

@@ -12,6 +12,7 @@ from django.db.models import Q
 
 from billing.catalog import periods
 from billing.catalog.models import DunningPolicy, PlanPrice, PlanVersion
+from billing.catalog.plan_pricing import overage_tiers
 from billing.catalog.pricing import Tier
 from billing.subscriptions.models import ContractTerms, Subscription
 
@@ -124,13 +125,6 @@ def dunning(version: PlanVersion) -> dict[str, object]:
     }
 
 
-def tiers_of(rows: list[dict[str, str | None]]) -> tuple[Tier, ...]:
-    """Overage tiers as a price keeps them, ready for arithmetic."""
-    return tuple(
-        Tier(None if row["up_to"] is None else Decimal(row["up_to"]), Decimal(str(row["price"]))) for row in rows
-    )
-
-
 _kept: dict[tuple[int, str], Terms] = {}
 
 
@@ -152,7 +146,7 @@ def _plain(version_id: int, currency: str) -> Terms:
         minimum=price.minimum,
         included_credits=version.included_credits,
         seats_included=version.seats_included,
-        overage_tiers=tiers_of(price.overage_tiers),
+        overage_tiers=overage_tiers(price.overage_tiers),
     )
     if version.is_published:
         if len(_kept) >= MOST_KEPT:
@@ -168,7 +162,7 @@ def _with_contract(plain: Terms, agreed: ContractTerms) -> Terms:
         "minimum": agreed.minimum,
         "included_credits": agreed.included_credits,
         "seats_included": agreed.seats_included,
-        "overage_tiers": None if agreed.overage_tiers is None else tiers_of(agreed.overage_tiers),
+        "overage_tiers": None if agreed.overage_tiers is None else overage_tiers(agreed.overage_tiers),
         "discount_percent": agreed.discount_percent,
     }
     return replace(plain, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]

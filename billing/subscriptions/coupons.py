@@ -1,0 +1,139 @@
+"""Coupons: redeemed by a subscription, taken off what it pays in advance for so many paid periods, or for ever.
+
+Locks: the subscription's row, then the coupon's, whose count of redemptions never exceeds its limit.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from django.db.models import F, Q
+from django.utils.translation import gettext as _
+
+from billing.catalog import plan_pricing
+from billing.catalog.models import Coupon
+from billing.invoicing.issuing import LineDraft
+from billing.subscriptions import lines
+from billing.subscriptions.lines import Span
+from billing.subscriptions.models import CouponRedemption, Subscription
+from billing.subscriptions.terms import Terms
+
+ZERO = Decimal(0)
+
+
+class Refusal(StrEnum):
+    """Why a coupon cannot be redeemed."""
+
+    UNKNOWN = "unknown"
+    INACTIVE = "inactive"
+    NOT_YET = "not_yet"
+    EXPIRED = "expired"
+    USED_UP = "used_up"
+    OTHER_PLAN = "other_plan"
+    OTHER_CURRENCY = "other_currency"
+    REDEEMED = "redeemed"
+
+
+class CouponRefused(Exception):
+    """The coupon cannot be redeemed, for `reason`."""
+
+    def __init__(self, reason: Refusal) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+def check(*, code: str, plan_id: int, currency: str, now: datetime) -> Coupon:
+    """The coupon of a code, good for a plan and currency now; redeems nothing. Raises CouponRefused."""
+    coupon = Coupon.objects.filter(code=code.strip().upper()).first()
+    if coupon is None:
+        raise CouponRefused(Refusal.UNKNOWN)
+    _ensure_good(coupon, plan_id=plan_id, currency=currency, now=now)
+    return coupon
+
+
+def redeem(subscription: Subscription, *, code: str, now: datetime) -> CouponRedemption:
+    """Give a subscription the discounts of a coupon, from its next invoice on. Raises CouponRefused; nothing is written
+    then. The caller holds the subscription's lock. Locks the coupon's row until the transaction ends."""
+    coupon = Coupon.objects.select_for_update(no_key=True).filter(code=code.strip().upper()).first()
+    if coupon is None:
+        raise CouponRefused(Refusal.UNKNOWN)
+    _ensure_good(coupon, plan_id=subscription.plan_version.plan_id, currency=subscription.currency, now=now)
+    if subscription.redemptions.filter(coupon=coupon).exists():
+        raise CouponRefused(Refusal.REDEEMED)
+    Coupon.objects.filter(pk=coupon.pk).update(times_redeemed=F("times_redeemed") + 1)
+    return CouponRedemption.objects.create(
+        subscription=subscription, coupon=coupon, periods_left=coupon.duration_periods, created_at=now
+    )
+
+
+def give_back(subscription: Subscription, *, now: datetime) -> None:
+    """Undo the redemptions of a subscription that never came about, so that the coupons can be redeemed again. Locks
+    the coupons' rows."""
+    rows = subscription.redemptions.filter(removed_at=None)
+    Coupon.objects.filter(redemptions__in=rows).update(times_redeemed=F("times_redeemed") - 1)
+    rows.update(removed_at=now)
+
+
+def active(subscription: Subscription) -> list[CouponRedemption]:
+    """The redemptions that still take something off, in the order of their coming."""
+    rows = subscription.redemptions.filter(Q(periods_left=None) | Q(periods_left__gt=0), removed_at=None)
+    return list(rows.select_related("coupon").prefetch_related("coupon__plans").order_by("pk"))
+
+
+def take(subscription: Subscription, *, terms: Terms, advance: Sequence[LineDraft], of: Span) -> list[LineDraft]:
+    """The discounts on a period's lines in advance, each coupon used for one period more. Nothing to pay uses none."""
+    redemptions = active(subscription)
+    drafts, used = discounts(redemptions, terms=terms, advance=advance, of=of)
+    counted = [each.pk for each in used if each.periods_left is not None]
+    if counted:
+        CouponRedemption.objects.filter(pk__in=counted).update(periods_left=F("periods_left") - 1)
+    return drafts
+
+
+def discounts(
+    redemptions: Sequence[CouponRedemption], *, terms: Terms, advance: Sequence[LineDraft], of: Span
+) -> tuple[list[LineDraft], list[CouponRedemption]]:
+    """What the contract's discount and then each coupon take off what is left to pay, and the coupons used. Pure."""
+    drafts: list[LineDraft] = []
+    used: list[CouponRedemption] = []
+    left = lines.net(list(advance))
+    if left <= 0:
+        return drafts, used
+    earned = advance[0].recognition
+    off = plan_pricing.discount(amount=left, percent=terms.discount_percent, currency=terms.currency)
+    if off:
+        drafts.append(lines.line(terms, _("Discount as agreed"), Decimal(-1), -off, of=of, earned=earned))
+        left -= off
+    for redemption in redemptions:
+        coupon = redemption.coupon
+        if not _is_for(coupon, terms.version.plan_id):
+            continue
+        off = plan_pricing.discount(amount=left, percent=coupon.percent, off=coupon.amount, currency=terms.currency)
+        if off:
+            text = _("Coupon %(code)s: %(name)s") % {"code": coupon.code, "name": coupon.name}
+            drafts.append(lines.line(terms, text, Decimal(-1), -off, of=of, earned=earned))
+            left -= off
+            used.append(redemption)
+    return drafts, used
+
+
+def _ensure_good(coupon: Coupon, *, plan_id: int, currency: str, now: datetime) -> None:
+    """Raise CouponRefused where the coupon is not for this plan, currency and time, or used up."""
+    if not coupon.is_active:
+        raise CouponRefused(Refusal.INACTIVE)
+    if coupon.valid_from is not None and now < coupon.valid_from:
+        raise CouponRefused(Refusal.NOT_YET)
+    if coupon.valid_to is not None and now >= coupon.valid_to:
+        raise CouponRefused(Refusal.EXPIRED)
+    if coupon.max_redemptions is not None and coupon.times_redeemed >= coupon.max_redemptions:
+        raise CouponRefused(Refusal.USED_UP)
+    if coupon.currency and coupon.currency != currency:
+        raise CouponRefused(Refusal.OTHER_CURRENCY)
+    if not _is_for(coupon, plan_id):
+        raise CouponRefused(Refusal.OTHER_PLAN)
+
+
+def _is_for(coupon: Coupon, plan_id: int) -> bool:
+    plan_ids = {plan.pk for plan in coupon.plans.all()}
+    return not plan_ids or plan_id in plan_ids

@@ -1,0 +1,91 @@
+"""The end of a subscription: its arrears billed, its promises taken back, the account's pools on their own again.
+
+Locks: the subscription's row, then its invoice's or its pools', then the issuer's.
+"""
+
+from datetime import datetime
+
+from billing.catalog import rate_cards
+from billing.invoicing import crediting
+from billing.invoicing.models import Invoice
+from billing.ledger import pools
+from billing.notifications import outbox
+from billing.payments import paying
+from billing.subscriptions import allocations, coupons, history, overage, starting
+from billing.subscriptions import terms as agreed
+from billing.subscriptions.models import Subscription, SubscriptionChange
+
+State = Subscription.State
+
+
+def end(
+    subscription: Subscription, *, at: datetime, reference: str, actor: str, reason: str = "", now: datetime
+) -> Invoice | None:
+    """End a subscription as of `at`, by `now` or earlier, and bill what is in arrears (`final:<id>`); that invoice.
+
+    The minimum is billed for the days up to then; nothing goes back. Credits that were granted stay until they expire,
+    those still promised are not granted. From now on the main pool refuses what it has no credits for. The caller holds
+    the subscription's lock. Locks all pools of the account, then the issuer's row.
+    """
+    terms = agreed.of(subscription, at=subscription.period_starts_at)
+    invoice = settle_up(subscription, reference=f"final:{subscription.pk}", now=now)
+    _close(subscription, now=now)
+    rate_cards.set_plan_card(account_id=subscription.account_id, rate_card_id=None, starts_at=now)
+    history.write(
+        subscription,
+        SubscriptionChange.Act.END,
+        reference=reference,
+        at=at,
+        actor=actor,
+        from_version=terms.version,
+        invoice=invoice,
+        details={"reason": reason} if reason else {},
+    )
+    outbox.write(
+        kind="subscription_ended",
+        dedupe_key=f"subscription_ended:{subscription.pk}",
+        account_id=subscription.account_id,
+        payload={"plan_name": terms.plan_name, "ends_at": at.isoformat(), "reason": reason},
+        now=now,
+    )
+    return invoice
+
+
+def settle_up(subscription: Subscription, *, reference: str, now: datetime) -> Invoice | None:
+    """Let the account's pools stand alone from now on, and bill what is in arrears on an invoice of that reference."""
+    terms = agreed.of(subscription, at=subscription.period_starts_at)
+    pools.clear_terms(account_id=subscription.account_id, now=now)
+    arrears = overage.bill(subscription, overage.find_lots(subscription), before=now, closes=True, now=now)
+    invoice = starting.bill(subscription, terms=terms, drafts=arrears.drafts, reference=reference, now=now)
+    overage.save(arrears, invoice)
+    return invoice
+
+
+def abandon(subscription: Subscription, *, now: datetime) -> bool:
+    """End a subscription whose first invoice was not paid, and void that; False, and nothing is changed, where it is
+    paid or a payment is under way. The caller holds the subscription's lock. Locks the invoice's row."""
+    period = subscription.periods.select_related("invoice").order_by("number").first()
+    if period is not None and period.invoice_id is not None:
+        invoice = Invoice.objects.select_for_update().get(pk=period.invoice_id)
+        if invoice.state != Invoice.State.OPEN or invoice.amount_paid or paying.find_under_way(invoice.pk) is not None:
+            return False
+        crediting.void(invoice_id=invoice.pk, now=now)
+    coupons.give_back(subscription, now=now)
+    _close(subscription, now=now)
+    history.write(
+        subscription,
+        SubscriptionChange.Act.END,
+        reference=f"abandon:{subscription.pk}",
+        at=now,
+        actor=history.SYSTEM,
+        from_version=subscription.plan_version,
+        details={"reason": "unpaid"},
+    )
+    return True
+
+
+def _close(subscription: Subscription, *, now: datetime) -> None:
+    allocations.cancel(subscription, now=now)
+    subscription.scheduled_changes.filter(applied_at=None, withdrawn_at=None).update(withdrawn_at=now)
+    subscription.state, subscription.ended_at, subscription.next_due_at = State.ENDED, now, None
+    subscription.save(update_fields=["state", "ended_at", "next_due_at"])

@@ -1,0 +1,282 @@
+"""Subscribing to a plan: what it would cost, and doing it.
+
+Locks: the account's row, then the coupon's, then its pools, then the issuer's.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.db import transaction
+
+from billing.accounts.models import Account
+from billing.catalog import periods, plans
+from billing.catalog.pricing import round_credits
+from billing.invoicing import issuing
+from billing.invoicing.issuing import Quote
+from billing.invoicing.models import Invoice
+from billing.notifications import outbox
+from billing.payments import methods
+from billing.payments.methods import MethodNotUsable
+from billing.subscriptions import allocations, coupons, ending, history, lines, starting, timetable
+from billing.subscriptions import terms as agreed
+from billing.subscriptions.coupons import CouponRefused
+from billing.subscriptions.models import CouponRedemption, Subscription, SubscriptionChange
+from billing.subscriptions.terms import NoPrice, Terms
+
+__all__ = ["CouponRefused", "MethodNotUsable", "NoPrice"]
+
+ZERO = Decimal(0)
+State = Subscription.State
+Collection = Subscription.Collection
+
+
+class AlreadySubscribed(Exception):
+    """The account has a subscription: change that one, or end it."""
+
+
+class PlanNotOffered(LookupError):
+    """There is no such version on sale to the account: a draft, an older one, a retired plan, another segment's."""
+
+
+class SeatsNotOffered(ValueError):
+    """The plan is not sold for that many seats."""
+
+
+class ReferenceTaken(Exception):
+    """The reference is in use for a subscription of another account."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubscribePreview:
+    """What subscribing now would say. `quote` is the first invoice (None: nothing to pay now); `trial_ends_at` is None
+    without a trial, after which `price`, the invoice of the first paid period before any later change, comes."""
+
+    terms: Terms
+    seats: int
+    starts_at: datetime
+    ends_at: datetime
+    trial_ends_at: datetime | None
+    credits: Decimal
+    quote: Quote | None
+    price: Quote | None
+
+
+def preview(
+    *,
+    account_id: int,
+    plan_version_id: int,
+    seats: int,
+    currency: str | None = None,
+    coupon_code: str = "",
+    now: datetime,
+) -> SubscribePreview:
+    """What `subscribe` would do now; writes nothing.
+
+    Raises PlanNotOffered, NoPrice, SeatsNotOffered, CouponRefused or issuing.NoIssuer.
+    """
+    account = Account.objects.get(pk=account_id)
+    terms = _offered(account, plan_version_id, currency or account.currency, now=now)
+    seats = _seats(terms, seats)
+    draft = _draft(account, terms, seats, now=now)
+    redemptions = []
+    if coupon_code:
+        coupon = coupons.check(code=coupon_code, plan_id=terms.version.plan_id, currency=terms.currency, now=now)
+        redemptions = [CouponRedemption(coupon=coupon, periods_left=coupon.duration_periods)]
+    is_trial = draft.period_number == 0
+    first = draft if not is_trial else _after_trial(draft, terms)
+    span = starting.span_of(first)
+    advance = lines.advance(terms, seats=seats, of=span)
+    advance += coupons.discounts(redemptions, terms=terms, advance=advance, of=span)[0]
+    quote = None
+    if advance:
+        on = issuing.supply_date(account, first.period_starts_at)
+        quote = issuing.quote(account=account, currency=terms.currency, lines=advance, on=on)
+    return SubscribePreview(
+        terms=terms,
+        seats=seats,
+        starts_at=draft.period_starts_at,
+        ends_at=draft.period_ends_at,
+        trial_ends_at=draft.trial_ends_at,
+        credits=terms.version.trial_credits if is_trial else terms.included(seats),
+        quote=None if is_trial else quote,
+        price=quote,
+    )
+
+
+def subscribe(
+    *,
+    account_id: int,
+    plan_version_id: int,
+    seats: int,
+    currency: str | None = None,
+    coupon_code: str = "",
+    method_id: int | None = None,
+    collection: str = Collection.AUTOMATIC,
+    reference: str,
+    actor: str,
+    now: datetime,
+) -> Subscription:
+    """Give an account a plan from now on: on trial, or billed for its first period.
+
+    Where a method is charged for it (`method_id`; None: the account's default at the time) it is incomplete, without
+    its credits, until that invoice is paid (`standing.follow_up`); otherwise active at once. An incomplete one that
+    nobody paid gives way to another. Once per reference: repeating it returns the first. Raises AlreadySubscribed,
+    PlanNotOffered, NoPrice, SeatsNotOffered, CouponRefused, MethodNotUsable, ReferenceTaken or issuing.NoIssuer;
+    nothing is written then.
+    """
+    with transaction.atomic():
+        account = Account.objects.select_for_update(no_key=True).get(pk=account_id)
+        if (first := _find(account_id, reference)) is not None:
+            return first
+        terms = _offered(account, plan_version_id, currency or account.currency, now=now)
+        seats = _seats(terms, seats)
+        if method_id is not None:
+            methods.get_usable(account_id=account_id, method_id=method_id)
+        _clear_way(account, now=now)
+        subscription = _draft(account, terms, seats, now=now)
+        subscription.reference, subscription.collection, subscription.method_id = reference, collection, method_id
+        subscription.save(force_insert=True)
+        if coupon_code:
+            coupons.redeem(subscription, code=coupon_code, now=now)
+        invoice = _begin(subscription, terms, now=now)
+        history.write(
+            subscription,
+            SubscriptionChange.Act.SUBSCRIBE,
+            reference=f"subscribe:{subscription.pk}",
+            at=now,
+            actor=actor,
+            to_version=terms.version,
+            to_seats=seats,
+            invoice=invoice,
+            details={"coupon": coupon_code} if coupon_code else {},
+        )
+        if subscription.state != State.INCOMPLETE:
+            welcome(subscription, terms, now=now)
+        return subscription
+
+
+def welcome(subscription: Subscription, terms: Terms, *, now: datetime) -> None:
+    """Tell the account that its subscription has begun."""
+    ends_at = subscription.trial_ends_at if subscription.state == State.TRIALING else subscription.period_ends_at
+    assert ends_at is not None  # noqa: S101
+    outbox.write(
+        kind="subscription_started",
+        dedupe_key=f"subscription_started:{subscription.pk}",
+        account_id=subscription.account_id,
+        payload={
+            "plan_name": terms.plan_name,
+            "is_trial": "yes" if subscription.state == State.TRIALING else "",
+            "ends_at": ends_at.isoformat(),
+        },
+        now=now,
+    )
+
+
+def _begin(subscription: Subscription, terms: Terms, *, now: datetime) -> Invoice | None:
+    """Let the pools follow the plan, bill the first period or give the trial's credits."""
+    if subscription.period_number == 0:
+        cycle, invoice = (now, subscription.period_ends_at), None
+        starting.note_trial(subscription, now=now)
+        allocations.promise_trial(
+            subscription,
+            credits=round_credits(terms.version.trial_credits),
+            starts_at=now,
+            ends_at=subscription.period_ends_at,
+            now=now,
+        )
+    else:
+        cycle = starting.cycles_of(subscription, terms)[0]
+        started = starting.start_period(
+            subscription, terms=terms, reference=f"subscription:{subscription.pk}:1", now=now
+        )
+        invoice = started.invoice
+        is_free = invoice is None or invoice.state == Invoice.State.PAID
+        if is_free or subscription.collection == Collection.MANUAL:
+            subscription.state = State.ACTIVE
+            subscription.next_due_at = cycle[1]
+    subscription.save()
+    if subscription.state != State.INCOMPLETE:
+        starting.settle_in(subscription, terms, cycle=cycle, starts_at=now, now=now)
+    return invoice
+
+
+def _find(account_id: int, reference: str) -> Subscription | None:
+    first = Subscription.objects.filter(reference=reference).select_related("account").first()
+    if first is not None and first.account_id != account_id:
+        raise ReferenceTaken(reference)
+    return first
+
+
+def _offered(account: Account, version_id: int, currency: str, *, now: datetime) -> Terms:
+    version = plans.versions_on_sale().filter(pk=version_id).first()
+    if version is None or (version.target_segments and account.segment_override not in version.target_segments):
+        raise PlanNotOffered(version_id)
+    return agreed.resolve(account_id=account.pk, version_id=version_id, currency=currency, at=now)
+
+
+def _seats(terms: Terms, seats: int) -> int:
+    """At least the seats that the plan includes. Raises SeatsNotOffered."""
+    if terms.version.seats_max is not None and seats > terms.version.seats_max:
+        raise SeatsNotOffered(f"at most {terms.version.seats_max} seats")
+    return max(seats, terms.seats_included)
+
+
+def _clear_way(account: Account, *, now: datetime) -> None:
+    """End an incomplete subscription that nobody is paying for. Raises AlreadySubscribed for any other live one."""
+    live = (
+        Subscription.objects.select_for_update(no_key=True).filter(account=account).exclude(state=State.ENDED).first()
+    )
+    if live is None:
+        return
+    if live.state != State.INCOMPLETE or not ending.abandon(live, now=now):
+        raise AlreadySubscribed(live)
+
+
+def _draft(account: Account, terms: Terms, seats: int, *, now: datetime) -> Subscription:
+    """The subscription as it would begin now: its trial, or its first period."""
+    today = periods.day_of(now, account.time_zone)
+    trial_days = terms.version.trial_days
+    subscription = Subscription(
+        account=account,
+        plan_version=terms.version,
+        currency=terms.currency,
+        seats=seats,
+        state=State.TRIALING if trial_days else State.INCOMPLETE,
+        anchor_on=today + timedelta(days=trial_days),
+        period_number=0 if trial_days else 1,
+        period_starts_at=now,
+        started_at=now,
+        created_at=now,
+    )
+    if trial_days:
+        ends_at = periods.first_moment(subscription.anchor_on, account.time_zone)
+        subscription.trial_ends_at = subscription.next_due_at = ends_at
+    else:
+        ends_at = _end_of(subscription, terms, number=1)
+    subscription.period_ends_at = ends_at
+    return subscription
+
+
+def _after_trial(trial: Subscription, terms: Terms) -> Subscription:
+    """The first paid period after a trial, for a preview."""
+    return Subscription(
+        account=trial.account,
+        plan_version=trial.plan_version,
+        currency=trial.currency,
+        seats=trial.seats,
+        anchor_on=trial.anchor_on,
+        period_number=1,
+        period_starts_at=trial.period_ends_at,
+        period_ends_at=_end_of(trial, terms, number=1),
+    )
+
+
+def _end_of(subscription: Subscription, terms: Terms, *, number: int) -> datetime:
+    return timetable.ends_at(
+        terms,
+        anchor_on=subscription.anchor_on,
+        anchor_number=subscription.anchor_number,
+        number=number,
+        time_zone=subscription.account.time_zone,
+    )
