@@ -327,7 +327,10 @@ FLORIN_VIES_URL = environment.text("FLORIN_VIES_URL").rstrip("/")
 FLORIN_VIES_TIMEOUT_SECONDS = environment.number("FLORIN_VIES_TIMEOUT_SECONDS", 5, minimum=1)
 
 # --- Payments --------------------------------------------------------------------------------------------------------
-<<<<<<< HEAD
+# When a renewal's credits are granted: once it is invoiced, or once that is paid. A first period's always wait.
+FLORIN_ALLOCATE_ON = environment.text("FLORIN_ALLOCATE_ON", "invoice")
+if FLORIN_ALLOCATE_ON not in {"invoice", "payment"}:
+    raise ImproperlyConfigured(f"FLORIN_ALLOCATE_ON must be invoice or payment, not {FLORIN_ALLOCATE_ON!r}.")
 # Who collects: by currency (`EUR=stripe,*=sandbox`), for all others FLORIN_GATEWAY, which `*` sets too; an account may
 # have its own. The sandbox moves no money: production refuses it unless allowed.
 FLORIN_GATEWAYS = environment.pairs("FLORIN_GATEWAYS")
@@ -340,15 +343,5 @@ FLORIN_STRIPE_SECRET_KEY = environment.text("FLORIN_STRIPE_SECRET_KEY")
 FLORIN_STRIPE_WEBHOOK_SECRETS = environment.words("FLORIN_STRIPE_WEBHOOK_SECRET")
 FLORIN_STRIPE_API_BASE = environment.text("FLORIN_STRIPE_API_BASE").rstrip("/")
 FLORIN_STRIPE_TIMEOUT_SECONDS = environment.number("FLORIN_STRIPE_TIMEOUT_SECONDS", 20, minimum=1)
-=======
-# When a renewal's credits are granted: once it is invoiced, or once that is paid. A first period's always wait.
-FLORIN_ALLOCATE_ON = environment.text("FLORIN_ALLOCATE_ON", "invoice")
-if FLORIN_ALLOCATE_ON not in {"invoice", "payment"}:
-    raise ImproperlyConfigured(f"FLORIN_ALLOCATE_ON must be invoice or payment, not {FLORIN_ALLOCATE_ON!r}.")
-# The gateway that new cards and payments go to. The sandbox moves no money: production refuses it unless allowed.
-FLORIN_GATEWAY = environment.text("FLORIN_GATEWAY", "" if PRODUCTION else "sandbox")
-if FLORIN_GATEWAY not in {"", "sandbox"}:
-    raise ImproperlyConfigured(f"FLORIN_GATEWAY must be sandbox or empty, not {FLORIN_GATEWAY!r}.")
->>>>>>> 6806ed1 (Subscribe to plans and renew what is due)
 FLORIN_ALLOW_SANDBOX = environment.flag("FLORIN_ALLOW_SANDBOX", default=not PRODUCTION)
 FLORIN_SANDBOX_WEBHOOK_SECRET = environment.text("FLORIN_SANDBOX_WEBHOOK_SECRET") or webhook_secret(SECRET_KEY)
