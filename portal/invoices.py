@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Prefetch, Q, QuerySet
 
 from billing.accounts.models import Account
 from billing.invoicing.models import CreditNote, Invoice, InvoiceLine
@@ -57,12 +57,20 @@ def find_invoice(account: Account, pk: int) -> Invoice | None:
     lines = InvoiceLine.objects.select_related("pool")
     payments = Payment.objects.select_related("method").prefetch_related("refunds").order_by("-pk")
     notes = CreditNote.objects.order_by("pk")
-    issued = Invoice.objects.select_related("account").filter(account=account, pk=pk).exclude(state=Invoice.State.DRAFT)
+    issued = Invoice.objects.select_related("account", "collection").filter(account=account, pk=pk)
+    issued = issued.exclude(state=Invoice.State.DRAFT)
     return issued.prefetch_related(
         Prefetch("lines", queryset=lines),
         Prefetch("payments", queryset=payments),
         Prefetch("credit_notes", queryset=notes),
     ).first()
+
+
+def list_overdue(account: Account, *, now: datetime) -> list[Invoice]:
+    """The account's open invoices that should have been paid by now, the oldest first."""
+    late = Invoice.objects.filter(account=account, state=Invoice.State.OPEN)
+    late = late.filter(Q(due_at__lt=now) | Q(collection__state__in=("overdue", "exhausted")))
+    return [invoice for invoice in late.order_by("due_at", "pk") if invoice.owed > 0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Filters that put credits and times into words."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django import template
@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from billing.api import ids
+from billing.invoicing.models import InvoiceLine
 from billing.ledger.book import DEBT_KINDS
 from billing.ledger.models import CreditGrant, CreditPool, GrantKind, LedgerEntry, Posting
 from billing.notifications import wording
@@ -67,6 +68,19 @@ def money(amount: Decimal, currency: str) -> str:
 def unit_price(price: Decimal, currency: str) -> str:
     """$0.0725: the price of one credit, with all its digits."""
     return wording.unit_price_text(price, currency)
+
+
+@register.filter
+def service_time(line: InvoiceLine) -> str:
+    """`1 Nov to 30 Nov 2026`: the days that an invoice's line is for, both included; empty for what has no time."""
+    if line.starts_at is None or line.ends_at is None:
+        return ""
+    first = timezone.localtime(line.starts_at)
+    last = max(first, timezone.localtime(line.ends_at) - timedelta(microseconds=1))
+    if first.date() == last.date():
+        return date_format(first, "j M Y")
+    begins = date_format(first, "j M" if first.year == last.year else "j M Y")
+    return _("%(first)s to %(last)s") % {"first": begins, "last": date_format(last, "j M Y")}
 
 
 @register.filter

@@ -17,6 +17,7 @@ from billing.payments import methods, paying
 from billing.payments.models import Payment
 from portal.access import Visit, account_page, require_manager
 from portal.cards import choose_method, test_cards
+from portal.dunning import list_steps
 from portal.forms_buying import InvoiceFilter, PayForm
 from portal.invoices import find_invoice, list_invoices, read_page, stream_csv, sum_taxes
 from portal.progress import Progress, answer_poll, read_progress
@@ -142,6 +143,7 @@ def page_of(
         "test_cards": test_cards(invoice.account),
         "from_bank": request.GET.get("from") == "bank",
         "taxes": sum_taxes(invoice),
+        "steps": list_steps(invoice.collection, now=now) if hasattr(invoice, "collection") else [],
     }
 
 

@@ -1,5 +1,7 @@
 """The account's cards: add one, choose the default, remove one."""
 
+import uuid
+
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -13,6 +15,7 @@ from billing.purchases.models import TopUpRule
 from portal.access import Visit, account_page, require_manager
 from portal.cards import keep_card, test_cards
 from portal.forms_buying import AddCardForm
+from portal.invoices import list_overdue
 from portal.views.frame import render_page
 
 
@@ -20,7 +23,7 @@ from portal.views.frame import render_page
 @require_http_methods(["GET", "HEAD", "POST"])
 @account_page
 def payment_methods(request: HttpRequest, visit: Visit) -> HttpResponse:
-    """The cards, and a form for another one; on POST keep it, once per rendered form."""
+    """The cards, what is overdue, and a form for another card; on POST keep it, once per rendered form."""
     require_manager(visit)
     now = timezone.now()
     form = AddCardForm(request.POST or None, today=timezone.localdate(now))
@@ -29,9 +32,12 @@ def payment_methods(request: HttpRequest, visit: Visit) -> HttpResponse:
         if keep_card(form, visit.account, token=token, make_default=make_default, now=now) is not None:
             messages.success(request, _("The card is saved."))
             return redirect(visit.url("payment_methods"))
+    kept = methods.list_methods(visit.account.pk)
     context = {
         "form": form,
-        "methods": methods.list_methods(visit.account.pk),
+        "methods": kept,
+        "card": next((card for card in kept if card.is_default), kept[0] if kept else None),
+        "overdue": [(invoice, uuid.uuid4()) for invoice in list_overdue(visit.account, now=now)],
         "test_cards": test_cards(visit.account),
     }
     return render_page(request, visit, "payment_methods", context, status=422 if form.errors else 200)
