@@ -13,7 +13,7 @@ from billing.accounts.models import Account, Approval, User
 from billing.ledger.models import Hold
 from billing.metering.models import RejectedEvent
 from billing.notifications.models import Notification, NotificationDelivery
-from billing.payments.models import GatewayEvent, Payment, Refund
+from billing.payments.models import Collection, GatewayEvent, Payment, Refund
 from billing.purchases.models import TopUpRule
 
 # A queue with more rows is shown as having so many and more.
@@ -90,6 +90,10 @@ def _sources(now: datetime) -> list[_Source]:
         _Source(
             _("Refunds that failed"), _("The money has not gone back: try again or pay it out by hand."),
             Refund.objects.filter(state=Refund.State.FAILED), "created_at", "state__exact=failed",
+        ),
+        _Source(
+            _("Collections with a fault"), _("Look at the error; they are tried again every five minutes."),
+            Collection.objects.exclude(last_error=""), "created_at", "standing=fault",
         ),
         _Source(
             _("Gateway reports not understood"), _("Look at the error, then process them again."),

@@ -1,9 +1,13 @@
-"""What staff do with a collection: try again now, or stop it. Locks: the invoice, the collection."""
+"""What staff do with a collection: try again now, stop it, or give its invoice up.
+
+Locks: the invoice, then the collection.
+"""
 
 from datetime import datetime
 
 from django.db import transaction
 
+from billing.invoicing import settling
 from billing.invoicing.models import Invoice
 from billing.payments import collecting, gateway, paying
 from billing.payments.models import Collection, Payment
@@ -47,6 +51,17 @@ def stop(*, collection_id: int, now: datetime) -> Collection:
     """Charge, remind and give up no more; the invoice stays owed. Raises CollectionClosed."""
     with transaction.atomic():
         return _stop(_lock_live(collection_id), now=now)
+
+
+def give_up(*, collection_id: int, now: datetime) -> Collection:
+    """Stop it, and call the invoice uncollectible; money that still comes for it is taken. Raises CollectionClosed,
+    and paying.PaymentUnderWay while the outcome of a payment is not known."""
+    with transaction.atomic():
+        row = _lock_live(collection_id)
+        if (live := paying.find_under_way(row.invoice_id)) is not None:
+            raise paying.PaymentUnderWay(live)
+        settling.give_up(invoice_id=row.invoice_id, now=now)
+        return _stop(row, now=now)
 
 
 def _stop(row: Collection, *, now: datetime) -> Collection:

@@ -76,7 +76,36 @@ def test_a_stopped_one_is_left_alone(overdue):
     assert Collection.objects.get().state == "stopped"
 
 
-@pytest.mark.parametrize("act", [retry, lambda row: by_hand.stop(collection_id=row.pk, now=NOW)])
+def test_what_is_given_up_is_uncollectible_and_may_still_be_paid(overdue, account):
+    row = by_hand.give_up(collection_id=overdue.pk, now=NOW + DAY)
+    assert (row.state, row.has_news) == ("stopped", True)
+    row.invoice.refresh_from_db()
+    assert row.invoice.state == "uncollectible"
+    run_days(20)
+    card = make_card(account)
+    paying.pay(invoice_id=row.invoice_id, method_id=card.pk, key="late", off_session=False, now=NOW + 30 * DAY)
+    row.invoice.refresh_from_db()
+    assert (row.invoice.state, Payment.objects.count()) == ("paid", 2)
+
+
+def test_nothing_is_given_up_while_a_payment_may_still_succeed(account):
+    make_card(account, makers.SLOW)
+    row = make_collection(account)
+    run()
+    with pytest.raises(paying.PaymentUnderWay):
+        by_hand.give_up(collection_id=row.pk, now=NOW)
+    row.invoice.refresh_from_db()
+    assert (row.invoice.state, Collection.objects.get().state) == ("open", "open")
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        retry,
+        lambda row: by_hand.stop(collection_id=row.pk, now=NOW),
+        lambda row: by_hand.give_up(collection_id=row.pk, now=NOW),
+    ],
+)
 def test_what_is_over_is_over(overdue, act):
     crediting.void(invoice_id=overdue.invoice_id, now=NOW)
     with pytest.raises(by_hand.CollectionClosed):
