@@ -81,14 +81,35 @@ def active(subscription: Subscription) -> list[CouponRedemption]:
     return list(rows.select_related("coupon").prefetch_related("coupon__plans").order_by("pk"))
 
 
-def take(subscription: Subscription, *, terms: Terms, advance: Sequence[LineDraft], of: Span) -> list[LineDraft]:
-    """The discounts on a period's lines in advance, each coupon used for one period more. Nothing to pay uses none."""
+def take(
+    subscription: Subscription, *, terms: Terms, advance: Sequence[LineDraft], of: Span
+) -> tuple[list[LineDraft], list[dict[str, object]]]:
+    """The discounts on a period's lines in advance, each coupon used for one period more, and what the period keeps of
+    them (`SubscriptionPeriod.discounts`). Nothing to pay uses none."""
     redemptions = active(subscription)
     drafts, used = discounts(redemptions, terms=terms, advance=advance, of=of)
     counted = [each.pk for each in used if each.periods_left is not None]
     if counted:
         CouponRedemption.objects.filter(pk__in=counted).update(periods_left=F("periods_left") - 1)
-    return drafts
+    return drafts, as_given(terms, drafts, used)
+
+
+def as_given(terms: Terms, drafts: Sequence[LineDraft], used: Sequence[CouponRedemption]) -> list[dict[str, object]]:
+    """What a period keeps of its discounts: a contract's, then the coupons used, each with its line's words."""
+    rules: list[tuple[int | None, Decimal | None, Decimal | None]] = [
+        (each.coupon_id, each.coupon.percent, each.coupon.amount) for each in used
+    ]
+    if len(drafts) > len(used):
+        rules.insert(0, (None, terms.discount_percent, None))
+    return [
+        {
+            "coupon": coupon_id,
+            "name": draft.description,
+            "percent": None if percent is None else str(percent),
+            "amount": None if amount is None else str(amount),
+        }
+        for draft, (coupon_id, percent, amount) in zip(drafts, rules, strict=True)
+    ]
 
 
 def discounts(

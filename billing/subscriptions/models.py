@@ -100,8 +100,8 @@ class Subscription(models.Model):
 class SubscriptionPeriod(models.Model):
     """One period of a subscription as it was billed in advance; unique by number, so that none is billed twice.
 
-    `fee` and `seats_fee` are those of the whole period by the terms it has now: a change within it replaces them, and
-    bills the days that are left. `discounts` were taken off them, in this order: `{"coupon": 7, "name": "SPRING",
+    `fee` and `seats_fee` are what was billed in advance: a change within it adds what it charges and subtracts what it
+    gives back. `discounts` were taken off them, in this order: `{"coupon": 7, "name": "SPRING",
     "percent": "20", "amount": null}`, `coupon` null for a contract's. `invoice` is empty where there was nothing to
     bill. `overage_amount` (net) and `true_up_amount` are written when it has ended and its arrears are billed.
     """

@@ -55,8 +55,8 @@ def start_period(
     pools.lock(subscription.account.pools.values_list("pk", flat=True))
     span = span_of(subscription)
     advance = lines.advance(terms, seats=subscription.seats, of=span)
-    discounts = coupons.take(subscription, terms=terms, advance=advance, of=span)
-    advance += discounts
+    taken_off, discounts = coupons.take(subscription, terms=terms, advance=advance, of=span)
+    advance += taken_off
     invoice = bill(subscription, terms=terms, drafts=[*arrears, *advance], reference=reference, now=now)
     period = SubscriptionPeriod.objects.create(
         subscription=subscription,
@@ -67,6 +67,7 @@ def start_period(
         seats=subscription.seats,
         fee=lines.fee_of(terms),
         seats_fee=lines.seats_fee(terms, seats=subscription.seats),
+        discounts=discounts,
         invoice=invoice,
         created_at=now,
     )
