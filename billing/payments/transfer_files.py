@@ -1,0 +1,148 @@
+"""Bank statements as CSV files: each row that is money coming in becomes a transfer, and is matched where possible.
+
+A file may be read again, or overlap with another: a row is known by the bank's reference, else by what it says and
+which of the equal rows of its file it is.
+"""
+
+import csv
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import TextIO
+
+from django.core.exceptions import ValidationError
+
+from billing.accounts.fields import validate_currency
+from billing.payments import transfers
+
+FIELDS = ("reference", "received_on", "amount", "currency", "payer", "payer_account", "remittance")
+NEEDED = ("received_on", "amount")
+DELIMITERS = (",", ";", "\t")
+_AMOUNT = re.compile(r"[+-]?(?:[0-9]{1,15}|[0-9]{1,3}(?:,[0-9]{3}){1,4})(?:\.[0-9]{1,6})?", re.ASCII)
+_DAYS = ("%Y-%m-%d", "%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%Y/%m/%d")
+
+
+class UnusableFile(Exception):
+    """The file is no such table; the message says why. Nothing was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a file is to be read: which column is which field (default: the field's name), what currency rows have that
+    say none, and whether amounts have a decimal comma."""
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    currency: str = ""
+    decimal_comma: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A row that was not taken."""
+
+    line: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Imported:
+    """How it went: transfers that are new, that were known already, rows of money going out, payments made of the new
+    ones, and rows that could not be read."""
+
+    new: int = 0
+    known: int = 0
+    outgoing: int = 0
+    payments: int = 0
+    refused: list[Refused] = field(default_factory=list)
+
+
+def import_file(file: TextIO, *, reading: Reading, actor: str, now: datetime) -> Imported:
+    """Record every row of money coming in and match it where there is no doubt. Each row is a transaction of its own,
+    so a file that was broken off is simply read again. Raises UnusableFile."""
+    done, seen = Imported(), Counter[str]()
+    for line, row in _rows(file, reading):
+        try:
+            _take(row, reading, seen, done, actor=actor, now=now)
+        except (ValueError, ValidationError) as error:
+            done.refused.append(Refused(line, "; ".join(getattr(error, "messages", [str(error)]))))
+        except transfers.ReferenceTaken:
+            done.refused.append(Refused(line, "another transfer has this reference"))
+    return done
+
+
+def _rows(file: TextIO, reading: Reading) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows with their line numbers, by our names of the columns. Raises UnusableFile."""
+    try:
+        header = file.readline().lstrip("\ufeff")
+    except UnicodeDecodeError as error:
+        raise UnusableFile("The file is not UTF-8 text.") from error
+    delimiter = max(DELIMITERS, key=header.count)
+    names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
+    columns = {name: reading.columns.get(name, name) for name in FIELDS}
+    wanted = [*reading.columns, *NEEDED, *(() if reading.currency else ("currency",))]
+    if missing := sorted({columns.get(name, name) for name in wanted} - set(names)):
+        raise UnusableFile(f"These columns are missing: {', '.join(missing)}. The file has: {', '.join(names)}.")
+    rows = csv.reader(file, delimiter=delimiter)
+    try:
+        for cells in rows:
+            if any(cell.strip() for cell in cells):
+                by_name = dict(zip(names, cells, strict=False))
+                yield rows.line_num + 1, {name: by_name.get(columns[name], "").strip() for name in FIELDS}
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UnusableFile(f"The file cannot be read after line {rows.line_num + 1}: {error}") from error
+
+
+def _take(
+    row: dict[str, str], reading: Reading, seen: Counter[str], done: Imported, *, actor: str, now: datetime
+) -> None:
+    amount = _amount(row["amount"], reading.decimal_comma)
+    if amount <= 0:
+        done.outgoing += 1
+        return
+    currency = (row["currency"] or reading.currency).upper()
+    validate_currency(currency)
+    transfer, is_new = transfers.record(
+        reference=row["reference"] or _made_up(row, seen),
+        received_on=_day(row["received_on"]),
+        amount=amount,
+        currency=currency,
+        payer=row["payer"],
+        payer_account=row["payer_account"],
+        remittance=row["remittance"],
+        actor=actor,
+        now=now,
+    )
+    if not is_new:
+        done.known += 1
+        return
+    done.new += 1
+    done.payments += len(transfers.match_by_itself(transfer_id=transfer.pk, now=now))
+
+
+def _made_up(row: dict[str, str], seen: Counter[str]) -> str:
+    """A reference for a row that has none of the bank's: what it says, and the how many-th such row of the file."""
+    digest = hashlib.sha256("\x1f".join(row[name] for name in FIELDS).encode()).hexdigest()[:32]
+    seen[digest] += 1
+    return f"row:{digest}:{seen[digest]}"
+
+
+def _amount(text: str, decimal_comma: bool) -> Decimal:
+    plain = text.replace("\u00a0", "").replace(" ", "")
+    if decimal_comma:
+        plain = plain.translate(str.maketrans(",.", ".,"))
+    if not _AMOUNT.fullmatch(plain):
+        raise ValueError(f"{text!r} is no amount")
+    return Decimal(plain.replace(",", ""))
+
+
+def _day(text: str) -> date:
+    for form in _DAYS:
+        try:
+            return datetime.strptime(text, form).date()  # noqa: DTZ007  a day has no time zone
+        except ValueError:
+            continue
+    raise ValueError(f"{text!r} is no day")
