@@ -5,7 +5,18 @@ from django.db import transaction
 from billing.accounts.models import Account
 
 CHANGEABLE = frozenset(
-    "name billing_email country region postal_code address tax_number segment_override account_manager".split()  # noqa: SIM905
+    {
+        "name",
+        "billing_email",
+        "country",
+        "region",
+        "postal_code",
+        "address",
+        "tax_number",
+        "segment_override",
+        "account_manager",
+        "gateway",
+    }
 )
 
 

@@ -17,7 +17,7 @@ _OFFICE = (
 _LEDGER = ("view_creditgrant", "view_posting", "view_hold", "view_approval")
 _DOCUMENTS = (
     "view_invoice", "view_invoiceline", "view_creditnote", "view_creditnoteline", "view_payment", "view_paymentmethod",
-    "view_refund", "view_purchase", "view_topuprule", "view_topup", "view_collection",
+    "view_refund", "view_dispute", "view_purchase", "view_topuprule", "view_topup", "view_collection",
 )  # fmt: skip
 
 
@@ -55,6 +55,7 @@ FINANCE = StaffRole(
             "change_creditpool", "view_taxrate", "add_taxrate", "change_taxrate", "view_ledgerseal",
             "change_account", "add_dunningpolicy", "change_dunningpolicy",
             "add_invoice", "change_invoice", "view_pendingitem", "view_exchangerate", "change_collection",
+            "view_banktransfer", "add_banktransfer", "change_banktransfer", "change_dispute",
         }
     ),
 )  # fmt: skip

@@ -26,6 +26,7 @@ from billing.admin import (
     rate_cards,
     sandbox,
     staff_acts,
+    transfers,
 )
 
 __all__ = [
@@ -49,4 +50,5 @@ __all__ = [
     "rate_cards",
     "sandbox",
     "staff_acts",
+    "transfers",
 ]

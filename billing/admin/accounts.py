@@ -11,7 +11,7 @@ from django.contrib.auth.admin import GroupAdmin as StockGroupAdmin
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
 from django.contrib.auth.models import Group, Permission
-from django.db.models import ForeignKey, ManyToManyField, OuterRef, QuerySet, Subquery
+from django.db.models import Field, ForeignKey, ManyToManyField, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -22,6 +22,7 @@ from billing.admin.rules import Act, FactsInline, RoomAdmin, credits_column
 from billing.ledger import balance, pools
 from billing.ledger.models import CreditPool
 from billing.notifications import logins, wording
+from billing.payments.models import GatewayName
 
 
 class NewUserForm(AdminUserCreationForm):
@@ -189,7 +190,7 @@ class AccountAdmin(AccountPages):
     fieldsets = (
         (None, {"fields": ("name", "external_id", "available", "billing_email", "tax_number")}),
         ("Where", {"fields": ("address", "country", "region", "currency", "time_zone")}),
-        ("Ours", {"fields": ("account_manager", "segment_override")}),
+        ("Ours", {"fields": ("account_manager", "segment_override", "gateway")}),
         ("State", {"fields": ("created_at", "parked_at", "parked_reason")}),
     )
 
@@ -201,6 +202,15 @@ class AccountAdmin(AccountPages):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         fixed = ("available", "created_at", "parked_at", "parked_reason")
         return (*fixed, "external_id", "currency", "time_zone") if obj else fixed
+
+    def formfield_for_dbfield(self, db_field: Field, request: Any, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if db_field.name != "gateway" or field is None:
+            return field
+        choices = [("", "As the settings say"), *GatewayName.choices]
+        return forms.ChoiceField(
+            choices=choices, required=False, label="Payments through", help_text=db_field.help_text
+        )
 
     def formfield_for_foreignkey(self, db_field: ForeignKey, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "account_manager":
@@ -215,10 +225,9 @@ class AccountAdmin(AccountPages):
             changes = {name: form.cleaned_data[name] for name in form.changed_data}
             details.change(account_id=obj.pk, changes=changes)
             return
-        manager = form.cleaned_data.pop("account_manager", None)
+        ours = {name: form.cleaned_data.pop(name) for name in ("account_manager", "gateway")}
         opened = pools.open_account(**form.cleaned_data, now=timezone.now())
-        if manager:
-            details.change(account_id=opened.pk, changes={"account_manager": manager})
+        details.change(account_id=opened.pk, changes={name: value for name, value in ours.items() if value})
         obj.pk = opened.pk
 
     def list_acts(self, request: HttpRequest, row: Account) -> list[Act]:

@@ -23,7 +23,7 @@ from billing.admin import trail
 from billing.admin.rules import Act, FactsAdmin, FactsInline, money_column, plain_id
 from billing.notifications import wording
 from billing.payments import checking, gateway, methods, paying, refunding, webhooks
-from billing.payments.models import GatewayEvent, Payment, PaymentMethod, Refund
+from billing.payments.models import GatewayEvent, GatewayName, Payment, PaymentMethod, Refund
 
 MAX_ASKED = 50
 
@@ -95,7 +95,8 @@ class PaymentAdmin(QueueAdmin):
     actions = ("ask",)
     inlines = (RefundsInline,)
     fields = (
-        "account", "invoice_link", "method", money_column("amount"), money_column("amount_refunded"), "state",
+        "account", "invoice_link", "method", "transfer", money_column("amount"), money_column("amount_refunded"),
+        money_column("amount_disputed"), "state",
         "failure_code", "failure_message", "failure_is_hard", "problem", "off_session", "gateway", "gateway_reference",
         "idempotency_key", "created_at", "submitted_at", "finished_at", "next_check_at", "checks",
     )  # fmt: skip
@@ -232,13 +233,13 @@ class RefundAdmin(QueueAdmin):
         plain_id, "account", money_column("amount"), "state", "failure_message", "payment", "credit_note", "created_at",
     )  # fmt: skip
     list_select_related = ("payment__invoice__account", "credit_note")
-    list_filter = ("state",)
+    list_filter = ("state", "payment__gateway")
     search_fields = (
         "=id", "=payment__invoice__number", "=gateway_reference", "=idempotency_key", "=credit_note__number",
         "payment__invoice__account__name", "payment__invoice__account__external_id",
     )  # fmt: skip
     ordering = ("-id",)
-    actions = ("try_again", "ask")
+    actions = ("try_again", "ask", "sent_by_hand")
     fields = (
         "account", "payment", "credit_note", money_column("amount"), "state", "failure_message", "attempt",
         "gateway_reference", "idempotency_key", "created_at", "finished_at", "next_check_at", "checks",
@@ -278,6 +279,18 @@ class RefundAdmin(QueueAdmin):
                 self.message_user(request, _("A gateway is not configured any more."), messages.ERROR)
         text = _("%(asked)d asked about, %(ended)d with an outcome.") % {"asked": len(ids), "ended": ended}
         self.message_user(request, text, messages.SUCCESS if ended == len(ids) else messages.WARNING)
+
+    @admin.action(description=lazy("The money was sent back by transfer"), permissions=["act"])
+    def sent_by_hand(self, request: HttpRequest, rows: QuerySet[Refund]) -> None:
+        """What was paid by transfer goes back by hand, and staff say so here."""
+        waiting = rows.filter(payment__gateway=GatewayName.MANUAL, state__in=refunding.LIVE)
+        done = 0
+        for row in waiting.select_related("payment")[:MAX_ASKED]:
+            outcome = gateway.Outcome(state="succeeded", reference=f"staff:{request.user.pk}")
+            refunding.record(refund_id=row.pk, attempt=row.attempt, outcome=outcome, now=timezone.now())
+            done += 1
+        text = ngettext("%(count)d has gone back.", "%(count)d have gone back.", done) % {"count": done}
+        self.message_user(request, text, messages.SUCCESS if done else messages.WARNING)
 
 
 class EventQueue(admin.SimpleListFilter):

@@ -1,0 +1,113 @@
+"""What staff say about bank transfers."""
+
+import uuid
+from datetime import date
+from decimal import Decimal
+
+from django import forms
+from django.core.files.uploadedfile import UploadedFile
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as lazy
+
+from billing.accounts.fields import validate_currency
+from billing.invoicing.models import MAX_MONEY, Invoice
+from billing.payments import transfers
+from billing.payments.transfer_files import FIELDS, Reading
+
+MAX_FILE_BYTES = 2 * 1024 * 1024
+WIDE = {"class": "vTextField"}
+
+
+class RecordForm(forms.Form):
+    """A transfer as the statement shows it."""
+
+    reference = forms.CharField(
+        max_length=100,
+        label=lazy("Bank's reference"),
+        widget=forms.TextInput(attrs=WIDE),
+        help_text=lazy("What the bank calls this movement; the same one is recorded once."),
+    )
+    received_on = forms.DateField(
+        label=lazy("Received on"), initial=date.today, widget=forms.DateInput(attrs={"type": "date"})
+    )
+    amount = forms.DecimalField(
+        label=lazy("Amount"), min_value=Decimal("0.001"), max_value=MAX_MONEY, max_digits=17, decimal_places=3
+    )
+    currency = forms.CharField(label=lazy("Currency"), max_length=3, validators=[validate_currency])
+    payer = forms.CharField(label=lazy("Payer"), max_length=200, required=False, widget=forms.TextInput(attrs=WIDE))
+    payer_account = forms.CharField(label=lazy("Payer's IBAN or account"), max_length=40, required=False)
+    remittance = forms.CharField(
+        label=lazy("What the payer wrote"), max_length=500, required=False, widget=forms.TextInput(attrs=WIDE)
+    )
+
+
+class MatchForm(forms.Form):
+    """Which invoice a transfer pays, and how much of it."""
+
+    token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
+    invoice = forms.CharField(label=lazy("Invoice"), max_length=40)
+    amount = forms.DecimalField(
+        label=lazy("Amount"),
+        required=False,
+        max_digits=17,
+        decimal_places=3,
+        help_text=lazy("Empty: as much as the transfer has and the invoice owes."),
+    )
+
+    def clean_invoice(self) -> Invoice:
+        found = transfers.find_open_invoice(self.cleaned_data["invoice"])
+        if found is None:
+            raise forms.ValidationError(_("No invoice of this number has anything to be paid."))
+        return found
+
+
+class ReturnForm(forms.Form):
+    """How much of a transfer was sent back."""
+
+    amount = forms.DecimalField(
+        label=lazy("Amount"),
+        required=False,
+        max_digits=17,
+        decimal_places=3,
+        help_text=lazy("Empty: all that is left."),
+    )
+    note = forms.CharField(label=lazy("Why"), max_length=200, widget=forms.TextInput(attrs=WIDE))
+
+
+class ImportForm(forms.Form):
+    """A bank statement, and how to read it."""
+
+    file = forms.FileField(label=lazy("CSV file"))
+    currency = forms.CharField(
+        label=lazy("Currency"), max_length=3, required=False, validators=[validate_currency],
+        help_text=lazy("Of rows that say none."),
+    )  # fmt: skip
+    decimal_comma = forms.BooleanField(label=lazy("Amounts are written 1.234,56"), required=False)
+    columns = forms.CharField(
+        label=lazy("Columns"),
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 4, "cols": 50}),
+        help_text=lazy("Where the file has other names, one a line: payer=Sender. Ours: ") + ", ".join(FIELDS),
+    )
+
+    def clean_file(self) -> UploadedFile:
+        file: UploadedFile = self.cleaned_data["file"]
+        if (file.size or 0) > MAX_FILE_BYTES:
+            raise forms.ValidationError(_("The file is too large for a page: use manage.py import_transfers."))
+        return file
+
+    def clean_columns(self) -> dict[str, str]:
+        columns = {}
+        for line in self.cleaned_data["columns"].splitlines():
+            name, _sign, column = (part.strip() for part in line.partition("="))
+            if line.strip() and (name not in FIELDS or not column):
+                raise forms.ValidationError(_("Not one of our columns: %(line)s") % {"line": line})
+            if line.strip():
+                columns[name] = column
+        return columns
+
+    @property
+    def reading(self) -> Reading:
+        """How a valid form says to read the file."""
+        typed = self.cleaned_data
+        return Reading(typed["columns"], typed["currency"], typed["decimal_comma"])

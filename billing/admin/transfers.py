@@ -1,0 +1,239 @@
+"""Staff pages of bank transfers: record one, read a statement, say which invoices it pays, note what was sent back."""
+
+import io
+import uuid
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as lazy
+from django.utils.translation import ngettext
+
+from billing.admin import trail
+from billing.admin.payments import QueueAdmin
+from billing.admin.rules import Act, FactsInline, money_column, plain_id, staff_user
+from billing.admin.transfer_forms import ImportForm, MatchForm, RecordForm, ReturnForm
+from billing.notifications import wording
+from billing.payments import transfer_files, transfers
+from billing.payments.models import BankTransfer, Payment
+from billing.payments.transfer_files import Imported, UnusableFile
+
+MAX_SHOWN = 5
+
+
+class UnmatchedQueue(admin.SimpleListFilter):
+    """Transfers of which something is left."""
+
+    title = lazy("work queue")
+    parameter_name = "queue"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("open", _("To match"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[BankTransfer]) -> QuerySet[BankTransfer]:
+        if self.value() != "open":
+            return queryset
+        return queryset.filter(pk__in=BankTransfer.objects.unmatched().values("pk"))
+
+
+class MatchInline(FactsInline):
+    """What the transfer has paid."""
+
+    model = Payment
+    fields = ("invoice", money_column("amount"), money_column("amount_refunded"), "created_at")
+    readonly_fields = fields
+    show_change_link = True
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("invoice")
+
+
+@admin.register(BankTransfer)
+class BankTransferAdmin(QueueAdmin):
+    """Money that came to the bank account, and what it has paid."""
+
+    list_display = (
+        plain_id, "received_on", money_column("amount"), money_column("left", ordering=None), "payer", "remittance",
+        "reference",
+    )  # fmt: skip
+    list_filter = (UnmatchedQueue, "currency")
+    search_fields = ("=id", "=reference", "payer", "=payer_account", "remittance", "=payments__invoice__number")
+    ordering = ("-id",)
+    inlines = (MatchInline,)
+    fields = (
+        "reference", "received_on", money_column("amount"), money_column("left", ordering=None),
+        money_column("amount_matched"), money_column("amount_returned"), "note", "payer", "payer_account", "remittance",
+        "recorded_at", "actor",
+    )  # fmt: skip
+    readonly_fields = fields
+
+    def get_urls(self) -> list[URLPattern]:
+        site = self.admin_site
+        own = [
+            path("record/", site.admin_view(self.record_view), name="billing_banktransfer_record"),
+            path("import/", site.admin_view(self.import_view), name="billing_banktransfer_import"),
+            path("<int:pk>/match/", site.admin_view(self.match_view), name="billing_banktransfer_match"),
+            path("<int:pk>/return/", site.admin_view(self.return_view), name="billing_banktransfer_return"),
+        ]
+        return [*own, *super().get_urls()]
+
+    def list_pages(self, request: HttpRequest) -> list[Act]:
+        pages = [Act(_("To match"), f"{self.page_url('changelist')}?queue=open")]
+        if self._may_record(request):
+            pages.append(Act(_("Record a transfer"), self.page_url("record")))
+            pages.append(Act(_("Read a statement"), self.page_url("import")))
+        return pages
+
+    def list_acts(self, request: HttpRequest, row: BankTransfer) -> list[Act]:
+        if not self.has_act_permission(request) or not row.left:
+            return []
+        return [
+            Act(_("Match with an invoice"), self.page_url("match", row)),
+            Act(_("Sent back"), self.page_url("return", row)),
+        ]
+
+    def record_view(self, request: HttpRequest) -> HttpResponse:
+        """Record a transfer, and match it where there is no doubt."""
+        self.require(self._may_record(request))
+        form = RecordForm(request.POST or None)
+        if request.method == "POST" and form.is_valid() and (row := self._record(request, form)) is not None:
+            return HttpResponseRedirect(self.page_url("change", row))
+        return self.render_act(request, None, title=_("Record a transfer"), button=_("Record"), form=form)
+
+    def _record(self, request: HttpRequest, form: RecordForm) -> BankTransfer | None:
+        now = timezone.now()
+        try:
+            row, is_new = transfers.record(**form.cleaned_data, actor=f"user:{staff_user(request).pk}", now=now)
+        except transfers.ReferenceTaken:
+            form.add_error("reference", _("Another transfer has this reference."))
+            return None
+        except ValueError:
+            form.add_error("amount", _("The currency has no such fraction."))
+            return None
+        if not is_new:
+            trail.settle(request)
+            self.message_user(request, _("This transfer had been recorded before."), messages.WARNING)
+            return row
+        paid = transfers.match_by_itself(transfer_id=row.pk, now=now)
+        self.note(request, "record", row, facts={"paid": [str(payment.invoice) for payment in paid]})
+        text = _("Recorded. It pays: %(numbers)s.") if paid else _("Recorded. Say now which invoice it pays.")
+        self.message_user(request, text % {"numbers": ", ".join(str(payment.invoice) for payment in paid)})
+        return row
+
+    @trail.apart
+    def import_view(self, request: HttpRequest) -> HttpResponse:
+        """Read a statement; each row is a transaction of its own, so it may be read again."""
+        self.require(self._may_record(request))
+        form = ImportForm(request.POST or None, request.FILES or None)
+        if request.method == "POST" and form.is_valid():
+            text = io.TextIOWrapper(form.cleaned_data["file"].file, encoding="utf-8", newline="")
+            try:
+                done = transfer_files.import_file(
+                    text, reading=form.reading, actor=f"user:{staff_user(request).pk}", now=timezone.now()
+                )
+            except UnusableFile as error:
+                form.add_error("file", str(error))
+            else:
+                self._tell(request, done)
+                return HttpResponseRedirect(f"{self.page_url('changelist')}?queue=open")
+        return self.render_act(request, None, title=_("Read a bank statement"), button=_("Read"), form=form)
+
+    def _tell(self, request: HttpRequest, done: Imported) -> None:
+        counts = {"new": done.new, "known": done.known, "outgoing": done.outgoing, "paid": done.payments}
+        trail.note(request, "import", None, after={**counts, "refused": len(done.refused)})
+        text = _("%(new)d new, %(known)d known, %(outgoing)d going out; %(paid)d payments made.") % counts
+        self.message_user(request, text, messages.SUCCESS)
+        for refused in done.refused[:MAX_SHOWN]:
+            text = _("Line %(line)d was not read: %(reason)s") % {"line": refused.line, "reason": refused.reason}
+            self.message_user(request, text, messages.ERROR)
+        if (more := len(done.refused) - MAX_SHOWN) > 0:
+            text = ngettext("%(count)d more line was not read.", "%(count)d more lines were not read.", more)
+            self.message_user(request, text % {"count": more}, messages.ERROR)
+
+    def match_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Say which invoice a transfer pays, once per rendered form."""
+        row = self._get(request, pk)
+        suggested = transfers.suggest(row)
+        initial = {"token": uuid.uuid4(), "invoice": suggested[0].invoice.number if suggested else ""}
+        form = MatchForm(request.POST or None, initial=initial)
+        if request.method == "POST" and form.is_valid() and (payment := self._match(row, form)) is not None:
+            self.note(request, "match", row, facts={"invoice": str(payment.invoice), "payment": payment.pk})
+            amount = wording.money_text(payment.amount, payment.currency)
+            text = _("%(amount)s paid on %(invoice)s.") % {"amount": amount, "invoice": payment.invoice}
+            self.message_user(request, text, messages.SUCCESS)
+            return HttpResponseRedirect(self.page_url("change", row))
+        facts = [*_facts(row), *((_("It may be for"), _suggestion_text(each)) for each in suggested)]
+        title, button = _("Which invoice does it pay?"), _("Match")
+        return self.render_act(request, row, title=title, button=button, form=form, facts=facts)
+
+    def _match(self, row: BankTransfer, form: MatchForm) -> Payment | None:
+        typed = form.cleaned_data
+        try:
+            return transfers.match(
+                transfer_id=row.pk,
+                invoice_id=typed["invoice"].pk,
+                amount=typed["amount"],
+                key=f"staff:{typed['token']}",
+                now=timezone.now(),
+            )
+        except transfers.TooMuch as error:
+            most = wording.money_text(error.left, row.currency)
+            form.add_error("amount", _("At most %(most)s can be matched.") % {"most": most})
+        except transfers.OtherCurrency:
+            form.add_error("invoice", _("This invoice is in another currency."))
+        except transfers.NothingOwed:
+            form.add_error("invoice", _("Nothing is owed on the invoice any more."))
+        except transfers.KeyTaken:
+            form.add_error(None, _("This form was sent before, with other values. Open a new one to do it once more."))
+        return None
+
+    def return_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Note that staff have sent money of a transfer back."""
+        row = self._get(request, pk)
+        form = ReturnForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            try:
+                row = transfers.mark_returned(transfer_id=pk, now=timezone.now(), **form.cleaned_data)
+            except transfers.TooMuch as error:
+                most = wording.money_text(error.left, row.currency)
+                form.add_error("amount", _("At most %(most)s can have been sent back.") % {"most": most})
+            else:
+                self.note(request, "return", row, reason=row.note)
+                self.message_user(request, _("Noted as sent back."), messages.SUCCESS)
+                return HttpResponseRedirect(self.page_url("change", row))
+        title, button = _("Money was sent back to the payer"), _("Note it")
+        return self.render_act(request, row, title=title, button=button, form=form, facts=_facts(row))
+
+    def _may_record(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("billing.add_banktransfer"))
+
+    def _get(self, request: HttpRequest, pk: int) -> BankTransfer:
+        row = BankTransfer.objects.filter(pk=pk).first()
+        if row is None:
+            raise Http404
+        self.require(self.has_act_permission(request))
+        self.watch(request, row)
+        return row
+
+
+def _facts(row: BankTransfer) -> list[tuple[str, object]]:
+    return [
+        (_("Received on"), row.received_on),
+        (_("Amount"), wording.money_text(row.amount, row.currency)),
+        (_("Left of it"), wording.money_text(row.left, row.currency)),
+        (_("Payer"), f"{row.payer} {row.payer_account}".strip() or "-"),
+        (_("The payer wrote"), row.remittance or "-"),
+    ]
+
+
+def _suggestion_text(suggestion: transfers.Suggestion) -> str:
+    invoice = suggestion.invoice
+    owed = wording.money_text(invoice.owed, invoice.currency)
+    facts = {"number": invoice.number, "account": invoice.account.name, "owed": owed}
+    if suggestion.is_named:
+        return _("%(number)s of %(account)s, which owes %(owed)s: the payer wrote its number") % facts
+    return _("%(number)s of %(account)s, which owes %(owed)s") % facts
