@@ -132,10 +132,10 @@ def test_a_statement_is_read_and_what_cannot_be_is_said(staff, invoice) -> None:
 def test_a_file_that_is_no_statement_is_refused(staff, monkeypatch) -> None:
     assert "columns are missing" in send(staff, "a,b\n")
     assert "Not one of our columns" in send(staff, "a,b\n", columns="x=y")
-    monkeypatch.setattr(transfer_forms, "MAX_FILE_BYTES", 1)
-    assert "too large" in send(staff, "a,b\n")
     file = SimpleUploadedFile("statement.csv", b"\xff\xfe", "text/csv")
     assert "UTF-8" in post(staff, f"{LIST}import/", file=file)
+    monkeypatch.setattr(transfer_forms, "MAX_FILE_BYTES", 1)
+    assert "too large" in send(staff, "a,b\n")
     assert not BankTransfer.objects.exists()
 
 
