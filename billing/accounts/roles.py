@@ -54,7 +54,8 @@ FINANCE = StaffRole(
             "change_gatewayevent", "view_issuer", "add_issuer", "change_issuer", "add_creditpool",
             "change_creditpool", "view_taxrate", "add_taxrate", "change_taxrate", "view_ledgerseal",
             "change_account", "add_dunningpolicy", "change_dunningpolicy",
-            "add_invoice", "change_invoice", "view_pendingitem", "view_exchangerate", "change_collection",
+            "add_invoice", "change_invoice", "view_pendingitem", "change_pendingitem", "view_exchangerate",
+            "change_collection",
             "view_banktransfer", "add_banktransfer", "change_banktransfer", "change_dispute",
         }
     ),

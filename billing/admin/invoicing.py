@@ -16,10 +16,18 @@ from django.utils.html import format_html
 from django.utils.http import content_disposition_header
 from django.utils.safestring import SafeString
 
+from billing.admin.invoice_acts import InvoicePages
 from billing.admin.rules import Act, FactsAdmin, FactsInline, RoomAdmin, credits_column, money_column
 from billing.admin.undoing import RefundPages
 from billing.invoicing import documents, issuers
-from billing.invoicing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine, Issuer, TaxRate
+from billing.invoicing.models import (
+    CreditNote,
+    CreditNoteLine,
+    Invoice,
+    InvoiceLine,
+    Issuer,
+    TaxRate,
+)
 from billing.notifications import wording
 from billing.payments.models import Payment
 
@@ -35,7 +43,8 @@ class IssuerAdmin(RoomAdmin):
     fieldsets = (
         (None, {"fields": ("name", "key", "is_default")}),
         ("As documents show it", {"fields": ("address", "country", "tax_number", "email", "footer")}),
-        ("Terms", {"fields": ("payment_terms_days",)}),
+        ("For bank transfers", {"fields": ("iban", "bic", "bank_name")}),
+        ("Terms and books", {"fields": ("payment_terms_days", "base_currency")}),
         ("Numbers", {"fields": ("invoice_prefix", "last_invoice", "credit_note_prefix", "last_credit_note")}),
     )
 
@@ -217,7 +226,7 @@ class _DocumentAdmin(FactsAdmin):
 
 
 @admin.register(Invoice)
-class InvoiceAdmin(RefundPages, _DocumentAdmin):
+class InvoiceAdmin(RefundPages, InvoicePages, _DocumentAdmin):
     """Invoices."""
 
     list_display = (
@@ -230,7 +239,7 @@ class InvoiceAdmin(RefundPages, _DocumentAdmin):
     ordering = ("-id",)
     inlines = (InvoiceLineInline, PaymentInline, CreditNoteInline)
     fieldsets = (
-        (None, {"fields": ("number", "account_link", "state", "reference", "issuer", "currency")}),
+        (None, {"fields": ("number", "account_link", "state", "reference", "issuer", "currency", "content_hash")}),
         (
             "Amounts",
             {
@@ -241,7 +250,11 @@ class InvoiceAdmin(RefundPages, _DocumentAdmin):
                 )
             },
         ),
-        ("Times", {"fields": ("created_at", "issued_at", "due_at", "paid_at", "voided_at")}),
+        (
+            "In the currency of the books",
+            {"fields": ("base_currency", "base_rate", "base_rate_on", "tax_in_base_text")},
+        ),
+        ("Times", {"fields": ("created_at", "issued_at", "due_at", "paid_at", "voided_at", "given_up_at")}),
         ("Parties as the document names them", {"fields": ("seller_text", "customer_text")}),
     )  # fmt: skip
 
@@ -260,6 +273,10 @@ class InvoiceAdmin(RefundPages, _DocumentAdmin):
     @admin.display(description="due", ordering="due_at")
     def due_on(self, invoice: Invoice) -> date | None:
         return invoice.due_at.date() if invoice.due_at else None
+
+    @admin.display(description="tax in it")
+    def tax_in_base_text(self, invoice: Invoice) -> str:
+        return "-" if invoice.tax_in_base is None else wording.money_text(invoice.tax_in_base, invoice.base_currency)
 
     @admin.display(description="account")
     def account_link(self, invoice: Invoice) -> SafeString:

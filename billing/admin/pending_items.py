@@ -1,0 +1,70 @@
+"""Staff pages of pending items: what stands on accounts' next invoices."""
+
+from django.contrib import admin, messages
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from billing.admin.invoice_acts import ReasonForm
+from billing.admin.rules import Act, FactsAdmin, credits_column, money_column, plain_id
+from billing.invoicing import pending
+from billing.invoicing.models import Invoice, PendingItem
+from billing.notifications import wording
+
+
+@admin.register(PendingItem)
+class PendingItemAdmin(FactsAdmin):
+    """What stands on accounts' next invoices; one that waits can be cancelled."""
+
+    list_display = (
+        plain_id, "account", "description", money_column("amount"), "created_at", "invoice", "cancelled_at",
+    )  # fmt: skip
+    list_select_related = ("account", "invoice_line__invoice")
+    list_filter = (("invoice_line", admin.EmptyFieldListFilter), ("cancelled_at", admin.EmptyFieldListFilter))
+    search_fields = ("=id", "=reference", "description", "account__name", "account__external_id")
+    ordering = ("-id",)
+    fields = (
+        "account", "description", credits_column("quantity"), money_column("amount"), "category", "recognition",
+        "starts_at", "ends_at", "period_reference", "invoice", "reference", "created_at", "actor", "cancelled_at",
+    )  # fmt: skip
+    readonly_fields = fields
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.cancel_view)
+        return [path("<int:pk>/cancel/", view, name="billing_pendingitem_cancel"), *super().get_urls()]
+
+    def list_acts(self, request: HttpRequest, row: PendingItem) -> list[Act]:
+        may = request.user.has_perm("billing.change_pendingitem")
+        if not may or row.invoice_line_id is not None or row.cancelled_at is not None:
+            return []
+        return [Act("Cancel", self.page_url("cancel", row))]
+
+    @admin.display
+    def invoice(self, item: PendingItem) -> str | SafeString:
+        return "-" if item.invoice_line is None else _link(item.invoice_line.invoice)
+
+    def cancel_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Ask, then take the item off the account's next invoice."""
+        self.require(request.user.has_perm("billing.change_pendingitem"))
+        item = PendingItem.objects.select_related("account").filter(pk=pk).first()
+        if item is None:
+            raise Http404
+        self.watch(request, item)
+        form = ReasonForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            try:
+                pending.cancel(item_id=pk, now=timezone.now())
+            except pending.NotPending:
+                form.add_error(None, "It stands on an invoice by now.")
+            else:
+                self.note(request, "cancel", item, reason=form.cleaned_data["reason"])
+                self.message_user(request, "It is cancelled.", messages.SUCCESS)
+                return HttpResponseRedirect(self.page_url("change", item))
+        facts = [("Account", item.account), ("Amount", wording.money_text(item.amount, item.currency))]
+        return self.render_act(request, item, title="Cancel this item?", button="Cancel it", form=form, facts=facts)
+
+
+def _link(invoice: Invoice) -> SafeString:
+    return format_html('<a href="{}">{}</a>', reverse("admin:billing_invoice_change", args=[invoice.pk]), invoice)
