@@ -322,6 +322,9 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = FLORIN_MAX_BODY_BYTES
 FLORIN_TAX_ENGINE = environment.text("FLORIN_TAX_ENGINE", "table")
 if FLORIN_TAX_ENGINE not in {"table", "stripe"}:
     raise ImproperlyConfigured(f"FLORIN_TAX_ENGINE must be table or stripe, not {FLORIN_TAX_ENGINE!r}.")
+# Stripe's tax codes for our categories of goods: "standard=txcd_10103001,books=txcd_35010000"; others have the default
+# code of Stripe's tax settings.
+FLORIN_STRIPE_TAX_CODES = environment.pairs("FLORIN_STRIPE_TAX_CODES")
 # The EU's register of VAT numbers, https://ec.europa.eu/taxation_customs/vies/rest-api; empty: numbers are not checked.
 FLORIN_VIES_URL = environment.text("FLORIN_VIES_URL").rstrip("/")
 FLORIN_VIES_TIMEOUT_SECONDS = environment.number("FLORIN_VIES_TIMEOUT_SECONDS", 5, minimum=1)

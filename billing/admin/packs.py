@@ -84,6 +84,10 @@ class SoldTierInline(FactsInline):
     verbose_name_plural = TierInline.verbose_name_plural
 
 
+def _tax_words(pack: Pack) -> str:
+    return gettext("tax included") if pack.prices_include_tax else gettext("before tax")
+
+
 def _is_draft(pack: Pack | None) -> bool:
     return pack is None or pack.state == "draft"
 
@@ -133,7 +137,7 @@ class PackAdmin(RoomAdmin):
         amounts = ("min_credits", "max_credits", "step_credits") if _is_draft(obj) else SOLD_AMOUNTS
         return (
             (None, {"fields": ("name", "key", "description", "state")}),
-            ("Amounts", {"fields": (*amounts, "validity_days")}),
+            ("Amounts", {"fields": (*amounts, "validity_days", "prices_include_tax")}),
             ("For whom", {"fields": ("currency", "target_segments", "created_at", "retired_at")}),
         )
 
@@ -143,7 +147,7 @@ class PackAdmin(RoomAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[Any, ...]:
         fixed = ("state", "created_at", "retired_at", *(("key", "currency") if obj else ()))
-        return fixed if _is_draft(obj) else (*fixed, *SOLD_AMOUNTS, "validity_days")
+        return fixed if _is_draft(obj) else (*fixed, *SOLD_AMOUNTS, "validity_days", "prices_include_tax")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -241,7 +245,7 @@ class PackAdmin(RoomAdmin):
     def _facts(self, pack: Pack) -> list[tuple[str, object]]:
         return [
             (gettext("Credits"), self.amounts(pack)),
-            (gettext("Price per credit"), f"{self.prices(pack)} ({pack.currency})"),
+            (gettext("Price per credit"), f"{self.prices(pack)} ({pack.currency}, {_tax_words(pack)})"),
             (gettext("Valid for"), wording.validity_text(pack.validity_days)),
             (gettext("For"), self.segments(pack)),
         ]

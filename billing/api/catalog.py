@@ -143,7 +143,7 @@ class QuoteDocument(Document):
 
     credits = Amount()
     unit_price = Amount()
-    total = Amount(help_text="Money, before tax.")
+    total = Amount(help_text="Money; before tax unless the pack's prices include it.")
 
 
 class PackDocument(Document):
@@ -157,6 +157,7 @@ class PackDocument(Document):
     max_credits = Amount()
     step_credits = Amount(help_text="Amounts go from `min_credits` up in steps of this.")
     validity_days = serializers.IntegerField(allow_null=True, help_text="null: the credits never expire.")
+    prices_include_tax = serializers.BooleanField(help_text="Whether prices are with tax; else tax is added.")
     target_segments = serializers.ListField(child=serializers.CharField(), help_text="Empty: for everyone.")
     tiers = PackTierDocument(many=True)
     quote = serializers.SerializerMethodField(help_text="With `?credits=`: its price, null if not sold in this pack.")

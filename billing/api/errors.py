@@ -21,7 +21,7 @@ from billing.api import ids
 from billing.api.fields import write_decimal
 from billing.api.problems import KINDS
 from billing.catalog import pricing
-from billing.invoicing import issuing
+from billing.invoicing import issuing, tax
 from billing.ledger import holds, pools, posting
 from billing.ledger.models import Hold, Posting
 from billing.metering import ingest, reversal
@@ -219,6 +219,10 @@ def _translate_sale(error: Exception) -> Problem | None:
             return Problem("not_refundable")
         case issuing.NoIssuer():
             return Problem("no_issuer")
+        case tax.TaxUnavailable():
+            return Problem("tax_unavailable", headers={"Retry-After": "10"}, reason=error.reason)
+        case tax.TaxNotPrepared():
+            return Problem("tax_unavailable", headers={"Retry-After": "10"}, reason=str(error))
     return None
 
 

@@ -99,6 +99,9 @@ KINDS: dict[str, Kind] = {
     ),
     "nothing_to_refund": Kind(409, "Nothing to refund", "No paid credits are left of it, neither held nor ended."),
     "not_refundable": Kind(409, "Not refundable", "It was never paid, or no payment has so much left to give back."),
+    "tax_unavailable": Kind(
+        503, "Tax unavailable", "The tax service gave no answer, or lacks details of the account's place; see `reason`."
+    ),
     "no_issuer": Kind(409, "No issuer", "The operator has not set up who issues invoices, so nothing can be sold."),
     # --- accounts
     "external_id_taken": Kind(409, "External id taken", "Another account has this external_id."),

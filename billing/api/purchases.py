@@ -20,7 +20,7 @@ from billing.api.idempotency import idempotent, ledger_reference
 from billing.api.pagination import PageQuery, newest_first, page_of
 from billing.api.payments import PaymentDocument
 from billing.api.schema import refusals
-from billing.invoicing import issuing
+from billing.invoicing import engines, issuing
 from billing.payments.models import PaymentMethod, Refund
 from billing.purchases import checkout, offers, refunds, topups
 from billing.purchases.models import Purchase
@@ -42,7 +42,7 @@ class OfferTierDocument(Document):
     """The price of one credit from an amount on."""
 
     from_credits = Amount()
-    unit_price = Amount(help_text="Money per credit, before tax, for all credits of the purchase.")
+    unit_price = Amount(help_text="Money per credit, for all credits of the purchase.")
     saving_percent = serializers.IntegerField(help_text="Against the first tier, rounded down.")
 
 
@@ -50,7 +50,7 @@ class CostDocument(Document):
     """What an amount costs this account."""
 
     credits = Amount()
-    unit_price = Amount()
+    unit_price = Amount(help_text="As the tier has it.")
     saving_percent = serializers.IntegerField()
     subtotal = Amount(help_text="Money, before tax.")
     tax_name = serializers.CharField()
@@ -71,6 +71,7 @@ class OfferDocument(Document):
     max_credits = Amount()
     step_credits = Amount(help_text="Amounts go from `min_credits` up in steps of this.")
     validity_days = serializers.IntegerField(allow_null=True, help_text="null: the credits never expire.")
+    prices_include_tax = serializers.BooleanField(help_text="Whether tiers' prices are with tax; else tax is added.")
     tiers = OfferTierDocument(many=True)
     quote = serializers.SerializerMethodField(help_text="With `?credits=`: its cost, null if not sold in this offer.")
 
@@ -80,9 +81,10 @@ class OfferDocument(Document):
         credits, account = self.context["credits"], self.context["account"]
         if credits is None:
             return None
-        on = issuing.supply_date(account, timezone.now())
+        now = timezone.now()
+        on = issuing.supply_date(account, now)
         try:
-            cost = offers.quote_offer(offer, account=account, credits=credits, on=on)
+            cost = engines.with_tax(lambda: offers.quote_offer(offer, account=account, credits=credits, on=on), now=now)
         except offers.AmountNotOffered:
             return None
         return CostDocument(cost).data
@@ -104,7 +106,7 @@ class AccountOffers(ApiView):
         summary="List offers",
         tags=TAGS,
         parameters=[OfferQuery],
-        responses={200: OffersDocument, **refusals("no_issuer")},
+        responses={200: OffersDocument, **refusals("no_issuer", "tax_unavailable")},
     )
     def get(self, request: Request, account: str) -> Response:
         """Packs on sale in the account's currency, to everyone or to its segment; if asked, with what an amount costs
@@ -195,6 +197,7 @@ class AccountPurchases(ApiView):
                 "amount_not_offered",
                 "reference_conflict",
                 "no_issuer",
+                "tax_unavailable",
                 "no_gateway",
             ),
         },

@@ -89,6 +89,7 @@ class TopUpRules(ApiView):
                 "threshold_too_high",
                 "cap_too_low",
                 "no_issuer",
+                "tax_unavailable",
             ),
         },
         examples=[

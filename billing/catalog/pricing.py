@@ -207,14 +207,13 @@ def share_tax(amounts: Sequence[Decimal], percent: Decimal, currency: str, *, in
     return taxes
 
 
-def share_money(whole: Decimal, parts: Sequence[Decimal], currency: str) -> list[Decimal]:
-    """`whole` shared out by the size of the parts, which are not all nothing together, rounded such that the shares add
-    up to it. Example: 0.10 by 1, 1 and 1: 0.03, 0.04 and 0.03."""
-    of = sum(parts, ZERO)
+def share_money(whole: Decimal, parts: Sequence[Decimal], *, of: Decimal, currency: str) -> list[Decimal]:
+    """The part of `whole`, which belongs to `of`, that belongs to each of some parts, rounded such that they add up to
+    what belongs to the sum. Example: 0.10 of 3 for 1, 1 and 1: 0.03, 0.04 and 0.03."""
     shares, total, shared = [], ZERO, ZERO
     for part in parts:
         total = _EXACT.add(total, part)
-        share = round_money(_EXACT.divide(_EXACT.multiply(whole, total), of), currency)
+        share = part_of_money(whole, part=total, of=of, currency=currency)
         shares.append(share - shared)
         shared = share
     return shares

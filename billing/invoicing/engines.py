@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TypeVar
 
+from django.conf import settings
 from django.db import transaction
 
 from billing.invoicing import table_tax
@@ -17,6 +18,10 @@ MOST_TRIES = 12
 
 def current() -> Engine:
     """The engine that FLORIN_TAX_ENGINE names."""
+    if settings.FLORIN_TAX_ENGINE == "stripe":
+        from billing.invoicing import stripe_tax
+
+        return stripe_tax
     return table_tax
 
 

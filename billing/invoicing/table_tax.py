@@ -40,7 +40,7 @@ def _decide(sale: Sale) -> dict[str, Tax]:
     """How each category of the sale is taxed."""
     categories = {line.category for line in sale.lines}
     if sale.is_reverse_charge:
-        return dict.fromkeys(categories, tax.reverse_charge())
+        return dict.fromkeys(categories, tax.reverse_charge(sale))
     rates = _rates_in_force(sale, categories)
     return {category: _tax_of(sale, category, rates) for category in categories}
 

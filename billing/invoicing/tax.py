@@ -149,9 +149,11 @@ def list_exemptions(*, account: Account, on: date) -> list[TaxExemption]:
     return list(rows.order_by("-region", "valid_from", "pk"))
 
 
-def reverse_charge() -> Tax:
+def reverse_charge(sale: Sale) -> Tax:
     """The buyer owes the tax."""
-    note = _("Reverse charge: the recipient owes the VAT (Article 196 of Directive 2006/112/EC).")
+    note = _("Reverse charge: the recipient owes the tax.")
+    if {sale.seller, sale.country} <= EU_COUNTRIES:
+        note = _("Reverse charge: the recipient owes the VAT (Article 196 of Directive 2006/112/EC).")
     return Tax(_("VAT"), Decimal(0), Treatment.REVERSE_CHARGE, note)
 
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from django.db import transaction
 
 from billing.accounts.models import Account
-from billing.invoicing import crediting, issuing
+from billing.invoicing import crediting, engines, issuing
 from billing.invoicing.models import Invoice
 from billing.payments import paying, voiding
 from billing.payments.models import Payment
@@ -74,11 +74,15 @@ def buy(
     transaction.
 
     The same token again gives the same purchase and charges nothing more, whatever became of the first attempt: a
-    declined purchase leaves an open invoice, to be paid by an attempt of its own. Raises what `place` raises.
+    declined purchase leaves an open invoice, to be paid by an attempt of its own. Raises what `place` raises, but for
+    tax.TaxNotPrepared, and tax.TaxUnavailable.
     """
-    purchase = place(
-        token=token, account_id=account_id, pack_id=pack_id, pool_id=pool_id, credits=credits, method_id=method_id,
-        buyer_id=buyer_id, now=now,
+    purchase = engines.with_tax(
+        lambda: place(
+            token=token, account_id=account_id, pack_id=pack_id, pool_id=pool_id, credits=credits,
+            method_id=method_id, buyer_id=buyer_id, now=now,
+        ),
+        now=now,
     )  # fmt: skip
     payment = Payment.objects.filter(idempotency_key=payment_key(token), state=Payment.State.CREATED).first()
     if payment is not None:
@@ -102,7 +106,7 @@ def place(
 
     What costs nothing is paid and granted at once, without a payment. Raises TokenConflict when the token stands for
     something else, and else, only for a token that is new: offers.PackNotForSale, AmountNotOffered, PoolNotFound,
-    issuing.NoIssuer, paying.MethodNotUsable. Nothing is written then.
+    issuing.NoIssuer, tax.TaxNotPrepared, paying.MethodNotUsable. Nothing is written then.
     """
     fingerprint = _digest(account_id, pack_id, pool_id, credits.normalize(), method_id)
     if (first := _find(token, fingerprint)) is not None:

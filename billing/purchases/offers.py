@@ -47,7 +47,8 @@ class Tier:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A pack as it is offered to an account. Money is net, in `currency`; `validity_days` None: for ever."""
+    """A pack as it is offered to an account. Money is in `currency`, net unless prices include tax; `validity_days`
+    None: for ever."""
 
     pack_id: int
     key: str
@@ -58,6 +59,7 @@ class Offer:
     max_credits: Decimal
     step_credits: Decimal
     validity_days: int | None
+    prices_include_tax: bool
     tiers: tuple[Tier, ...]
 
     def sells(self, credits: Decimal) -> bool:
@@ -67,7 +69,8 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class PurchaseQuote:
-    """What an amount of an offer costs one account. `unit_price` and `subtotal` are net, `total` is what is paid.
+    """What an amount of an offer costs one account. `subtotal` is net, `total` is what is paid, and `unit_price` is the
+    offer's: net, or with the tax in it.
 
     The credits end `validity_days` after they are paid for. `tax_note` is a sentence that the invoice will carry.
     """
@@ -118,7 +121,7 @@ def get_offer(*, account: Account, pack_id: int) -> Offer:
 def quote(*, account: Account, pack_id: int, credits: Decimal, pool_id: int, on: date) -> PurchaseQuote:
     """What the purchase would cost on a day (of tax: `issuing.supply_date`); writes nothing.
 
-    Raises PackNotForSale, AmountNotOffered, PoolNotFound or issuing.NoIssuer.
+    Raises PackNotForSale, AmountNotOffered, PoolNotFound, issuing.NoIssuer or tax.TaxNotPrepared.
     """
     offer = get_offer(account=account, pack_id=pack_id)
     if not account.pools.filter(pk=pool_id).exists():
@@ -127,9 +130,16 @@ def quote(*, account: Account, pack_id: int, credits: Decimal, pool_id: int, on:
 
 
 def quote_offer(offer: Offer, *, account: Account, credits: Decimal, on: date) -> PurchaseQuote:
-    """`quote` for an offer at hand, into whichever pool. Raises AmountNotOffered or issuing.NoIssuer."""
+    """`quote` for an offer at hand, into whichever pool. Raises AmountNotOffered, issuing.NoIssuer or
+    tax.TaxNotPrepared."""
     unit_price, amount = _price(offer, credits)
-    draft = issuing.LineDraft(description=offer.name, quantity=credits, unit_price=unit_price, amount=amount)
+    draft = issuing.LineDraft(
+        description=offer.name,
+        quantity=credits,
+        unit_price=unit_price,
+        amount=amount,
+        includes_tax=offer.prices_include_tax,
+    )
     cost = issuing.quote(account=account, currency=offer.currency, lines=[draft], on=on)
     line = cost.lines[0]
     return PurchaseQuote(
@@ -159,6 +169,7 @@ def line_draft(offer: Offer, *, account: Account, credits: Decimal, pool_id: int
         quantity=credits,
         unit_price=unit_price,
         amount=amount,
+        includes_tax=offer.prices_include_tax,
         pack_id=offer.pack_id,
         pool_id=pool_id,
         credits=credits,
@@ -169,7 +180,7 @@ def line_draft(offer: Offer, *, account: Account, credits: Decimal, pool_id: int
 
 
 def _price(offer: Offer, credits: Decimal) -> tuple[Decimal, Decimal]:
-    """Money per credit and for all, net. Raises AmountNotOffered."""
+    """Money per credit and for all, as the offer has it. Raises AmountNotOffered."""
     if not offer.sells(credits) or credits < offer.tiers[0].from_credits:
         raise AmountNotOffered(offer)
     prices = [(tier.from_credits, tier.unit_price) for tier in offer.tiers]
@@ -191,6 +202,7 @@ def _offer(pack: Pack, tiers: list[PackTier]) -> Offer:
         max_credits=pack.max_credits,
         step_credits=pack.step_credits,
         validity_days=pack.validity_days,
+        prices_include_tax=pack.prices_include_tax,
         tiers=tuple(_tiers([(tier.from_credits, tier.unit_price) for tier in tiers])),
     )
 

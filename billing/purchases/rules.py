@@ -6,7 +6,7 @@ from decimal import Decimal
 from django.db import connection, transaction
 
 from billing.accounts.models import Account
-from billing.invoicing import issuing
+from billing.invoicing import engines, issuing
 from billing.payments import methods
 from billing.payments.models import PaymentMethod
 from billing.purchases import offers
@@ -51,10 +51,12 @@ def save_rule(
 
     `method_id` None: the account's default at the time. At most `max_count` top-ups and `max_money` (tax included) a
     calendar month. Raises offers.PackNotForSale, AmountNotOffered or PoolNotFound, methods.MethodNotUsable,
-    ThresholdTooHigh or CapTooLow; nothing is written then.
+    ThresholdTooHigh, CapTooLow or tax.TaxUnavailable; nothing is written then. Must run outside a transaction.
     """
     on = issuing.supply_date(account, now)
-    cost = offers.quote(account=account, pack_id=pack_id, credits=credits, pool_id=pool_id, on=on)
+    cost = engines.with_tax(
+        lambda: offers.quote(account=account, pack_id=pack_id, credits=credits, pool_id=pool_id, on=on), now=now
+    )
     if find_method(account.pk, method_id) is None:
         raise methods.MethodNotUsable
     if threshold >= credits:

@@ -17,7 +17,7 @@ from django.db.models import Count, Exists, OuterRef, Q, Sum
 from django.utils.translation import gettext as _
 
 from billing.accounts.models import Account
-from billing.invoicing import crediting, issuing
+from billing.invoicing import crediting, engines, issuing
 from billing.invoicing.models import Invoice
 from billing.ledger import balance
 from billing.ledger.cycles import month_start
@@ -67,7 +67,7 @@ def run_due(*, now: datetime, limit: int) -> Round:
         ended[follow_up(top_up_id=top_up_id, now=now)] += 1
     for rule_id in list_due(now=now, limit=limit):
         try:
-            top_up = open_top_up(rule_id=rule_id, now=now)
+            top_up = _open_due(rule_id, now=now)
             if top_up is not None:
                 opened += 1
                 ended[_collect(top_up, now=now)] += 1
@@ -78,10 +78,15 @@ def run_due(*, now: datetime, limit: int) -> Round:
     return Round(opened, ended[TopUp.State.SUCCEEDED], ended[TopUp.State.FAILED])
 
 
+def _open_due(rule_id: int, *, now: datetime) -> TopUp | None:
+    return engines.with_tax(lambda: open_top_up(rule_id=rule_id, now=now), now=now)
+
+
 def open_top_up(*, rule_id: int, now: datetime) -> TopUp | None:
     """Begin a top-up if the rule, read under its lock, still calls for one: invoice and payment, not yet submitted.
 
     None: it does not. That a cap is reached, no card is there, or the pack is no longer sold, is written down and told.
+    Raises tax.TaxNotPrepared; nothing is written then.
     """
     with transaction.atomic():
         rule = _lock(rule_id)

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from billing.catalog import pricing
 from billing.catalog.models import MAX_CREDITS
-from billing.invoicing import issuing
+from billing.invoicing import engines, issuing, tax
 from billing.ledger.models import CreditPool
 from billing.payments import methods, paying
 from billing.payments.models import PaymentMethod
@@ -149,9 +149,16 @@ class Desk:
         """What so many credits cost, or why they cannot be had."""
         on = issuing.supply_date(self.visit.account, self.now)
         try:
-            return offers.quote_offer(self.offer, account=self.visit.account, credits=credits, on=on), ""
+            return engines.with_tax(
+                lambda: offers.quote_offer(self.offer, account=self.visit.account, credits=credits, on=on), now=self.now
+            ), ""
         except offers.AmountNotOffered:
             return None, amounts_in_words(self.offer.min_credits, self.offer.max_credits, self.offer.step_credits)
+        except tax.TaxUnavailable:
+            return None, _(
+                "The tax on this cannot be worked out at the moment. Please check your billing details, or try again "
+                "in a few minutes."
+            )
         except issuing.NoIssuer:
             return None, _(
                 "Nothing can be sold at the moment: the seller's details are missing. Please tell our staff."
@@ -230,6 +237,9 @@ def _buy(request: HttpRequest, visit: Visit, desk: Desk, form: CheckoutForm) -> 
     except paying.MethodNotUsable:
         form.add_error("method", _("This card was removed. Choose another one."))
         return None
+    except tax.TaxUnavailable:
+        form.add_error(None, _("The tax on this cannot be worked out at the moment. Nothing was charged."))
+        return None
     except (offers.PackNotForSale, offers.AmountNotOffered, offers.PoolNotFound):
         form.add_error(None, _("This is not sold any more. Nothing was charged."))
         return None
@@ -248,7 +258,7 @@ def _is_another(bought: Purchase, form: CheckoutForm, offer: offers.Offer) -> bo
 
 
 def _cost(offer: offers.Offer, credits: Decimal) -> Decimal:
-    """What so many credits cost, net."""
+    """What so many credits cost, as the offer has it: net, or with the tax in it."""
     prices = [(tier.from_credits, tier.unit_price) for tier in offer.tiers]
     return pricing.pack_price(prices, credits, offer.currency)[1]
 

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from billing.catalog import pricing
+from billing.invoicing import tax
 from billing.ledger.models import CreditPool
 from billing.notifications import wording
 from billing.payments import methods
@@ -121,6 +122,8 @@ def _save(form: TopUpForm, visit: Visit, pool: CreditPool, *, now: datetime) -> 
         form.add_error("pack", _("This pack is not sold any more."))
     except methods.MethodNotUsable:
         form.add_error("method", _("There is no such card. Add one under payment methods first."))
+    except tax.TaxUnavailable:
+        form.add_error(None, _("The tax on this cannot be worked out at the moment. Nothing was saved."))
     except topups.ThresholdTooHigh as error:
         credits = wording.credits_text(error.credits)
         form.add_error(

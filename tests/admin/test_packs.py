@@ -109,3 +109,15 @@ def test_who_may_not_change_packs_is_refused(client: Client, office: Office, pag
     client.force_login(office.stella)
     assert client.get(f"/admin/billing/pack/0/{page}/").status_code == 404
     assert Pack.objects.get().is_active
+
+
+def test_going_on_sale_fixes_whether_prices_include_tax(staff: Client, office: Office) -> None:
+    tiers = _tiers(("10000", "0.119"))
+    post(staff, "/admin/billing/pack/add/", **PACK, **tiers, prices_include_tax="on")
+    pack = Pack.objects.get()
+    assert pack.prices_include_tax
+    assert "tax included" in text_of(staff, _url(pack, "publish"))
+    post(staff, _url(pack, "publish"))
+    post(staff, _url(pack, "change"), **PACK, **inlines(tiers=0))
+    pack.refresh_from_db()
+    assert pack.prices_include_tax

@@ -45,7 +45,7 @@ def test_offers_show_tiers_savings_and_what_an_amount_costs(alice, shop):
     (offer,) = alice.get("/accounts/acme/offers", credits="10000").json()["items"]
     assert offer == {
         "pack": "credits", "name": "Credits", "description": "", "currency": "USD", "min_credits": "1000",
-        "max_credits": "1000000", "step_credits": "1000", "validity_days": 365,
+        "max_credits": "1000000", "step_credits": "1000", "validity_days": 365, "prices_include_tax": False,
         "tiers": [
             {"from_credits": "1000", "unit_price": "0.12", "saving_percent": 0},
             {"from_credits": "10000", "unit_price": "0.1", "saving_percent": 16},

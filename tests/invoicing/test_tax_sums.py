@@ -227,10 +227,10 @@ def test_credits_against_dearer_taxed_lines_are_refused(issuer, account):
 
 
 def test_money_is_shared_out_without_a_rest():
-    shares = share_money(Decimal("0.10"), [Decimal(1)] * 3, "EUR")
+    shares = share_money(Decimal("0.10"), [Decimal(1)] * 3, of=Decimal(3), currency="EUR")
     assert shares == [Decimal("0.03"), Decimal("0.04"), Decimal("0.03")]
-    assert share_money(Decimal(7), [Decimal(-5), Decimal(15)], "JPY") == [-4, 11]
-    assert share_money(Decimal(0), [Decimal(3)], "EUR") == [0]
+    assert share_money(Decimal(7), [Decimal(-5), Decimal(15)], of=Decimal(15), currency="JPY") == [-2, 7]
+    assert share_money(Decimal(0), [Decimal(3)], of=Decimal(3), currency="EUR") == [0]
 
 
 def test_a_unit_price_becomes_net_as_its_line_does():

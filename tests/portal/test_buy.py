@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from billing.catalog.models import Pack
-from tests.factories import make_meter, make_pack, make_rate_card
+from tests.factories import make_issuer, make_meter, make_pack, make_rate_card
 from tests.portal.conftest import MAX_QUERIES, Stage
 from tests.portal.shop import sign_in_as, text_of
 
@@ -77,3 +77,16 @@ def test_the_page_reads_little(alice: Client, stage: Stage, shop: Pack, django_a
         make_pack(f"pack-{number}", prices={"1000": str(Decimal(number + 1) / 100)})
     with django_assert_max_num_queries(MAX_QUERIES):  # type: ignore[operator]
         alice.get(f"{stage.url}/buy")
+
+
+def test_prices_with_tax_are_said_to_be_so(alice: Client, stage: Stage) -> None:
+    """119 a thousand with tax in it is what the shelf, the checkout and the invoice say."""
+    make_issuer()
+    make_pack("gross", prices={"1000": "0.119"}, prices_include_tax=True)
+    shelf = text_of(alice.get(f"{stage.url}/buy"))
+    assert "Prices include tax." in shelf
+    assert "before tax" not in shelf
+    page = text_of(alice.get(f"{stage.url}/buy/gross", follow=True))
+    assert "Price by volume, tax included" in page
+    assert "Price per credit $0.119 with tax" in page
+    assert "Net price $100.00 VAT 19 % $19.00 Total $119.00" in page

@@ -111,3 +111,15 @@ def test_a_pool_of_another_account_is_not_found(account):
 def test_without_an_issuer_there_is_no_quote(account):
     with pytest.raises(issuing.NoIssuer):
         quote(account, 1_000)
+
+
+def test_a_price_with_tax_in_it_is_what_is_paid(account):
+    """1,000 at 0.119 are 119.00, 19.00 of which is tax."""
+    make_issuer()
+    pack = make_pack("gross", prices={"1000": "0.119"}, prices_include_tax=True)
+    pool = account.pools.get()
+    cost = offers.quote(account=account, pack_id=pack.pk, credits=Decimal(1000), pool_id=pool.pk, on=NOW.date())
+    assert (cost.unit_price, cost.subtotal, cost.tax_total, cost.total) == (Decimal("0.119"), 100, 19, 119)
+    draft = offers.line_draft(cost.offer, account=account, credits=Decimal(1000), pool_id=pool.pk)
+    invoice = issuing.issue(account_id=account.pk, reference="gross", currency="USD", lines=[draft], now=NOW)
+    assert (invoice.total, invoice.lines.get().cost_basis) == (119, Decimal("0.1"))
