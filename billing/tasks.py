@@ -21,6 +21,7 @@ from billing.metering import gauges
 from billing.notifications import delivery, fanout
 from billing.payments import checking, collecting, refunding, sandbox_webhooks, webhooks
 from billing.purchases import topups
+from billing.subscriptions import allocations, renewals, standing, trials
 
 log = structlog.get_logger(__name__)
 
@@ -148,6 +149,30 @@ def run_top_ups() -> None:
     """Follow up automatic top-ups under way, and top up pools that have run low."""
     done = topups.run_due(now=timezone.now(), limit=100)
     log.info("top_ups.run", opened=done.opened, succeeded=done.succeeded, failed=done.failed)
+
+
+@shared_task
+def renew_subscriptions() -> None:
+    """Bill and renew what is due, until nothing is; any number of workers share the work."""
+    renewed, parked = 0, 0
+    while (done := renewals.run_due(now=timezone.now(), limit=BATCH)) != renewals.Round():
+        renewed, parked = renewed + done.renewed, parked + len(done.parked)
+    log.info("subscriptions.renewed", count=renewed, parked=parked)
+
+
+@shared_task
+def follow_up_subscriptions() -> None:
+    """Let subscriptions follow what became of their invoices, and grant the credits that waited for it."""
+    now = timezone.now()
+    done = standing.follow_up(now=now, limit=BATCH)
+    granted = allocations.grant_due(now=now, limit=BATCH)
+    log.info("subscriptions.followed_up", **asdict(done), granted=granted)
+
+
+@shared_task
+def remind_trials() -> None:
+    """Say which trials end soon."""
+    log.info("trials.reminded", count=trials.remind_due(now=timezone.now(), limit=BATCH))
 
 
 @shared_task

@@ -14,18 +14,27 @@ from billing.payments import paying
 from billing.subscriptions import allocations, coupons, history, overage, starting
 from billing.subscriptions import terms as agreed
 from billing.subscriptions.models import Subscription, SubscriptionChange
+from billing.subscriptions.overage import Arrears
 
 State = Subscription.State
 
 
 def end(
-    subscription: Subscription, *, at: datetime, reference: str, actor: str, reason: str = "", now: datetime
+    subscription: Subscription,
+    *,
+    at: datetime,
+    reference: str,
+    actor: str,
+    reason: str = "",
+    is_told: bool = True,
+    now: datetime,
 ) -> Invoice | None:
     """End a subscription as of `at`, by `now` or earlier, and bill what is in arrears (`final:<id>`); that invoice.
 
     The minimum is billed for the days up to then; nothing goes back. Credits that were granted stay until they expire,
-    those still promised are not granted. From now on the main pool refuses what it has no credits for. The caller holds
-    the subscription's lock. Locks all pools of the account, then the issuer's row.
+    those still promised are not granted. From now on the main pool refuses what it has no credits for. The account is
+    told, unless the caller does. The caller holds the subscription's lock. Locks all pools of the account, then the
+    issuer's row.
     """
     terms = agreed.of(subscription, at=subscription.period_starts_at)
     invoice = settle_up(subscription, reference=f"final:{subscription.pk}", now=now)
@@ -41,24 +50,31 @@ def end(
         invoice=invoice,
         details={"reason": reason} if reason else {},
     )
-    outbox.write(
-        kind="subscription_ended",
-        dedupe_key=f"subscription_ended:{subscription.pk}",
-        account_id=subscription.account_id,
-        payload={"plan_name": terms.plan_name, "ends_at": at.isoformat(), "reason": reason},
-        now=now,
-    )
+    if is_told:
+        outbox.write(
+            kind="subscription_ended",
+            dedupe_key=f"subscription_ended:{subscription.pk}",
+            account_id=subscription.account_id,
+            payload={"plan_name": terms.plan_name, "ends_at": at.isoformat()},
+            now=now,
+        )
     return invoice
 
 
 def settle_up(subscription: Subscription, *, reference: str, now: datetime) -> Invoice | None:
-    """Let the account's pools stand alone from now on, and bill what is in arrears on an invoice of that reference."""
+    """Close the subscription's period, and bill what is in arrears on an invoice of that reference."""
     terms = agreed.of(subscription, at=subscription.period_starts_at)
-    pools.clear_terms(account_id=subscription.account_id, now=now)
-    arrears = overage.bill(subscription, overage.find_lots(subscription), before=now, closes=True, now=now)
+    arrears = close_period(subscription, now=now)
     invoice = starting.bill(subscription, terms=terms, drafts=arrears.drafts, reference=reference, now=now)
     overage.save(arrears, invoice)
     return invoice
+
+
+def close_period(subscription: Subscription, *, now: datetime) -> Arrears:
+    """Let the account's pools stand alone from now on, and say what is in arrears up to now: overage, and the minimum
+    for the days before today. The caller bills it, then saves it (`overage.save`). Locks all pools of the account."""
+    pools.clear_terms(account_id=subscription.account_id, now=now)
+    return overage.bill(subscription, overage.find_lots(subscription), before=now, closes=True, now=now)
 
 
 def abandon(subscription: Subscription, *, now: datetime) -> bool:

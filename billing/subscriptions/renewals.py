@@ -21,17 +21,15 @@ from django.db.models import QuerySet
 from psycopg.errors import DeadlockDetected, SerializationFailure
 
 from billing.catalog import periods, plans, rate_cards
-from billing.invoicing.issuing import LineDraft
 from billing.ledger import moves
 from billing.ledger import terms as pool_terms
 from billing.ledger.books import OpenBooks, open_books, write_books
 from billing.ledger.models import CreditPool
 from billing.ledger.pipeline import Statement
-from billing.subscriptions import allocations, ending, history, overage, starting, timetable
+from billing.subscriptions import allocations, ending, history, overage, starting
 from billing.subscriptions import terms as agreed
 from billing.subscriptions.models import Allocation, ScheduledChange, Subscription, SubscriptionChange
 from billing.subscriptions.overage import OverageLot
-from billing.subscriptions.starting import Started
 from billing.subscriptions.terms import Terms
 
 log = structlog.get_logger(__name__)
@@ -165,21 +163,11 @@ def _ensure_consistent(subscription: Subscription, terms: Terms) -> None:
     """Raise Inconsistent where the dates that stand are not those that the anchor gives."""
     number = subscription.period_number
     if number and subscription.anchor_number <= number:
-        ends_at = _end_of(subscription, terms)
+        ends_at = starting.end_of(subscription, terms)
         if abs(ends_at - subscription.period_ends_at) > MOST_DRIFT:
             raise Inconsistent(f"period {number} ends at {subscription.period_ends_at}, by its anchor at {ends_at}")
     if subscription.next_due_at is not None and subscription.next_due_at > subscription.period_ends_at:
         raise Inconsistent(f"due at {subscription.next_due_at}, after the period's end")
-
-
-def _end_of(subscription: Subscription, terms: Terms) -> datetime:
-    return timetable.ends_at(
-        terms,
-        anchor_on=subscription.anchor_on,
-        anchor_number=subscription.anchor_number,
-        number=subscription.period_number,
-        time_zone=subscription.account.time_zone,
-    )
 
 
 @dataclass(slots=True)
@@ -293,7 +281,7 @@ def _advance(subscription: Subscription, scheduled: ScheduledChange | None, boun
     terms = agreed.of(subscription, at=boundary)
     subscription.seats = max(subscription.seats, terms.seats_included)
     subscription.period_starts_at = boundary
-    subscription.period_ends_at = _end_of(subscription, terms)
+    subscription.period_ends_at = starting.end_of(subscription, terms)
     return terms
 
 
@@ -330,24 +318,3 @@ def _rest(subscription: Subscription, *, now: datetime) -> None:
     ending.settle_up(subscription, reference=f"rest:{subscription.pk}:{subscription.period_number}", now=now)
     subscription.next_due_at = None
     subscription.save(update_fields=["next_due_at"])
-
-
-def start_afresh(
-    subscription: Subscription, *, terms: Terms, arrears: Sequence[LineDraft] = (), reference: str, now: datetime
-) -> Started:
-    """Begin the next period today instead of at a boundary, which makes today the anchor: a subscription that is taken
-    up again, or whose interval changes. Its invoice has that reference.
-
-    The caller holds the subscription's lock, has set its version, seats and state, and writes the history. Locks all
-    pools of the account, then the issuer's row.
-    """
-    subscription.period_number += 1
-    subscription.anchor_on = periods.day_of(now, subscription.account.time_zone)
-    subscription.anchor_number = subscription.period_number
-    subscription.period_starts_at, subscription.period_ends_at = now, _end_of(subscription, terms)
-    started = starting.start_period(subscription, terms=terms, arrears=arrears, reference=reference, now=now)
-    cycle = starting.cycles_of(subscription, terms)[0]
-    subscription.next_due_at = cycle[1]
-    subscription.save()
-    starting.settle_in(subscription, terms, cycle=cycle, starts_at=now, now=now)
-    return started

@@ -130,6 +130,33 @@ def span_of(subscription: Subscription) -> Span:
     )
 
 
+def end_of(subscription: Subscription, terms: Terms) -> datetime:
+    """When the subscription's period ends, by its anchor."""
+    return timetable.ends_at(
+        terms,
+        anchor_on=subscription.anchor_on,
+        anchor_number=subscription.anchor_number,
+        number=subscription.period_number,
+        time_zone=subscription.account.time_zone,
+    )
+
+
+def facts(subscription: Subscription, terms: Terms) -> dict[str, str]:
+    """What a message about the subscription says of its plan."""
+    told = {
+        "plan_name": terms.plan_name,
+        "credits": f"{terms.included(subscription.seats):f}",
+        "seats": str(subscription.seats),
+        "period_ends_at": subscription.period_ends_at.isoformat(),
+    }
+    if subscription.state == Subscription.State.TRIALING and subscription.trial_ends_at is not None:
+        told |= {
+            "credits": f"{terms.version.trial_credits:f}",
+            "trial_ends_at": subscription.trial_ends_at.isoformat(),
+        }
+    return told
+
+
 def cycles_of(subscription: Subscription, terms: Terms) -> list[tuple[datetime, datetime]]:
     """The cycles of credits of the subscription's period."""
     return timetable.cycles(
@@ -195,6 +222,7 @@ def _tell(subscription: Subscription, terms: Terms, invoice: Invoice, *, now: da
             "period_starts_at": subscription.period_starts_at.isoformat(),
             "period_ends_at": subscription.period_ends_at.isoformat(),
             "credits": f"{terms.included(subscription.seats):f}",
+            "is_automatic": "yes" if subscription.collection == Subscription.Collection.AUTOMATIC else "",
         },
         now=now,
     )

@@ -10,7 +10,7 @@ from decimal import Decimal
 from django.db import transaction
 
 from billing.accounts.models import Account
-from billing.catalog import periods, plans
+from billing.catalog import periods
 from billing.catalog.pricing import round_credits
 from billing.invoicing import issuing
 from billing.invoicing.issuing import Quote
@@ -18,7 +18,7 @@ from billing.invoicing.models import Invoice
 from billing.notifications import outbox
 from billing.payments import methods
 from billing.payments.methods import MethodNotUsable
-from billing.subscriptions import allocations, coupons, ending, history, lines, starting, timetable
+from billing.subscriptions import allocations, coupons, ending, history, lines, offers, starting
 from billing.subscriptions import terms as agreed
 from billing.subscriptions.coupons import CouponRefused
 from billing.subscriptions.models import CouponRedemption, Subscription, SubscriptionChange
@@ -158,17 +158,11 @@ def subscribe(
 
 def welcome(subscription: Subscription, terms: Terms, *, now: datetime) -> None:
     """Tell the account that its subscription has begun."""
-    ends_at = subscription.trial_ends_at if subscription.state == State.TRIALING else subscription.period_ends_at
-    assert ends_at is not None  # noqa: S101
     outbox.write(
         kind="subscription_started",
         dedupe_key=f"subscription_started:{subscription.pk}",
         account_id=subscription.account_id,
-        payload={
-            "plan_name": terms.plan_name,
-            "is_trial": "yes" if subscription.state == State.TRIALING else "",
-            "ends_at": ends_at.isoformat(),
-        },
+        payload=starting.facts(subscription, terms),
         now=now,
     )
 
@@ -209,8 +203,7 @@ def _find(account_id: int, reference: str) -> Subscription | None:
 
 
 def _offered(account: Account, version_id: int, currency: str, *, now: datetime) -> Terms:
-    version = plans.versions_on_sale().filter(pk=version_id).first()
-    if version is None or (version.target_segments and account.segment_override not in version.target_segments):
+    if not offers.versions_for(account, currency=currency).filter(pk=version_id).exists():
         raise PlanNotOffered(version_id)
     return agreed.resolve(account_id=account.pk, version_id=version_id, currency=currency, at=now)
 
@@ -253,14 +246,14 @@ def _draft(account: Account, terms: Terms, seats: int, *, now: datetime) -> Subs
         ends_at = periods.first_moment(subscription.anchor_on, account.time_zone)
         subscription.trial_ends_at = subscription.next_due_at = ends_at
     else:
-        ends_at = _end_of(subscription, terms, number=1)
+        ends_at = starting.end_of(subscription, terms)
     subscription.period_ends_at = ends_at
     return subscription
 
 
 def _after_trial(trial: Subscription, terms: Terms) -> Subscription:
     """The first paid period after a trial, for a preview."""
-    return Subscription(
+    first = Subscription(
         account=trial.account,
         plan_version=trial.plan_version,
         currency=trial.currency,
@@ -268,15 +261,6 @@ def _after_trial(trial: Subscription, terms: Terms) -> Subscription:
         anchor_on=trial.anchor_on,
         period_number=1,
         period_starts_at=trial.period_ends_at,
-        period_ends_at=_end_of(trial, terms, number=1),
     )
-
-
-def _end_of(subscription: Subscription, terms: Terms, *, number: int) -> datetime:
-    return timetable.ends_at(
-        terms,
-        anchor_on=subscription.anchor_on,
-        anchor_number=subscription.anchor_number,
-        number=number,
-        time_zone=subscription.account.time_zone,
-    )
+    first.period_ends_at = starting.end_of(first, terms)
+    return first

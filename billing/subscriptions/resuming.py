@@ -1,0 +1,57 @@
+"""Beginning a period today instead of at a boundary: what was paused goes on, what lapsed begins anew.
+
+The caller holds the subscription's lock. Locks: all pools of the account, then the issuer's row.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from billing.catalog import periods
+from billing.invoicing.issuing import LineDraft
+from billing.notifications import outbox
+from billing.subscriptions import history, starting
+from billing.subscriptions import terms as agreed
+from billing.subscriptions.models import Subscription, SubscriptionChange
+from billing.subscriptions.starting import Started
+from billing.subscriptions.terms import Terms
+
+
+def start_afresh(
+    subscription: Subscription, *, terms: Terms, arrears: Sequence[LineDraft] = (), reference: str, now: datetime
+) -> Started:
+    """Begin the next period today instead of at a boundary, which makes today the anchor: a subscription that is taken
+    up again, or whose interval changes. Its invoice has that reference.
+
+    The caller has set the subscription's version, seats and state, has closed the period before, and writes history.
+    """
+    subscription.period_number += 1
+    subscription.anchor_on = periods.day_of(now, subscription.account.time_zone)
+    subscription.anchor_number = subscription.period_number
+    subscription.period_starts_at, subscription.period_ends_at = now, starting.end_of(subscription, terms)
+    started = starting.start_period(subscription, terms=terms, arrears=arrears, reference=reference, now=now)
+    cycle = starting.cycles_of(subscription, terms)[0]
+    subscription.next_due_at = cycle[1]
+    subscription.save()
+    starting.settle_in(subscription, terms, cycle=cycle, starts_at=now, now=now)
+    return started
+
+
+def take_up(subscription: Subscription, *, reference: str, actor: str, now: datetime) -> None:
+    """Let a paused subscription go on: in its period while that runs, else with a new one from today."""
+    terms = agreed.of(subscription, at=now)
+    subscription.state, subscription.paused_at = Subscription.State.ACTIVE, None
+    invoice = None
+    if subscription.next_due_at is None or subscription.period_ends_at <= now:
+        invoice = start_afresh(subscription, terms=terms, reference=reference, now=now).invoice
+    else:
+        subscription.save(update_fields=["state", "paused_at"])
+    history.write(
+        subscription, SubscriptionChange.Act.RESUME, reference=reference, at=now, actor=actor, invoice=invoice
+    )
+    outbox.write(
+        kind="subscription_resumed",
+        dedupe_key=f"subscription_resumed:{reference}",
+        account_id=subscription.account_id,
+        payload=starting.facts(subscription, terms),
+        now=now,
+    )

@@ -1,0 +1,249 @@
+"""What becomes of a subscription once its invoices are paid, or are not: it reads the news that payments leaves on its
+collections.
+
+Locks: the subscription's row, then the collection's, then what the act locks.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from django.db import OperationalError, transaction
+
+from billing.accounts.models import Account
+from billing.catalog import plans
+from billing.catalog.pricing import round_money
+from billing.invoicing import settling
+from billing.invoicing.models import Invoice
+from billing.ledger import posting
+from billing.ledger.models import CreditGrant
+from billing.notifications import outbox
+from billing.payments.models import Collection
+from billing.subscriptions import allocations, ending, history, overage, resuming, starting, subscribing
+from billing.subscriptions import terms as agreed
+from billing.subscriptions.models import Allocation, Subscription, SubscriptionChange
+
+log = structlog.get_logger(__name__)
+
+State = Subscription.State
+Act = SubscriptionChange.Act
+
+PURPOSE = "subscription:"
+# A day less an hour, so that whoever comes back the next day at the same time begins anew.
+INCOMPLETE_FOR = timedelta(hours=23)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What a round did: news read, and incomplete subscriptions given up."""
+
+    followed: int = 0
+    abandoned: int = 0
+    failed: int = 0
+
+
+def follow_up(*, now: datetime, limit: int, account_id: int | None = None) -> Round:
+    """Let subscriptions follow what became of their invoices, and end those whose first one stays unpaid.
+
+    Paid: what waited is granted, and nothing overdue is left of it: active. Overdue: past due. Exhausted: what the
+    dunning policy ends with. Safe to run at any time, twice, or in several workers; one that fails is logged and tried
+    again, the others go on.
+    """
+    news = Collection.objects.filter(has_news=True, purpose__startswith=PURPOSE)
+    waiting = Subscription.objects.filter(state=State.INCOMPLETE, started_at__lte=now - INCOMPLETE_FOR)
+    if account_id is not None:
+        news, waiting = news.filter(invoice__account=account_id), waiting.filter(account=account_id)
+    followed = abandoned = failed = 0
+    for collection_id, purpose in list(news.order_by("pk").values_list("pk", "purpose")[:limit]):
+        try:
+            followed += _follow(collection_id, int(purpose.removeprefix(PURPOSE)), now=now)
+        except OperationalError:
+            raise
+        except Exception:
+            failed += 1
+            log.exception("standing.failed", collection_id=collection_id)
+    for subscription_id in list(waiting.order_by("pk").values_list("pk", flat=True)[:limit]):
+        abandoned += _give_up(subscription_id, now=now)
+    return Round(followed, abandoned, failed)
+
+
+def _follow(collection_id: int, subscription_id: int, *, now: datetime) -> bool:
+    with transaction.atomic():
+        subscription = _lock(subscription_id)
+        rows = Collection.objects.select_for_update(no_key=True, of=("self",)).filter(pk=collection_id, has_news=True)
+        collection = rows.select_related("invoice").first()
+        if subscription is None or collection is None:
+            return False
+        # Told before it is acted upon: what the act does to the collection is news again.
+        collection.has_news = False
+        collection.save(update_fields=["has_news"])
+        if collection.state == Collection.State.PAID:
+            _note_paid(subscription, collection, now=now)
+        elif collection.state == Collection.State.OVERDUE:
+            _note_overdue(subscription, collection, now=now)
+        elif collection.state == Collection.State.EXHAUSTED:
+            _lapse(subscription, collection, now=now)
+        return True
+
+
+def _lock(subscription_id: int) -> Subscription | None:
+    rows = Subscription.objects.select_for_update(skip_locked=True, no_key=True, of=("self",))
+    return rows.filter(pk=subscription_id).select_related("account", "plan_version").first()
+
+
+def _give_up(subscription_id: int, *, now: datetime) -> bool:
+    with transaction.atomic():
+        subscription = _lock(subscription_id)
+        if subscription is None or subscription.state != State.INCOMPLETE:
+            return False
+        return ending.abandon(subscription, now=now)
+
+
+def _note_paid(subscription: Subscription, collection: Collection, *, now: datetime) -> None:
+    if subscription.state == State.INCOMPLETE:
+        _activate(subscription, collection, now=now)
+        return
+    if subscription.is_live:
+        allocations.grant_now(subscription, now=now)
+    _recover(subscription, collection, now=now)
+
+
+def _recover(subscription: Subscription, collection: Collection, *, now: datetime) -> None:
+    """Where nothing overdue is owed any more the subscription is in good standing, and what was paused goes on."""
+    owing = Collection.objects.filter(
+        purpose=collection.purpose, state__in=(Collection.State.OVERDUE, Collection.State.EXHAUSTED)
+    ).filter(invoice__state=Invoice.State.OPEN)
+    if owing.exists():
+        return
+    was_paused = subscription.account.paused_at is not None
+    if was_paused:
+        Account.objects.filter(pk=subscription.account_id).update(paused_at=None)
+    if subscription.past_due_at is None and not was_paused:
+        return
+    subscription.past_due_at = None
+    if subscription.state == State.PAST_DUE:
+        subscription.state = State.ACTIVE
+    subscription.save(update_fields=["past_due_at", "state"])
+    _note(subscription, Act.RECOVER, f"recover:{collection.pk}", collection, now=now)
+    if was_paused and subscription.state == State.PAUSED:
+        resuming.take_up(subscription, reference=f"resume:{collection.pk}", actor=history.SYSTEM, now=now)
+
+
+def _activate(subscription: Subscription, collection: Collection, *, now: datetime) -> None:
+    terms = agreed.of(subscription, at=subscription.period_starts_at)
+    cycle = starting.cycles_of(subscription, terms)[0]
+    subscription.state, subscription.next_due_at = State.ACTIVE, cycle[1]
+    subscription.save(update_fields=["state", "next_due_at"])
+    starting.settle_in(subscription, terms, cycle=cycle, starts_at=subscription.started_at, now=now)
+    _note(subscription, Act.ACTIVATE, f"activate:{subscription.pk}", collection, now=now)
+    subscribing.welcome(subscription, terms, now=now)
+
+
+def _note_overdue(subscription: Subscription, collection: Collection, *, now: datetime) -> None:
+    if not subscription.is_live or subscription.state == State.INCOMPLETE or subscription.past_due_at is not None:
+        return
+    subscription.past_due_at = now
+    if subscription.state in (State.ACTIVE, State.TRIALING):
+        subscription.state = State.PAST_DUE
+    subscription.save(update_fields=["past_due_at", "state"])
+    _note(subscription, Act.PAST_DUE, f"past_due:{collection.pk}", collection, now=now)
+
+
+def _lapse(subscription: Subscription, collection: Collection, *, now: datetime) -> None:
+    """Do what the dunning policy ends with. But for a pause the invoice is given up; money that comes settles it."""
+    act = str(collection.policy.get("final_act") or "keep")
+    if subscription.state == State.INCOMPLETE:
+        ending.abandon(subscription, now=now)
+        return
+    plan_name, new_plan_name = subscription.plan_version.plan.name, ""
+    if act == "pause" and subscription.is_live:
+        _pause(subscription, collection, now=now)
+    else:
+        settling.give_up(invoice_id=collection.invoice_id, now=now)
+        if subscription.is_live and act in ("cancel", "downgrade"):
+            _take_back_unpaid(collection, now=now)
+            new_plan_name = _downgrade(subscription, collection, now=now) if act == "downgrade" else ""
+            if not new_plan_name:
+                act = "cancel"
+                _end(subscription, f"lapse:{collection.pk}", now=now)
+        if subscription.is_live:
+            _recover(subscription, collection, now=now)
+    _tell_lapsed(subscription, collection, act, plan_name, new_plan_name, now=now)
+
+
+def _pause(subscription: Subscription, collection: Collection, *, now: datetime) -> None:
+    """No credit can be used, and nothing renews, until the invoice is paid."""
+    Account.objects.filter(pk=subscription.account_id).update(paused_at=now)
+    subscription.state, subscription.paused_at = State.PAUSED, now
+    subscription.save(update_fields=["state", "paused_at"])
+    _note(subscription, Act.PAUSE, f"lapse:{collection.pk}", collection, now=now)
+
+
+def _take_back_unpaid(collection: Collection, *, now: datetime) -> None:
+    """Revoke what is left of the credits that the unpaid invoice was for."""
+    granted = Allocation.objects.filter(invoice=collection.invoice_id, posting__isnull=False)
+    lots = CreditGrant.objects.filter(entries__posting__in=granted.values("posting"), entries__flow="grant")
+    for lot in lots.order_by("pk"):
+        if lot.remaining > lot.held:
+            posting.revoke(grant_id=lot.pk, reference=f"unpaid:{lot.pk}", now=now, actor=history.SYSTEM)
+
+
+def _downgrade(subscription: Subscription, collection: Collection, *, now: datetime) -> str:
+    """Begin anew today with the plan that the policy names; its name, or nothing where there is none to go down to."""
+    plan_id = collection.policy.get("downgrade_to")
+    before = subscription.plan_version
+    if not isinstance(plan_id, int) or plan_id == before.plan_id:
+        return ""
+    version = plans.get_newest_version(plan_id)
+    arrears = ending.close_period(subscription, now=now)
+    allocations.cancel(subscription, now=now)
+    seats = subscription.seats
+    subscription.plan_version, subscription.state = version, State.ACTIVE
+    terms = agreed.of(subscription, at=now)
+    subscription.seats = max(terms.seats_included, min(seats, version.seats_max or seats))
+    reference = f"lapse:{collection.pk}"
+    started = resuming.start_afresh(subscription, terms=terms, arrears=arrears.drafts, reference=reference, now=now)
+    overage.save(arrears, started.invoice)
+    history.write(
+        subscription,
+        Act.CHANGE,
+        reference=reference,
+        at=now,
+        actor=history.SYSTEM,
+        from_version=before,
+        to_version=version,
+        from_seats=seats,
+        to_seats=subscription.seats,
+        invoice=started.invoice,
+        details={"reason": "unpaid"},
+    )
+    return terms.plan_name
+
+
+def _end(subscription: Subscription, reference: str, *, now: datetime) -> None:
+    ending.end(subscription, at=now, reference=reference, actor=history.SYSTEM, reason="unpaid", is_told=False, now=now)
+
+
+def _note(subscription: Subscription, act: str, reference: str, collection: Collection, *, now: datetime) -> None:
+    history.write(subscription, act, reference=reference, at=now, actor=history.SYSTEM, invoice=collection.invoice)
+
+
+def _tell_lapsed(
+    subscription: Subscription, collection: Collection, act: str, plan_name: str, new_plan_name: str, *, now: datetime
+) -> None:
+    invoice = collection.invoice
+    outbox.write(
+        kind="subscription_lapsed",
+        dedupe_key=f"subscription_lapsed:{collection.pk}",
+        account_id=subscription.account_id,
+        payload={
+            "act": act,
+            "plan_name": plan_name,
+            "new_plan_name": new_plan_name,
+            "invoice_id": str(invoice.pk),
+            "number": invoice.number or "",
+            "total": f"{round_money(invoice.total, invoice.currency):f}",
+            "currency": invoice.currency,
+        },
+        now=now,
+    )
