@@ -9,6 +9,7 @@ from billing.accounts.models import (
     Invitation,
     Member,
     StaffAct,
+    TestClock,
     User,
 )
 from billing.catalog.models import (
@@ -168,6 +169,7 @@ __all__ = [
     "TaxExemption",
     "TaxNumberCheck",
     "TaxRate",
+    "TestClock",
     "TopUp",
     "TopUpRule",
     "UniqueValue",

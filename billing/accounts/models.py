@@ -72,7 +72,8 @@ class Account(models.Model):
     `external_id` is the integrator's own id for it. It may not start with `acc_`, so that `{account}` in a URL can be
     either our id or theirs without doubt. A parked account (`parked_at`) refuses charges, holds and transfers until
     staff release it; facts (usage events) are still recorded. So does one that is paused (`paused_at`), until what it
-    owes is paid or its subscription goes on.
+    owes is paid or its subscription goes on. An account on a test clock (`clock_at`) lives at that time, which stands
+    still until the clock is moved: see `clocks`.
     """
 
     name = models.CharField(max_length=200)
@@ -98,6 +99,7 @@ class Account(models.Model):
     paused_at = models.DateTimeField(null=True, blank=True)
     parked_at = models.DateTimeField(null=True, blank=True)
     parked_reason = models.CharField(max_length=200, blank=True)
+    clock_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="Its time, if on a test clock.")
 
     class Meta:
         permissions = (
@@ -113,6 +115,23 @@ class Account(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class TestClock(models.Model):
+    """How an account's test clock is moved: to `target_at`, by whoever holds it until `locked_until`. The time it shows
+    is the account's `clock_at`. `problem`: why it stopped on the way."""
+
+    account = models.OneToOneField(Account, on_delete=models.PROTECT, related_name="test_clock")
+    target_at = models.DateTimeField(null=True, blank=True)
+    locked_until = models.DateTimeField(null=True, blank=True)
+    problem = models.CharField(max_length=300, blank=True)
+    created_at = models.DateTimeField(help_text="In real time.")
+
+    class Meta:
+        indexes = (models.Index(fields=("target_at",), name="test_clock_moving", condition=Q(target_at__isnull=False)),)
+
+    def __str__(self) -> str:
+        return f"test clock of {self.account_id}"
 
 
 class Role(models.TextChoices):

@@ -802,6 +802,16 @@ class Migration(migrations.Migration):
                 ("next_check_at", models.DateTimeField()),
             ],
         ),
+        migrations.CreateModel(
+            name="TestClock",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("target_at", models.DateTimeField(blank=True, null=True)),
+                ("locked_until", models.DateTimeField(blank=True, null=True)),
+                ("problem", models.CharField(blank=True, max_length=300)),
+                ("created_at", models.DateTimeField(help_text="In real time.")),
+            ],
+        ),
         migrations.RemoveConstraint(
             model_name="invoiceline",
             name="invoice_line_sane",
@@ -809,6 +819,13 @@ class Migration(migrations.Migration):
         migrations.RemoveConstraint(
             model_name="payment",
             name="payment_sane",
+        ),
+        migrations.AddField(
+            model_name="account",
+            name="clock_at",
+            field=models.DateTimeField(
+                blank=True, editable=False, help_text="Its time, if on a test clock.", null=True
+            ),
         ),
         migrations.AddField(
             model_name="account",
@@ -1536,6 +1553,13 @@ class Migration(migrations.Migration):
                 on_delete=django.db.models.deletion.PROTECT, related_name="tax_number_checks", to="billing.account"
             ),
         ),
+        migrations.AddField(
+            model_name="testclock",
+            name="account",
+            field=models.OneToOneField(
+                on_delete=django.db.models.deletion.PROTECT, related_name="test_clock", to="billing.account"
+            ),
+        ),
         migrations.AddIndex(
             model_name="cardsetup",
             index=models.Index(fields=["gateway", "gateway_reference"], name="card_setup_at_gateway"),
@@ -1910,6 +1934,12 @@ class Migration(migrations.Migration):
                     _connector="OR",
                 ),
                 name="tax_number_check_answered",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="testclock",
+            index=models.Index(
+                condition=models.Q(("target_at__isnull", False)), fields=["target_at"], name="test_clock_moving"
             ),
         ),
         migrations.RunSQL(_recurring_sql.FORWARD),
