@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 
 from billing.payments import gateway, paying, refunding
+from billing.payments.gateway import Delivery
 from billing.payments.models import GatewayEvent, Payment, Refund
 
 log = structlog.get_logger(__name__)
@@ -42,6 +43,11 @@ def receive(*, gateway_name: str, headers: Mapping[str, str], body: bytes, now: 
     Raises gateway.InvalidWebhook (nothing is kept), gateway.NoGateway.
     """
     delivery = gateway.get(gateway_name).open_webhook(headers=headers, body=body)
+    return accept(gateway_name=gateway_name, delivery=delivery, now=now)
+
+
+def accept(*, gateway_name: str, delivery: Delivery, now: datetime) -> GatewayEvent:
+    """Keep a webhook that is known to be the gateway's once, and act upon it, as `receive` does."""
     event = GatewayEvent(
         gateway=gateway_name,
         event_id=delivery.event_id,
