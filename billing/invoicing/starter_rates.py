@@ -1,8 +1,8 @@
 """The standard tax rates that come along, with who states them and when that was looked up; and loading them.
 
 Europe's are those of the package eu-vat-rates-data, which takes the EU's from the Commission's TEDB; it knows
-percentages and no dates, so the days since when they hold, and the rates before, stand in `starter_rates.csv` beside the
-rates of other countries. Rates are loaded as dated rows; what staff have entered is never touched.
+percentages and no dates, so the days since when they hold, and the rates before, stand in `starter_rates.csv` beside
+the rates of other countries. Rates are loaded as dated rows; what staff have entered is never touched.
 """
 
 import csv
