@@ -13,6 +13,8 @@ from django.utils.translation import gettext as _
 from billing.catalog.models import PlanVersion
 from billing.invoicing import issuing, pending
 from billing.invoicing.issuing import LineDraft, Quote
+from billing.invoicing.models import Invoice
+from billing.payments.models import Collection
 from billing.subscriptions import (
     acts,
     adjusting,
@@ -49,6 +51,10 @@ class CurrencyFixed(Exception):
     def __init__(self, currency: str) -> None:
         super().__init__(f"the subscription is in {currency}")
         self.currency = currency
+
+
+class InvoiceUnpaid(Exception):
+    """An invoice of the subscription is open: pay it first, or change at the end of the period."""
 
 
 class NothingToChange(Exception):
@@ -126,12 +132,21 @@ def draft_change(
     if when is None:
         is_now = not period.number or sides.is_upgrade(old, new, subscription=subscription, now=now)
         when = When.NOW if is_now else When.PERIOD_END
-    if when == When.NOW and not by_staff and subscription.state == State.PAST_DUE:
-        raise acts.NotAllowed(subscription.state, "pay what is overdue first, or change at the end of the period")
     draft = Draft(When(when), old, new, period)
     if draft.when == When.NOW and period.number:
         _work_out(draft, subscription, now=now)
+        if not by_staff:
+            _ensure_paid(draft, subscription)
     return draft
+
+
+def _ensure_paid(draft: Draft, subscription: Subscription) -> None:
+    """Raise InvoiceUnpaid where a customer's change would give back money that has not come, or is overdue."""
+    if subscription.state != State.PAST_DUE and lines.net([*draft.gone, *draft.come]) >= 0:
+        return
+    unpaid = Collection.objects.filter(purpose=starting.purpose_of(subscription), invoice__state=Invoice.State.OPEN)
+    if subscription.state == State.PAST_DUE or unpaid.exists():
+        raise InvoiceUnpaid(subscription)
 
 
 def _version(subscription: Subscription, pk: int | None, *, by_staff: bool) -> PlanVersion:

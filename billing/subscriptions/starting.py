@@ -192,7 +192,7 @@ def bill(
     )
     collecting.open_collection(
         invoice=invoice,
-        purpose=f"subscription:{subscription.pk}",
+        purpose=purpose_of(subscription),
         policy=dunning(terms.version),
         method_id=subscription.method_id,
         is_automatic=is_automatic,
@@ -200,6 +200,11 @@ def bill(
     )
     _tell(subscription, terms, invoice, now=now)
     return invoice
+
+
+def purpose_of(subscription: Subscription) -> str:
+    """What its collections are for, as they say it."""
+    return f"subscription:{subscription.pk}"
 
 
 def waits(subscription: Subscription, invoice: Invoice | None, *, is_asked: bool = False) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from billing.accounts.models import Account
 from billing.catalog import periods
 from billing.catalog.models import PlanVersion
+from billing.invoicing import settling
 from billing.invoicing.models import Invoice, InvoiceLine, PendingItem
 from billing.ledger import pools, posting
 from billing.ledger.models import CreditGrant
@@ -20,7 +21,8 @@ from billing.subscriptions.models import (
     SubscriptionPeriod,
 )
 from tests.factories import make_account, make_issuer, make_plan
-from tests.subscriptions.makers import available, run, subscribe
+from tests.subscriptions.makers import available, run
+from tests.subscriptions.makers import subscribe as subscribe_unpaid
 
 pytestmark = pytest.mark.django_db
 
@@ -46,6 +48,20 @@ def small() -> PlanVersion:
 def large() -> PlanVersion:
     """100.00 a month for 2,000 credits."""
     return make_plan("large", included_credits=D(2000), prices={"USD": {"fee": "100.00"}})
+
+
+def subscribe(account: Account, version: PlanVersion, **fields: object) -> Subscription:
+    """A subscription whose first invoice is paid."""
+    subscription = subscribe_unpaid(account, version, **fields)  # type: ignore[arg-type]
+    pay(START)
+    return subscription
+
+
+def pay(now: datetime) -> None:
+    """Money comes for every open invoice, and the subscription hears of it."""
+    for invoice in Invoice.objects.filter(state="open"):
+        settling.settle(invoice_id=invoice.pk, amount=invoice.total, now=now)
+    run(now)
 
 
 def change(subscription: Subscription, now: datetime, *, reference: str = "c:1", **asked: object) -> Subscription:
@@ -133,6 +149,7 @@ def test_seats_go_from_three_to_five_and_back(acme):
     change(subscription, noon(11), seats=5)
     assert (billed(), available(acme, noon(11))) == (124, 135)
     assert [line.amount for line in Invoice.objects.latest("pk").lines.all()] == [-42, 84]
+    pay(noon(12))
     # Back on the 21st, for the 11 days that are left: 22.00 and 22 credits go back.
     change(subscription, noon(21), seats=3, when="now", reference="c:2")
     assert (billed(), available(acme, noon(21))) == (102, 113)
@@ -187,7 +204,7 @@ def test_a_year_changed_for_a_month_is_used_up_month_by_month(acme, small):
         assert PendingItem.objects.get(invoice_line=None).amount == -left
     # Invoices that credit pays whole are paid at once.
     assert list(Invoice.objects.order_by("pk").values_list("total", "state")) == [
-        (365, "open"), (0, "paid"), (0, "paid"), (0, "paid"),
+        (365, "paid"), (0, "paid"), (0, "paid"), (0, "paid"),
     ]  # fmt: skip
 
 
@@ -233,3 +250,17 @@ def test_a_change_that_costs_other_than_expected_is_refused(acme, small, large):
     changes.change(expected_total=D("46.74"), now=noon(11), **asked)
     assert Invoice.objects.latest("pk").total == D("46.74")
     assert subscription.periods.get().fee == D("77.74")
+
+
+def test_what_is_unpaid_is_not_given_back_to_a_customer(acme, small, large):
+    subscription = subscribe_unpaid(acme, large, now=START)
+    before = everything()
+    asked = {"subscription_id": subscription.pk, "plan_version_id": small.pk, "when": "now", "now": noon(11)}
+    with pytest.raises(changes.InvoiceUnpaid):
+        changes.preview(**asked)
+    assert everything() == before
+    assert changes.preview(**{**asked, "when": "period_end"}).when == "period_end"
+    assert changes.preview(**asked, by_staff=True).credit == -46 - D("0.74")
+    Subscription.objects.update(state="past_due")
+    with pytest.raises(changes.InvoiceUnpaid):
+        changes.preview(**{**asked, "plan_version_id": None, "seats": 5})
