@@ -20,10 +20,11 @@ class _Echo:
 def respond(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> StreamingHttpResponse:
     """A download of `<name>.csv`. Times are ISO 8601 in UTC, numbers plain."""
     headers = {"Content-Disposition": f'attachment; filename="{name}.csv"', "Cache-Control": "private, no-store"}
-    return StreamingHttpResponse(_lines(columns, rows), content_type="text/csv; charset=utf-8", headers=headers)
+    return StreamingHttpResponse(lines(columns, rows), content_type="text/csv; charset=utf-8", headers=headers)
 
 
-def _lines(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+def lines(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """The lines of such a file, for whoever writes it elsewhere."""
     writer = csv.writer(_Echo())
     yield writer.writerow(columns)
     for row in rows:
