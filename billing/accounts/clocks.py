@@ -8,14 +8,14 @@ through what is due leave such accounts alone, for whoever moves the clock runs 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from time import monotonic
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import models, transaction
 from django.db.models import Q
 
 from billing.accounts.models import Account, TestClock
 
-Row = TypeVar("Row", bound=models.Model)
+Rows = TypeVar("Rows", bound=models.QuerySet[Any])
 
 # For so long a process that has found no clocks believes that there are none.
 BELIEVED_SECONDS = 0.25
@@ -51,7 +51,7 @@ def time_of(account: Account, now: datetime) -> datetime:
     return account.clock_at or now
 
 
-def narrow(rows: models.QuerySet[Row], *, account_id: int | None, road: str = "account") -> models.QuerySet[Row]:
+def narrow(rows: Rows, *, account_id: int | None, road: str = "account") -> Rows:
     """The rows of an account that has its own clock, or for None those of all accounts that have none; `road` leads
     from a row to its account. For jobs that work through what is due."""
     return rows.filter(Q(**{road: account_id}) if account_id is not None else Q(**{f"{road}__clock_at": None}))

@@ -85,7 +85,7 @@ def prepare(sale: Sale, *, now: datetime) -> None:
 
 def purge(*, now: datetime, limit: int) -> int:
     """Forget answers that no invoice will ask for any more, at most `limit`; how many."""
-    old = TaxCalculation.objects.filter(created_at__lt=now - KEPT_FOR).values("pk")[:limit]
+    old = TaxCalculation.objects.filter(created_at__lt=now - KEPT_FOR).values_list("pk", flat=True)[:limit]
     return TaxCalculation.objects.filter(pk__in=list(old)).delete()[0]
 
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import structlog
 from django.db.models import F, Q
 
+from billing.accounts import clocks
 from billing.ledger.book import ROLLING_KINDS
 from billing.ledger.models import CreditGrant, Hold, HoldLine
 from billing.ledger.posting import expire_lots
@@ -14,10 +15,11 @@ POOLS_AT_ONCE = 200
 log = structlog.get_logger(__name__)
 
 
-def expire_due(*, now: datetime, grace_seconds: int, limit: int = 20_000) -> int:
+def expire_due(*, now: datetime, grace_seconds: int, limit: int = 20_000, account_id: int | None = None) -> int:
     """Expire what is due in up to `limit` pools, POOLS_AT_ONCE in a transaction; how many lots.
 
-    Allocations and rollovers that a subscription's next renewal will roll over or expire are left to it.
+    With `account_id` only that account's; without, what is on a test clock is left alone. Allocations and rollovers
+    that a subscription's next renewal will roll over or expire are left to it.
     Safe to run at any time, twice, or in two workers at once. Where a transaction fails its pools are taken one by
     one, so that one faulty pool is logged and the others are done.
     """
@@ -29,6 +31,7 @@ def expire_due(*, now: datetime, grace_seconds: int, limit: int = 20_000) -> int
         remaining__gt=0,
         expires_at__lte=now - timedelta(seconds=grace_seconds),
     ).exclude(kind__in=ROLLING_KINDS, pool__renews_at__lte=F("expires_at"))
+    due = clocks.narrow(due, account_id=account_id, road="pool__account")
     pool_ids = list(due.order_by("pool_id").values_list("pool_id", flat=True).distinct()[:limit])
     expired = 0
     for start in range(0, len(pool_ids), POOLS_AT_ONCE):

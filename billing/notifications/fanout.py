@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import QuerySet
 
+from billing.accounts import clocks
 from billing.accounts.models import Account, Member, Role, User
 from billing.notifications.kinds import KINDS, MANAGERS, Audience, Kind
 from billing.notifications.models import Channel, Notification, NotificationDelivery
@@ -34,15 +36,16 @@ class _Place:
         return wants(kind, Channel.EMAIL, self.member.role, self.chosen)
 
 
-def expand_due(*, now: datetime, limit: int) -> int:
+def expand_due(*, now: datetime, limit: int, account_id: int | None = None) -> int:
     """Write the deliveries of at most `limit` notifications that have none yet; how many notifications.
 
     One transaction; several at once share the rows. Nothing is mailed here. A notification that finds nobody to tell
     becomes UNDELIVERABLE, which staff see; one whose readers all prefer the inbox is EXPANDED without a delivery.
+    With `account_id` only that account's; without, what is on a test clock is left alone.
     """
     with transaction.atomic():
-        pending = Notification.objects.filter(state=Notification.State.PENDING).order_by("id")
-        rows = list(pending.select_for_update(skip_locked=True)[:limit])
+        pending = clocks.narrow(_pending(), account_id=account_id).order_by("id")
+        rows = list(pending.select_for_update(skip_locked=True, of=("self",))[:limit])
         accounts = Account.objects.in_bulk({row.account_id for row in rows if row.account_id and not row.email})
         places = _places_of(accounts)
         told: list[int] = []
@@ -59,6 +62,18 @@ def expand_due(*, now: datetime, limit: int) -> int:
         lost = [row.pk for row in rows if row.pk not in set(told)]
         Notification.objects.filter(pk__in=lost).update(state=States.UNDELIVERABLE, expanded_at=now)
         return len(rows)
+
+
+def keep_in_inbox(*, account_id: int | None, now: datetime) -> int:
+    """Let notifications that have no deliveries yet be read in the portal only: nobody is mailed. How many. With
+    `account_id` those of that account; without, of all that are on no test clock."""
+    rows = clocks.narrow(_pending(), account_id=account_id)
+    states = Notification.State
+    return Notification.objects.filter(pk__in=rows.values("pk")).update(state=states.EXPANDED, expanded_at=now)
+
+
+def _pending() -> QuerySet[Notification]:
+    return Notification.objects.filter(state=Notification.State.PENDING)
 
 
 def may_read(user: User, notification: Notification) -> bool:

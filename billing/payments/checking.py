@@ -9,6 +9,7 @@ import structlog
 from django.db import transaction
 from django.db.models import F
 
+from billing.accounts import clocks
 from billing.payments import gateway, paying
 from billing.payments.gateway import GatewayUnavailable, Outcome
 from billing.payments.models import Payment
@@ -30,14 +31,15 @@ class Checked:
     ended: int
 
 
-def check_due(*, now: datetime, limit: int) -> Checked:
+def check_due(*, now: datetime, limit: int, account_id: int | None = None) -> Checked:
     """Ask about at most `limit` payments that are due. Several at once share the work. Must run outside a transaction.
+    With `account_id` only that account's; without, what is on a test clock is left alone.
 
     Due are: attempts that were opened and never sent, sent ones whose worker died, and all whose outcome is not known
     yet, after gaps that double up to an hour. A fault with one does not keep the others from being asked about.
     """
     asked = ended = 0
-    for payment_id in _claim(now=now, limit=limit):
+    for payment_id in _claim(now=now, limit=limit, account_id=account_id):
         asked += 1
         try:
             ended += check(payment_id=payment_id, now=now).state not in Payment.LIVE
@@ -48,10 +50,13 @@ def check_due(*, now: datetime, limit: int) -> Checked:
     return Checked(asked, ended)
 
 
-def _claim(*, now: datetime, limit: int) -> Iterable[int]:
+def _claim(*, now: datetime, limit: int, account_id: int | None) -> Iterable[int]:
     due = Payment.objects.filter(next_check_at__lte=now).order_by("next_check_at", "pk")
+    due = clocks.narrow(due, account_id=account_id, road="invoice__account")
     with transaction.atomic():
-        ids = list(due.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True)[:limit])
+        ids = list(
+            due.select_for_update(skip_locked=True, no_key=True, of=("self",)).values_list("pk", flat=True)[:limit]
+        )
         Payment.objects.filter(pk__in=ids).update(next_check_at=now + paying.CLAIM, checks=F("checks") + 1)
     return ids
 

@@ -4,12 +4,14 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-HARD = frozenset({"expired_card"})
+HARD = frozenset({"expired_card", "card_unusable", "amount_not_chargeable"})
 
 _TEXTS: dict[str, Promise] = {
     "card_declined": _("The card was declined. Ask your bank, or use another card."),
     "insufficient_funds": _("The card has insufficient funds."),
     "expired_card": _("The card has expired. Use another card."),
+    "card_unusable": _("The bank does not let this card be used any more, or not for this. Use another card."),
+    "amount_not_chargeable": _("This amount cannot be charged to a card. Pay by transfer, or ask us."),
     "authentication_required": _("The bank wants you to confirm the payment, and you were not there to do so."),
     "authentication_failed": _("The payment was not confirmed."),
     "authentication_expired": _("The payment was not confirmed in time."),

@@ -171,7 +171,7 @@ class Gateway(Protocol):
     def open_webhook(self, *, headers: Mapping[str, str], body: bytes) -> Delivery:
         """Check signature and time. Raises InvalidWebhook."""
 
-    def read_webhook(self, payload: Mapping[str, Any]) -> Report | None:
+    def read_webhook(self, payload: Mapping[str, Any]) -> Report | SetupReport | DisputeReport | None:
         """What the payload says, or what the gateway says when asked about it; None when it is about nothing of ours.
         Raises ValueError for what cannot be read."""
 
@@ -208,6 +208,10 @@ def get(name: str) -> Gateway:
         from billing.payments import sandbox
 
         return sandbox
+    if name == GatewayName.STRIPE and settings.FLORIN_STRIPE_SECRET_KEY:
+        from billing.payments import stripe_gateway
+
+        return stripe_gateway
     if name == GatewayName.MANUAL:
         from billing.payments import manual
 
@@ -221,6 +225,17 @@ def card_form(name: str) -> CardForm:
         from billing.payments import sandbox
 
         return sandbox
+    if name == GatewayName.STRIPE:
+        raise CardsOnPage(name)
+    raise NoGateway(name)
+
+
+def card_page(name: str) -> CardPage:
+    """The gateway of this name if cards are typed on its page. Raises NoGateway."""
+    if name == GatewayName.STRIPE and settings.FLORIN_STRIPE_SECRET_KEY:
+        from billing.payments import stripe_gateway
+
+        return stripe_gateway
     raise NoGateway(name)
 
 

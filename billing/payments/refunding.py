@@ -12,6 +12,7 @@ import structlog
 from django.db import transaction
 from django.db.models import F
 
+from billing.accounts import clocks
 from billing.invoicing import crediting
 from billing.invoicing.models import Invoice
 from billing.payments import gateway
@@ -146,10 +147,10 @@ def _record_answer(row: Refund, outcome: Outcome, *, now: datetime) -> Refund:
         return Refund.objects.get(pk=row.pk)
 
 
-def check_due(*, now: datetime, limit: int) -> Checked:
+def check_due(*, now: datetime, limit: int, account_id: int | None = None) -> Checked:
     """Send or ask about at most `limit` refunds that are due, as `checking.check_due` does with payments."""
     asked = ended = 0
-    for refund_id in _claim(now=now, limit=limit):
+    for refund_id in _claim(now=now, limit=limit, account_id=account_id):
         asked += 1
         try:
             ended += check(refund_id=refund_id, now=now).state not in LIVE
@@ -160,10 +161,13 @@ def check_due(*, now: datetime, limit: int) -> Checked:
     return Checked(asked, ended)
 
 
-def _claim(*, now: datetime, limit: int) -> list[int]:
+def _claim(*, now: datetime, limit: int, account_id: int | None) -> list[int]:
     due = Refund.objects.filter(next_check_at__lte=now).order_by("next_check_at", "pk")
+    due = clocks.narrow(due, account_id=account_id, road="payment__invoice__account")
     with transaction.atomic():
-        ids = list(due.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True)[:limit])
+        ids = list(
+            due.select_for_update(skip_locked=True, no_key=True, of=("self",)).values_list("pk", flat=True)[:limit]
+        )
         Refund.objects.filter(pk__in=ids).update(next_check_at=now + CLAIM, checks=F("checks") + 1)
     return ids
 

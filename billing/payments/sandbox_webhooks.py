@@ -11,16 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import structlog
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from billing.payments import failures
 from billing.payments.gateway import Delivery, InvalidWebhook, Outcome, Report, State
-from billing.payments.models import SandboxCharge, SandboxEvent, SandboxRefund
+from billing.payments.models import Payment, SandboxCharge, SandboxEvent, SandboxRefund
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +35,12 @@ TIMEOUT_SECONDS = 10
 
 _HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
 _STATES = ("succeeded", "failed", "requires_action", "processing")
+
+
+class Send(Protocol):
+    """A way to send an event; it says why it was not taken, and nothing when it was."""
+
+    def __call__(self, event: SandboxEvent, *, now: datetime) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +93,14 @@ def _plan(
     )
 
 
-def send_due(*, now: datetime, limit: int) -> Sent:
-    """Send at most `limit` events that are due. Several at once share the work."""
+def send_due(*, now: datetime, limit: int, account_id: int | None = None, send: Send | None = None) -> Sent:
+    """Send at most `limit` events that are due, over HTTP unless told how to `send`. Several at once share the work.
+
+    With `account_id` those about its payments only; without, none about payments of accounts on a test clock.
+    """
     taken = refused = 0
-    for event in _claim(now=now, limit=limit):
-        error = post(event, now=now)
+    for event in _claim(now=now, limit=limit, account_id=account_id):
+        error = (send or post)(event, now=now)
         if error:
             refused += 1
             log.warning("sandbox.webhook_refused", event_id=event.event_id, error=error)
@@ -100,10 +110,18 @@ def send_due(*, now: datetime, limit: int) -> Sent:
     return Sent(taken, refused)
 
 
-def _claim(*, now: datetime, limit: int) -> list[SandboxEvent]:
+def events_of(account_id: int | None) -> QuerySet[SandboxEvent]:
+    """The events about payments of an account on a test clock, or for None of all that are on none."""
+    about = Payment.objects.filter(idempotency_key=OuterRef("charge__idempotency_key"))
+    if account_id is not None:
+        return SandboxEvent.objects.filter(Exists(about.filter(invoice__account=account_id)))
+    return SandboxEvent.objects.filter(~Exists(about.filter(invoice__account__clock_at__isnull=False)))
+
+
+def _claim(*, now: datetime, limit: int, account_id: int | None) -> list[SandboxEvent]:
     with transaction.atomic(durable=True):
-        due = SandboxEvent.objects.filter(due_at__lte=now).order_by("due_at", "pk")
-        events = list(due.select_for_update(skip_locked=True)[:limit])
+        due = events_of(account_id).filter(due_at__lte=now).order_by("due_at", "pk")
+        events = list(due.select_for_update(skip_locked=True, of=("self",))[:limit])
         SandboxEvent.objects.filter(pk__in=[event.pk for event in events]).update(due_at=now + CLAIM)
     return events
 

@@ -11,7 +11,8 @@ import structlog
 from django.db import transaction
 from django.db.models import F, QuerySet
 
-from billing.payments import gateway, paying, refunding
+from billing.payments import gateway, paying, refunding, setups
+from billing.payments.gateway import Delivery, Report, SetupReport
 from billing.payments.models import GatewayEvent, Payment, Refund
 
 log = structlog.get_logger(__name__)
@@ -25,6 +26,10 @@ MAX_ATTEMPTS = 32
 
 class UnknownKey(Exception):
     """The report is about no payment or refund of ours (or of one that is not committed yet)."""
+
+
+class RefundBounced(Exception):
+    """Money that had gone back has come again: the customer's bank did not take it. Staff must pay it out otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,11 @@ def receive(*, gateway_name: str, headers: Mapping[str, str], body: bytes, now: 
     Raises gateway.InvalidWebhook (nothing is kept), gateway.NoGateway.
     """
     delivery = gateway.get(gateway_name).open_webhook(headers=headers, body=body)
+    return accept(gateway_name=gateway_name, delivery=delivery, now=now)
+
+
+def accept(*, gateway_name: str, delivery: Delivery, now: datetime) -> GatewayEvent:
+    """Keep a webhook that is known to be the gateway's once, and act upon it, as `receive` does."""
     event = GatewayEvent(
         gateway=gateway_name,
         event_id=delivery.event_id,
@@ -97,8 +107,13 @@ def process(*, event_id: int, now: datetime) -> bool:
 
 def _act(event: GatewayEvent, *, now: datetime) -> None:
     report = gateway.get(event.gateway).read_webhook(event.payload)
-    if report is None:
-        return
+    if isinstance(report, Report):
+        _record(event, report, now=now)
+    elif isinstance(report, SetupReport):
+        setups.follow(gateway_name=event.gateway, reference=report.reference, now=now)
+
+
+def _record(event: GatewayEvent, report: Report, *, now: datetime) -> None:
     if report.about == "charge":
         payment = Payment.objects.filter(gateway=event.gateway, idempotency_key=report.key).first()
         if payment is None:
@@ -109,4 +124,6 @@ def _act(event: GatewayEvent, *, now: datetime) -> None:
         refund = Refund.objects.filter(payment__gateway=event.gateway, idempotency_key=base).first()
         if refund is None:
             raise UnknownKey(report.key)
+        if report.outcome.state == "failed" and refund.state == Refund.State.SUCCEEDED:
+            raise RefundBounced(f"refund {refund.pk} came back: {report.outcome.failure_message}")
         refunding.record(refund_id=refund.pk, attempt=int(attempt or 1), outcome=report.outcome, now=now)

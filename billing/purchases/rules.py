@@ -97,14 +97,14 @@ def find_method(account_id: int, method_id: int | None) -> PaymentMethod | None:
     return PaymentMethod.objects.filter(pk=method_id, account=account_id, removed_at=None).first()
 
 
-def list_due(*, now: datetime, limit: int) -> list[int]:
+def list_due(*, now: datetime, limit: int, account_id: int | None = None) -> list[int]:
     """Primary keys of rules that call for a top-up now, in order: one statement, no locks.
 
     Active ones of accounts neither parked nor paused, with fewer credits available than their threshold (L5, as
     `balance.read` counts them), no top-up under way, no cap reached, and no decline of the same card to wait for.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_DUE, {"now": now, "limit": limit})
+        cursor.execute(_DUE, {"now": now, "limit": limit, "account": account_id})
         return [pk for (pk,) in cursor.fetchall()]
 
 
@@ -129,7 +129,8 @@ CROSS JOIN LATERAL (
             AND g.effective_at <= %(now)s AND (g.expires_at IS NULL OR g.expires_at > %(now)s)
     ) lots
 ) credits
-WHERE r.is_active AND a.parked_at IS NULL AND a.paused_at IS NULL
+WHERE CASE WHEN %(account)s::bigint IS NULL THEN a.clock_at IS NULL ELSE a.id = %(account)s END
+    AND r.is_active AND a.parked_at IS NULL AND a.paused_at IS NULL
     AND (r.capped_until IS NULL OR r.capped_until <= %(now)s)
     AND (r.waits_until IS NULL OR r.waits_until <= %(now)s OR m.id IS DISTINCT FROM r.failed_method_id)
     AND NOT EXISTS (SELECT 1 FROM billing_topup t WHERE t.rule_id = r.id AND t.state = 'open')

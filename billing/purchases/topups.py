@@ -16,6 +16,7 @@ from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, Q, Sum
 from django.utils.translation import gettext as _
 
+from billing.accounts import clocks
 from billing.accounts.models import Account
 from billing.invoicing import crediting, engines, issuing
 from billing.invoicing.models import Invoice
@@ -56,16 +57,17 @@ class Round:
     failed: int
 
 
-def run_due(*, now: datetime, limit: int) -> Round:
+def run_due(*, now: datetime, limit: int, account_id: int | None = None) -> Round:
     """Follow up top-ups under way, then top up the pools of at most `limit` rules that call for it.
 
-    Must run outside a transaction; any number may run at once. A fault with one rule is logged, and the others go on.
+    With `account_id` only that account's; without, what is on a test clock is left alone. Must run outside a
+    transaction; any number may run at once. A fault with one rule is logged, and the others go on.
     """
     ended: Counter[str] = Counter()
     opened = 0
-    for top_up_id in _list_settled(limit):
+    for top_up_id in _list_settled(limit, account_id):
         ended[follow_up(top_up_id=top_up_id, now=now)] += 1
-    for rule_id in list_due(now=now, limit=limit):
+    for rule_id in list_due(now=now, limit=limit, account_id=account_id):
         try:
             top_up = _open_due(rule_id, now=now)
             if top_up is not None:
@@ -167,10 +169,11 @@ def follow_up(*, top_up_id: int, now: datetime) -> str:
         return top_up.state
 
 
-def _list_settled(limit: int) -> list[int]:
+def _list_settled(limit: int, account_id: int | None) -> list[int]:
     """Open top-ups whose payment is no longer under way."""
     live = Payment.objects.filter(invoice=OuterRef("invoice"), state__in=Payment.LIVE)
     rows = TopUp.objects.filter(~Exists(live), state=TopUp.State.OPEN)
+    rows = clocks.narrow(rows, account_id=account_id, road="rule__pool__account")
     return list(rows.order_by("pk").values_list("pk", flat=True)[:limit])
 
 

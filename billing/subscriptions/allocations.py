@@ -11,6 +11,7 @@ import structlog
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
+from billing.accounts import clocks
 from billing.catalog import plan_pricing, pricing
 from billing.invoicing.models import Invoice
 from billing.ledger import pools
@@ -96,8 +97,7 @@ def grant_due(*, now: datetime, limit: int, account_id: int | None = None) -> in
     """
     waiting = due(now=now).filter(Q(subscription__next_due_at=None) | Q(starts_at__lt=F("subscription__next_due_at")))
     waiting = waiting.filter(subscription__parked_at=None).exclude(subscription__state=Subscription.State.ENDED)
-    if account_id is not None:
-        waiting = waiting.filter(subscription__account=account_id)
+    waiting = clocks.narrow(waiting, account_id=account_id, road="subscription__account")
     granted = 0
     ids = waiting.order_by("subscription_id").values_list("subscription_id", flat=True).distinct()[:limit]
     for subscription_id in list(ids):

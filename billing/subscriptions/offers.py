@@ -7,11 +7,15 @@ from billing.catalog import plans
 from billing.catalog.models import PlanVersion
 
 
-def versions_for(account: Account, *, currency: str = "") -> QuerySet[PlanVersion]:
-    """The plan versions on sale to an account, in the order of the plans: those to everyone or to its segment, with a
-    price in the account's currency or in another that its subscription is billed in."""
+def versions_to(account: Account) -> QuerySet[PlanVersion]:
+    """The plan versions on sale to everyone or to the account's segment, in whatever currency."""
     for_whom = Q(target_segments=[])
     if account.segment_override:
         for_whom |= Q(target_segments__contains=[account.segment_override])
-    priced = Q(prices__currency=currency or account.currency)
-    return plans.versions_on_sale().filter(for_whom).filter(priced)
+    return plans.versions_on_sale().filter(for_whom)
+
+
+def versions_for(account: Account, *, currency: str = "") -> QuerySet[PlanVersion]:
+    """The plan versions on sale to an account, in the order of the plans: those to everyone or to its segment, with a
+    price in the account's currency or in another that its subscription is billed in."""
+    return versions_to(account).filter(prices__currency=currency or account.currency)

@@ -20,6 +20,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import QuerySet
 from psycopg.errors import DeadlockDetected, SerializationFailure
 
+from billing.accounts import clocks
 from billing.catalog import periods, plans, rate_cards
 from billing.ledger import moves
 from billing.ledger import terms as pool_terms
@@ -57,7 +58,8 @@ class Round:
 
 
 def run_due(*, now: datetime, limit: int, account_id: int | None = None) -> Round:
-    """Renew what is due, at most `limit` boundaries; any number of workers may run at once.
+    """Renew what is due, at most `limit` boundaries; any number of workers may run at once. With `account_id` only
+    that account's; without, what is on a test clock is left alone.
 
     A subscription that fails is parked with what went wrong, in a transaction of its own, and the others go on. A lost
     connection or a database that stops parks nobody: it is raised, and what was not done is due as before.
@@ -105,9 +107,7 @@ def renew(*, subscription_id: int, now: datetime) -> bool:
 
 def _renew_next(claimed: list[int], *, now: datetime, account_id: int | None) -> bool:
     """Renew whichever is due longest and nobody has locked; `claimed` tells which it is, for whoever catches."""
-    due = _due(now)
-    if account_id is not None:
-        due = due.filter(account=account_id)
+    due = clocks.narrow(_due(now), account_id=account_id)
 
     def attempt() -> bool:
         claimed.clear()

@@ -17,23 +17,41 @@ from billing.subscriptions.terms import Terms
 
 
 def start_afresh(
-    subscription: Subscription, *, terms: Terms, arrears: Sequence[LineDraft] = (), reference: str, now: datetime
+    subscription: Subscription,
+    *,
+    terms: Terms,
+    arrears: Sequence[LineDraft] = (),
+    waits_for_payment: bool = False,
+    reference: str,
+    now: datetime,
 ) -> Started:
     """Begin the next period today instead of at a boundary, which makes today the anchor: a subscription that is taken
     up again, or whose interval changes. Its invoice has that reference.
 
     The caller has set the subscription's version, seats and state, has closed the period before, and writes history.
     """
-    subscription.period_number += 1
-    subscription.anchor_on = periods.day_of(now, subscription.account.time_zone)
-    subscription.anchor_number = subscription.period_number
-    subscription.period_starts_at, subscription.period_ends_at = now, starting.end_of(subscription, terms)
-    started = starting.start_period(subscription, terms=terms, arrears=arrears, reference=reference, now=now)
+    set_out(subscription, terms=terms, now=now)
+    started = starting.start_period(
+        subscription,
+        terms=terms,
+        arrears=arrears,
+        waits_for_payment=waits_for_payment,
+        reference=reference,
+        now=now,
+    )
     cycle = starting.cycles_of(subscription, terms)[0]
     subscription.next_due_at = cycle[1]
     subscription.save()
     starting.settle_in(subscription, terms, cycle=cycle, starts_at=now, now=now)
     return started
+
+
+def set_out(subscription: Subscription, *, terms: Terms, now: datetime) -> None:
+    """Let the row, unsaved, say that its next period begins today."""
+    subscription.period_number += 1
+    subscription.anchor_on = periods.day_of(now, subscription.account.time_zone)
+    subscription.anchor_number = subscription.period_number
+    subscription.period_starts_at, subscription.period_ends_at = now, starting.end_of(subscription, terms)
 
 
 def take_up(subscription: Subscription, *, reference: str, actor: str, now: datetime) -> None:

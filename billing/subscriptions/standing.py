@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import structlog
 from django.db import OperationalError, transaction
 
+from billing.accounts import clocks
 from billing.accounts.models import Account
 from billing.catalog import plans
 from billing.catalog.pricing import round_money
@@ -51,8 +52,8 @@ def follow_up(*, now: datetime, limit: int, account_id: int | None = None) -> Ro
     """
     news = Collection.objects.filter(has_news=True, purpose__startswith=PURPOSE)
     waiting = Subscription.objects.filter(state=State.INCOMPLETE, started_at__lte=now - INCOMPLETE_FOR)
-    if account_id is not None:
-        news, waiting = news.filter(invoice__account=account_id), waiting.filter(account=account_id)
+    news = clocks.narrow(news, account_id=account_id, road="invoice__account")
+    waiting = clocks.narrow(waiting, account_id=account_id)
     followed = abandoned = failed = 0
     for collection_id, purpose in list(news.order_by("pk").values_list("pk", "purpose")[:limit]):
         try:
@@ -83,6 +84,8 @@ def _follow(collection_id: int, subscription_id: int, *, now: datetime) -> bool:
             _note_overdue(subscription, collection, now=now)
         elif collection.state == Collection.State.EXHAUSTED:
             _lapse(subscription, collection, now=now)
+        elif subscription.is_live:  # Nobody asks for the money any more.
+            _recover(subscription, collection, now=now)
         return True
 
 

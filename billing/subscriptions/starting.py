@@ -42,13 +42,15 @@ def start_period(
     *,
     terms: Terms,
     arrears: Sequence[LineDraft] = (),
+    waits_for_payment: bool = False,
     reference: str,
     now: datetime,
 ) -> Started:
     """Bill the subscription's period (`period_number`, `period_starts_at`, `period_ends_at`) and promise its credits.
 
     One invoice of that reference has the arrears, fee and seats, discounts and pending items. The credits of the first
-    paid period, where a method is charged for it, wait for the payment; later ones only if FLORIN_ALLOCATE_ON says so.
+    paid period, where a method is charged for it, wait for the payment; later ones only if FLORIN_ALLOCATE_ON says so,
+    or `waits_for_payment`.
     Locks all pools of the account, and the issuer's row last. Raises django's IntegrityError for a period that was
     begun before.
     """
@@ -78,7 +80,7 @@ def start_period(
         cycles=cycles_of(subscription, terms),
         paid=lines.net(advance),
         invoice=invoice,
-        waits_for_payment=_waits(subscription, invoice),
+        waits_for_payment=waits(subscription, invoice, is_asked=waits_for_payment),
         now=now,
     )
     return Started(period, invoice, promised)
@@ -190,7 +192,7 @@ def bill(
     )
     collecting.open_collection(
         invoice=invoice,
-        purpose=f"subscription:{subscription.pk}",
+        purpose=purpose_of(subscription),
         policy=dunning(terms.version),
         method_id=subscription.method_id,
         is_automatic=is_automatic,
@@ -200,11 +202,19 @@ def bill(
     return invoice
 
 
-def _waits(subscription: Subscription, invoice: Invoice | None) -> bool:
+def purpose_of(subscription: Subscription) -> str:
+    """What its collections are for, as they say it."""
+    return f"subscription:{subscription.pk}"
+
+
+def waits(subscription: Subscription, invoice: Invoice | None, *, is_asked: bool = False) -> bool:
+    """Whether credits wait for an invoice to be paid: those of the first period, and where it `is_asked`, if a method
+    is charged for it; all of them if FLORIN_ALLOCATE_ON says so."""
     if invoice is None or invoice.state == Invoice.State.PAID:
         return False
-    is_first = subscription.period_number == 1 and subscription.collection == Subscription.Collection.AUTOMATIC
-    return is_first or settings.FLORIN_ALLOCATE_ON == "payment"
+    is_automatic = subscription.collection == Subscription.Collection.AUTOMATIC
+    is_first = subscription.period_number == 1
+    return ((is_first or is_asked) and is_automatic) or settings.FLORIN_ALLOCATE_ON == "payment"
 
 
 def _tell(subscription: Subscription, terms: Terms, invoice: Invoice, *, now: datetime) -> None:

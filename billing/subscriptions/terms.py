@@ -128,6 +128,11 @@ def dunning(version: PlanVersion) -> dict[str, object]:
 _kept: dict[tuple[int, str], Terms] = {}
 
 
+def forget() -> None:
+    """Forget the versions kept in memory, for tests whose database begins anew."""
+    _kept.clear()
+
+
 def _plain(version_id: int, currency: str) -> Terms:
     """The plan's own terms, from memory where the version is published."""
     known = _kept.get((version_id, currency))

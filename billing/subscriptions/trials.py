@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import structlog
 from django.db import transaction
 
+from billing.accounts import clocks
 from billing.catalog.pricing import round_money
 from billing.invoicing import issuing
 from billing.notifications import outbox
@@ -25,8 +26,7 @@ def remind_due(*, now: datetime, limit: int, account_id: int | None = None) -> i
     trials = Subscription.objects.filter(
         state=Subscription.State.TRIALING, trial_reminded_at=None, trial_ends_at__lte=now + REMIND_BEFORE
     ).filter(trial_ends_at__gt=now)
-    if account_id is not None:
-        trials = trials.filter(account=account_id)
+    trials = clocks.narrow(trials, account_id=account_id)
     told = 0
     for subscription_id in list(trials.order_by("trial_ends_at", "pk").values_list("pk", flat=True)[:limit]):
         try:

@@ -23,9 +23,10 @@ def test_without_any_gateway_nobody_is_chosen_and_no_cards_come(settings):
     assert gateway.how_cards_come(account) == "none"
 
 
-def test_cards_come_in_a_form_of_ours_or_not_at_all(settings):
+def test_cards_come_in_a_form_of_ours_on_a_page_of_theirs_or_not_at_all(settings):
+    settings.FLORIN_STRIPE_SECRET_KEY = "sk_test_1"
     ways = {name: gateway.how_cards_come(Account(gateway=name)) for name in ("sandbox", "stripe", "manual")}
-    assert ways == {"sandbox": "form", "stripe": "none", "manual": "none"}
+    assert ways == {"sandbox": "form", "stripe": "page", "manual": "none"}
 
 
 def test_a_gateway_without_its_settings_cannot_be_reached(settings):

@@ -1,0 +1,77 @@
+"""What every act on a subscription begins with: its lock, whether it was done before, whether it may be done now."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+from billing.subscriptions.models import Subscription, SubscriptionChange
+
+
+class SubscriptionNotFound(LookupError):
+    """There is no subscription of this primary key."""
+
+
+class NotAllowed(Exception):
+    """The subscription's state does not allow it; `state` says which it is, and the message why."""
+
+    def __init__(self, state: str, why: str = "") -> None:
+        super().__init__(why or f"a subscription that is {state} does not allow this")
+        self.state = state
+
+
+class RenewalDue(Exception):
+    """A period of it has just ended and is about to be renewed, or has failed to be: try again after that."""
+
+
+class ReferenceConflict(Exception):
+    """The reference is in use for another act on this subscription."""
+
+
+def lock(subscription_id: int) -> Subscription:
+    """The subscription, its row locked until the transaction ends. Raises SubscriptionNotFound."""
+    rows = Subscription.objects.select_for_update(no_key=True, of=("self",))
+    found = rows.select_related("account", "plan_version__plan").filter(pk=subscription_id).first()
+    if found is None:
+        raise SubscriptionNotFound(subscription_id)
+    return found
+
+
+def get(subscription_id: int) -> Subscription:
+    """The subscription, for reading. Raises SubscriptionNotFound."""
+    found = Subscription.objects.select_related("account", "plan_version__plan").filter(pk=subscription_id).first()
+    if found is None:
+        raise SubscriptionNotFound(subscription_id)
+    return found
+
+
+def name(subscription: Subscription, reference: str) -> str:
+    """How history knows an act of this reference (of up to 100 characters)."""
+    return f"{subscription.pk}:{reference}"
+
+
+def is_repeat(
+    subscription: Subscription, *, reference: str, acts: Collection[str], asked: Mapping[str, object]
+) -> bool:
+    """Whether an act of this reference was done before, asked for in the same words. The caller holds the lock.
+
+    Raises ReferenceConflict where it was another act, or asked for something else.
+    """
+    first = SubscriptionChange.objects.filter(reference=name(subscription, reference)).first()
+    if first is None:
+        return False
+    if first.act not in acts or first.details.get("asked") != dict(asked):
+        raise ReferenceConflict(reference)
+    return True
+
+
+def drop_scheduled(subscription: Subscription, *, now: datetime) -> bool:
+    """Withdraw the change that waits for the end of the period; False where none does. The caller holds the lock."""
+    waiting = subscription.scheduled_changes.filter(applied_at=None, withdrawn_at=None)
+    return bool(waiting.update(withdrawn_at=now))
+
+
+def ensure_allowed(subscription: Subscription, states: Collection[str], *, now: datetime) -> None:
+    """Raise NotAllowed outside of these states, and RenewalDue while a boundary that has passed is not renewed."""
+    if subscription.state not in states:
+        raise NotAllowed(subscription.state)
+    if subscription.next_due_at is not None and subscription.next_due_at <= now:
+        raise RenewalDue(subscription)

@@ -1,0 +1,266 @@
+"""Another plan or number of seats (M5): now, billed by the day, or at the end of the period.
+
+What is dearer happens now, what is cheaper at the end of the period, unless asked otherwise. What a change gives back
+beyond what it charges stands on the account's next invoice.
+
+Locks: the subscription's row, then the account's pools, then the issuer's row.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import transaction
+
+from billing.invoicing.models import Invoice, InvoiceLine
+from billing.ledger import pools
+from billing.notifications import outbox
+from billing.subscriptions import (
+    acts,
+    adjusting,
+    ending,
+    history,
+    overage,
+    previews,
+    resuming,
+    starting,
+)
+from billing.subscriptions.models import ScheduledChange, Subscription, SubscriptionChange
+from billing.subscriptions.previews import ChangePreview, CurrencyFixed, Draft, InvoiceUnpaid, NothingToChange, When
+from billing.subscriptions.subscribing import PlanNotOffered, SeatsNotOffered
+
+__all__ = [
+    "ChangePreview",
+    "CurrencyFixed",
+    "InvoiceUnpaid",
+    "NothingToChange",
+    "PlanNotOffered",
+    "SeatsNotOffered",
+    "When",
+]
+
+ZERO = Decimal(0)
+CREDITS = InvoiceLine.Recognition.CREDITS
+Act = SubscriptionChange.Act
+
+
+class TotalChanged(Exception):
+    """The change costs `total` of `currency` now, not what was expected."""
+
+    def __init__(self, total: Decimal, currency: str) -> None:
+        super().__init__(f"it costs {total} {currency}")
+        self.total = total
+        self.currency = currency
+
+
+def preview(
+    *,
+    subscription_id: int,
+    plan_version_id: int | None = None,
+    seats: int | None = None,
+    when: str | None = None,
+    currency: str | None = None,
+    by_staff: bool = False,
+    now: datetime,
+) -> ChangePreview:
+    """What `change` would do now, to the minor unit; writes nothing. Raises what it raises."""
+    subscription = acts.get(subscription_id)
+    draft = previews.draft_change(subscription, plan_version_id, seats, when, currency, by_staff=by_staff, now=now)
+    return previews.preview_of(subscription, draft, now=now)
+
+
+def change(
+    *,
+    subscription_id: int,
+    plan_version_id: int | None = None,
+    seats: int | None = None,
+    when: str | None = None,
+    currency: str | None = None,
+    expected_total: Decimal | None = None,
+    by_staff: bool = False,
+    gives_back: bool = True,
+    reference: str,
+    actor: str,
+    now: datetime,
+) -> Subscription:
+    """Change the plan version, the seats or both; what is None stays. `when` None: what is dearer now, what is cheaper
+    at the end of the period.
+
+    Now: unused days are given back (unless told otherwise), those of the new terms charged, credits follow. Where a
+    method is charged for a customer's change, credits that come wait for the payment. At the end of the period: it is
+    written down, in place of what waited before. `by_staff`: also a plan that is not on offer to the account, and
+    whatever is unpaid. Once per reference; repeating it changes nothing. Raises acts.SubscriptionNotFound, NotAllowed,
+    RenewalDue and ReferenceConflict, PlanNotOffered, SeatsNotOffered, CurrencyFixed, NothingToChange, InvoiceUnpaid,
+    TotalChanged where it costs something else than expected, and issuing.NoIssuer; nothing is written then.
+    """
+    asked = {"plan_version": plan_version_id, "seats": seats, "when": when}
+    with transaction.atomic():
+        subscription = acts.lock(subscription_id)
+        if acts.is_repeat(subscription, reference=reference, acts=(Act.CHANGE, Act.SCHEDULE), asked=asked):
+            return subscription
+        pools.lock(subscription.account.pools.values_list("pk", flat=True))
+        draft = previews.draft_change(subscription, plan_version_id, seats, when, currency, by_staff=by_staff, now=now)
+        if not gives_back:
+            draft.gone, draft.gives_back = [], False
+        if expected_total is not None:
+            found = previews.preview_of(subscription, draft, now=now)
+            if found.total != expected_total:
+                raise TotalChanged(found.total, found.currency)
+        acts.drop_scheduled(subscription, now=now)
+        name = acts.name(subscription, reference)
+        if draft.when == When.PERIOD_END:
+            _schedule(subscription, draft, name=name, asked=asked, actor=actor, now=now)
+        else:
+            _apply(subscription, draft, name=name, asked=asked, by_staff=by_staff, actor=actor, now=now)
+        return subscription
+
+
+def _schedule(
+    subscription: Subscription, draft: Draft, *, name: str, asked: Mapping[str, object], actor: str, now: datetime
+) -> None:
+    new = draft.new
+    ScheduledChange.objects.create(
+        subscription=subscription, plan_version=new.terms.version, seats=new.seats, created_at=now, actor=actor
+    )
+    _write_down(subscription, Act.SCHEDULE, draft, None, name=name, asked=asked, actor=actor, now=now)
+    _tell(subscription, "change_scheduled", draft, {"ends_at": subscription.period_ends_at.isoformat()}, name, now=now)
+
+
+def _apply(
+    subscription: Subscription,
+    draft: Draft,
+    *,
+    name: str,
+    asked: Mapping[str, object],
+    by_staff: bool,
+    actor: str,
+    now: datetime,
+) -> None:
+    invoice = None
+    if draft.cut is None:
+        _set_terms(subscription, draft)
+        cycle = (subscription.period_starts_at, subscription.period_ends_at)
+        starting.settle_in(subscription, draft.new.terms, cycle=cycle, starts_at=now, now=now)
+    elif draft.begins is None:
+        invoice = _change_within(subscription, draft, name=name, by_staff=by_staff, actor=actor, now=now)
+    else:
+        invoice = _begin_anew(subscription, draft, name=name, by_staff=by_staff, actor=actor, now=now)
+    _write_down(subscription, Act.CHANGE, draft, invoice, name=name, asked=asked, actor=actor, now=now)
+    _tell(subscription, "plan_changed", draft, {}, name, now=now)
+
+
+def _set_terms(subscription: Subscription, draft: Draft) -> None:
+    """Let the subscription and its period be of the new version and seats."""
+    new, period = draft.new, draft.period
+    subscription.plan_version, subscription.seats = new.terms.version, new.seats
+    subscription.save(update_fields=["plan_version", "seats"])
+    period.plan_version, period.seats, period.discounts = new.terms.version, new.seats, list(new.discounts)
+    period.save(update_fields=["plan_version", "seats", "discounts"])
+
+
+def _change_within(
+    subscription: Subscription, draft: Draft, *, name: str, by_staff: bool, actor: str, now: datetime
+) -> Invoice | None:
+    """The period goes on: its days that are left are billed anew, and its credits follow."""
+    new = draft.new
+    previews.count_fees(draft)
+    arrears = previews.arrears_of(subscription, draft, now=now)
+    owed, back = previews.divide(draft, arrears.drafts)
+    if back is not None:
+        previews.carry(subscription, back, name=name, actor=actor, now=now)
+    _set_terms(subscription, draft)
+    reference = f"change:{name}"
+    invoice = starting.bill(subscription, terms=new.terms, drafts=owed, reference=reference, now=now)
+    overage.save(arrears, invoice)
+    paid = [line.amount for line in (*draft.gone, *draft.come) if line.recognition == CREDITS]
+    adjusting.adjust(
+        subscription,
+        draft.old,
+        new,
+        name=_part_name(subscription),
+        paid=sum(paid, ZERO),
+        invoice=invoice,
+        waits_for_payment=starting.waits(subscription, invoice, is_asked=not by_staff),
+        actor=actor,
+        now=now,
+    )
+    cycle = adjusting.cycle_left(subscription, new, now=now).cycle
+    starting.settle_in(subscription, new.terms, cycle=cycle, starts_at=now, now=now)
+    return invoice
+
+
+def _begin_anew(
+    subscription: Subscription, draft: Draft, *, name: str, by_staff: bool, actor: str, now: datetime
+) -> Invoice | None:
+    """The period ends today, a new one begins: unused days go back with their credits, what is in arrears is billed."""
+    old, new = draft.old, draft.new
+    previews.count_fees(draft)
+    left = adjusting.cycle_left(subscription, old, now=now)
+    arrears = ending.close_period(subscription, now=now)
+    _owed, back = previews.divide(draft, arrears.drafts)
+    if back is not None:
+        previews.carry(subscription, back, name=name, actor=actor, now=now)
+    gone = [] if back is not None else draft.gone
+    adjusting.forgo(subscription, left, now=now)
+    if draft.gives_back:
+        adjusting.take_back(
+            subscription,
+            left.left(old),
+            ends_at=left.cycle[1],
+            name=_part_name(subscription),
+            actor=actor,
+            now=now,
+        )
+    subscription.plan_version, subscription.seats = new.terms.version, new.seats
+    started = resuming.start_afresh(
+        subscription, terms=new.terms, arrears=[*arrears.drafts, *gone], reference=f"change:{name}",
+        waits_for_payment=not by_staff, now=now,
+    )  # fmt: skip
+    overage.save(arrears, started.invoice)
+    return started.invoice
+
+
+def _part_name(subscription: Subscription) -> str:
+    """What tells this change's credits from those of others of the subscription."""
+    return f"c{subscription.changes.filter(act=Act.CHANGE).count() + 1}"
+
+
+def _write_down(
+    subscription: Subscription,
+    act: str,
+    draft: Draft,
+    invoice: Invoice | None,
+    *,
+    name: str,
+    asked: Mapping[str, object],
+    actor: str,
+    now: datetime,
+) -> None:
+    old, new = draft.old, draft.new
+    history.write(
+        subscription,
+        act,
+        reference=name,
+        at=now,
+        actor=actor,
+        from_version=old.terms.version,
+        to_version=new.terms.version,
+        from_seats=old.seats,
+        to_seats=new.seats,
+        invoice=invoice,
+        details={"asked": asked},
+    )
+
+
+def _tell(
+    subscription: Subscription, kind: str, draft: Draft, more: Mapping[str, str], name: str, *, now: datetime
+) -> None:
+    new = draft.new
+    payload = {
+        **starting.facts(subscription, new.terms),
+        "seats": str(new.seats),
+        "credits": f"{new.included:f}",
+        "previous_plan_name": draft.old.terms.plan_name,
+        **more,
+    }
+    outbox.write(kind=kind, dedupe_key=f"{kind}:{name}", account_id=subscription.account_id, payload=payload, now=now)

@@ -1,0 +1,305 @@
+"""What a change of plan or seats would do, worked out once: the preview tells it, the act does it."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from billing.catalog.models import PlanVersion
+from billing.invoicing import issuing, pending
+from billing.invoicing.issuing import LineDraft, Quote
+from billing.invoicing.models import Invoice
+from billing.payments.models import Collection
+from billing.subscriptions import (
+    acts,
+    adjusting,
+    coupons,
+    lines,
+    offers,
+    overage,
+    proration,
+    resuming,
+    sides,
+    starting,
+)
+from billing.subscriptions.models import Subscription, SubscriptionPeriod
+from billing.subscriptions.proration import Cut
+from billing.subscriptions.sides import Side
+from billing.subscriptions.subscribing import PlanNotOffered, SeatsNotOffered
+from billing.subscriptions.terms import NoPrice
+
+ZERO, ONE = Decimal(0), Decimal(1)
+State = Subscription.State
+CHANGEABLE = (State.TRIALING, State.ACTIVE, State.PAST_DUE)
+
+
+class When(StrEnum):
+    """When a change takes hold."""
+
+    NOW = "now"
+    PERIOD_END = "period_end"
+
+
+class CurrencyFixed(Exception):
+    """A subscription keeps its `currency`: another was asked for, or the plan has no price in it."""
+
+    def __init__(self, currency: str) -> None:
+        super().__init__(f"the subscription is in {currency}")
+        self.currency = currency
+
+
+class InvoiceUnpaid(Exception):
+    """An invoice of the subscription is open: pay it first, or change at the end of the period."""
+
+
+class NothingToChange(Exception):
+    """The subscription has that plan and those seats already."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePreview:
+    """What a change would do. `quote` is today's invoice, what is pending on it, None where there is none; `credit`
+    (zero or negative, as the plan's prices are) is left to go back on later ones. `renewal` is what a whole period
+    costs from then on, None if nothing. `credits_delta` are credits more or fewer, of the cycle that runs or, at the
+    end of the period, of each from then on.
+    """
+
+    when: When
+    effective_at: datetime
+    period_ends_at: datetime
+    plan_version: PlanVersion
+    seats: int
+    currency: str
+    quote: Quote | None
+    credit: Decimal
+    renewal: Quote | None
+    credits_delta: Decimal
+
+    @property
+    def total(self) -> Decimal:
+        """What is to be paid today, tax included."""
+        return self.quote.total if self.quote is not None else ZERO
+
+
+@dataclass(slots=True)
+class Draft:
+    """A change worked out: both sides of it, the lines that give back (`gone`) and charge (`come`). `cut` is None where
+    nothing was paid in advance; `begins` is the subscription as it would be where another period begins today."""
+
+    when: When
+    old: Side
+    new: Side
+    period: SubscriptionPeriod
+    cut: Cut | None = None
+    gone: list[LineDraft] = field(default_factory=list)
+    come: list[LineDraft] = field(default_factory=list)
+    gives_back: bool = True
+    begins: Subscription | None = None
+
+
+def draft_change(
+    subscription: Subscription,
+    plan_version_id: int | None,
+    seats: int | None,
+    when: str | None,
+    currency: str | None,
+    *,
+    by_staff: bool,
+    now: datetime,
+) -> Draft:
+    """Work a change out. Raises what refuses it."""
+    acts.ensure_allowed(subscription, CHANGEABLE, now=now)
+    if currency is not None and currency != subscription.currency:
+        raise CurrencyFixed(subscription.currency)
+    version = _version(subscription, plan_version_id, by_staff=by_staff)
+    period = subscription.periods.get(number=subscription.period_number)
+    old = sides.before(subscription, period)
+    try:
+        new = sides.after(
+            subscription, old, version=version, seats=subscription.seats if seats is None else seats, now=now
+        )
+    except NoPrice:
+        raise CurrencyFixed(subscription.currency) from None
+    if version.seats_max is not None and new.seats > version.seats_max:
+        raise SeatsNotOffered(f"at most {version.seats_max} seats")
+    if version.pk == subscription.plan_version_id and new.seats == subscription.seats:
+        raise NothingToChange
+    if when is None:
+        is_now = not period.number or sides.is_upgrade(old, new, subscription=subscription, now=now)
+        when = When.NOW if is_now else When.PERIOD_END
+    draft = Draft(When(when), old, new, period)
+    if draft.when == When.NOW and period.number:
+        _work_out(draft, subscription, now=now)
+        if not by_staff:
+            _ensure_paid(draft, subscription)
+    return draft
+
+
+def _ensure_paid(draft: Draft, subscription: Subscription) -> None:
+    """Raise InvoiceUnpaid where a customer's change would give back money that has not come, or is overdue."""
+    if subscription.state != State.PAST_DUE and lines.net([*draft.gone, *draft.come]) >= 0:
+        return
+    unpaid = Collection.objects.filter(purpose=starting.purpose_of(subscription), invoice__state=Invoice.State.OPEN)
+    if subscription.state == State.PAST_DUE or unpaid.exists():
+        raise InvoiceUnpaid(subscription)
+
+
+def _version(subscription: Subscription, pk: int | None, *, by_staff: bool) -> PlanVersion:
+    """The version asked for: the present one, one on offer to the account, for staff any that is published."""
+    if pk is None or pk == subscription.plan_version_id:
+        return subscription.plan_version
+    rows = PlanVersion.objects.filter(published_at__isnull=False)
+    if not by_staff:
+        rows = offers.versions_to(subscription.account)
+    found = rows.select_related("plan").filter(pk=pk).first()
+    if found is None:
+        raise PlanNotOffered(pk)
+    return found
+
+
+def _work_out(draft: Draft, subscription: Subscription, *, now: datetime) -> None:
+    """What a paid period's change gives back and charges. Arrears of a period that ends by it come apart."""
+    old, new = draft.old, draft.new
+    cut, rest = sides.cut_of(subscription, now=now), sides.rest_of(subscription, now=now)
+    draft.cut = cut
+    if sides.keeps_period(old.terms, new.terms):
+        draft.gone, draft.come = sides.swapped(old, new, cut=cut, of=rest)
+        return
+    draft.gone = sides.unused(old, cut=cut, of=rest)
+    begins = copy.copy(subscription)
+    begins.plan_version, begins.seats = new.terms.version, new.seats
+    resuming.set_out(begins, terms=new.terms, now=now)
+    span = starting.span_of(begins)
+    advance = lines.advance(new.terms, seats=new.seats, of=span)
+    taken_off, _used = coupons.discounts(coupons.active(subscription), terms=new.terms, advance=advance, of=span)
+    draft.come, draft.begins = [*advance, *taken_off], begins
+
+
+def preview_of(subscription: Subscription, draft: Draft, *, now: datetime) -> ChangePreview:
+    """What a draft comes to. What it must write to find out is undone at once."""
+    quote, credit = None, ZERO
+    if draft.when == When.NOW and draft.cut is not None:
+        with transaction.atomic():
+            quote, credit = _quote(subscription, draft, now=now)
+            transaction.set_rollback(True)
+    return ChangePreview(
+        when=draft.when,
+        effective_at=now if draft.when == When.NOW else subscription.period_ends_at,
+        period_ends_at=(draft.begins or subscription).period_ends_at,
+        plan_version=draft.new.terms.version,
+        seats=draft.new.seats,
+        currency=subscription.currency,
+        quote=quote,
+        credit=credit,
+        renewal=_renewal(subscription, draft, now=now),
+        credits_delta=_credits_delta(subscription, draft, now=now),
+    )
+
+
+def _quote(subscription: Subscription, draft: Draft, *, now: datetime) -> tuple[Quote | None, Decimal]:
+    """Today's invoice, None where there is none, and what is left of credits after it. Writes what is to be undone."""
+    count_fees(draft)
+    owed, back = divide(draft, arrears_of(subscription, draft, now=now).drafts)
+    if back is not None:
+        carry(subscription, back, name=f"{subscription.pk}:preview", actor="", now=now)
+    items = list(pending.list_open(account_id=subscription.account_id, currency=subscription.currency))
+    credit = sum((item.amount for item in items if item.amount < 0), ZERO)
+    if not owed and not any(item.amount > 0 for item in items):
+        return None, credit
+    account = subscription.account
+    on = issuing.supply_date(account, now)
+    quote = issuing.quote(account=account, currency=subscription.currency, lines=owed, on=on, take_pending=True)
+    taken = (line.draft.amount for line in quote.lines[len(owed) :])
+    return quote, credit - sum((amount for amount in taken if amount < 0), ZERO)
+
+
+def _renewal(subscription: Subscription, draft: Draft, *, now: datetime) -> Quote | None:
+    """What a whole period costs from then on, with the coupons that are left."""
+    new = draft.new
+    span = starting.span_of(draft.begins or subscription)
+    advance = lines.advance(new.terms, seats=new.seats, of=span)
+    advance += coupons.discounts(coupons.active(subscription), terms=new.terms, advance=advance, of=span)[0]
+    if not advance:
+        return None
+    on = issuing.supply_date(subscription.account, now)
+    return issuing.quote(account=subscription.account, currency=subscription.currency, lines=advance, on=on)
+
+
+def _credits_delta(subscription: Subscription, draft: Draft, *, now: datetime) -> Decimal:
+    old, new = draft.old, draft.new
+    if draft.when == When.PERIOD_END:
+        return new.included - old.included
+    if draft.cut is None:
+        return ZERO
+    left = adjusting.cycle_left(subscription, old, now=now)
+    wanted = ZERO if draft.begins is not None else left.left(new)
+    back = wanted - left.left(old)
+    if back < 0:
+        back = -min(-back, adjusting.left_to_take(subscription, ends_at=left.cycle[1], now=now))
+    return back if draft.begins is None else back + new.included
+
+
+def arrears_of(subscription: Subscription, draft: Draft, *, now: datetime) -> overage.Arrears:
+    """What was metered so far is billed by the old terms; where the period ends, so is its minimum up to yesterday."""
+    lots = overage.find_lots(subscription)
+    return overage.bill(subscription, lots, before=now, closes=draft.begins is not None, now=now)
+
+
+def divide(draft: Draft, arrears: Sequence[LineDraft]) -> tuple[list[LineDraft], LineDraft | None]:
+    """The lines of today's invoice; and what goes back as one item of the next, where today's would fall below nothing
+    by it, be it only in one tax category."""
+    owed = [*arrears, *draft.gone, *draft.come]
+    sums: dict[tuple[str, bool], Decimal] = {}
+    for line in owed:
+        kind = (line.category, line.includes_tax)
+        sums[kind] = sums.get(kind, ZERO) + line.amount
+    if min(sums.values(), default=ZERO) >= 0 and any(line.amount > 0 for line in owed):
+        return owed, None
+    back, text = lines.net(draft.gone), {"plan": draft.old.terms.plan_name}
+    if not back:
+        return [*arrears, *draft.come], None
+    item = replace(
+        draft.gone[0], description=_("Unused time on %(plan)s") % text, amount=back, quantity=-ONE, unit_price=-back
+    )
+    return [*arrears, *draft.come], item
+
+
+def carry(subscription: Subscription, item: LineDraft, *, name: str, actor: str, now: datetime) -> None:
+    """Let what goes back stand on the account's next invoice, today's if there is one."""
+    pending.add(
+        account_id=subscription.account_id,
+        currency=subscription.currency,
+        reference=f"change:{name}",
+        description=item.description,
+        amount=item.amount,
+        quantity=item.quantity,
+        unit_price=item.unit_price,
+        category=item.category,
+        includes_tax=item.includes_tax,
+        recognition=item.recognition,
+        starts_at=item.starts_at,
+        ends_at=item.ends_at,
+        period_reference=item.period_reference,
+        now=now,
+        actor=actor,
+    )
+
+
+def count_fees(draft: Draft) -> None:
+    """Let the period say what stays billed in advance: less what goes back, and what is charged if it goes on."""
+    cut, currency = draft.cut, draft.old.terms.currency
+    if cut is None:
+        return
+    fee, seats_fee = draft.period.fee, draft.period.seats_fee
+    if draft.gives_back:
+        fee -= proration.money_left(draft.old.fee, cut, currency)
+        seats_fee -= proration.money_left(draft.old.seats_fee, cut, currency)
+    if draft.begins is None:
+        fee += proration.money_left(draft.new.fee, cut, currency)
+        seats_fee += proration.money_left(draft.new.seats_fee, cut, currency)
+    SubscriptionPeriod.objects.filter(pk=draft.period.pk).update(fee=fee, seats_fee=seats_fee)
