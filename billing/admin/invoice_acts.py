@@ -9,6 +9,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
@@ -18,9 +19,10 @@ from django.utils.translation import gettext_lazy
 
 from billing.accounts.fields import validate_currency
 from billing.accounts.models import Account
+from billing.admin import trail
 from billing.admin.rules import Act, PickOne, RoomAdmin
 from billing.catalog import periods, pricing
-from billing.invoicing import crediting, drafting, issuing, settling, verification
+from billing.invoicing import crediting, drafting, engines, issuing, settling, tax, verification
 from billing.invoicing.issuing import LineDraft
 from billing.invoicing.models import Invoice, InvoiceLine
 from billing.ledger.models import CreditPool
@@ -30,6 +32,8 @@ from billing.payments import paying, voiding
 WRITES = "billing.add_invoice"
 DECIDES = "billing.change_invoice"
 MAX_LINES = 100
+# Why a draft cannot be written or issued; the messages say so in words.
+_REFUSALS = (issuing.NoIssuer, issuing.ReferenceTaken, drafting.NotDraft, tax.TaxUnavailable, ValueError)
 
 
 class HeadForm(forms.Form):
@@ -149,11 +153,13 @@ class InvoicePages(RoomAdmin):
         return [*super().list_acts(request, row), *(Act(label, self.page_url(name, row)) for name, label in names)]
 
     # --- Drafts ---------------------------------------------------------------------------------------------------
+    @trail.apart
     def draft_view(self, request: HttpRequest) -> HttpResponse:
         """Write a draft; the same rendered form writes one."""
         self.require(request.user.has_perm(WRITES))
         return self._write(request, None)
 
+    @trail.apart
     def edit_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Let a draft say something else."""
         return self._write(request, self._get_draft(request, pk))
@@ -164,9 +170,8 @@ class InvoicePages(RoomAdmin):
         rows = [] if draft is None else [_row(line, draft.account.time_zone) for line in draft.lines.all()]
         lines = _Lines(data, initial=rows, prefix="lines")
         if request.method == "POST" and head.is_valid() and lines.is_valid():
-            written = self._save(head, lines, draft)
+            written = self._save(request, head, lines, draft)
             if written is not None:
-                self.note(request, "edit" if draft is not None else "draft", written)
                 self.message_user(request, _("This is what it will say. It has no number yet."), messages.SUCCESS)
                 return HttpResponseRedirect(self.page_url("change", written))
         context = {
@@ -181,7 +186,7 @@ class InvoicePages(RoomAdmin):
         }
         return TemplateResponse(request, "admin/billing/invoice/draft.html", context)
 
-    def _save(self, head: HeadForm, lines: Any, draft: Invoice | None) -> Invoice | None:
+    def _save(self, request: HttpRequest, head: HeadForm, lines: Any, draft: Invoice | None) -> Invoice | None:
         """Write what the forms say; None when no invoice can say it, and then the form says why."""
         asked, now = head.cleaned_data, timezone.now()
         account = draft.account if draft is not None else asked["account"]
@@ -192,24 +197,40 @@ class InvoicePages(RoomAdmin):
             "due_at": _first_moment(asked["due_on"], account),
             "now": now,
         }
+
+        def write() -> Invoice:
+            with transaction.atomic():
+                if draft is not None:
+                    written = drafting.edit(invoice_id=draft.pk, **given)
+                else:
+                    written = drafting.draft(account_id=account.pk, reference=f"draft:{asked['token']}", **given)
+                self.note(request, "edit" if draft is not None else "draft", written)
+                return written
+
         try:
-            if draft is not None:
-                return drafting.edit(invoice_id=draft.pk, **given)
-            return drafting.draft(account_id=account.pk, reference=f"draft:{asked['token']}", **given)
-        except (issuing.NoIssuer, issuing.ReferenceTaken, ValueError) as refusal:
+            return engines.with_tax(write, now=now)
+        except _REFUSALS as refusal:
             head.add_error(None, _("No invoice can say this: %(why)s.") % {"why": str(refusal).rstrip(".")})
             return None
 
+    @trail.apart
     def issue_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask, then issue a draft with the parties and the tax of now."""
         draft = self._get_draft(request, pk)
         if request.method == "POST":
+            now = timezone.now()
+
+            def issue() -> Invoice:
+                with transaction.atomic():
+                    issued = drafting.issue_draft(invoice_id=pk, now=now)
+                    self.note(request, "issue", issued)
+                    return issued
+
             try:
-                issued = drafting.issue_draft(invoice_id=pk, now=timezone.now())
-            except (issuing.NoIssuer, ValueError) as refusal:
+                issued = engines.with_tax(issue, now=now)
+            except _REFUSALS as refusal:
                 self.message_user(request, str(refusal), messages.ERROR)
                 return HttpResponseRedirect(self.page_url("change", draft))
-            self.note(request, "issue", issued)
             self.message_user(request, _("%(number)s is issued.") % {"number": issued}, messages.SUCCESS)
             return HttpResponseRedirect(self.page_url("change", issued))
         title, button = _("Issue this invoice?"), _("Issue")

@@ -206,12 +206,8 @@ class _DocumentAdmin(FactsAdmin):
             raise Http404
         if not self.has_view_permission(request, row):
             raise PermissionDenied
-        try:
-            pdf = self.render_pdf(pk)
-        except documents.NotIssued:
-            raise Http404 from None
-        name = content_disposition_header(as_attachment=True, filename=f"{row.number}.pdf")
-        return HttpResponse(pdf, content_type="application/pdf", headers={"Content-Disposition": name})
+        name = content_disposition_header(as_attachment=True, filename=f"{row}.pdf")
+        return HttpResponse(self.render_pdf(pk), content_type="application/pdf", headers={"Content-Disposition": name})
 
     def render_pdf(self, pk: int) -> bytes:
         """The bytes of the document."""
@@ -222,7 +218,7 @@ class _DocumentAdmin(FactsAdmin):
         return format_html('<span class="nowrap">{}</span>', row)
 
     def list_acts(self, request: HttpRequest, row: Any) -> list[Act]:
-        return [Act("Download PDF", self.page_url("pdf", row))] if row.number else []
+        return [Act("Download PDF" if row.number else "Look at the PDF", self.page_url("pdf", row))]
 
 
 @admin.register(Invoice)
@@ -268,7 +264,7 @@ class InvoiceAdmin(RefundPages, InvoicePages, _DocumentAdmin):
         return [field for _, options in self.fieldsets for field in options["fields"]]
 
     def render_pdf(self, pk: int) -> bytes:
-        return documents.invoice_pdf(pk)
+        return documents.invoice_pdf(pk, with_drafts=True)
 
     @admin.display(description="due", ordering="due_at")
     def due_on(self, invoice: Invoice) -> date | None:

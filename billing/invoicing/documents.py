@@ -1,70 +1,62 @@
-"""Invoices and credit notes as PDF: what their rows say, laid out by `document.typ`.
+"""Invoices and credit notes as PDF: what their rows say, laid out by `document.typ`, with their e-invoice inside.
 
-Texts reach the template as data, so none of them can act as markup. Nothing is fetched, and no font is needed beyond
-those that Typst carries; FLORIN_FONTS names a folder of more, for scripts that those do not have. The same row in the
-same state gives the same bytes.
+The same row in the same state gives the same bytes.
 """
 
-import json
-import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import typst
 from babel import Locale
-from django.conf import settings
 from django.utils.formats import date_format
-from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
+from billing.invoicing import einvoice, printing, transfers
+from billing.invoicing.lettering import text_lines
 from billing.invoicing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine
 from billing.notifications import wording
-
-_TEMPLATE = Path(__file__).with_name("document.typ")
-# Marks that would let a name turn round the figures beside it.
-_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
 
 
 class NotIssued(Exception):
     """A draft is no document yet."""
 
 
-def invoice_pdf(invoice_id: int) -> bytes:
-    """The invoice as a PDF (A-2b where its fonts have every sign), with how it stands now: paid, void or due.
+def invoice_pdf(invoice_id: int, *, with_drafts: bool = False) -> bytes:
+    """The invoice as a PDF, with how it stands now: paid, void or due; archivable (A-3b, A-2b without an e-invoice)
+    where its fonts have every sign.
 
-    Raises NotIssued for a draft.
+    Raises NotIssued for a draft; `with_drafts` one is shown as such.
     """
     invoice = Invoice.objects.get(pk=invoice_id)
-    if invoice.issued_at is None or invoice.number is None:
+    if invoice.number is None and not with_drafts:
         raise NotIssued(str(invoice))
     lines = list(invoice.lines.all())
     notes = list(invoice.credit_notes.order_by("pk").values_list("number", flat=True))
     zone, currency = ZoneInfo(invoice.customer["time_zone"]), invoice.currency
-    issued_on = _day(invoice.issued_at, zone)
-    facts = [(_("Invoice number"), invoice.number), (_("Invoice date"), issued_on), (_("Date of supply"), issued_on)]
-    if invoice.due_at is not None:
-        facts.append((_("Due date"), _day(invoice.due_at, zone)))
-    said = [invoice.tax_note, _paid_note(invoice, zone)]
+    said = [invoice.tax_note, _base_note(invoice), _paid_note(invoice, zone)]
     if notes:
         taken = wording.money_text(invoice.amount_credited, currency)
         said.append(_("Taken back by %(notes)s: %(amount)s.") % {"notes": ", ".join(notes), "amount": taken})
-    return _render(
+    return printing.render(
+        "document",
         {
+            **_headings(),
             "title": _("Invoice"),
-            "number": invoice.number,
+            "number": invoice.number or _("Draft"),
             "stamp": _stamp(invoice),
-            **_parties(invoice.seller, invoice.customer),
-            "facts": [*facts, (_("Currency"), currency)],
-            "lines": [_line(line, line.amount, line.quantity, currency) for line in lines],
+            **parties(invoice.seller, invoice.customer),
+            "facts": [*_invoice_facts(invoice, lines, zone), (_("Currency"), currency)],
+            "lines": [_line(line, line.amount, line.quantity, currency, zone) for line in lines],
             "taxes": _taxes([(line, line.amount, line.tax_amount) for line in lines], currency),
             "totals": _invoice_totals(invoice),
             "notes": [note for note in said if note],
+            "transfer": _transfer(invoice),
         },
-        issued_at=invoice.issued_at,
+        issued_at=invoice.issued_at or invoice.created_at,
+        machine=None if einvoice.why_not(invoice) else einvoice.invoice_xml(invoice, lines),
     )
 
 
@@ -73,73 +65,100 @@ def credit_note_pdf(credit_note_id: int) -> bytes:
     note = CreditNote.objects.select_related("invoice").get(pk=credit_note_id)
     lines = list(note.lines.select_related("invoice_line").order_by("invoice_line__position"))
     zone, currency, invoice = ZoneInfo(note.customer["time_zone"]), note.currency, note.invoice
-    facts = [(_("Credit note number"), note.number), (_("Date"), _day(note.issued_at, zone))]
+    facts = [(_("Credit note number"), note.number), (_("Date"), day_text(note.issued_at, zone))]
     facts.append((_("For invoice"), str(invoice.number)))
     if invoice.issued_at is not None:
-        facts.append((_("Invoice date"), _day(invoice.issued_at, zone)))
+        facts.append((_("Invoice date"), day_text(invoice.issued_at, zone)))
     totals = [
         ("plain", _("Subtotal"), note.subtotal),
         ("plain", _("Tax"), note.tax_total),
         ("due", _("Total credited"), note.total),
     ]
     reason = _("Reason: %(reason)s") % {"reason": note.reason}
-    return _render(
+    return printing.render(
+        "document",
         {
+            **_headings(),
             "title": _("Credit note"),
             "number": note.number,
             "stamp": None,
-            **_parties(note.seller, note.customer),
+            **parties(note.seller, note.customer),
             "facts": [*facts, (_("Currency"), currency)],
-            "lines": [_credited_line(line, currency) for line in lines],
+            "lines": [_credited_line(line, currency, zone) for line in lines],
             "taxes": _taxes([(line.invoice_line, line.amount, line.tax_amount) for line in lines], currency),
             "totals": _totals(totals, currency),
-            "notes": [reason, *([invoice.tax_note] if invoice.tax_note else [])],
+            "notes": [text for text in (reason, invoice.tax_note, _base_note(note)) if text],
+            "transfer": None,
         },
         issued_at=note.issued_at,
+        machine=None if einvoice.why_not(note) else einvoice.credit_note_xml(note),
     )
 
 
-def _render(document: dict[str, Any], *, issued_at: datetime) -> bytes:
-    common = {
-        "language": (get_language() or "en").split("-")[0],
+def _headings() -> dict[str, list[str]]:
+    return {
         "headings": ["", _("Description"), _("Quantity"), _("Unit price"), _("Tax"), _("Net amount")],
         "tax_headings": [_("Tax"), _("Net amount"), _("Tax amount")],
-        "page": _("Page {page} of {pages}"),
     }
-    coin = (settings.BASE_DIR / "static" / "florin" / "coin.svg").read_text()
-    options: dict[str, Any] = {
-        "sys_inputs": {"document": json.dumps(_inert({**common, **document})), "coin": coin},
-        "font_paths": [settings.FLORIN_FONTS] if settings.FLORIN_FONTS else [],
-        "ignore_system_fonts": True,
-        "timestamp": int(issued_at.timestamp()),
+
+
+def _invoice_facts(invoice: Invoice, lines: Sequence[InvoiceLine], zone: ZoneInfo) -> list[tuple[str, str]]:
+    if invoice.issued_at is None:
+        return []
+    issued_on = day_text(invoice.issued_at, zone)
+    facts = [(_("Invoice number"), str(invoice.number)), (_("Invoice date"), issued_on)]
+    if any(line.starts_at is None for line in lines):
+        facts.append((_("Date of supply"), issued_on))
+    if invoice.due_at is not None:
+        facts.append((_("Due date"), day_text(invoice.due_at, zone)))
+    return facts
+
+
+def _base_note(row: Invoice | CreditNote) -> str:
+    """The tax in the currency of the issuer's books, where that is another one."""
+    if row.tax_in_base is None or row.base_rate is None or row.base_rate_on is None:
+        return ""
+    return _("Tax in %(base)s: %(tax)s, at 1 %(currency)s = %(rate)s %(base)s (European Central Bank, %(day)s).") % {
+        "base": row.base_currency,
+        "tax": wording.money_text(row.tax_in_base, row.base_currency),
+        "currency": row.currency,
+        "rate": f"{row.base_rate.normalize():f}",
+        "day": date_format(row.base_rate_on, "j F Y"),
     }
-    try:
-        return typst.compile(_TEMPLATE, format="pdf", pdf_standards="a-2b", **options)
-    except typst.TypstError:
-        # An archivable PDF refuses signs that no font has; a plain one shows a box for them.
-        return typst.compile(_TEMPLATE, format="pdf", **options)
 
 
-def _inert(data: Any) -> Any:
-    """The data with every text on one line and without signs that are no text."""
-    if isinstance(data, str):
-        kept = (sign for sign in data if sign not in _TURNING and unicodedata.category(sign) not in ("Cc", "Cs", "Cn"))
-        return "".join(kept)
-    if isinstance(data, dict):
-        return {key: _inert(value) for key, value in data.items()}
-    return [_inert(each) for each in data] if isinstance(data, list | tuple) else data
+def _transfer(invoice: Invoice) -> dict[str, Any] | None:
+    """Where to pay what is owed by bank transfer, if the issuer has said."""
+    seller, owed = invoice.seller, invoice.owed
+    if not owed or not seller.get("iban") or invoice.number is None:
+        return None
+    facts = [
+        (_("Account holder"), seller["name"]),
+        (_("IBAN"), transfers.spaced(seller["iban"])),
+        *([(_("BIC"), seller["bic"])] if seller["bic"] else []),
+        *([(_("Bank"), seller["bank_name"])] if seller["bank_name"] else []),
+        (_("Amount"), wording.money_text(owed, invoice.currency)),
+        (_("Reference"), invoice.number),
+    ]
+    qr = transfers.qr_svg(
+        name=seller["name"], iban=seller["iban"], bic=seller["bic"], amount=owed, currency=invoice.currency,
+        text=invoice.number,
+    )  # fmt: skip
+    title = _("Please pay by bank transfer, and name the invoice's number.")
+    return {"title": title, "facts": facts, "qr": qr, "qr_text": _("QR code of this bank transfer")}
 
 
-def _parties(seller: dict[str, str], customer: dict[str, str]) -> dict[str, object]:
+def parties(seller: dict[str, str], customer: dict[str, str]) -> dict[str, object]:
+    """Seller, buyer and footer as a template takes them."""
     return {
         "seller": {"label": _("From"), "name": seller["name"], "lines": _address(seller)},
         "buyer": {"label": _("Bill to"), "name": customer["name"], "lines": _address(customer)},
-        "footer": _text_lines(seller["footer"]) or [seller["name"]],
+        "footer": text_lines(seller["footer"]) or [seller["name"]],
     }
 
 
 def _address(party: dict[str, str]) -> list[str]:
-    lines = _text_lines(party["address"])
+    lines = text_lines(party["address"])
     if party.get("region"):
         lines.append(party["region"])
     lines.append(Locale("en").territories.get(party["country"], party["country"]))
@@ -148,31 +167,30 @@ def _address(party: dict[str, str]) -> list[str]:
     return [*lines, party["email"]] if party["email"] else lines
 
 
-def _text_lines(text: str) -> list[str]:
-    return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
-
-
-def _day(moment: datetime, zone: ZoneInfo) -> str:
+def day_text(moment: datetime, zone: ZoneInfo) -> str:
     return date_format(moment.astimezone(zone), "j F Y")
 
 
 def _stamp(invoice: Invoice) -> dict[str, str] | None:
     if invoice.state == Invoice.State.PAID:
         return {"kind": "good", "text": _("Paid")}
-    return {"kind": "bad", "text": _("Void")} if invoice.state == Invoice.State.VOID else None
+    names = {Invoice.State.VOID: _("Void"), Invoice.State.DRAFT: _("Draft")}
+    return {"kind": "bad", "text": names[state]} if (state := Invoice.State(invoice.state)) in names else None
 
 
 def _paid_note(invoice: Invoice, zone: ZoneInfo) -> str:
     if invoice.paid_at is None or not invoice.amount_paid:
         return ""
-    return _("Payment received on %(day)s. Thank you.") % {"day": _day(invoice.paid_at, zone)}
+    return _("Payment received on %(day)s. Thank you.") % {"day": day_text(invoice.paid_at, zone)}
 
 
-def _line(line: InvoiceLine, amount: Decimal, quantity: Decimal | None, currency: str) -> dict[str, str]:
+def _line(
+    line: InvoiceLine, amount: Decimal, quantity: Decimal | None, currency: str, zone: ZoneInfo
+) -> dict[str, str]:
     return {
         "position": str(line.position),
         "description": line.description,
-        "detail": _validity(line),
+        "detail": " ".join(text for text in (_period(line, zone), _validity(line)) if text),
         "quantity": "" if quantity is None else wording.exact_credits_text(quantity),
         "unit_price": "" if quantity is None else wording.unit_price_text(line.unit_price, currency),
         "tax": _rate_text(line),
@@ -180,8 +198,17 @@ def _line(line: InvoiceLine, amount: Decimal, quantity: Decimal | None, currency
     }
 
 
-def _credited_line(line: CreditNoteLine, currency: str) -> dict[str, str]:
-    return {**_line(line.invoice_line, line.amount, line.credits, currency), "detail": ""}
+def _credited_line(line: CreditNoteLine, currency: str, zone: ZoneInfo) -> dict[str, str]:
+    said = _line(line.invoice_line, line.amount, line.credits, currency, zone)
+    return {**said, "detail": _period(line.invoice_line, zone)}
+
+
+def _period(line: InvoiceLine, zone: ZoneInfo) -> str:
+    """The time that the line is for, both days included."""
+    if line.starts_at is None or line.ends_at is None:
+        return ""
+    first, last = day_text(line.starts_at, zone), date_format(einvoice.last_day(line, zone), "j F Y")
+    return _("%(first)s to %(last)s.") % {"first": first, "last": last} if first != last else f"{first}."
 
 
 def _validity(line: InvoiceLine) -> str:
@@ -213,11 +240,10 @@ def _taxes(amounts: Sequence[tuple[InvoiceLine, Decimal, Decimal]], currency: st
 
 
 def _invoice_totals(invoice: Invoice) -> list[dict[str, str]]:
-    totals = [
-        ("plain", _("Subtotal"), invoice.subtotal),
-        ("plain", _("Tax"), invoice.tax_total),
-        ("strong", _("Total"), invoice.total),
-    ]
+    totals = [("plain", _("Subtotal"), invoice.subtotal), ("plain", _("Tax"), invoice.tax_total)]
+    if invoice.state == Invoice.State.DRAFT:
+        return _totals([*totals, ("due", _("Total"), invoice.total)], invoice.currency)
+    totals.append(("strong", _("Total"), invoice.total))
     if invoice.amount_paid:
         totals.append(("plain", _("Paid"), -invoice.amount_paid))
     if invoice.amount_credited and invoice.state != Invoice.State.PAID:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from billing.accounts.models import Account
+from billing.catalog import pricing
 from billing.invoicing import issuing
 from billing.invoicing.issuing import LineDraft
 from billing.invoicing.models import Invoice, InvoiceLine
@@ -30,8 +31,8 @@ def draft(
 ) -> Invoice:
     """Write a draft; without `due_at` it will be due by the issuer's terms from its issue on.
 
-    Once per reference: repeating it returns the first one, whatever the lines. Raises what `issuing.quote` raises, and
-    issuing.ReferenceTaken.
+    Once per reference: repeating it returns the first one, whatever the lines. Raises what `issuing.quote` raises
+    (`engines.with_tax` sees to tax that is not prepared), and issuing.ReferenceTaken.
     """
     with transaction.atomic():
         account = Account.objects.get(pk=account_id)
@@ -105,12 +106,14 @@ def _rewrite(invoice: Invoice, lines: Sequence[LineDraft], *, now: datetime) -> 
 
 
 def _draft_of(line: InvoiceLine) -> LineDraft:
+    amount = line.amount + line.tax_amount if line.includes_tax else line.amount
     return LineDraft(
         description=line.description,
         quantity=line.quantity,
-        unit_price=line.unit_price,
-        amount=line.amount,
+        unit_price=pricing.cost_per_credit(amount, line.quantity) if line.includes_tax else line.unit_price,
+        amount=amount,
         category=line.category,
+        includes_tax=line.includes_tax,
         pack_id=line.pack_id,
         pool_id=line.pool_id,
         credits=line.credits,

@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 
 from billing.accounts.models import User
-from billing.invoicing import crediting, issuing, settling
+from billing.invoicing import crediting, drafting, issuing, settling
 from billing.invoicing.models import CreditNote, Invoice, Issuer, TaxRate
 from billing.payments.models import Payment
 from tests.admin.conftest import MAX_QUERIES, Office, post, text_of
@@ -175,12 +175,14 @@ def test_documents_are_downloaded_as_pdf(staff: Client, invoice: Invoice) -> Non
         assert staff.get(f"/admin/billing/{table}/{row.pk + 999}/pdf/").status_code == 404
 
 
-def test_a_draft_has_no_pdf(staff: Client, office: Office, invoice: Invoice) -> None:
-    draft = Invoice.objects.create(
-        account=office.account, issuer=invoice.issuer, reference="d", currency="EUR", created_at=office.now
+def test_a_draft_has_a_pdf_for_staff_to_look_at(staff: Client, office: Office, invoice: Invoice) -> None:
+    draft = drafting.draft(
+        account_id=office.account.pk, reference="d", currency="EUR", lines=[plain_line("1.00")], now=office.now
     )
-    assert "Download PDF" not in text_of(staff, f"/admin/billing/invoice/{draft.pk}/change/")
-    assert staff.get(f"/admin/billing/invoice/{draft.pk}/pdf/").status_code == 404
+    assert "Look at the PDF" in text_of(staff, f"/admin/billing/invoice/{draft.pk}/change/")
+    response = staff.get(f"/admin/billing/invoice/{draft.pk}/pdf/")
+    assert response["Content-Disposition"] == f'attachment; filename="draft {draft.pk}.pdf"'
+    assert response.content.startswith(b"%PDF")
 
 
 def test_documents_are_for_staff_who_may_see_them(client: Client, office: Office, invoice: Invoice) -> None:

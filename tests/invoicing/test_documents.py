@@ -7,11 +7,12 @@ from decimal import Decimal
 
 import pypdf
 import pytest
+import qrcode
 
 from billing.accounts import details
-from billing.invoicing import crediting, documents, settling
+from billing.invoicing import crediting, documents, drafting, settling
 from billing.invoicing.crediting import CreditItem
-from billing.invoicing.models import Invoice
+from billing.invoicing.models import ExchangeRate, Invoice, Issuer
 from tests.factories import NOW, make_account
 from tests.invoicing.makers import credits_line, issue, plain_line
 
@@ -184,3 +185,67 @@ def test_a_draft_is_no_document(issuer, account):
     draft = Invoice.objects.create(account=account, issuer=issuer, reference="d", currency="EUR", created_at=NOW)
     with pytest.raises(documents.NotIssued):
         documents.invoice_pdf(draft.pk)
+
+
+def test_a_draft_is_shown_to_those_who_ask_for_one_and_says_that_it_is_none(issuer, account):
+    draft = drafting.draft(account_id=account.pk, reference="d", currency="EUR", lines=[plain_line("100.00")], now=NOW)
+    text = text_of(documents.invoice_pdf(draft.pk, with_drafts=True))
+    assert "DRAFT" in text
+    assert "Total €119.00" in text
+    assert "Amount due" not in text
+    assert "Invoice date" not in text
+
+
+def test_a_line_says_what_time_it_is_for_both_days_included(issuer, account):
+    begins = datetime(2025, 2, 28, 23, tzinfo=UTC)
+    line = plain_line("10.00", starts_at=begins, ends_at=begins + timedelta(days=31))
+    text = invoice_text(issue(account, line))
+    assert "1 March 2025 to 31 March 2025." in text
+    assert "Date of supply" not in text
+    day = plain_line("10.00", starts_at=begins, ends_at=begins + timedelta(days=1))
+    text = invoice_text(issue(account, day, plain_line("5.00"), reference="2"))
+    assert "Support 1 March 2025. 1" in text
+    assert "Date of supply" in text
+
+
+def test_negative_lines_and_another_currency_are_said_in_full(issuer, account):
+    Issuer.objects.update(base_currency="EUR")
+    ExchangeRate.objects.create(currency="USD", on=NOW.date(), rate="1.25")
+    discount = plain_line("-10.00", description="Discount", quantity=Decimal(-1), unit_price=Decimal(10))
+    invoice = issue(account, plain_line("100.00"), discount, currency="USD")
+    text = invoice_text(invoice)
+    assert "Discount \N{MINUS SIGN}1 $10.00 19 % \N{MINUS SIGN}$10.00" in text
+    assert "Tax in EUR: €13.68, at 1 USD = 0.8 EUR (European Central Bank, 1 March 2025)." in text
+    item = CreditItem(invoice.lines.get(position=1).pk, Decimal("50.00"))
+    note = crediting.credit(invoice_id=invoice.pk, reference="c", reason="r", items=[item], actor="", now=NOW)
+    text = text_of(documents.credit_note_pdf(note.pk))
+    assert "Tax in EUR: €7.60" in text
+    assert "Unit price" not in text
+
+
+BANK = {"iban": "DE89370400440532013000", "bic": "COBADEFFXXX", "bank_name": "Commerzbank"}
+
+
+def test_what_is_owed_can_be_transferred_and_what_is_paid_need_not(issuer, account):
+    Issuer.objects.update(**BANK)
+    invoice = issue(account)
+    assert (
+        "Account holder Lumen GmbH IBAN DE89 3704 0044 0532 0130 00 BIC COBADEFFXXX Bank Commerzbank"
+        " Amount €1,190.00 Reference INV-000001"
+    ) in invoice_text(invoice)
+    pay(invoice)
+    assert "IBAN" not in invoice_text(invoice)
+
+
+def test_the_code_for_banking_apps_says_the_same_and_only_in_euros(issuer, account, monkeypatch):
+    asked = []
+    make = qrcode.QRCode.add_data
+    monkeypatch.setattr(
+        qrcode.QRCode, "add_data", lambda code, data, **opt: asked.append(data) or make(code, data, **opt)
+    )
+    Issuer.objects.update(**BANK)
+    documents.invoice_pdf(issue(account).pk)
+    assert asked == [b"BCD\n002\n1\nSCT\nCOBADEFFXXX\nLumen GmbH\nDE89370400440532013000\nEUR1190.00\n\n\nINV-000001"]
+    text = invoice_text(issue(account, currency="USD", reference="2"))
+    assert "IBAN" in text
+    assert len(asked) == 1
