@@ -198,7 +198,7 @@ def test_a_draft_is_shown_to_those_who_ask_for_one_and_says_that_it_is_none(issu
 
 def test_a_line_says_what_time_it_is_for_both_days_included(issuer, account):
     begins = datetime(2025, 2, 28, 23, tzinfo=UTC)
-    line = plain_line("10.00", starts_at=begins, ends_at=begins + timedelta(days=31))
+    line = plain_line("10.00", starts_at=begins, ends_at=datetime(2025, 3, 31, 22, tzinfo=UTC))
     text = invoice_text(issue(account, line))
     assert "1 March 2025 to 31 March 2025." in text
     assert "Date of supply" not in text
