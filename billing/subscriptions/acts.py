@@ -58,7 +58,7 @@ def is_repeat(
     first = SubscriptionChange.objects.filter(reference=name(subscription, reference)).first()
     if first is None:
         return False
-    if first.act not in acts or first.details.get("asked") != dict(asked):
+    if first.act not in acts or first.details.get("asked", {}) != dict(asked):
         raise ReferenceConflict(reference)
     return True
 
