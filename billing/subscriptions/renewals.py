@@ -193,7 +193,7 @@ def _renew_period(subscription: Subscription, old: Terms, boundary: datetime, *,
     ledger, seats = _open(subscription, now=now), subscription.seats
     arrears = overage.bill(subscription, ledger.lots, before=boundary, closes=True, now=now)
     scheduled = subscription.scheduled_changes.filter(applied_at=None, withdrawn_at=None).first()
-    terms = _advance(subscription, scheduled, boundary)
+    terms = move_on(subscription, scheduled, boundary)
     reference = f"renewal:{subscription.pk}:{subscription.period_number}"
     started = starting.start_period(subscription, terms=terms, arrears=arrears.drafts, reference=reference, now=now)
     overage.save(arrears, started.invoice)
@@ -268,8 +268,8 @@ def _post(
     allocations.save(rows)
 
 
-def _advance(subscription: Subscription, scheduled: ScheduledChange | None, boundary: datetime) -> Terms:
-    """Let the subscription's row say what the period from `boundary` on is; its terms."""
+def move_on(subscription: Subscription, scheduled: ScheduledChange | None, boundary: datetime) -> Terms:
+    """Let the subscription's row, unsaved, say what the period from `boundary` on is; its terms."""
     before = subscription.plan_version
     if scheduled is not None:
         subscription.plan_version, subscription.seats = scheduled.plan_version, scheduled.seats
