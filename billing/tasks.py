@@ -15,7 +15,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
 
 from billing.accounts import idempotency
-from billing.invoicing import exchange
+from billing.invoicing import exchange, stripe_tax, tax_numbers
 from billing.ledger import announcing, expiry, holds, sealing, verification
 from billing.metering import gauges
 from billing.notifications import delivery, fanout
@@ -57,6 +57,22 @@ def expire_holds() -> None:
     while count := holds.expire_due(now=timezone.now(), limit=BATCH):
         expired += count
     log.info("holds.expired", count=expired)
+
+
+@shared_task
+def check_tax_numbers() -> None:
+    """Ask the register about accounts' tax numbers that are new, or that it is time to ask about again."""
+    done = tax_numbers.check_due(now=timezone.now(), limit=50)
+    log.info("tax_numbers.checked", asked=done.asked, answered=done.answered)
+
+
+@shared_task
+def purge_tax_calculations() -> None:
+    """Forget what tax services worked out long ago."""
+    now, purged = timezone.now(), 0
+    while count := stripe_tax.purge(now=now, limit=BATCH):
+        purged += count
+    log.info("tax_calculations.purged", count=purged)
 
 
 @shared_task

@@ -26,6 +26,11 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "task": "billing.tasks.import_exchange_rates",
         "schedule": crontab(hour="16,20", minute=17),
     },
+    "check-tax-numbers": {"task": "billing.tasks.check_tax_numbers", "schedule": 60.0},
+    "purge-tax-calculations": {
+        "task": "billing.tasks.purge_tax_calculations",
+        "schedule": crontab(hour=2, minute=53),
+    },
     "seal-ledger": {"task": "billing.tasks.seal_ledger", "schedule": 60.0},
     "accrue-gauges": {"task": "billing.tasks.accrue_gauges", "schedule": 300.0},
     "check-payments": {"task": "billing.tasks.check_payments", "schedule": 5.0},

@@ -322,6 +322,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = FLORIN_MAX_BODY_BYTES
 FLORIN_TAX_ENGINE = environment.text("FLORIN_TAX_ENGINE", "table")
 if FLORIN_TAX_ENGINE not in {"table", "stripe"}:
     raise ImproperlyConfigured(f"FLORIN_TAX_ENGINE must be table or stripe, not {FLORIN_TAX_ENGINE!r}.")
+# Whether `migrate` gives a new installation the tax rates that come along.
+FLORIN_STARTER_TAX_RATES = environment.flag("FLORIN_STARTER_TAX_RATES", default=FLORIN_ENV != "test")
 # Stripe's tax codes for our categories of goods: "standard=txcd_10103001,books=txcd_35010000"; others have the default
 # code of Stripe's tax settings.
 FLORIN_STRIPE_TAX_CODES = environment.pairs("FLORIN_STRIPE_TAX_CODES")

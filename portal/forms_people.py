@@ -124,8 +124,18 @@ class DetailsForm(forms.Form):
         required=False,
         help_text=_("Its code, for example CA. Where tax depends on it."),
     )
+    postal_code = forms.CharField(
+        label=_("Postal code"),
+        max_length=16,
+        required=False,
+        help_text=_("Where tax depends on it, as in the United States."),
+        widget=forms.TextInput(attrs={"autocomplete": "postal-code"}),
+    )
     tax_number = forms.CharField(
-        label=_("Tax number"), max_length=32, required=False, help_text=_("For example DE123456789.")
+        label=_("Tax number"),
+        max_length=32,
+        required=False,
+        help_text=_("For example DE123456789. In the EU: your VAT number, with the letters of the country."),
     )
 
     def clean_region(self) -> str:

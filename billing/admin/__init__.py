@@ -28,6 +28,7 @@ from billing.admin import (
     rate_cards,
     sandbox,
     staff_acts,
+    tax,
     transfers,
 )
 
@@ -54,5 +55,6 @@ __all__ = [
     "rate_cards",
     "sandbox",
     "staff_acts",
+    "tax",
     "transfers",
 ]

@@ -78,6 +78,7 @@ class AccountPages(RoomAdmin):
             ("billing.view_creditgrant", _("Lots"), listed("creditgrant", "pool__account")),
             ("billing.view_posting", _("Postings"), listed("posting", "pool__account")),
             ("billing.view_usageevent", _("Events"), f"{reverse('admin:billing_usage_events')}?account={account.pk}"),
+            ("billing.view_taxexemption", _("Tax certificates"), listed("taxexemption", "account")),
             ("billing.view_staffact", _("Acts of staff"), listed("staffact", "account")),
             (impersonation.PERMISSION, _("See what they see"), self.page_url("look", account)),
             ("billing.change_account", _("Edit"), self.page_url("change", account)),

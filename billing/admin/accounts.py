@@ -189,7 +189,7 @@ class AccountAdmin(AccountPages):
     refusals = {pools.ExternalIdTaken: "Another account has this external id."}
     fieldsets = (
         (None, {"fields": ("name", "external_id", "available", "billing_email", "tax_number")}),
-        ("Where", {"fields": ("address", "country", "region", "currency", "time_zone")}),
+        ("Where", {"fields": ("address", "country", "region", "postal_code", "currency", "time_zone")}),
         ("Ours", {"fields": ("account_manager", "segment_override", "gateway")}),
         ("State", {"fields": ("created_at", "parked_at", "parked_reason")}),
     )

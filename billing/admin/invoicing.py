@@ -26,7 +26,6 @@ from billing.invoicing.models import (
     Invoice,
     InvoiceLine,
     Issuer,
-    TaxRate,
 )
 from billing.notifications import wording
 from billing.payments.models import Payment
@@ -44,6 +43,7 @@ class IssuerAdmin(RoomAdmin):
         (None, {"fields": ("name", "key", "is_default")}),
         ("As documents show it", {"fields": ("address", "country", "tax_number", "email", "footer")}),
         ("For bank transfers", {"fields": ("iban", "bic", "bank_name")}),
+        ("Tax", {"fields": ("tax_countries",)}),
         ("Terms and books", {"fields": ("payment_terms_days", "base_currency")}),
         ("Numbers", {"fields": ("invoice_prefix", "last_invoice", "credit_note_prefix", "last_credit_note")}),
     )
@@ -103,41 +103,6 @@ class IssuerAdmin(RoomAdmin):
 
 def _next_number(issuer: Issuer) -> str:
     return f"{issuer.invoice_prefix}{issuer.last_invoice_number + 1:06d}"
-
-
-class TaxRateForm(forms.ModelForm):
-    """A tax rate. The table's CHECK would ask PostgreSQL for a range that ends before it begins, so it is said here."""
-
-    class Meta:
-        model = TaxRate
-        fields = ("country", "region", "category", "name", "percent", "valid_from", "valid_to")
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        begins, ends = cleaned.get("valid_from", self.instance.valid_from), cleaned.get("valid_to")
-        if begins and ends and ends <= begins:
-            self.add_error("valid_to", "A rate must end after it begins.")
-        return cleaned
-
-
-@admin.register(TaxRate)
-class TaxRateAdmin(RoomAdmin):
-    """Tax rates. To change a rate, end it and add the next one: a rate that has been in force keeps what it said."""
-
-    list_display = ("country", "region", "category", "name", "percent_text", "valid_from", "valid_to")
-    list_filter = ("country", "category")
-    search_fields = ("=country", "=region", "name")
-    ordering = ("country", "-valid_from", "pk")
-    actions = None
-    form = TaxRateForm
-    fields = TaxRateForm.Meta.fields
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return ("country", "region", "category", "percent", "valid_from") if obj else ()
-
-    @admin.display(description="percent", ordering="percent")
-    def percent_text(self, rate: TaxRate) -> str:
-        return f"{rate.percent.normalize():f} %"
 
 
 class InvoiceLineInline(FactsInline):

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db.models import Q
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiExample, extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,6 +18,7 @@ from billing.api.fields import Amount, Choice, Document, Email, Instant, PublicI
 from billing.api.idempotency import idempotent
 from billing.api.pagination import PageQuery, newest_first, page_of
 from billing.api.schema import refusals
+from billing.invoicing import tax_numbers
 from billing.ledger import pools
 from billing.ledger.models import CreditPool
 
@@ -30,7 +31,21 @@ class Details(Strict):
     name = Text(max_length=200)
     billing_email = Email(max_length=254, help_text="Where invoices and balance alerts go.")
     country = serializers.RegexField(r"^[A-Z]{2}\Z", help_text="ISO 3166-1, two letters.")
-    tax_number = Text(max_length=32, required=False, allow_blank=True)
+    region = Text(
+        max_length=10,
+        required=False,
+        allow_blank=True,
+        help_text="ISO 3166-2 without the country, for example CA. Where tax depends on it.",
+    )
+    postal_code = Text(
+        max_length=16, required=False, allow_blank=True, help_text="Where tax depends on it, as in the United States."
+    )
+    address = Text(
+        max_length=500, required=False, allow_blank=True, help_text="As invoices show it, without the country."
+    )
+    tax_number = Text(
+        max_length=32, required=False, allow_blank=True, help_text="In the EU: the VAT number with its prefix."
+    )
     segment_override = Text(
         max_length=40, required=False, allow_blank=True, help_text="Wins over the computed segment."
     )
@@ -54,6 +69,16 @@ class NewAccount(Details):
     overage_cap = Amount(required=False, allow_null=True, help_text="Largest overage in a cycle; null: no cap.")
 
 
+class ExemptionDocument(Document):
+    """A certificate by which an account need not pay tax."""
+
+    number = serializers.CharField()
+    country = serializers.CharField()
+    region = serializers.CharField(help_text="Empty: the whole country.")
+    valid_from = serializers.DateField()
+    valid_to = serializers.DateField(allow_null=True, help_text="Exclusive; null: until it is withdrawn.")
+
+
 class AccountDocument(Document):
     """A customer organisation."""
 
@@ -64,7 +89,15 @@ class AccountDocument(Document):
     country = serializers.CharField()
     currency = serializers.CharField()
     time_zone = serializers.CharField()
+    region = serializers.CharField()
+    postal_code = serializers.CharField()
+    address = serializers.CharField()
     tax_number = serializers.CharField()
+    tax_number_state = serializers.SerializerMethodField(
+        help_text="`malformed`: not of the form that its country has; `unchecked`, `unknown`: no answer of the EU's "
+        "register yet; `valid`, `invalid`: its answer. A number that is `invalid` or `malformed` shows no business."
+    )
+    tax_exemptions = serializers.SerializerMethodField(help_text="Certificates that were not withdrawn.")
     segment_override = serializers.CharField()
     created_at = Instant()
     parked_at = Instant(
@@ -74,6 +107,17 @@ class AccountDocument(Document):
         allow_null=True,
         help_text="Since when charges, holds and transfers are refused, as its subscription is paused or unpaid.",
     )
+
+    @extend_schema_field(serializers.ChoiceField([standing.value for standing in tax_numbers.Standing]))
+    def get_tax_number_state(self, account: Account) -> str:
+        """What is known of the number."""
+        return tax_numbers.standing(account).value
+
+    @extend_schema_field(ExemptionDocument(many=True))
+    def get_tax_exemptions(self, account: Account) -> Any:
+        """The certificates, oldest first."""
+        rows = [row for row in account.tax_exemptions.all() if row.withdrawn_at is None]
+        return ExemptionDocument(sorted(rows, key=lambda row: row.pk), many=True).data
 
 
 class AccountQuery(PageQuery):
@@ -108,7 +152,7 @@ class Accounts(ApiView):
     def get(self, request: Request) -> Response:
         """Accounts, newest first. Scope `read`."""
         query = read_query(request, AccountQuery)
-        rows = Account.objects.all()
+        rows = Account.objects.prefetch_related("tax_number_checks", "tax_exemptions")
         own_id = caller(request).account_id
         if own_id is not None:
             rows = rows.filter(pk=own_id)

@@ -40,6 +40,7 @@ class InvoiceLineDocument(Document):
     quantity = Amount()
     unit_price = Amount()
     amount = Amount(help_text="Money, before tax.")
+    includes_tax = serializers.BooleanField(help_text="The price was agreed with tax: `amount` + `tax_amount`.")
     tax_name = serializers.CharField()
     tax_percent = Amount()
     tax_amount = Amount()

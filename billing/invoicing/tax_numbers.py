@@ -78,9 +78,11 @@ def looks_right(country: str, text: str) -> bool:
 
 
 def find_check(account: Account) -> TaxNumberCheck | None:
-    """What the register was asked about the number that the account has now."""
-    rows = TaxNumberCheck.objects.filter(account=account, country=account.country, tax_number=account.tax_number)
-    return rows.first()
+    """What the register was asked about the number that the account has now. No query where the account's checks
+    (`tax_number_checks`) have been prefetched."""
+    now = (account.country, account.tax_number)
+    checks = account.tax_number_checks.all()
+    return next((each for each in checks if (each.country, each.tax_number) == now), None)
 
 
 def usable(account: Account) -> str:

@@ -1,6 +1,5 @@
-"""Staff pages of issuers, tax rates, invoices and credit notes."""
+"""Staff pages of issuers, invoices and credit notes."""
 
-from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -8,7 +7,7 @@ from django.test import Client
 
 from billing.accounts.models import User
 from billing.invoicing import crediting, drafting, issuing, settling
-from billing.invoicing.models import CreditNote, Invoice, Issuer, TaxRate
+from billing.invoicing.models import CreditNote, Invoice, Issuer
 from billing.payments.models import Payment
 from tests.admin.conftest import MAX_QUERIES, Office, post, text_of
 from tests.factories import make_account, make_issuer
@@ -17,10 +16,6 @@ from tests.invoicing.makers import credits_line, issue, plain_line
 ISSUER = {
     "name": "Lumen AI", "key": "lumen", "country": "DE", "tax_number": "DE1", "email": "",
     "footer": "", "payment_terms_days": "30", "invoice_prefix": "L-", "credit_note_prefix": "LC-",
-}  # fmt: skip
-RATE = {
-    "country": "DE", "region": "", "category": "standard", "name": "VAT", "percent": "19",
-    "valid_from": "2021-01-01", "valid_to": "",
 }  # fmt: skip
 
 
@@ -86,33 +81,6 @@ def test_who_may_only_look_at_issuers_cannot_choose_one(client: Client, office: 
     client.force_login(viewer)
     assert client.post(f"/admin/billing/issuer/{other.pk}/default/").status_code == 403
     assert not Issuer.objects.filter(is_default=True).exists()
-
-
-def test_a_tax_rate_is_added_and_ended_and_keeps_what_it_said(staff: Client) -> None:
-    assert "was added" in post(staff, "/admin/billing/taxrate/add/", **RATE)
-    rate = TaxRate.objects.get()
-    address = f"/admin/billing/taxrate/{rate.pk}/change/"
-    assert "was changed" in post(staff, address, **{**RATE, "percent": "5", "valid_to": "2027-01-01"})
-    rate.refresh_from_db()
-    assert (rate.percent, rate.valid_to) == (19, date(2027, 1, 1))
-    assert "must end after it begins" in post(staff, address, **{**RATE, "valid_to": "2021-01-01"})
-    assert "was added" in post(staff, "/admin/billing/taxrate/add/", **{**RATE, "valid_from": "2027-01-01"})
-
-
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [
-        ({"valid_from": "2026-01-01"}, "Another rate of this place and category is in force"),
-        ({"percent": "101", "country": "FR"}, "A rate is from 0 to 100 percent"),
-        ({"percent": "NaN", "country": "FR"}, "Enter a number"),
-        ({"valid_to": "2020-01-01", "country": "FR"}, "must end after it begins"),
-        ({"country": "Germany"}, "at most 2 characters"),
-    ],
-)
-def test_a_faulty_tax_rate_is_refused(staff: Client, wrong: dict[str, str], said: str) -> None:
-    post(staff, "/admin/billing/taxrate/add/", **RATE)
-    assert said in post(staff, "/admin/billing/taxrate/add/", **{**RATE, **wrong})
-    assert TaxRate.objects.count() == 1
 
 
 def test_an_invoice_shows_its_lines_payments_and_credit_notes(staff: Client, office: Office, invoice: Invoice) -> None:

@@ -1,6 +1,9 @@
+from datetime import date
+
 import pytest
 
 from billing.accounts.models import Account, IdempotencyKey
+from billing.invoicing.models import TaxExemption
 from billing.ledger.models import CreditPool
 from tests.api.asking import Api, all_but, assert_problem, written
 from tests.factories import make_account, make_key
@@ -46,7 +49,12 @@ def test_an_account_is_opened_with_its_main_pool(platform):
     assert response.json() == {
         **NEW,
         "id": f"acc_{account.pk}",
+        "region": "",
+        "postal_code": "",
+        "address": "",
         "tax_number": "",
+        "tax_number_state": "none",
+        "tax_exemptions": [],
         "segment_override": "",
         "created_at": response.json()["created_at"],
         "parked_at": None,
@@ -241,9 +249,27 @@ def test_what_stays_for_ever_cannot_be_changed(platform, acme, field):
     assert (acme.external_id, acme.currency) == ("acme", "USD")
 
 
-def test_reading_an_account_with_its_own_key_costs_one_query(acme, django_assert_num_queries):
+def test_reading_an_account_with_its_own_key_costs_two_queries(acme, django_assert_num_queries):
     _, secret = make_key(acme)
     api = Api(secret)
     api.get("/accounts/acme")
-    with django_assert_num_queries(1):
+    with django_assert_num_queries(2):
         assert api.get("/accounts/acme").status_code == 200
+
+
+def test_what_is_known_of_the_tax_number_is_told(platform, acme):
+    platform.patch("/accounts/acme", {"country": "FR", "tax_number": "FR12"})
+    assert platform.get("/accounts/acme").json()["tax_number_state"] == "malformed"
+    platform.patch("/accounts/acme", {"tax_number": "FR40303265045", "postal_code": "75002", "region": "IDF"})
+    found = platform.get("/accounts/acme").json()
+    assert (found["tax_number_state"], found["postal_code"], found["region"]) == ("unchecked", "75002", "IDF")
+
+
+def test_certificates_are_listed_until_they_are_withdrawn(platform, acme):
+    made = {"account": acme, "country": "DE", "valid_from": date(2025, 1, 1), "created_at": acme.created_at}
+    TaxExemption.objects.create(**made, number="EX-1", withdrawn_at=acme.created_at)
+    TaxExemption.objects.create(**made, number="EX-2", valid_to=date(2026, 1, 1))
+    expected = [{"number": "EX-2", "country": "DE", "region": "", "valid_from": "2025-01-01", "valid_to": "2026-01-01"}]
+    assert platform.get("/accounts/acme").json()["tax_exemptions"] == expected
+    (listed,) = platform.get("/accounts").json()["items"]
+    assert listed["tax_exemptions"] == expected

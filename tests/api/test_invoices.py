@@ -53,6 +53,7 @@ def test_an_invoice_says_what_it_is_for_and_how_it_stands(alice, acme, invoice):
         "lines": [
             {
                 "description": "Credits: 1,000 credits", "quantity": "1000", "unit_price": "0.12", "amount": "120",
+                    "includes_tax": False,
                 "tax_name": "VAT", "tax_percent": "19", "tax_amount": "22.8", "tax_treatment": "taxed",
                 "credits": "1000", "credits_refunded": "0",
             }

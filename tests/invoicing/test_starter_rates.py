@@ -7,10 +7,13 @@ from decimal import Decimal
 import eu_vat_rates_data
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from billing.invoicing import starter_rates
 from billing.invoicing.models import TaxRate
 from billing.invoicing.tax_numbers import EU_COUNTRIES
+from billing.management.commands import migrate
+from tests.factories import make_issuer
 
 pytestmark = pytest.mark.django_db
 TODAY = date(2026, 10, 1)
@@ -122,3 +125,16 @@ def test_the_command_tells_what_it_did(capsys):
     assert "differ, and stay: AT" in said
     with pytest.raises(CommandError, match="ZZ"):
         call_command("load_tax_rates", "--country", "ZZ")
+
+
+@pytest.mark.parametrize(("has_issuer", "has_rate"), [(False, False), (True, False), (False, True)])
+def test_migrating_gives_rates_to_a_new_installation_only(settings, has_issuer, has_rate):
+    if has_issuer:
+        make_issuer(rates={})
+    if has_rate:
+        TaxRate.objects.create(country="AT", percent=19, valid_from=date(2020, 1, 1))
+    migrate.load_tax_rates(connection)
+    assert TaxRate.objects.count() == has_rate
+    settings.FLORIN_STARTER_TAX_RATES = True
+    migrate.load_tax_rates(connection)
+    assert (TaxRate.objects.count() > 50) == (not has_issuer and not has_rate)

@@ -1,9 +1,15 @@
 """Billing details: what invoices say."""
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 from django.test import Client
 
 from billing.accounts.models import Account
+from billing.invoicing import vies
+from billing.invoicing.models import TaxExemption
+from tests.factories import make_account
 from tests.portal.conftest import Stage
 
 FORM = {
@@ -67,3 +73,57 @@ def test_text_is_inert(alice: Client, stage: Stage) -> None:
     alice.post(f"{stage.url}/billing-details", {**FORM, "name": "<b>x", "address": "</textarea><b>y"})
     page = alice.get(f"{stage.url}/billing-details").content.decode()
     assert "<b>" not in page
+
+
+NUMBER = {"country": "FR", "tax_number": "FR40303265045"}
+
+
+def _page(client: Client, stage: Stage) -> str:
+    return " ".join(client.get(f"{stage.url}/billing-details").content.decode().split())
+
+
+def test_a_number_of_the_wrong_form_is_kept_and_said_to_be_so(alice: Client, stage: Stage) -> None:
+    assert "does not look like a VAT number" not in _page(alice, stage)
+    alice.post(f"{stage.url}/billing-details", {**FORM, **NUMBER, "tax_number": "FR12"})
+    assert "does not look like a VAT number" in _page(alice, stage)
+    assert Account.objects.get(pk=stage.account.pk).tax_number == "FR12"
+
+
+@pytest.mark.parametrize(
+    ("is_valid", "said"),
+    [(True, "confirms your VAT number"), (False, "does not know this VAT number"), (None, "gave no answer yet")],
+)
+def test_the_register_is_asked_about_a_new_number_at_once(
+    alice: Client, stage: Stage, monkeypatch: pytest.MonkeyPatch, settings: Any, is_valid: bool | None, said: str
+) -> None:
+    asked = []
+
+    def ask(vat_id: str, *, requester: str) -> vies.Answer:
+        asked.append(vat_id)
+        if is_valid is None:
+            raise vies.NoAnswer("down")
+        return vies.Answer(is_valid, "", "", "")
+
+    settings.FLORIN_VIES_URL = "http://localhost:1"
+    monkeypatch.setattr(vies, "ask", ask)
+    alice.post(f"{stage.url}/billing-details", {**FORM, **NUMBER})
+    assert said in _page(alice, stage)
+    alice.post(f"{stage.url}/billing-details", {**FORM, **NUMBER, "name": "Renamed"})
+    assert asked == ["FR40303265045"]
+
+
+def test_certificates_that_count_or_will_are_shown(alice: Client, stage: Stage) -> None:
+    today = stage.now.date()
+    for number, days, until in (("NOW-1", -5, 5), ("PAST-2", -9, -1), ("SOON-3", 5, None)):
+        TaxExemption.objects.create(
+            account=stage.account, country="DE", number=number, valid_from=today + timedelta(days=days),
+            valid_to=None if until is None else today + timedelta(days=until), created_at=stage.now,
+        )  # fmt: skip
+    TaxExemption.objects.create(
+        account=make_account("other"), country="DE", number="OTHER-4", valid_from=today, created_at=stage.now
+    )
+    page = _page(alice, stage)
+    assert "Certificate NOW-1" in page
+    assert "Certificate SOON-3" in page
+    assert "PAST-2" not in page
+    assert "OTHER-4" not in page

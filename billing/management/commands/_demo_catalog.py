@@ -6,7 +6,8 @@ from decimal import Decimal
 
 from billing.catalog import rate_cards
 from billing.catalog.models import Meter, Pack, PackTier, Rate, RateCard
-from billing.invoicing.models import Issuer, TaxRate
+from billing.invoicing import starter_rates
+from billing.invoicing.models import Issuer
 
 # What a credit costs from 1,000, 10,000 and 100,000 at once, and in the start-up's pack, by currency.
 PACK_PRICES = {
@@ -17,15 +18,6 @@ PACK_PRICES = {
     "AUD": ("0.18", "0.15", "0.105", "0.12"),
     "JPY": ("18", "15", "10.5", "12"),
 }
-# Standard VAT by country: percent, and since when.
-TAX_RATES = (
-    ("DE", "19", date(2021, 1, 1), None),
-    ("FR", "20", date(2014, 1, 1), None),
-    ("AT", "20", date(2016, 1, 1), None),
-    ("NL", "21", date(2012, 10, 1), None),
-    ("EE", "22", date(2024, 1, 1), date(2025, 7, 1)),
-    ("EE", "24", date(2025, 7, 1), None),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +46,9 @@ def make_catalog(*, now: datetime) -> Catalog:
     return Catalog(meters, *cards)
 
 
-def make_issuer() -> Issuer:
-    """Lumen AI as its invoices name it, and the tax rates of the countries where it is registered."""
-    TaxRate.objects.bulk_create(
-        TaxRate(country=country, percent=Decimal(percent), valid_from=valid_from, valid_to=valid_to)
-        for country, percent, valid_from, valid_to in TAX_RATES
-    )
+def make_issuer(*, on: date) -> Issuer:
+    """Lumen AI as its invoices name it, and the tax rates that come along."""
+    starter_rates.load(on=on)
     return Issuer.objects.create(
         key="lumen",
         name="Lumen AI GmbH",

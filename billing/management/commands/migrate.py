@@ -10,16 +10,21 @@ from django.core.management.base import SystemCheckError
 from django.core.management.commands import migrate
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
 from psycopg import sql
 
 from billing import checks
 from billing.accounts import roles
 from billing.apps import APPEND_ONLY_TABLES
+from billing.invoicing import starter_rates
+from billing.invoicing.models import Issuer, TaxRate
 
 # Any number will do, as long as nothing else in this database takes the same advisory lock.
 MIGRATION_LOCK = 7_061_983
 # The last table that a role has a right to; when one migrates back or only so far, there are no roles to make.
 APP_HAS_ROLES = "billing_accountnote"
+# The table that came with the sources of tax rates.
+APP_HAS_RATES = "billing_taxexemption"
 
 
 class Command(migrate.Command):
@@ -44,6 +49,15 @@ class Command(migrate.Command):
                 grant_privileges(connection, settings.DATABASE_RUNTIME_ROLE)
                 if APP_HAS_ROLES in connection.introspection.table_names():
                     roles.ensure()
+                load_tax_rates(connection)
+
+
+def load_tax_rates(connection: BaseDatabaseWrapper) -> None:
+    """Give a new installation the tax rates that come along; one that has an issuer loads them when it wants to."""
+    if not settings.FLORIN_STARTER_TAX_RATES or APP_HAS_RATES not in connection.introspection.table_names():
+        return
+    if not (TaxRate.objects.exists() or Issuer.objects.exists()):
+        starter_rates.load(on=timezone.now().date())
 
 
 def grant_privileges(connection: BaseDatabaseWrapper, role: str) -> None:

@@ -96,7 +96,7 @@ def begin(*, seed: int, since: datetime, until: datetime) -> Story:
     for person in User.objects.order_by("pk"):
         addresses.trust(person)
     key, _ = keys.issue(name="Lumen AI gateway", scopes=Scope.values, created_by=staff, now=since)
-    make_issuer()
+    make_issuer(on=until.date())
     make_plans(now=since)
     digest = hashlib.sha256(cast.API_SECRET.encode()).digest()
     ApiKey.objects.filter(pk=key.pk).update(prefix=cast.API_PREFIX, digest=digest)
