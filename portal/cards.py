@@ -43,7 +43,7 @@ def keep_card(form: CardFields, account: Account, *, token: uuid.UUID, make_defa
             form.add_error(_FIELDS.get(field), reason)
     except methods.TooManyMethods:
         form.add_error(None, _("There are too many cards already. Remove one that you do not use any more."))
-    except gateway.NoGateway:
+    except (gateway.NoGateway, gateway.CardsOnPage):
         form.add_error(None, _("Cards cannot be taken at the moment. Nothing was charged."))
     except gateway.GatewayUnavailable:
         form.add_error(None, _("The card could not be checked just now. Nothing was charged; please try again."))

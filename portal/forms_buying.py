@@ -102,6 +102,13 @@ class AddCardForm(CardFields):
     token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
 
 
+class CardPageForm(forms.Form):
+    """That a card is to be typed on the gateway's page, and where to go on afterwards."""
+
+    make_default = forms.BooleanField(label=_("Pay with this card unless told otherwise"), required=False, initial=True)
+    next = forms.CharField(widget=forms.HiddenInput, required=False, max_length=500)
+
+
 class PayForm(CardFields):
     """How to pay: with one of the saved cards or a new one. `token` tells this rendered form from every other."""
 
@@ -112,14 +119,17 @@ class PayForm(CardFields):
         error_messages={"required": _("Choose a card."), "invalid_choice": _("Choose one of these cards.")},
     )
 
-    def __init__(self, *args: Any, methods: Sequence[PaymentMethod], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, methods: Sequence[PaymentMethod], cards: str = "form", **kwargs: Any) -> None:
+        """`cards`: how new ones come, as `gateway.how_cards_come` says."""
         super().__init__(*args, **kwargs)
         self.methods = {str(method.pk): method for method in methods}
+        self.cards = cards
         for name in ("number", "expiry", "cvc"):
             self.fields[name].required = False
         field = self.fields["method"]
         assert isinstance(field, forms.ChoiceField)  # noqa: S101  for the type checker
-        field.choices = [*((pk, str(method)) for pk, method in self.methods.items()), (NEW_CARD, _("A new card"))]
+        new = [(NEW_CARD, _("A new card"))] if cards == "form" else []
+        field.choices = [*((pk, str(method)) for pk, method in self.methods.items()), *new]
         field.initial = next(
             (pk for pk, method in self.methods.items() if method.is_default), next(iter(self.methods), NEW_CARD)
         )
@@ -135,7 +145,8 @@ class PayForm(CardFields):
     @property
     def choices(self) -> list[tuple[BoundWidget, PaymentMethod | None]]:
         """Each way to pay as a radio button with the saved card it stands for, None for a new one."""
-        return list(zip(self["method"], [*self.methods.values(), None], strict=True))
+        new = [None] if self.cards == "form" else []
+        return list(zip(self["method"], [*self.methods.values(), *new], strict=True))
 
     def renew_token(self) -> None:
         """Render this bound form with a token that stands for nothing yet."""

@@ -60,5 +60,8 @@ def _state(invoice: Invoice, payment: Payment | None) -> str:
         return "void"
     if payment is None:
         return "open"
-    # An attempt that has succeeded has paid the invoice; who sees one before the other has read in between.
-    return "processing" if payment.state in (Payment.State.CREATED, Payment.State.SUCCEEDED) else payment.state
+    if payment.state == Payment.State.SUCCEEDED:
+        # It has paid a part, or went back unneeded; else who sees it before the invoice's state has read in between.
+        is_over = payment.amount <= invoice.amount_paid or payment.amount_refunded == payment.amount
+        return "open" if is_over else "processing"
+    return "processing" if payment.state == Payment.State.CREATED else payment.state

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from billing.api import ids
+from billing.invoicing import transfers
 from billing.invoicing.models import InvoiceLine
 from billing.ledger.book import DEBT_KINDS
 from billing.ledger.models import CreditGrant, CreditPool, GrantKind, LedgerEntry, Posting
@@ -30,6 +31,12 @@ def page_url(context: Context, name: str, **parts: object) -> str:
 def credits_filter(amount: Decimal | None) -> str:
     """12,345.67: for headlines and totals."""
     return "" if amount is None else wording.credits_text(amount)
+
+
+@register.filter
+def iban(number: str) -> str:
+    """A bank account in groups of four, as people read it."""
+    return transfers.spaced(number)
 
 
 @register.filter

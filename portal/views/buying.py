@@ -20,7 +20,7 @@ from billing.catalog import pricing
 from billing.catalog.models import MAX_CREDITS
 from billing.invoicing import engines, issuing, tax
 from billing.ledger.models import CreditPool
-from billing.payments import methods, paying
+from billing.payments import gateway, methods, paying
 from billing.payments.models import PaymentMethod
 from billing.purchases import checkout as purchasing
 from billing.purchases import offers
@@ -143,7 +143,8 @@ class Desk:
     def form(self, *args: Any, **kwargs: Any) -> CheckoutForm:
         """The checkout's form, bound if it is given data."""
         today = timezone.localdate(self.now)
-        return CheckoutForm(*args, pools=self.pools, methods=self.methods, today=today, **kwargs)
+        cards = gateway.how_cards_come(self.visit.account)
+        return CheckoutForm(*args, pools=self.pools, methods=self.methods, cards=cards, today=today, **kwargs)
 
     def quote(self, credits: Decimal) -> tuple[offers.PurchaseQuote | None, str]:
         """What so many credits cost, or why they cannot be had."""

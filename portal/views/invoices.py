@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from billing.invoicing import documents
 from billing.invoicing.models import Invoice
-from billing.payments import methods, paying
+from billing.payments import gateway, methods, paying
 from billing.payments.models import Payment
 from portal.access import Visit, account_page, require_manager
 from portal.cards import choose_method, test_cards
@@ -80,7 +80,7 @@ def pay(request: HttpRequest, visit: Visit, invoice: int) -> HttpResponse:
     now = timezone.now()
     owed = get_invoice(visit, invoice)
     target = _page_to_watch(visit, owed)
-    form = PayForm(request.POST, methods=methods.list_methods(visit.account.pk), today=timezone.localdate(now))
+    form = new_pay_form(visit, request.POST, now=now)
     if form.is_valid():
         key = f"invoice:{owed.pk}:{form.cleaned_data['token']}"
         if Payment.objects.filter(idempotency_key=key).exists():
@@ -126,9 +126,11 @@ def credit_note_pdf(request: HttpRequest, visit: Visit, invoice: int, note: int)
     return _file(documents.credit_note_pdf(found.pk), found.number)
 
 
-def new_pay_form(visit: Visit, *, now: datetime) -> PayForm:
-    """An empty form to pay with, which has a token of its own."""
-    return PayForm(methods=methods.list_methods(visit.account.pk), today=timezone.localdate(now))
+def new_pay_form(visit: Visit, data: QueryDict | None = None, *, now: datetime) -> PayForm:
+    """A form to pay with; an empty one has a token of its own."""
+    cards = gateway.how_cards_come(visit.account)
+    kept = methods.list_methods(visit.account.pk)
+    return PayForm(data, methods=kept, cards=cards, today=timezone.localdate(now))
 
 
 def page_of(

@@ -4,6 +4,7 @@ so that a new page fails here until it says what its ids are."""
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -17,6 +18,7 @@ from billing.accounts.models import Role, Scope
 from billing.catalog.models import Pack
 from billing.invoicing import crediting
 from billing.notifications import invitations
+from billing.payments.models import CardSetup
 from billing.purchases import checkout
 from tests.factories import make_member, make_user
 from tests.portal.conftest import Stage
@@ -102,8 +104,18 @@ def belongings(stage: Stage, pack: Pack) -> dict[str, Any]:
         "member": bob.pk,
         "invitation": invitation.pk,
         "key": key.pk,
+        "card_setup.token": begin_setup(stage, now),
         "notification": stage.account.notifications.order_by("pk").first().pk,
     }
+
+
+def begin_setup(stage: Stage, now: datetime) -> uuid.UUID:
+    """A way to the gateway's page that alice has gone."""
+    token = uuid.uuid4()
+    CardSetup.objects.create(
+        account=stage.account, key=f"{stage.account.pk}:form:{token}", gateway="stripe", created_at=now
+    )
+    return token
 
 
 @pytest.fixture
