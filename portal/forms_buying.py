@@ -106,6 +106,7 @@ class CardPageForm(forms.Form):
     """That a card is to be typed on the gateway's page, and where to go on afterwards."""
 
     make_default = forms.BooleanField(label=_("Pay with this card unless told otherwise"), required=False, initial=True)
+    token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
     next = forms.CharField(widget=forms.HiddenInput, required=False, max_length=500)
 
 

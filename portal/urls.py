@@ -60,6 +60,7 @@ urlpatterns = [
         payment_methods.make_default,
         name="payment_method_default",
     ),
+    path("a/<str:account>/payment-methods/setup", card_setups.begin_card_setup, name="card_setup_new"),
     path("a/<str:account>/payment-methods/setup/<uuid:token>", card_setups.card_setup, name="card_setup"),
     path("a/<str:account>/payment-methods/<int:method>/remove", payment_methods.remove, name="payment_method_remove"),
     path("a/<str:account>/billing-details", billing_details.billing_details, name="billing_details"),

@@ -11,7 +11,7 @@ from django.utils.functional import Promise
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_POST, require_safe
 
 from billing.payments import gateway, methods, setups
 from portal.access import Visit, account_page, require_manager
@@ -25,43 +25,54 @@ _PROBLEMS: dict[type[Exception], Promise] = {
 }
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
 @account_page
-def card_setup(request: HttpRequest, visit: Visit, token: uuid.UUID) -> HttpResponse:
-    """POST: open the gateway's page for a card, once per token. GET: lead there, and take the card over when the
-    customer comes back."""
+@require_POST
+def begin_card_setup(request: HttpRequest, visit: Visit) -> HttpResponse:
+    """Open the gateway's page for a card, once per rendered form, and lead to the way there."""
     require_manager(visit)
-    now = timezone.now()
-    problem = ""
-    target = _inside(request, request.POST.get("next") or request.GET.get("next") or "")
+    form = CardPageForm(request.POST)
+    if not form.is_valid():
+        raise Http404("No such form.")
+    token, target = form.cleaned_data["token"], _inside(form.cleaned_data["next"])
     here = visit.url("card_setup", token=token) + (f"?{urlencode({'next': target})}" if target else "")
+    address = request.build_absolute_uri(here)
     try:
-        if request.method == "POST":
-            form = CardPageForm(request.POST)
-            form.full_clean()
-            address = request.build_absolute_uri(here)
-            setups.begin(
-                account_id=visit.account.pk, key=f"form:{token}", return_url=address, cancel_url=address,
-                make_default=bool(form.cleaned_data.get("make_default")), now=now,
-            )  # fmt: skip
-            return redirect(here)
+        setups.begin(
+            account_id=visit.account.pk,
+            key=f"form:{token}",
+            return_url=address,
+            cancel_url=address,
+            make_default=form.cleaned_data["make_default"],
+            now=timezone.now(),
+        )
+    except tuple(_PROBLEMS) as error:
+        messages.error(request, str(_PROBLEMS[type(error)]))
+        return redirect(visit.url("payment_methods"))
+    return redirect(here)
+
+
+@account_page
+@require_safe
+def card_setup(request: HttpRequest, visit: Visit, token: uuid.UUID) -> HttpResponse:
+    """Lead to the gateway's page, and take the card over when the customer comes back."""
+    require_manager(visit)
+    problem = ""
+    try:
         setup = setups.find(account_id=visit.account.pk, key=f"form:{token}")
     except setups.SetupNotFound:
         raise Http404("No such setup.") from None
-    except (gateway.NoGateway, gateway.GatewayUnavailable, methods.TooManyMethods) as error:
-        messages.error(request, str(_PROBLEMS[type(error)]))
-        return redirect(visit.url("payment_methods"))
     try:
-        setup = setups.finish(setup_id=setup.pk, now=now)
+        setup = setups.finish(setup_id=setup.pk, now=timezone.now())
     except (gateway.NoGateway, gateway.GatewayUnavailable) as error:
         problem = str(_PROBLEMS[type(error)])
     if setup.state == setup.State.DONE:
         messages.success(request, _("The card is saved."))
-        return redirect(target or visit.url("payment_methods"))
-    return render_page(request, visit, "card_setup", {"setup": setup, "problem": problem, "here": here})
+        return redirect(_inside(request.GET.get("next", "")) or visit.url("payment_methods"))
+    context = {"setup": setup, "problem": problem, "here": request.get_full_path()}
+    return render_page(request, visit, "card_setup", context)
 
 
-def _inside(request: HttpRequest, address: str) -> str:
+def _inside(address: str) -> str:
     """The address if it is one of our own pages; else none."""
     is_ours = url_has_allowed_host_and_scheme(address, None) and address.startswith("/")
     return address if is_ours else ""

@@ -41,7 +41,6 @@ def payment_methods(request: HttpRequest, visit: Visit) -> HttpResponse:
         "test_cards": test_cards(visit.account),
         "cards": gateway.how_cards_come(visit.account),
         "page_form": CardPageForm(initial={"next": request.GET.get("next", "")}),
-        "page_token": uuid.uuid4(),
     }
     return render_page(request, visit, "payment_methods", context, status=422 if form.errors else 200)
 

@@ -24,8 +24,8 @@ def url(stage: Stage) -> str:
 
 def begin(client: Client, url: str, **fields: str) -> tuple[Any, str]:
     """Press the button; the answer, and the address of the way to the page."""
-    address = f"{url}/setup/{uuid.uuid4()}"
-    return client.post(address, fields), address
+    token = str(uuid.uuid4())
+    return client.post(f"{url}/setup", {"token": token, **fields}), f"{url}/setup/{token}"
 
 
 def test_the_card_is_typed_on_the_gateways_page_and_saved_on_coming_back(fake: Stripe, alice: Client, url: str) -> None:
@@ -41,7 +41,7 @@ def test_the_card_is_typed_on_the_gateways_page_and_saved_on_coming_back(fake: S
     assert alice.get(address)["Location"] == url
     assert PaymentMethod.objects.get().is_default
     assert "Visa •••• 4242" in text_of(alice.get(url))
-    alice.post(address)
+    alice.post(f"{url}/setup", {"token": address.rpartition("/")[2]})
     assert (CardSetup.objects.count(), PaymentMethod.objects.count()) == (1, 1)
 
 
@@ -64,7 +64,7 @@ def test_when_the_gateway_is_silent_it_says_so(fake: Stripe, alice: Client, url:
     fake.fail("POST /v1/checkout/sessions")
     _answer, address = begin(alice, url)
     assert "gives no answer just now" in text_of(alice.get(url))
-    assert alice.post(address).status_code == 302
+    assert alice.post(f"{url}/setup", {"token": address.rpartition("/")[2]})["Location"] == address
     fake.fail(f"GET /v1/checkout/sessions/{CardSetup.objects.get().gateway_reference}")
     assert "gives no answer just now" in text_of(alice.get(address))
     assert "Continue to the payment provider" in text_of(alice.get(address))
@@ -75,6 +75,7 @@ def test_where_cards_are_typed_here_there_is_no_such_page(alice: Client, url: st
     assert answer["Location"] == url
     assert "Cards cannot be taken at the moment." in text_of(alice.get(url))
     assert alice.get(address).status_code == 404
+    assert alice.post(f"{url}/setup", {"token": "none"}).status_code == 404
 
 
 def test_a_card_typed_here_is_refused_where_they_are_typed_there(fake: Stripe, alice: Client, url: str) -> None:

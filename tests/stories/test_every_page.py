@@ -24,7 +24,7 @@ OWNER, STAFF = "olivia@meridian.example", "staff@lumen.example"
 # A file that only an invoice of which something was taken back leads to: its own test opens it.
 BEHIND_A_REFUND = {"credit_note_pdf"}
 # A page on the way to a gateway that takes cards on its own: see tests/portal/test_card_setups.py.
-BEHIND_STRIPE = {"card_setup"}
+BEHIND_STRIPE = {"card_setup_new", "card_setup"}
 DECLINED_CARD = "4000 0000 0000 0002"
 
 NOT_PAGES = {"account_logout", "admin:logout"}
