@@ -197,8 +197,8 @@ def what_is_said(*, issuer: Issuer, account: Account, currency: str, quoted: Quo
         "subtotal": quoted.subtotal,
         "tax_total": quoted.tax_total,
         "total": quoted.total,
-        "seller": _seller(issuer),
-        "customer": _customer(account),
+        "seller": seller_of(issuer),
+        "customer": customer_of(account),
         "tax_note": quoted.tax_note,
         **_in_base(issuer, currency, quoted.tax_total, supply_date(account, now)),
     }
@@ -334,7 +334,7 @@ def lines_of(invoice: Invoice, quoted: Quote) -> list[InvoiceLine]:
     ]
 
 
-def _seller(issuer: Issuer) -> dict[str, str]:
+def seller_of(issuer: Issuer) -> dict[str, str]:
     """The issuer as the document names it."""
     return {
         "name": issuer.name,
@@ -349,7 +349,7 @@ def _seller(issuer: Issuer) -> dict[str, str]:
     }
 
 
-def _customer(account: Account) -> dict[str, str]:
+def customer_of(account: Account) -> dict[str, str]:
     """The account as the document names it, and the zone its dates are in."""
     return {
         "name": account.name,
