@@ -56,7 +56,7 @@ MENU: tuple[tuple[str | Promise, tuple[Page, ...]], ...] = (
     (
         _("Billing"),
         (
-            Page("invoices", _("Invoices"), ("invoice", "pay")),
+            Page("invoices", _("Invoices"), ("invoice", "pay", "statement")),
             Page("payment_methods", _("Payment methods"), managers_only=True),
             Page("billing_details", _("Billing details"), managers_only=True),
         ),

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST, require_safe
 
-from billing.invoicing import documents
+from billing.invoicing import documents, einvoice
 from billing.invoicing.models import Invoice
 from billing.payments import gateway, methods, paying
 from billing.payments.models import Payment
@@ -118,6 +118,18 @@ def pdf(request: HttpRequest, visit: Visit, invoice: int) -> HttpResponse:
 
 @require_safe
 @account_page
+def xml(request: HttpRequest, visit: Visit, invoice: int) -> HttpResponse:
+    """The e-invoice as an XML file; 404 where the norm cannot say the invoice."""
+    shown = get_invoice(visit, invoice)
+    try:
+        content = einvoice.invoice_xml(shown, list(shown.lines.all()))
+    except einvoice.NotPossible as reason:
+        raise Http404(str(reason)) from None
+    return _file(content, shown.number or "", "xml")
+
+
+@require_safe
+@account_page
 def credit_note_pdf(request: HttpRequest, visit: Visit, invoice: int, note: int) -> HttpResponse:
     """A credit note of the invoice as a PDF file."""
     found = next((each for each in get_invoice(visit, invoice).credit_notes.all() if each.pk == note), None)
@@ -145,6 +157,7 @@ def page_of(
         "test_cards": test_cards(invoice.account),
         "from_bank": request.GET.get("from") == "bank",
         "taxes": sum_taxes(invoice),
+        "has_xml": not einvoice.why_not(invoice),
         "steps": list_steps(invoice.collection, now=now) if hasattr(invoice, "collection") else [],
     }
 
@@ -165,11 +178,11 @@ def _page_to_watch(visit: Visit, invoice: Invoice) -> str:
     return visit.url("invoice", invoice=invoice.pk)
 
 
-def _file(content: bytes, number: str) -> HttpResponse:
+def _file(content: bytes, number: str, kind: str = "pdf") -> HttpResponse:
     # A number begins with what staff typed, so only what is safe in a header goes into the name.
     name = "".join(sign if sign.isascii() and (sign.isalnum() or sign in "-_.") else "-" for sign in number)
-    headers = {"Content-Disposition": f'attachment; filename="{name}.pdf"'}
-    return HttpResponse(content, content_type="application/pdf", headers=headers)
+    headers = {"Content-Disposition": f'attachment; filename="{name}.{kind}"'}
+    return HttpResponse(content, content_type=f"application/{kind}", headers=headers)
 
 
 def _id(text: str | None) -> int | None:

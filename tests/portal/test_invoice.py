@@ -43,7 +43,7 @@ def _credit(invoice: Invoice, stage: Stage) -> CreditNote:
 
 def test_it_says_who_what_tax_and_total(alice: Client, url: str) -> None:
     page = text_of(alice.get(url))
-    assert "Invoice INV-000001 Open Download PDF" in page
+    assert "Invoice INV-000001 Open Download PDF E-invoice (XML)" in page
     assert "From Lumen GmbH Lichtstr. 1 10115 Berlin DE123456789 To Northwind" in page
     assert "10,000 credits for Main pool, granted once this is paid 10,000 $0.10 19 % $1,000.00" in page
     assert "Subtotal $1,000.00 VAT 19 % $190.00 Total $1,190.00 Still to pay $1,190.00" in page
@@ -172,3 +172,15 @@ def test_the_page_reads_little(
     pay_with(stage, invoice, number)
     with django_assert_max_num_queries(MAX_QUERIES):
         alice.get(url)
+
+
+def test_the_e_invoice_can_be_downloaded_where_there_is_one(alice: Client, stage: Stage, url: str) -> None:
+    assert "E-invoice (XML)" in text_of(alice.get(url))
+    response = alice.get(f"{url}/xml")
+    assert (response["Content-Type"], response["Content-Disposition"]) == (
+        "application/xml", 'attachment; filename="INV-000001.xml"',
+    )  # fmt: skip
+    assert b"urn:cen.eu:en16931:2017" in response.content
+    dinars = issue(stage.account, plain_line("1.234"), reference="2", currency="KWD", now=stage.now)
+    assert "E-invoice" not in text_of(alice.get(f"{stage.url}/invoices/{dinars.pk}"))
+    assert alice.get(f"{stage.url}/invoices/{dinars.pk}/xml").status_code == 404
