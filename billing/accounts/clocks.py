@@ -104,6 +104,11 @@ def show(*, account_id: int, at: datetime, now: datetime) -> None:
     TestClock.objects.filter(account=account_id).update(locked_until=now + LEASE)
 
 
+def let_go(*, account_id: int) -> None:
+    """Hold the clock no more; it is still on its way."""
+    TestClock.objects.filter(account=account_id).update(locked_until=None)
+
+
 def arrive(*, account_id: int, problem: str = "") -> None:
     """Let go of the clock: it is where it was to go, or stopped on the way because of `problem`."""
     rows = TestClock.objects.filter(account=account_id)

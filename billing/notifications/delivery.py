@@ -12,6 +12,7 @@ import structlog
 from django.db import transaction
 from django.db.models import QuerySet
 
+from billing.accounts import clocks
 from billing.notifications import emails, fanout
 from billing.notifications.models import Notification, NotificationDelivery
 
@@ -47,15 +48,16 @@ class Round:
         return Round(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
 
-def deliver_due(*, now: datetime, limit: int) -> Round:
+def deliver_due(*, now: datetime, limit: int, account_id: int | None = None) -> Round:
     """Mail at most `limit` due deliveries. Must run outside a transaction; several at once share the work.
 
-    Each claim counts from `now`: a door that means to send many takes the time anew for every few. A failure is noted
+    With `account_id` what is about that account only; without, nothing about accounts on a test clock. Each claim
+    counts from `now`: a door that means to send many takes the time anew for every few. A failure is noted
     on its row, which becomes due again after the next gap, or FAILED after the last.
     """
     total = Round()
     for _ in range(limit):
-        row = _claim(now)
+        row = _claim(now, account_id)
         if row is None:
             break
         total += _deliver(row, now)
@@ -74,10 +76,11 @@ def expand_again(*, notifications: QuerySet[Notification]) -> int:
     return lost.update(state=Notification.State.PENDING, expanded_at=None)
 
 
-def _claim(now: datetime) -> NotificationDelivery | None:
+def _claim(now: datetime, account_id: int | None) -> NotificationDelivery | None:
     due = NotificationDelivery.objects.filter(state=State.PENDING, due_at__lte=now).order_by("due_at", "id")
+    due = clocks.narrow(due, account_id=account_id, road="notification__account")
     with transaction.atomic():
-        row = due.select_for_update(skip_locked=True).first()
+        row = due.select_for_update(skip_locked=True, of=("self",)).first()
         if row is None:
             return None
         row.due_at, row.attempts = now + CLAIM, row.attempts + 1

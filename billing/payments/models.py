@@ -394,6 +394,7 @@ class SandboxCard(models.Model):
         LATE = "late"
         VERY_LATE = "very_late"
         REFUND_FAILS = "refund_fails"
+        WEARS_OUT = "wears_out"
 
     reference = models.CharField(max_length=100, unique=True)
     behaviour = models.CharField(max_length=20, choices=Behaviour.choices)
@@ -412,7 +413,7 @@ class SandboxCharge(models.Model):
 
     idempotency_key = models.CharField(max_length=120, unique=True)
     reference = models.CharField(max_length=100, unique=True)
-    card = models.ForeignKey(SandboxCard, on_delete=models.CASCADE)
+    card = models.ForeignKey(SandboxCard, on_delete=models.CASCADE, related_name="charges")
     amount = MoneyAmountField()
     currency = CurrencyField()
     description = models.CharField(max_length=200, blank=True)

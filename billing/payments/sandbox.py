@@ -18,6 +18,7 @@ inside a database transaction every function raises RuntimeError. A card's behav
 | 4000000000001059 | in process for 5 minutes, then succeeds; its webhooks come twice and in the wrong order |
 | 4000000000001067 | in process for 3 hours, then succeeds |
 | 4000000000001075 | succeeds; the first refund of a charge fails |
+| 4000000000001083 | succeeds three times, then declined |
 
 Every charge and refund that is settled is also reported by a signed webhook: see `sandbox_webhooks.py`.
 """
@@ -91,7 +92,10 @@ def charge(request: Charge, *, now: datetime) -> Outcome:
     """
     with transaction.atomic(durable=True):
         card = SandboxCard.objects.get(reference=request.method_reference)
-        script = sandbox_cards.script_of(card.behaviour, off_session=request.off_session)
+        earlier = 0
+        if card.behaviour == SandboxCard.Behaviour.WEARS_OUT:
+            earlier = card.charges.filter(state="succeeded").count()
+        script = sandbox_cards.script_of(card.behaviour, off_session=request.off_session, earlier=earlier)
         row, made = SandboxCharge.objects.get_or_create(
             idempotency_key=request.key,
             defaults={

@@ -17,6 +17,7 @@ Behaviour = SandboxCard.Behaviour
 
 NOW = timedelta(0)
 YEARS_AHEAD = 20
+WEARS_OUT_AFTER = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ CARDS = (
     Card("4000000000001059", "Visa", Behaviour.LATE, lazy("Stays in process for 5 minutes, then succeeds.")),
     Card("4000000000001067", "Visa", Behaviour.VERY_LATE, lazy("Stays in process for 3 hours, then succeeds.")),
     Card("4000000000001075", "Visa", Behaviour.REFUND_FAILS, lazy("Succeeds; the first refund of each charge fails.")),
+    Card("4000000000001083", "Visa", Behaviour.WEARS_OUT, lazy("Succeeds three times, then is declined.")),
 )
 _BY_NUMBER = {card.number: card for card in CARDS}
 
@@ -96,8 +98,10 @@ _SCRIPTS = {
 }
 
 
-def script_of(behaviour: str, *, off_session: bool) -> Script:
-    """What happens to a charge of a card of this behaviour."""
+def script_of(behaviour: str, *, off_session: bool, earlier: int = 0) -> Script:
+    """What happens to a charge of a card of this behaviour that was charged with success so often `earlier`."""
+    if behaviour == Behaviour.WEARS_OUT:
+        return Script("failed", "card_declined") if earlier >= WEARS_OUT_AFTER else Script()
     if behaviour == Behaviour.ACTION:
         return Script("failed", "authentication_required") if off_session else Script("requires_action")
     if behaviour == Behaviour.OFF_SESSION:

@@ -1,0 +1,214 @@
+"""THE list of what has to be done as time goes on, in order, and when each next has something to do."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import F, Min, QuerySet
+from django.db.models.functions import Greatest
+
+from billing.accounts import clocks
+from billing.ledger import announcing, expiry, holds, sealing
+from billing.ledger.models import CreditGrant, Hold
+from billing.metering import gauges
+from billing.notifications import delivery, fanout
+from billing.payments import checking, collecting, refunding, sandbox_webhooks, webhooks
+from billing.payments.gateway import Delivery
+from billing.payments.models import Collection, GatewayName, Payment, Refund, SandboxEvent
+from billing.purchases import topups
+from billing.purchases.models import TopUpRule
+from billing.subscriptions import allocations, renewals, standing, trials
+from billing.subscriptions.models import Allocation, Subscription
+
+BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is done at a moment, and how much that was; and when, after a moment, it has something to do (None: not by
+    itself). Both for one account on a test clock, or for None for all that are on none."""
+
+    name: str
+    run: Callable[[datetime, int | None], int]
+    next_at: Callable[[datetime, int | None], datetime | None]
+
+
+def _never(after: datetime, account_id: int | None) -> datetime | None:
+    return None
+
+
+def _first(
+    rows: QuerySet[Any], column: str, after: datetime, account_id: int | None, road: str = "account"
+) -> datetime | None:
+    """The first time in a column after a moment."""
+    narrowed = clocks.narrow(rows, account_id=account_id, road=road).filter(**{f"{column}__gt": after})
+    found: datetime | None = narrowed.aggregate(first=Min(column))["first"]
+    return found
+
+
+def _moved(found: datetime | None, by: timedelta) -> datetime | None:
+    return found + by if found is not None else None
+
+
+def _expire_holds(now: datetime, account_id: int | None) -> int:
+    return holds.expire_due(now=now, limit=BATCH, account_id=account_id)
+
+
+def _next_hold(after: datetime, account_id: int | None) -> datetime | None:
+    return _first(Hold.objects.filter(state=Hold.State.OPEN), "expires_at", after, account_id, "pool__account")
+
+
+def _accrue_gauges(now: datetime, account_id: int | None) -> int:
+    return gauges.accrue_due(now=now, limit=BATCH, account_id=account_id)
+
+
+def _expire_lots(now: datetime, account_id: int | None) -> int:
+    grace = settings.FLORIN_EXPIRY_GRACE_SECONDS
+    return expiry.expire_due(now=now, grace_seconds=grace, limit=BATCH, account_id=account_id)
+
+
+def _next_expiry(after: datetime, account_id: int | None) -> datetime | None:
+    grace = timedelta(seconds=settings.FLORIN_EXPIRY_GRACE_SECONDS)
+    lots = CreditGrant.objects.filter(is_open=True, remaining__gt=0)
+    return _moved(_first(lots, "expires_at", after - grace, account_id, "pool__account"), grace)
+
+
+def _renew(now: datetime, account_id: int | None) -> int:
+    done = renewals.run_due(now=now, limit=BATCH, account_id=account_id)
+    return done.renewed + len(done.parked)
+
+
+def _next_renewal(after: datetime, account_id: int | None) -> datetime | None:
+    return _first(Subscription.objects.filter(parked_at=None), "next_due_at", after, account_id)
+
+
+def _remind_trials(now: datetime, account_id: int | None) -> int:
+    return trials.remind_due(now=now, limit=BATCH, account_id=account_id)
+
+
+def _next_trial(after: datetime, account_id: int | None) -> datetime | None:
+    waiting = Subscription.objects.filter(state=Subscription.State.TRIALING, trial_reminded_at=None)
+    return _moved(_first(waiting, "trial_ends_at", after + trials.REMIND_BEFORE, account_id), -trials.REMIND_BEFORE)
+
+
+def _grant(now: datetime, account_id: int | None) -> int:
+    return allocations.grant_due(now=now, limit=BATCH, account_id=account_id)
+
+
+def _next_allocation(after: datetime, account_id: int | None) -> datetime | None:
+    waiting = Allocation.objects.filter(granted_at=None, cancelled_at=None)
+    return _first(waiting, "starts_at", after, account_id, "subscription__account")
+
+
+def _collect(now: datetime, account_id: int | None) -> int:
+    return collecting.run_due(now=now, limit=BATCH, account_id=account_id).looked
+
+
+def _next_collection(after: datetime, account_id: int | None) -> datetime | None:
+    return _first(Collection.objects.all(), "next_at", after, account_id, "invoice__account")
+
+
+def _check_payments(now: datetime, account_id: int | None) -> int:
+    return checking.check_due(now=now, limit=BATCH, account_id=account_id).asked
+
+
+def _next_payment(after: datetime, account_id: int | None) -> datetime | None:
+    return _first(Payment.objects.all(), "next_check_at", after, account_id, "invoice__account")
+
+
+def _check_refunds(now: datetime, account_id: int | None) -> int:
+    return refunding.check_due(now=now, limit=BATCH, account_id=account_id).asked
+
+
+def _next_refund(after: datetime, account_id: int | None) -> datetime | None:
+    return _first(Refund.objects.all(), "next_check_at", after, account_id, "payment__invoice__account")
+
+
+def _send_webhooks(now: datetime, account_id: int | None) -> int:
+    return sandbox_webhooks.send_due(now=now, limit=BATCH, account_id=account_id, send=_hand_over).taken
+
+
+def _hand_over(event: SandboxEvent, *, now: datetime) -> str:
+    """Give a webhook of the sandbox to its receiver in this process: a signature is good for minutes of real time."""
+    told = Delivery(event_id=event.event_id, kind=event.kind, payload=event.payload)
+    webhooks.accept(gateway_name=GatewayName.SANDBOX, delivery=told, now=now)
+    return ""
+
+
+def _next_webhook(after: datetime, account_id: int | None) -> datetime | None:
+    events = sandbox_webhooks.events_of(account_id).filter(due_at__gt=after)
+    found: datetime | None = events.aggregate(first=Min("due_at"))["first"]
+    return found
+
+
+def _follow_up(now: datetime, account_id: int | None) -> int:
+    done = standing.follow_up(now=now, limit=BATCH, account_id=account_id)
+    return done.followed + done.abandoned
+
+
+def _next_abandoned(after: datetime, account_id: int | None) -> datetime | None:
+    incomplete = Subscription.objects.filter(state=Subscription.State.INCOMPLETE)
+    until = standing.INCOMPLETE_FOR
+    return _moved(_first(incomplete, "started_at", after - until, account_id), until)
+
+
+def _top_up(now: datetime, account_id: int | None) -> int:
+    done = topups.run_due(now=now, limit=BATCH, account_id=account_id)
+    return done.opened + done.succeeded + done.failed
+
+
+def _next_top_up(after: datetime, account_id: int | None) -> datetime | None:
+    waiting = TopUpRule.objects.filter(is_active=True).annotate(
+        rests_until=Greatest(F("waits_until"), F("capped_until"))
+    )
+    return _first(waiting, "rests_until", after, account_id, "pool__account")
+
+
+def _announce(now: datetime, account_id: int | None) -> int:
+    return announcing.announce_expiring(now=now, limit=BATCH, account_id=account_id)
+
+
+def _keep_in_inbox(now: datetime, account_id: int | None) -> int:
+    return fanout.keep_in_inbox(account_id=account_id, now=now)
+
+
+def _mail(now: datetime, account_id: int | None) -> int:
+    return fanout.expand_due(now=now, limit=BATCH, account_id=account_id)
+
+
+def _deliver(now: datetime, account_id: int | None) -> int:
+    return delivery.deliver_due(now=now, limit=BATCH, account_id=account_id).sent
+
+
+def _seal(now: datetime, account_id: int | None) -> int:
+    # The chain goes over all pools in real time; for one account it is left to the job.
+    return sealing.seal(now=now) if account_id is None else 0
+
+
+# Usage is charged before what it was used of is billed and ends; what was billed is collected, what was collected is
+# followed up, and only then is what has run low filled up.
+_ORDER = (
+    Job("holds expire", _expire_holds, _next_hold),
+    Job("gauges accrue", _accrue_gauges, _never),
+    Job("trials are reminded of", _remind_trials, _next_trial),
+    Job("subscriptions renew", _renew, _next_renewal),
+    Job("lots expire", _expire_lots, _next_expiry),
+    Job("allocations are granted", _grant, _next_allocation),
+    Job("invoices are collected", _collect, _next_collection),
+    Job("payments are asked about", _check_payments, _next_payment),
+    Job("refunds are asked about", _check_refunds, _next_refund),
+    Job("webhooks come", _send_webhooks, _next_webhook),
+    Job("subscriptions follow up", _follow_up, _next_abandoned),
+    Job("pools are topped up", _top_up, _next_top_up),
+    Job("expiring credits are announced", _announce, _never),
+    Job("the ledger is sealed", _seal, _never),
+)
+_QUIET = Job("notifications stay in the inbox", _keep_in_inbox, _never)
+_LOUD = (Job("notifications go out", _mail, _never), Job("mails are sent", _deliver, _never))
+
+
+def list_jobs(*, with_mails: bool) -> tuple[Job, ...]:
+    """The jobs in order; without mails what is told stands in inboxes only."""
+    return (*_ORDER, *(_LOUD if with_mails else (_QUIET,)))

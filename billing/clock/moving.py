@@ -1,0 +1,78 @@
+"""Moving time: do all that is due, go to the next moment at which something is, until the end."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time, timedelta
+
+import structlog
+
+from billing.clock import jobs
+from billing.clock.jobs import Job
+
+log = structlog.get_logger(__name__)
+
+# What a job does may give another one something to do at the same moment; after so many rounds it is let be.
+MOST_ROUNDS = 100
+DAY = timedelta(days=1)
+
+
+@dataclass(slots=True)
+class Move:
+    """How far a move came: the time it reached, whether that is its end, moments at which it did what was due, and what
+    was done there, by job."""
+
+    at: datetime
+    is_over: bool = False
+    moments: int = 0
+    done: Counter[str] = field(default_factory=Counter)
+
+
+def move(
+    *,
+    start: datetime,
+    end: datetime,
+    account_id: int | None,
+    with_mails: bool = False,
+    before: Callable[[datetime], bool] | None = None,
+    after: Callable[[datetime], None] | None = None,
+) -> Move:
+    """Go from `start` to `end`, both included, doing at each moment all that is due then.
+
+    For the account on a test clock, or for None for all that are on none. Time stops at what is due and at each
+    midnight (UTC), for what has no time of its own. `before` is called at each moment and may stop the move there, by
+    False; `after`, when all is done. Must run outside a transaction. Whatever goes wrong is raised; moving on from
+    where it stopped does the rest.
+    """
+    ordered = jobs.list_jobs(with_mails=with_mails)
+    moved = Move(start)
+    while True:
+        if before is not None and not before(moved.at):
+            return moved
+        moved.done += settle(ordered, moved.at, account_id)
+        moved.moments += 1
+        if after is not None:
+            after(moved.at)
+        if moved.at >= end:
+            moved.is_over = True
+            return moved
+        moved.at = min(next_moment(ordered, moved.at, account_id), end)
+
+
+def settle(ordered: tuple[Job, ...], now: datetime, account_id: int | None) -> Counter[str]:
+    """Run the jobs in order, again and again, until none finds anything to do at this moment; what was done."""
+    done: Counter[str] = Counter()
+    for _round in range(MOST_ROUNDS):
+        this = Counter({job.name: job.run(now, account_id) for job in ordered})
+        done += this
+        if not +this:
+            return done
+    log.warning("clock.restless", at=now.isoformat(), jobs=sorted(+this))
+    return done
+
+
+def next_moment(ordered: tuple[Job, ...], after: datetime, account_id: int | None) -> datetime:
+    """When something is due next, at the latest the next midnight (UTC)."""
+    midnight = datetime.combine(after.astimezone(UTC).date() + DAY, time(), UTC)
+    coming = (job.next_at(after, account_id) for job in ordered)
+    return min([midnight, *(at for at in coming if at is not None)])
