@@ -17,7 +17,6 @@ from billing.notifications.models import Notification
 from billing.payments.models import Collection, Payment, Refund
 from billing.subscriptions.models import SubscriptionChange
 
-
 AFTER_PAYMENTS, LAST = 1, 2
 Act = SubscriptionChange.Act
 _FOLLOWS_PAYMENT = frozenset({Act.ACTIVATE, Act.PAST_DUE, Act.RECOVER})
@@ -119,7 +118,9 @@ def _postings(after: datetime, until: datetime, account_id: int | None) -> Itera
             "balance": wording.exact_credits_text(row.balance_after),
         }
         account = row.pool.account
-        yield Happening(row.posted_at, account.pk, account.name, str(row.get_act_display()).lower(), details, AFTER_PAYMENTS)
+        yield Happening(
+            row.posted_at, account.pk, account.name, str(row.get_act_display()).lower(), details, AFTER_PAYMENTS
+        )
 
 
 def _notifications(after: datetime, until: datetime, account_id: int | None) -> Iterator[Happening]:

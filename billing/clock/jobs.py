@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import F, Min, QuerySet
-from django.db.models.functions import Greatest
+from django.db.models import Min, QuerySet
 
 from billing.accounts import clocks
 from billing.ledger import announcing, expiry, holds, sealing
@@ -18,7 +17,6 @@ from billing.payments import checking, collecting, refunding, sandbox_webhooks, 
 from billing.payments.gateway import Delivery
 from billing.payments.models import Collection, GatewayName, Payment, Refund, SandboxEvent
 from billing.purchases import topups
-from billing.purchases.models import TopUpRule
 from billing.subscriptions import allocations, renewals, standing, trials
 from billing.subscriptions.models import Allocation, Subscription
 
@@ -27,16 +25,13 @@ BATCH = 1000
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is done at a moment, and how much that was; and when, after a moment, it has something to do (None: not by
-    itself). Both for one account on a test clock, or for None for all that are on none."""
+    """What is done at a moment, and how much that was; and when, after a moment, it has something to do (None: as
+    things stand never). Without `next_at` nobody can tell before it has looked. Both for one account on a test clock,
+    or for None for all that are on none."""
 
     name: str
     run: Callable[[datetime, int | None], int]
-    next_at: Callable[[datetime, int | None], datetime | None]
-
-
-def _never(after: datetime, account_id: int | None) -> datetime | None:
-    return None
+    next_at: Callable[[datetime, int | None], datetime | None] | None = None
 
 
 def _first(
@@ -159,13 +154,6 @@ def _top_up(now: datetime, account_id: int | None) -> int:
     return done.opened + done.succeeded + done.failed
 
 
-def _next_top_up(after: datetime, account_id: int | None) -> datetime | None:
-    waiting = TopUpRule.objects.filter(is_active=True).annotate(
-        rests_until=Greatest(F("waits_until"), F("capped_until"))
-    )
-    return _first(waiting, "rests_until", after, account_id, "pool__account")
-
-
 def _announce(now: datetime, account_id: int | None) -> int:
     return announcing.announce_expiring(now=now, limit=BATCH, account_id=account_id)
 
@@ -191,7 +179,7 @@ def _seal(now: datetime, account_id: int | None) -> int:
 # followed up, and only then is what has run low filled up.
 _ORDER = (
     Job("holds expire", _expire_holds, _next_hold),
-    Job("gauges accrue", _accrue_gauges, _never),
+    Job("gauges accrue", _accrue_gauges),
     Job("trials are reminded of", _remind_trials, _next_trial),
     Job("subscriptions renew", _renew, _next_renewal),
     Job("lots expire", _expire_lots, _next_expiry),
@@ -201,12 +189,12 @@ _ORDER = (
     Job("refunds are asked about", _check_refunds, _next_refund),
     Job("webhooks come", _send_webhooks, _next_webhook),
     Job("subscriptions follow up", _follow_up, _next_abandoned),
-    Job("pools are topped up", _top_up, _next_top_up),
-    Job("expiring credits are announced", _announce, _never),
-    Job("the ledger is sealed", _seal, _never),
+    Job("pools are topped up", _top_up),
+    Job("expiring credits are announced", _announce),
+    Job("the ledger is sealed", _seal),
 )
-_QUIET = Job("notifications stay in the inbox", _keep_in_inbox, _never)
-_LOUD = (Job("notifications go out", _mail, _never), Job("mails are sent", _deliver, _never))
+_QUIET = Job("notifications stay in the inbox", _keep_in_inbox)
+_LOUD = (Job("notifications go out", _mail), Job("mails are sent", _deliver))
 
 
 def list_jobs(*, with_mails: bool) -> tuple[Job, ...]:

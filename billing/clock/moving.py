@@ -1,7 +1,7 @@
 """Moving time: do all that is due, go to the next moment at which something is, until the end."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 
@@ -45,34 +45,42 @@ def move(
     where it stopped does the rest.
     """
     ordered = jobs.list_jobs(with_mails=with_mails)
-    moved = Move(start)
+    moved, due = Move(start), ordered
     while True:
         if before is not None and not before(moved.at):
             return moved
-        moved.done += settle(ordered, moved.at, account_id)
+        moved.done += settle(ordered, moved.at, account_id, due=due)
         moved.moments += 1
         if after is not None:
             after(moved.at)
         if moved.at >= end:
             moved.is_over = True
             return moved
-        moved.at = min(next_moment(ordered, moved.at, account_id), end)
+        times = {job: job.next_at(moved.at, account_id) for job in ordered if job.next_at is not None}
+        moved.at = min([end, _midnight_after(moved.at), *(at for at in times.values() if at is not None)])
+        due = ordered if moved.at >= end else tuple(job for job in ordered if _is_due(job, times, moved.at))
 
 
-def settle(ordered: tuple[Job, ...], now: datetime, account_id: int | None) -> Counter[str]:
-    """Run the jobs in order, again and again, until none finds anything to do at this moment; what was done."""
+def settle(ordered: tuple[Job, ...], now: datetime, account_id: int | None, *, due: tuple[Job, ...]) -> Counter[str]:
+    """Run the `due` jobs, and once one of them finds anything to do, all of them in order, again and again, until none
+    does at this moment; what was done."""
     done: Counter[str] = Counter()
     for _round in range(MOST_ROUNDS):
-        this = Counter({job.name: job.run(now, account_id) for job in ordered})
+        this = Counter({job.name: job.run(now, account_id) for job in due})
         done += this
         if not +this:
             return done
+        due = ordered
     log.warning("clock.restless", at=now.isoformat(), jobs=sorted(+this))
     return done
 
 
-def next_moment(ordered: tuple[Job, ...], after: datetime, account_id: int | None) -> datetime:
-    """When something is due next, at the latest the next midnight (UTC)."""
-    midnight = datetime.combine(after.astimezone(UTC).date() + DAY, time(), UTC)
-    coming = (job.next_at(after, account_id) for job in ordered)
-    return min([midnight, *(at for at in coming if at is not None)])
+def _is_due(job: Job, times: Mapping[Job, datetime | None], now: datetime) -> bool:
+    if job.next_at is None:
+        return True
+    at = times[job]
+    return at is not None and at <= now
+
+
+def _midnight_after(at: datetime) -> datetime:
+    return datetime.combine(at.astimezone(UTC).date() + DAY, time(), UTC)
