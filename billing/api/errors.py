@@ -28,6 +28,7 @@ from billing.metering import ingest, reversal
 from billing.metering.events import InvalidEvent
 from billing.payments import gateway, methods, paying
 from billing.purchases import checkout, offers, refunds, topups
+from billing.subscriptions import acts, changes, contracts, lifecycle, subscribing
 
 MEDIA_TYPE = "application/problem+json"
 API_ROOT = "/api/"
@@ -98,7 +99,7 @@ def translate(error: Exception) -> Problem | None:
     if isinstance(error, Problem):
         return error
     of_rooms = _translate_act(error) or _translate_money(error) or _translate_sale(error)
-    return _translate_request(error) or of_rooms or _translate_database(error)
+    return _translate_request(error) or of_rooms or _translate_subscription(error) or _translate_database(error)
 
 
 def _translate_request(error: Exception) -> Problem | None:
@@ -223,6 +224,44 @@ def _translate_sale(error: Exception) -> Problem | None:
             return Problem("tax_unavailable", headers={"Retry-After": "10"}, reason=error.reason)
         case tax.TaxNotPrepared():
             return Problem("tax_unavailable", headers={"Retry-After": "10"}, reason=str(error))
+    return None
+
+
+def _translate_subscription(error: Exception) -> Problem | None:
+    """Why a subscription could not be begun, changed or ended."""
+    match error:
+        case acts.SubscriptionNotFound():
+            return Problem("not_found")
+        case acts.NotAllowed():
+            return Problem("subscription_state", state=error.state)
+        case acts.RenewalDue():
+            return Problem("renewal_due", headers={"Retry-After": "5"})
+        case acts.ReferenceConflict() | subscribing.ReferenceTaken():
+            return Problem("reference_conflict")
+        case subscribing.AlreadySubscribed():
+            return Problem("already_subscribed")
+        case subscribing.PlanNotOffered():
+            return Problem("plan_not_offered")
+        case subscribing.NoPrice():
+            return Problem("no_price")
+        case subscribing.SeatsNotOffered():
+            return Problem("seats_not_offered", str(error).capitalize() + ".")
+        case subscribing.CouponRefused():
+            return Problem("coupon_refused", reason=error.reason.value)
+        case changes.CurrencyFixed():
+            return Problem("currency_fixed", currency=error.currency)
+        case changes.NothingToChange():
+            return Problem("nothing_to_change")
+        case changes.InvoiceUnpaid():
+            return Problem("invoice_unpaid")
+        case changes.TotalChanged():
+            return Problem("total_changed", total=write_decimal(error.total), currency=error.currency)
+        case lifecycle.NothingScheduled():
+            return Problem("nothing_scheduled")
+        case contracts.TermsInvalid():
+            return Problem("invalid_request", errors=[(error.field, "invalid", str(error))])
+        case contracts.TermsOverlap():
+            return Problem("terms_overlap", terms=ids.encode(ids.CONTRACT_TERMS, error.other.pk))
     return None
 
 

@@ -16,6 +16,8 @@ PAYMENT_METHOD = "pm"
 CREDIT_NOTE = "cn"
 PURCHASE = "pur"
 TOP_UP = "top"
+SUBSCRIPTION = "sub"
+CONTRACT_TERMS = "ctr"
 
 MAX_PK = 2**63 - 1
 

@@ -103,6 +103,22 @@ KINDS: dict[str, Kind] = {
         503, "Tax unavailable", "The tax service gave no answer, or lacks details of the account's place; see `reason`."
     ),
     "no_issuer": Kind(409, "No issuer", "The operator has not set up who issues invoices, so nothing can be sold."),
+    # --- subscriptions
+    "already_subscribed": Kind(409, "Already subscribed", "The account has a subscription: change it, or end it."),
+    "plan_not_offered": Kind(422, "Plan not offered", "No such version is on sale to the account."),
+    "no_price": Kind(422, "No price", "The plan has no price in the currency."),
+    "seats_not_offered": Kind(422, "Seats not offered", "The plan is not sold for so many seats."),
+    "coupon_refused": Kind(422, "Coupon refused", "`reason` says why the coupon cannot be redeemed."),
+    "currency_fixed": Kind(422, "Currency fixed", "A subscription keeps its `currency`."),
+    "nothing_to_change": Kind(422, "Nothing to change", "The subscription has that plan and those seats already."),
+    "total_changed": Kind(409, "Total changed", "It costs `total` now, not `expected_total`; preview it again."),
+    "invoice_unpaid": Kind(
+        409, "Invoice unpaid", "Pay the subscription's open invoice first, or change at the end of the period."
+    ),
+    "subscription_state": Kind(409, "Not in this state", "The subscription's `state` does not allow it."),
+    "renewal_due": Kind(409, "Renewal due", "A period has just ended and is being renewed; try again in a moment."),
+    "nothing_scheduled": Kind(409, "Nothing scheduled", "No change waits for the end of the period."),
+    "terms_overlap": Kind(409, "Terms overlap", "Other contract terms are agreed for a part of that time."),
     # --- accounts
     "external_id_taken": Kind(409, "External id taken", "Another account has this external_id."),
     "already_member": Kind(409, "Already a member", "The person of this address has a place in the account."),

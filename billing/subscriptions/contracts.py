@@ -57,11 +57,13 @@ def agree(
     actor: str,
     now: datetime,
 ) -> ContractTerms:
-    """Agree terms with an account for periods that begin in `[starts_at, ends_at)`. The period that runs keeps its own.
+    """Agree terms with an account for periods that begin in `[starts_at, ends_at)`, now at the earliest: the one that
+    runs keeps its own.
 
     Terms without an end that began before give way where the new ones begin. Raises TermsInvalid and TermsOverlap;
     nothing is written then.
     """
+    starts_at = max(starts_at, now)
     _check(agreed, currency, starts_at, ends_at)
     with transaction.atomic():
         Account.objects.select_for_update(no_key=True).get(pk=account_id)
@@ -89,12 +91,14 @@ def agree(
         return terms
 
 
-def end(*, terms_id: int, at: datetime) -> ContractTerms:
-    """Let terms hold only for periods that begin before `at`; terms that end sooner anyway stay as they are.
+def end(*, terms_id: int, at: datetime, now: datetime) -> ContractTerms:
+    """Let terms hold only for periods that begin before `at`, now at the earliest; terms that end sooner anyway stay as
+    they are.
 
     Raises TermsInvalid when `at` is not after their beginning.
     """
     with transaction.atomic():
+        at = max(at, now)
         terms = ContractTerms.objects.select_for_update(no_key=True).get(pk=terms_id)
         if at <= terms.starts_at:
             raise TermsInvalid("ends_at", "Terms end after they begin.")

@@ -22,6 +22,10 @@ OPERATIONS = [
     "list_payment_methods", "add_payment_method", "set_default_payment_method", "remove_payment_method",
     "list_payments", "get_payment", "list_offers", "list_purchases", "create_purchase", "get_purchase",
     "refund_purchase", "list_invoices", "get_invoice", "get_invoice_pdf", "get_credit_note_pdf", "pay_invoice",
+    "list_subscriptions", "create_subscription", "preview_subscription", "get_subscription", "get_next_invoice",
+    "preview_subscription_change", "change_subscription", "withdraw_subscription_change", "redeem_coupon",
+    "pause_subscription", "resume_subscription", "cancel_subscription", "reactivate_subscription",
+    "list_subscription_history", "list_contract_terms", "create_contract_terms",
     "list_top_up_rules", "save_top_up_rule", "switch_off_top_up", "list_top_ups",
 ]  # fmt: skip
 

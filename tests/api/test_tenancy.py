@@ -20,6 +20,7 @@ from billing.metering import ingest
 from billing.purchases import checkout
 from tests.api.asking import Api
 from tests.factories import give_credits, make_meter, make_rate_card
+from tests.subscriptions.makers import make_team, subscribe
 
 # Ids in addresses that are nobody's.
 SHARED = {"code", "gateway"}
@@ -79,6 +80,7 @@ def hers(transactional_db: None, acme: Account, shop: Pack) -> dict[str, str]:
         "purchase": ids.encode(ids.PURCHASE, purchase.pk),
         "invoice": ids.encode(ids.INVOICE, purchase.invoice_id),
         "credit_note": ids.encode(ids.CREDIT_NOTE, note.pk),
+        "subscription": ids.encode(ids.SUBSCRIPTION, subscribe(acme, make_team(), now=now).pk),
         "payment": ids.encode(ids.PAYMENT, purchase.invoice.payments.get().pk),
     }
 

@@ -116,9 +116,9 @@ def test_terms_end_after_they_begin(acme):
         agree(acme, NOW, NOW)
     terms = agree(acme)
     with pytest.raises(TermsInvalid, match="end after"):
-        contracts.end(terms_id=terms.pk, at=NOW)
-    assert contracts.end(terms_id=terms.pk, at=NOW + MONTH).ends_at == NOW + MONTH
-    assert contracts.end(terms_id=terms.pk, at=NOW + 2 * MONTH).ends_at == NOW + MONTH
+        contracts.end(terms_id=terms.pk, at=NOW, now=NOW)
+    assert contracts.end(terms_id=terms.pk, at=NOW + MONTH, now=NOW).ends_at == NOW + MONTH
+    assert contracts.end(terms_id=terms.pk, at=NOW + 2 * MONTH, now=NOW).ends_at == NOW + MONTH
     assert spans(acme) == [(NOW, NOW + MONTH)]
 
 
@@ -133,3 +133,9 @@ def test_a_subscriptions_history_tells_of_terms_of_its_currency(acme):
     change = SubscriptionChange.objects.get()
     assert (change.subscription, change.act, change.reference) == (subscription, "contract", f"contract:{terms.pk}")
     assert (change.at, change.actor, change.details) == (NOW, "user:1", {"terms": terms.pk, "note": "Order 7"})
+
+
+def test_terms_never_reach_into_what_has_begun(acme):
+    terms = agree(acme, NOW - MONTH)
+    assert terms.starts_at == NOW
+    assert contracts.end(terms_id=terms.pk, at=NOW, now=NOW + MONTH).ends_at == NOW + MONTH
