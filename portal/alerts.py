@@ -17,7 +17,7 @@ from billing.notifications.models import Notification
 from portal.access import Visit
 
 LOOKS_BACK = timedelta(days=14)
-MANAGERS_KINDS = ("payment_failed", "receipt", "top_up_failed", "top_up_switched_off", "top_up_made")
+MANAGERS_KINDS = ("payment_overdue", "payment_failed", "receipt", "top_up_failed", "top_up_switched_off", "top_up_made")
 MAX_ROWS = 50
 
 
@@ -65,6 +65,11 @@ def _low_balances(rows: Sequence[Notification], pools: Sequence[CreditPool]) -> 
 
 def _failures(rows: Sequence[Notification]) -> Iterable[Alert]:
     paid = {row.payload.get("invoice_id") for row in rows if row.kind in ("receipt", "top_up_made")}
+    for row in _newest(rows, "payment_overdue", "invoice_id"):
+        if row.payload["invoice_id"] not in paid:
+            owed = wording.money_text(Decimal(row.payload["total"]), row.payload["currency"])
+            facts = {"number": row.payload["number"], "money": owed}
+            yield Alert("error", _("Invoice %(number)s of your plan is overdue: %(money)s.") % facts)
     for row in _newest(rows, "payment_failed", "invoice_id"):
         if row.payload["invoice_id"] not in paid:
             facts = {"number": row.payload["number"], "reason": row.payload["reason"]}

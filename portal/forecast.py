@@ -31,8 +31,9 @@ class Pace:
 class Forecast:
     """What becomes of a pool's credits at a pace.
 
-    `state`: `empty` (nothing is available), `idle` (no usage in the days looked at), `lasts` (longer than HORIZON) or
-    `runs_out`, with the moment. `lost` are the credits by lot that expire unused until then.
+    `state`: `empty` (nothing is available), `idle` (no usage in the days looked at), `lasts` (longer than HORIZON),
+    `renews` (until a plan brings the next credits) or `runs_out`, with the moment. `lost` are the credits by lot that
+    expire unused until then.
     """
 
     state: str
@@ -60,15 +61,16 @@ def pace_of(spent: Sequence[Decimal]) -> Pace:
     return Pace(max(total, ZERO) / len(days), len(days))
 
 
-def forecast(balance: Balance, pace: Pace, *, now: datetime) -> Forecast:
-    """What becomes of the balance's credits from `now` on, at a pace."""
+def forecast(balance: Balance, pace: Pace, *, now: datetime, credits_at: datetime | None = None) -> Forecast:
+    """What becomes of the balance's credits from `now` on, at a pace, until the next ones come `credits_at`."""
     lots = [lot for lot in balance.lots if lot.meter_key is None]
     left = {lot.grant_id: lot.remaining - lot.held for lot in lots}
     if _take(lots, left, balance.overdraft, at=now) or not any(left[lot.grant_id] for lot in _valid(lots, now)):
         return Forecast("empty", pace, None, {})
     if not pace.daily:
         return Forecast("idle", pace, None, {})
-    end, moment = now + HORIZON, now
+    renews = credits_at if credits_at is not None and now < credits_at < now + HORIZON else None
+    end, moment = renews or now + HORIZON, now
     lost: dict[int, Decimal] = {}
     turns = {at for lot in lots for at in (lot.effective_at, lot.expires_at) if at and now < at < end}
     for turn in [*sorted(turns), end]:
@@ -82,7 +84,7 @@ def forecast(balance: Balance, pace: Pace, *, now: datetime) -> Forecast:
                 lost[lot.grant_id] = left.pop(lot.grant_id)
         lots = [lot for lot in lots if lot.grant_id in left]
         moment = turn
-    return Forecast("lasts", pace, None, lost)
+    return Forecast("renews" if renews else "lasts", pace, None, lost)
 
 
 def _valid(lots: Sequence[Lot], at: datetime) -> list[Lot]:

@@ -22,6 +22,7 @@ from portal.alerts import Alert, list_alerts
 from portal.burn import read_pace
 from portal.charts import Coin, coin
 from portal.forecast import Forecast, forecast
+from portal.renewal import Renewal, renewal_of
 
 LOW_DAYS = 7
 
@@ -36,14 +37,17 @@ class Live:
     forecast: Forecast
     alerts: list[Alert]
     top_up: TopUpRule | None
+    renewal: Renewal | None
     is_low: bool
 
 
 def read_live(visit: Visit, pool: CreditPool, pools: Sequence[CreditPool], *, now: datetime) -> Live:
-    """Read it: two queries, and a third for the pace once in a while."""
+    """Read it: two queries, and a third for the pace once in a while. Needs `plan` on the pools (`renewal`)."""
     reading = balance.read(pool_id=pool.pk, now=now)
     edge = coin(reading.cycle.percent if reading.cycle else Decimal(0))
-    outlook = forecast(reading, read_pace(pool, visit.zone, now=now), now=now)
+    renewal = renewal_of(pool)
+    pace = read_pace(pool, visit.zone, now=now)
+    outlook = forecast(reading, pace, now=now, credits_at=renewal.credits_at if renewal else None)
     ends_soon = outlook.runs_out_at is not None and (outlook.runs_out_at - now).days < LOW_DAYS
     return Live(
         pool=pool,
@@ -52,6 +56,7 @@ def read_live(visit: Visit, pool: CreditPool, pools: Sequence[CreditPool], *, no
         forecast=outlook,
         alerts=list_alerts(visit, pools, now=now),
         top_up=getattr(pool, "top_up_rule", None),
+        renewal=renewal,
         is_low=reading.available <= 0 or edge.level != "calm" or ends_soon,
     )
 

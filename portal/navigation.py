@@ -56,6 +56,11 @@ MENU: tuple[tuple[str | Promise, tuple[Page, ...]], ...] = (
     (
         _("Billing"),
         (
+            Page(
+                "plan",
+                _("Plan"),
+                ("plans", "plan_choice", "plan_seats", "plan_pause", "plan_cancel", "plan_history"),
+            ),
             Page("invoices", _("Invoices"), ("invoice", "pay", "statement")),
             Page("payment_methods", _("Payment methods"), managers_only=True),
             Page("billing_details", _("Billing details"), managers_only=True),

@@ -28,6 +28,7 @@ from billing.admin import (
     rate_cards,
     sandbox,
     staff_acts,
+    subscriptions,
     tax,
     transfers,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "rate_cards",
     "sandbox",
     "staff_acts",
+    "subscriptions",
     "tax",
     "transfers",
 ]

@@ -22,7 +22,17 @@ from billing.notifications import wording
 register = template.Library()
 
 # In the order of the day's work, not of the alphabet.
-ROOMS = ("accounts", "purchases", "payments", "invoicing", "catalog", "ledger", "metering", "notifications")
+ROOMS = (
+    "accounts",
+    "subscriptions",
+    "purchases",
+    "payments",
+    "invoicing",
+    "catalog",
+    "ledger",
+    "metering",
+    "notifications",
+)
 
 
 @register.simple_tag

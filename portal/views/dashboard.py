@@ -10,6 +10,7 @@ from django.views.decorators.http import require_safe
 
 from billing.accounts.models import ApiKey
 from billing.metering.models import DailyUsage
+from portal import renewal
 from portal.access import Visit, account_page
 from portal.burn import read_burn, what_it_buys
 from portal.charts import burn_chart
@@ -33,6 +34,7 @@ def dashboard(request: HttpRequest, visit: Visit) -> HttpResponse:
         visit,
         has_key=Exists(ApiKey.objects.filter(account=OuterRef("account"), revoked_at=None)),
         has_usage=Exists(DailyUsage.objects.filter(account=OuterRef("account"))),
+        plan=renewal.annotation(),
     )
     pool = choose_pool(pools, request.GET.get("pool", ""))
     days = next((days for days in RANGES if request.GET.get("days") == str(days)), 30)
@@ -46,6 +48,7 @@ def dashboard(request: HttpRequest, visit: Visit) -> HttpResponse:
         "pools": pool_links(visit, "dashboard", pools, pool),
         "live": live,
         "balance": live.balance,
+        "renewal": live.renewal,
         "part": render_live(visit, live, of_several=len(pools) > 1, now=now),
         "is_live": request.GET.get("live") != "off",
         "burn": burn_chart(burns, first=first, last=last),
@@ -66,7 +69,7 @@ def dashboard(request: HttpRequest, visit: Visit) -> HttpResponse:
 def live(request: HttpRequest, visit: Visit) -> HttpResponse:
     """The overview's live part for `?pool=`; 204 when it is still what `?seen=` is the stamp of."""
     now = timezone.now()
-    pools = list_pools(visit)
+    pools = list_pools(visit, plan=renewal.annotation())
     pool = choose_pool(pools, request.GET.get("pool", ""))
     part = render_live(visit, read_live(visit, pool, pools, now=now), of_several=len(pools) > 1, now=now)
     if request.GET.get("seen") == part["stamp"]:

@@ -20,6 +20,7 @@ from portal.cards import choose_method, test_cards
 from portal.dunning import list_steps
 from portal.forms_buying import InvoiceFilter, PayForm
 from portal.invoices import find_invoice, list_invoices, read_page, stream_csv, sum_taxes
+from portal.plan_desk import settle
 from portal.progress import Progress, answer_poll, read_progress
 from portal.views.frame import render_page
 
@@ -100,6 +101,7 @@ def pay(request: HttpRequest, visit: Visit, invoice: int) -> HttpResponse:
             except (paying.PaymentUnderWay, paying.InvoiceNotPayable):
                 return redirect(target)
             else:
+                settle(owed, now=now)
                 return redirect(target)
     last = next(iter(owed.payments.all()), None)
     progress = read_progress(owed, last, now=now)
@@ -171,10 +173,12 @@ def get_invoice(visit: Visit, pk: int) -> Invoice:
 
 
 def _page_to_watch(visit: Visit, invoice: Invoice) -> str:
-    """Where the payment of an invoice is watched: on the page of the purchase that it is for, else on its own."""
+    """Where the payment of an invoice is watched: on the page of what it begins, a purchase or a plan, else its own."""
     kind, _colon, token = invoice.reference.partition(":")
     if kind == "purchase":
         return visit.url("purchase", token=token)
+    if kind == "subscription":
+        return visit.url("plan")
     return visit.url("invoice", invoice=invoice.pk)
 
 

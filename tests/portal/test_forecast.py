@@ -29,9 +29,10 @@ def _lot(
     )  # fmt: skip
 
 
-def _look(*lots: Lot, daily: str = "10", overdraft: int = 0) -> Forecast:
+def _look(*lots: Lot, daily: str = "10", overdraft: int = 0, renews_in: int | None = None) -> Forecast:
     balance = Balance(1, "main", Decimal(0), Decimal(0), Decimal(overdraft), None, list(lots), None)
-    return forecast(balance, Pace(Decimal(daily), 14), now=NOW)
+    credits_at = None if renews_in is None else NOW + renews_in * DAY
+    return forecast(balance, Pace(Decimal(daily), 14), now=NOW, credits_at=credits_at)
 
 
 def _days(*spent: int) -> list[Decimal]:
@@ -119,3 +120,20 @@ def test_a_year_is_as_far_as_it_looks() -> None:
     assert _look(_lot(1, 3649)).runs_out_at == NOW + timedelta(days=364.9)
     assert _look(_lot(1, 3651)).state == "lasts"
     assert _look(_lot(1, 5000), _lot(2, 50, until=300)).lost == {2: 50}
+
+
+def test_a_plan_that_brings_the_next_credits_in_time_is_as_far_as_it_looks() -> None:
+    # 10 a day of 1,000 that end with the cycle in 20 days: 800 are left then.
+    found = _look(_lot(1, 1000, until=20), renews_in=20)
+    assert (found.state, found.runs_out_at, found.lost) == ("renews", None, {1: 800})
+    assert _look(_lot(1, 200, until=20), renews_in=20).state == "renews"
+
+
+def test_credits_may_run_out_before_the_plan_brings_the_next() -> None:
+    found = _look(_lot(1, 100, until=20), renews_in=20)
+    assert (found.state, found.runs_out_at) == ("runs_out", NOW + 10 * DAY)
+
+
+def test_a_renewal_that_is_more_than_a_year_off_or_past_changes_nothing() -> None:
+    assert _look(_lot(1, 100), renews_in=400).state == "runs_out"
+    assert _look(_lot(1, 100), renews_in=-1).runs_out_at == NOW + 10 * DAY

@@ -20,9 +20,10 @@ from billing.invoicing import crediting
 from billing.notifications import invitations
 from billing.payments.models import CardSetup
 from billing.purchases import checkout
-from tests.factories import make_member, make_user
+from tests.factories import make_member, make_plan, make_user
 from tests.portal.conftest import Stage
 from tests.portal.shop import make_card, make_invoice
+from tests.subscriptions.makers import subscribe
 
 # Addresses that need no account, each for a reason. All others begin with the account they belong to.
 FOR_EVERYBODY = {
@@ -88,6 +89,7 @@ def belongings(stage: Stage, pack: Pack) -> dict[str, Any]:
         invoice_id=purchase.invoice_id, reference="test:credit", reason="A test",
         items=[crediting.CreditItem(line_id=line.pk, amount=Decimal(100))], actor="test", now=now,
     )  # fmt: skip
+    subscribe(stage.account, make_plan(prices={"USD": {"fee": "50", "seat_price": "5"}}, seats_included=1), now=now)
     bob = make_member(stage.account, make_user("bob"), Role.MEMBER, now=now)
     invitation = invitations.send(
         account=stage.account, email="carol@example.com", role=Role.MEMBER, invited_by=stage.alice, now=now
@@ -96,6 +98,7 @@ def belongings(stage: Stage, pack: Pack) -> dict[str, Any]:
     return {
         "account": f"acc_{stage.account.pk}",
         "pack": pack.key,
+        "plan": make_plan("other").plan.key,
         "token": token,
         "invoice": make_invoice(stage).pk,
         "note": note.pk,
@@ -177,8 +180,8 @@ def test_mallory_reaches_none_of_alices_ids_through_her_own_account(
     own = stage.mallory.memberships.get().account_id
     before = table_sizes()
     mixed = {**hers, "account": f"acc_{own}"}
-    # A pack is for sale to everybody; all other ids are one account's.
-    with_ids = [each for each in ADDRESSES if set(each.ids) - {"account", "pack"}]
+    # A pack and a plan are for sale to everybody; all other ids are one account's.
+    with_ids = [each for each in ADDRESSES if set(each.ids) - {"account", "pack", "plan"}]
     assert len(with_ids) >= 5
     for address in with_ids:
         url = address.url(mixed)

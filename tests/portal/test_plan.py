@@ -1,0 +1,261 @@
+"""One's own plan: how it stands, and what is done to it in a step."""
+
+import uuid
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from billing.catalog.models import Coupon, Pack, PlanVersion
+from billing.payments import collecting
+from billing.subscriptions import changes, lifecycle, standing, subscribing
+from billing.subscriptions.models import Subscription, SubscriptionChange
+from tests.factories import make_plan
+from tests.payments import makers as cards
+from tests.portal.conftest import MAX_QUERIES, Stage
+from tests.portal.shop import make_card, sign_in_as, text_of
+
+
+@pytest.fixture
+def team(stage: Stage, shop: Pack) -> PlanVersion:
+    """10,000 credits and three seats for 49.00 a month."""
+    return make_plan(
+        "team", prices={"USD": {"fee": "49", "seat_price": "9"}}, seats_included=3, included_credits=Decimal(10_000)
+    )
+
+
+@pytest.fixture
+def url(stage: Stage) -> str:
+    return f"{stage.url}/plan"
+
+
+def _subscribe(stage: Stage, version: PlanVersion, *, number: str = cards.SUCCESS, **fields: Any) -> Subscription:
+    """Alice's subscription, five days old and paid with a card of this number, if that can be charged."""
+    since = stage.now - timedelta(days=5)
+    card = make_card(stage, number, make_default=True)
+    given = {"seats": 4, "method_id": card.pk, "reference": "test", "actor": f"user:{stage.alice.pk}", **fields}
+    made = subscribing.subscribe(account_id=stage.account.pk, plan_version_id=version.pk, now=since, **given)
+    _work(since)
+    made.refresh_from_db()
+    return made
+
+
+def _work(now: Any) -> None:
+    """What workers do."""
+    collecting.run_due(now=now, limit=10)
+    standing.follow_up(now=now, limit=10)
+
+
+def _act(act: str, **fields: Any) -> dict[str, Any]:
+    return {"act": act, "token": str(uuid.uuid4()), **fields}
+
+
+def test_without_a_plan_it_leads_to_the_plans(alice: Client, url: str) -> None:
+    page = text_of(alice.get(url))
+    assert "You have no plan yet" in page
+    assert "See the plans" in page
+
+
+def test_it_says_what_one_has_and_what_comes(alice: Client, stage: Stage, team: PlanVersion, url: str) -> None:
+    _subscribe(stage, team)
+    page = text_of(alice.get(url))
+    assert "Your plan Active Change plan" in page
+    assert "Team $49.00 a month" in page
+    assert "Time day 6 of" in page
+    assert "10,000 credits each month" in page
+    assert "Seats 4, 3 of them included" in page
+    assert "Paid with Visa •••• 4242" in page
+    assert "Renews" in page
+
+
+def test_viewers_see_the_plan_and_change_nothing(client: Client, stage: Stage, team: PlanVersion, url: str) -> None:
+    _subscribe(stage, team)
+    sign_in_as(client, stage, "viewer")
+    page = text_of(client.get(url))
+    assert "Team $49.00 a month" in page
+    assert "An owner or admin of this account can change the plan." in page
+    assert "Redeem" not in page
+    for address in (url, f"{url}/pause", f"{url}/cancel", f"{url}/seats"):
+        assert client.post(address, _act("resume", when="now")).status_code == 403
+    assert Subscription.objects.get().state == "active"
+    assert client.get(f"{url}/history").status_code == 200
+
+
+def test_nobody_else_gets_at_it(client: Client, stage: Stage, team: PlanVersion, url: str) -> None:
+    _subscribe(stage, team)
+    pages = (url, f"{url}/history", f"{url}/pause", f"{url}/cancel", f"{url}/seats")
+    for page in pages:
+        assert client.get(page)["Location"].startswith("/login")
+    client.force_login(stage.mallory)
+    for page in pages:
+        assert client.get(page).status_code == 404
+    assert client.post(f"{url}/cancel", _act("", when="now")).status_code == 404
+    assert Subscription.objects.get().state == "active"
+
+
+def test_pausing_is_confirmed_and_taken_up_again(alice: Client, stage: Stage, team: PlanVersion, url: str) -> None:
+    _subscribe(stage, team)
+    assert "It does not renew: nothing is charged and no credits come." in text_of(alice.get(f"{url}/pause"))
+    page = text_of(alice.post(f"{url}/pause", {"token": str(uuid.uuid4())}, follow=True))
+    assert "Your plan is paused." in page
+    assert "resume before then and nothing changes" in page
+    assert "Only an active plan" in text_of(alice.get(f"{url}/pause"))
+    page = text_of(alice.post(url, _act("resume"), follow=True))
+    assert "Team goes on." in page
+    assert Subscription.objects.get().state == "active"
+
+
+def test_cancelling_lets_it_run_out_and_can_be_taken_back(
+    alice: Client, stage: Stage, team: PlanVersion, url: str
+) -> None:
+    _subscribe(stage, team)
+    page = text_of(alice.get(f"{url}/cancel"))
+    assert "pause it or choose a smaller plan" in page
+    assert "Until then you can take it back with one click." in page
+    form = {"token": str(uuid.uuid4()), "when": "period_end", "reason": "Too dear"}
+    page = text_of(alice.post(f"{url}/cancel", form, follow=True))
+    assert "Team is cancelled and runs out." in page
+    assert "Keep Team" in page
+    assert Subscription.objects.get().cancel_reason == "Too dear"
+    assert "This plan is cancelled already." in text_of(alice.get(f"{url}/cancel"))
+    page = text_of(alice.post(url, _act("reactivate"), follow=True))
+    assert "You keep Team: it renews again." in page
+    assert Subscription.objects.get().state == "active"
+
+
+def test_cancelling_today_ends_it(alice: Client, stage: Stage, team: PlanVersion, url: str) -> None:
+    _subscribe(stage, team)
+    page = text_of(alice.post(f"{url}/cancel", {"token": str(uuid.uuid4()), "when": "now"}, follow=True))
+    assert "Team has ended." in page
+    assert "Team ended on" in page
+    assert Subscription.objects.get().state == "ended"
+    for address in ("pause", "cancel", "seats"):
+        assert alice.get(f"{url}/{address}").status_code == 404
+
+
+@pytest.mark.parametrize("fields", [{"when": "never"}, {"when": ""}, {"when": "now", "token": "x"}])
+def test_a_cancellation_that_makes_no_sense_does_nothing(
+    alice: Client, stage: Stage, team: PlanVersion, url: str, fields: dict[str, str]
+) -> None:
+    _subscribe(stage, team)
+    assert alice.post(f"{url}/cancel", {"token": str(uuid.uuid4()), **fields}).status_code == 422
+    assert Subscription.objects.get().state == "active"
+
+
+def test_what_is_not_possible_any_more_is_said(alice: Client, stage: Stage, team: PlanVersion, url: str) -> None:
+    _subscribe(stage, team)
+    for act in ("resume", "reactivate", "withdraw"):
+        assert "That is not possible any more." in text_of(alice.post(url, _act(act), follow=True))
+    assert "not possible any more" in text_of(alice.post(url, {"act": "resume"}, follow=True))
+    alice.post(url, _act("nonsense"))
+    assert Subscription.objects.get().state == "active"
+
+
+def test_a_renewal_that_is_due_is_waited_for(alice: Client, stage: Stage, team: PlanVersion, url: str) -> None:
+    _subscribe(stage, team)
+    Subscription.objects.update(next_due_at=stage.now - timedelta(minutes=1))
+    page = text_of(alice.post(f"{url}/pause", {"token": str(uuid.uuid4())}, follow=True))
+    assert "Your plan is being renewed just now." in page
+    assert Subscription.objects.get().state == "active"
+
+
+def test_a_coupon_counts_from_the_next_invoice(alice: Client, stage: Stage, team: PlanVersion, url: str) -> None:
+    _subscribe(stage, team)
+    Coupon.objects.create(code="SPRING", name="Spring", percent=10, duration_periods=3, created_at=stage.now)
+    page = text_of(alice.post(url, _act("coupon", code=" spring "), follow=True))
+    assert "it counts from your next invoice on" in page
+    assert "SPRING 10 % off the next 3 periods" in page
+    refused = alice.post(url, _act("coupon", code="SPRING"))
+    assert refused.status_code == 422
+    assert "You have redeemed this coupon already." in text_of(refused)
+
+
+@pytest.mark.parametrize(("code", "complaint"), [("NONE", "There is no such coupon."), ("", "This field is required.")])
+def test_a_coupon_that_is_none_is_refused(
+    alice: Client, stage: Stage, team: PlanVersion, url: str, code: str, complaint: str
+) -> None:
+    _subscribe(stage, team)
+    refused = alice.post(url, _act("coupon", code=code))
+    assert refused.status_code == 422
+    assert complaint in text_of(refused)
+    assert not Subscription.objects.get().redemptions.exists()
+
+
+def test_a_planned_change_is_shown_and_withdrawn(alice: Client, stage: Stage, team: PlanVersion, url: str) -> None:
+    subscription = _subscribe(stage, team)
+    small = make_plan("small", prices={"USD": {"fee": "9"}})
+    changes.change(
+        subscription_id=subscription.pk, plan_version_id=small.pk, reference="down", actor="test", now=timezone.now()
+    )
+    assert "Changes to Small on" in text_of(alice.get(url))
+    page = text_of(alice.post(url, _act("withdraw"), follow=True))
+    assert "The planned change is withdrawn." in page
+    assert "Changes to Small" not in page
+
+
+def test_an_overdue_invoice_says_what_happens_when(alice: Client, stage: Stage, team: PlanVersion, url: str) -> None:
+    subscription = _subscribe(stage, team)
+    make_card(stage, cards.DECLINE)
+    declined = stage.account.payment_methods.get(last4="0002")
+    Subscription.objects.update(method=declined)
+    changes.change(
+        subscription_id=subscription.pk, seats=9, when="now", reference="more", actor="test", now=timezone.now()
+    )
+    _work(timezone.now())
+    _work(timezone.now())
+    page = text_of(alice.get(url))
+    assert "Payment overdue" in page
+    assert "is overdue: $" in page
+    assert "We charge the card again" in page
+    assert "The subscription ends" in page
+    assert "Change the card" in page
+
+
+def test_a_parked_renewal_is_ours_to_mend(alice: Client, stage: Stage, team: PlanVersion, url: str) -> None:
+    _subscribe(stage, team)
+    Subscription.objects.update(parked_at=stage.now, problem="KeyError: secret")
+    page = text_of(alice.get(url))
+    assert "We are looking into your renewal" in page
+    assert "secret" not in page
+
+
+def test_history_tells_everything_that_happened(alice: Client, stage: Stage, team: PlanVersion, url: str) -> None:
+    assert "Nothing has happened yet" in text_of(alice.get(f"{url}/history"))
+    subscription = _subscribe(stage, team)
+    lifecycle.pause(subscription_id=subscription.pk, reference="p", actor="test", now=timezone.now())
+    page = text_of(alice.get(f"{url}/history"))
+    assert "Subscribed to Team 4 seats" in page
+    assert page.index("Paused") < page.index("Subscribed to Team")
+
+
+def test_a_long_history_has_pages(
+    alice: Client, stage: Stage, team: PlanVersion, url: str, django_assert_max_num_queries: Any
+) -> None:
+    subscription = _subscribe(stage, team)
+    SubscriptionChange.objects.bulk_create(
+        SubscriptionChange(subscription=subscription, act="renew", reference=f"r:{number}", at=stage.now)
+        for number in range(30)
+    )
+    with django_assert_max_num_queries(MAX_QUERIES):
+        response = alice.get(f"{url}/history")
+    assert "Older" in text_of(response)
+    last = response.context["changes"][-1].pk
+    older = text_of(alice.get(f"{url}/history?before={last}"))
+    assert "Subscribed to Team" in older
+    assert "Newer" in older
+    assert alice.get(f"{url}/history?before=x").status_code == 200
+
+
+@pytest.mark.parametrize("state", ["active", "trialing", "past_due", "paused", "cancelled"])
+def test_the_page_reads_little(
+    alice: Client, stage: Stage, team: PlanVersion, url: str, state: str, django_assert_max_num_queries: Any
+) -> None:
+    _subscribe(stage, team)
+    facts = {"state": state, "trial_ends_at": stage.now + timedelta(days=3), "paused_at": stage.now}
+    Subscription.objects.update(**facts)
+    alice.get(url)
+    with django_assert_max_num_queries(MAX_QUERIES):
+        assert alice.get(url).status_code == 200
