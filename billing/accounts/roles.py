@@ -58,7 +58,7 @@ FINANCE = StaffRole(
             "change_account", "add_dunningpolicy", "change_dunningpolicy",
             "add_invoice", "change_invoice", "view_pendingitem", "change_pendingitem", "view_exchangerate",
             "change_collection",
-            "view_banktransfer", "add_banktransfer", "change_banktransfer", "change_dispute",
+            "view_banktransfer", "add_banktransfer", "change_banktransfer",
         }
     ),
 )  # fmt: skip

@@ -23,7 +23,7 @@ from billing.admin import trail
 from billing.admin.rules import Act, FactsAdmin, FactsInline, money_column, plain_id
 from billing.notifications import wording
 from billing.payments import checking, gateway, methods, paying, refunding, webhooks
-from billing.payments.models import GatewayEvent, GatewayName, Payment, PaymentMethod, Refund
+from billing.payments.models import Dispute, GatewayEvent, GatewayName, Payment, PaymentMethod, Refund
 
 MAX_ASKED = 50
 
@@ -291,6 +291,44 @@ class RefundAdmin(QueueAdmin):
             done += 1
         text = ngettext("%(count)d has gone back.", "%(count)d have gone back.", done) % {"count": done}
         self.message_user(request, text, messages.SUCCESS if done else messages.WARNING)
+
+
+class DisputeQueue(admin.SimpleListFilter):
+    """Disputes that have not ended."""
+
+    title = lazy("work queue")
+    parameter_name = "queue"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("open", _("Going on"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Dispute]) -> QuerySet[Dispute]:
+        return queryset.filter(closed_at=None) if self.value() == "open" else queryset
+
+
+@admin.register(Dispute)
+class DisputeAdmin(FactsAdmin):
+    """Payers who have their bank take money back. Evidence is sent at the gateway; how it ends is told from there."""
+
+    list_display = (
+        plain_id, "account", money_column("amount"), "state", "reason", "respond_by", "payment", "opened_at",
+    )  # fmt: skip
+    list_select_related = ("payment__invoice__account",)
+    list_filter = (DisputeQueue, "state", "gateway")
+    search_fields = (
+        "=id", "=gateway_reference", "=payment__invoice__number", "=payment__gateway_reference",
+        "payment__invoice__account__name", "payment__invoice__account__external_id",
+    )  # fmt: skip
+    ordering = ("-id",)
+    fields = (
+        "account", "payment", money_column("amount"), "state", "reason", "respond_by", "opened_at", "taken_back_at",
+        "closed_at", "refund", "gateway", "gateway_reference",
+    )  # fmt: skip
+    readonly_fields = fields
+
+    @admin.display(description=lazy("account"), ordering="payment__invoice__account__name")
+    def account(self, row: Dispute) -> str:
+        return row.payment.invoice.account.name
 
 
 class EventQueue(admin.SimpleListFilter):

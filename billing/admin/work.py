@@ -13,7 +13,7 @@ from billing.accounts.models import Account, Approval, User
 from billing.ledger.models import Hold
 from billing.metering.models import RejectedEvent
 from billing.notifications.models import Notification, NotificationDelivery
-from billing.payments.models import BankTransfer, Collection, GatewayEvent, GatewayName, Payment, Refund
+from billing.payments.models import BankTransfer, Collection, Dispute, GatewayEvent, GatewayName, Payment, Refund
 from billing.purchases.models import TopUpRule
 
 # A queue with more rows is shown as having so many and more.
@@ -94,6 +94,10 @@ def _sources(now: datetime) -> list[_Source]:
         _Source(
             _("Collections with a fault"), _("Look at the error; they are tried again every five minutes."),
             Collection.objects.exclude(last_error=""), "created_at", "standing=fault",
+        ),
+        _Source(
+            _("Disputes"), _("Send evidence in the gateway's dashboard, in time."),
+            Dispute.objects.filter(closed_at=None), "opened_at", "queue=open",
         ),
         _Source(
             _("Transfers to match"), _("Say which invoices they pay, or send them back."),

@@ -53,6 +53,20 @@ def give_up(*, invoice_id: int, now: datetime) -> Invoice:
         return invoice
 
 
+def take_back(*, invoice_id: int, amount: Decimal) -> Invoice:
+    """Money that had come for an invoice not yet paid in full was taken away again: it is owed again. It belongs into
+    the transaction that records that. Raises NotPayable when the invoice is paid or void, TooMuch."""
+    with transaction.atomic():
+        invoice = Invoice.objects.select_for_update().get(pk=invoice_id)
+        if invoice.state not in (Invoice.State.OPEN, Invoice.State.UNCOLLECTIBLE):
+            raise NotPayable(f"{invoice} is {invoice.state}")
+        if not 0 < amount <= invoice.amount_paid - invoice.amount_refunded:
+            raise TooMuch(f"{invoice.amount_paid} {invoice.currency} have come")
+        invoice.amount_paid -= amount
+        invoice.save(update_fields=["amount_paid"])
+        return invoice
+
+
 def close(invoice: Invoice, *, now: datetime) -> None:
     """Make an invoice of which nothing is owed any more paid, fulfil its lines and write the receipt.
 

@@ -62,6 +62,13 @@ def _count_spent(book: Book, posting: Draft, credits: Decimal) -> None:
     note_crossings(book)
 
 
+def owe(book: Book, posting: Draft, credits: Decimal) -> None:
+    """Owe credits that were used and are not paid for: overdraft, whatever the pool's policy."""
+    book.overdraft += credits
+    _spend_on_debt(book, posting, "overdraft", credits)
+    _count_spent(book, posting, credits)
+
+
 def ensure_covered(book: Book, credits: Decimal, covered: Decimal) -> None:
     """Raise InsufficientCredits unless `covered` credits on lots and the policy together reach `credits`."""
     room = policy_room(book)

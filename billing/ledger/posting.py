@@ -33,7 +33,7 @@ from billing.ledger.models import CreditGrant, CreditPool, GrantKind, LedgerEntr
 
 __all__ = ["InsufficientCredits", "NotEnoughLeft"]
 
-_GRANTABLE = frozenset(GrantKind.values) - {"overage", "overdraft", "transfer", "rollover"}
+GRANTABLE = frozenset(GrantKind.values) - {"overage", "overdraft", "transfer", "rollover"}
 
 
 class AccountParked(Exception):
@@ -113,7 +113,7 @@ def grant(
     `cost_basis` is money per credit in `currency` (default: the account's). Raises ValueError for an amount of zero or
     less, a kind that only the ledger itself makes, or a validity that ends before it begins.
     """
-    if amount <= 0 or kind not in _GRANTABLE or (expires_at and expires_at <= (effective_at or now)):
+    if amount <= 0 or kind not in GRANTABLE or (expires_at and expires_at <= (effective_at or now)):
         raise ValueError("a grant needs a positive amount, a kind that can be granted and a validity that lasts")
     with transaction.atomic():
         opened = open_books([pool_id], now=now, postings=2)

@@ -11,8 +11,8 @@ import structlog
 from django.db import transaction
 from django.db.models import F, QuerySet
 
-from billing.payments import gateway, paying, refunding, setups
-from billing.payments.gateway import Delivery, Report, SetupReport
+from billing.payments import disputes, gateway, paying, refunding, setups
+from billing.payments.gateway import Delivery, DisputeReport, Report, SetupReport
 from billing.payments.models import GatewayEvent, Payment, Refund
 
 log = structlog.get_logger(__name__)
@@ -109,6 +109,11 @@ def _act(event: GatewayEvent, *, now: datetime) -> None:
     report = gateway.get(event.gateway).read_webhook(event.payload)
     if isinstance(report, Report):
         _record(event, report, now=now)
+    elif isinstance(report, DisputeReport):
+        disputed = Payment.objects.filter(gateway=event.gateway, idempotency_key=report.key).first()
+        if disputed is None:
+            raise UnknownKey(report.key)
+        disputes.record(payment_id=disputed.pk, report=report, now=now)
     elif isinstance(report, SetupReport):
         setups.follow(gateway_name=event.gateway, reference=report.reference, now=now)
 

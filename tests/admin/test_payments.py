@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from billing.accounts.models import StaffAct, User
 from billing.invoicing.models import Invoice
-from billing.payments import methods, refunding
+from billing.payments import disputes, methods, refunding
+from billing.payments.gateway import DisputeReport
 from billing.payments.models import GatewayEvent, Payment, Refund, SandboxCharge
 from tests.admin.conftest import Office, post, text_of
 from tests.factories import make_issuer
@@ -221,3 +222,16 @@ def test_the_sandbox_is_listed_only_while_it_is_in_use(staff, settings) -> None:
 def test_a_method_is_shown_as_its_customer_knows_it(staff, office) -> None:
     card = make_card(office.account, now=timezone.now())
     assert "4242" in text_of(staff, f"/admin/billing/paymentmethod/{card.pk}/change/")
+
+
+def test_disputes_stand_in_the_work_queue_until_they_end(staff, office, invoice) -> None:
+    payment = pay(invoice, now=office.now)
+    for state, count in (("open", 1), ("lost", 0)):
+        report = DisputeReport("k1", "du_1", payment.amount, "EUR", "fraudulent", state, office.now)
+        row = disputes.record(payment_id=payment.pk, report=report, now=office.now)
+        page = text_of(staff, "/admin/billing/dispute/?queue=open")
+        assert f"{count} dispute" in page
+    assert "Disputes" in text_of(staff, "/admin/work/")
+    page = text_of(staff, f"/admin/billing/dispute/{row.pk}/change/")
+    assert "fraudulent" in page
+    assert "€1,190.00" in page

@@ -11,7 +11,7 @@ from django.utils import timezone
 from billing.ledger import pools
 from billing.notifications.models import Notification
 from billing.payments import checking, gateway, methods, refunding, setups, webhooks
-from billing.payments.models import CardSetup, GatewayEvent, Payment, PaymentMethod, Refund
+from billing.payments.models import CardSetup, Dispute, GatewayEvent, Payment, PaymentMethod, Refund
 from tests.api.asking import Api, assert_problem
 from tests.factories import make_account
 from tests.payments.stripe_process import SECRET, fake, signed
@@ -172,6 +172,46 @@ def test_money_that_the_customers_bank_sent_back_is_shown_to_staff(fake, invoice
     assert tell(fake.events("refund.failed")[0]) == 200
     assert "RefundBounced" in GatewayEvent.objects.get().last_error
     assert Refund.objects.get().state == "succeeded"
+
+
+# --- Disputes -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+@pytest.mark.parametrize(("ends", "refunded"), [("won", 0), ("lost", 119_000)])
+def test_a_disputes_events_in_any_order_come_to_what_stripe_says(fake, invoice, order, ends, refunded):
+    payment = pay(fake, invoice)
+    made = fake.do("dispute", intent=payment.gateway_reference)
+    fake.do("change", id=made["id"], event="charge.dispute.funds_withdrawn", status="under_review")
+    fake.do("change", id=made["id"], event="charge.dispute.closed", status=ends)
+    events = [each for each in fake.events() if each["type"].startswith("charge.dispute.")]
+    for number in (*order, *order):
+        assert tell(events[number]) == 200
+    dispute = Dispute.objects.get()
+    assert (dispute.state, dispute.amount, dispute.reason) == (ends, 1190, "fraudulent")
+    payment.refresh_from_db()
+    assert (payment.amount_refunded * 100, payment.amount_disputed) == (refunded, 0)
+    assert pools.get_main_pool(invoice.account_id).balance == (10_000 if ends == "won" else 0)
+    assert not GatewayEvent.objects.filter(processed_at=None).exists()
+
+
+def test_a_dispute_is_followed_from_the_inquiry_on(fake, invoice):
+    payment = pay(fake, invoice)
+    made = fake.do("dispute", intent=payment.gateway_reference, status="warning_needs_response")
+    steps = [("needs_response", "open", 0), ("won", "won", 10_000)]
+    assert tell(fake.events("charge.dispute.created")[0]) == 200
+    assert Dispute.objects.get().state == "inquiry"
+    for status, state, credits in steps:
+        fake.do("change", id=made["id"], event=f"charge.dispute.{status}", status=status)
+        assert tell(fake.events(f"charge.dispute.{status}")[0]) == 200
+        assert Dispute.objects.get().state == state
+        assert pools.get_main_pool(invoice.account_id).balance == credits
+
+
+def test_a_dispute_of_what_is_not_ours_is_done_with(fake, invoice):
+    payment = pay(fake, invoice)
+    fake.do("change", id=payment.gateway_reference, event="x", metadata="")
+    fake.do("dispute", intent=payment.gateway_reference)
+    assert tell(fake.events("charge.dispute.created")[0]) == 200
+    assert not Dispute.objects.exists()
 
 
 # --- Cards typed on Stripe's page -----------------------------------------------------------------------------------

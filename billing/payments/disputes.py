@@ -1,0 +1,187 @@
+"""Payers who have their bank take money back: what it paid for is taken back at once, and comes again if it is won.
+
+While a dispute goes on its amount is held back on the payment, so no refund gives it a second time. One that is lost is
+a refund that we did not choose: a credit note over the same part of the invoice, and less tax. Money of an invoice that
+is not paid in full is owed again instead. Locks: the invoice's row, its payment's, the dispute's, pools, the issuer's.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+import structlog
+from django.db import transaction
+
+from billing.catalog import pricing
+from billing.invoicing import crediting, settling
+from billing.invoicing.models import Invoice, InvoiceLine
+from billing.ledger import chargebacks, pools
+from billing.ledger.models import CreditGrant
+from billing.payments.gateway import DisputeReport
+from billing.payments.models import Dispute, Payment, Refund
+
+log = structlog.get_logger(__name__)
+
+State = Dispute.State
+ZERO = Decimal(0)
+
+
+class NotDisputable(Exception):
+    """We do not know (yet) that the payment has brought any money, or so much of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """What of a line was paid with the disputed money: net `amount`, and the credits of its lot."""
+
+    line: InvoiceLine
+    amount: Decimal
+    credits: Decimal
+    grant_id: int | None
+
+
+def record(*, payment_id: int, report: DisputeReport, now: datetime) -> Dispute:
+    """Write down how a dispute stands, and do what follows from it, whoever tells of it, in whatever order and however
+    often; one that has ended stays so. Raises NotDisputable; nothing is written then."""
+    with transaction.atomic():
+        payment = _lock_payment(payment_id)
+        dispute = _open(payment, report, now=now)
+        if dispute.state not in Dispute.ENDED:
+            dispute.respond_by = report.respond_by
+            _move(payment, dispute, State(report.state), now=now)
+    log.info("dispute.recorded", dispute_id=dispute.pk, payment_id=payment_id, state=dispute.state)
+    return dispute
+
+
+def _open(payment: Payment, report: DisputeReport, *, now: datetime) -> Dispute:
+    """The dispute's row, locked; made when there is none."""
+    known = Dispute.objects.select_for_update().filter(
+        gateway=payment.gateway, gateway_reference=report.reference
+    ).first()  # fmt: skip
+    if known is not None:
+        return known
+    if payment.state != Payment.State.SUCCEEDED or report.currency != payment.currency:
+        raise NotDisputable(f"payment {payment.pk} is {payment.state}, in {payment.currency}")
+    if report.amount > payment.refundable:
+        raise NotDisputable(f"{report.amount} of {payment.refundable} {payment.currency}")
+    return Dispute.objects.create(
+        payment=payment,
+        gateway=payment.gateway,
+        gateway_reference=report.reference,
+        amount=report.amount,
+        reason=report.reason[:60],
+        state=State.INQUIRY,
+        opened_at=now,
+    )
+
+
+def _move(payment: Payment, dispute: Dispute, state: State, *, now: datetime) -> None:
+    is_taken = dispute.taken_back_at is not None
+    if state in (State.OPEN, State.LOST) and not is_taken:
+        _take_back(payment, dispute, now=now)
+    if state == State.LOST:
+        _lose(payment, dispute, now=now)
+    elif state in (State.WON, State.CLOSED) and is_taken:
+        _give_back(payment, dispute, now=now)
+    # A late word of the inquiry does not undo that the money was taken.
+    if state == State.INQUIRY and is_taken:
+        state = State.OPEN
+    dispute.state = state
+    dispute.closed_at = now if state in Dispute.ENDED else None
+    dispute.save()
+    payment.save(update_fields=["amount_disputed", "amount_refunded"])
+
+
+def _take_back(payment: Payment, dispute: Dispute, *, now: datetime) -> None:
+    if dispute.amount > payment.refundable:
+        raise NotDisputable(f"{dispute.amount} of {payment.refundable} {payment.currency}")
+    payment.amount_disputed += dispute.amount
+    dispute.taken_back_at = now
+    shares = [share for share in _shares(payment.invoice, dispute.amount) if share.grant_id and share.credits]
+    pools.lock([share.line.pool_id for share in shares])
+    for share in shares:
+        chargebacks.take_back(
+            grant_id=share.grant_id or 0, credits=share.credits, reference=_reference(dispute, share.line),
+            note=f"Payment disputed ({payment.invoice})"[:200], now=now,
+        )  # fmt: skip
+
+
+def _give_back(payment: Payment, dispute: Dispute, *, now: datetime) -> None:
+    payment.amount_disputed -= dispute.amount
+    assert dispute.taken_back_at is not None  # noqa: S101
+    lines = payment.invoice.lines.filter(posting__isnull=False).order_by("pool_id", "position")
+    pools.lock([line.pool_id for line in lines])
+    for line in lines:
+        if (grant_id := _lot_of(line)) is not None:
+            chargebacks.give_back(
+                grant_id=grant_id, reference=_reference(dispute, line), waited=now - dispute.taken_back_at,
+                note=f"Dispute won ({payment.invoice})"[:200], now=now,
+            )  # fmt: skip
+
+
+def _lose(payment: Payment, dispute: Dispute, *, now: datetime) -> None:
+    payment.amount_disputed -= dispute.amount
+    payment.amount_refunded += dispute.amount
+    invoice, note = payment.invoice, None
+    if invoice.state == Invoice.State.PAID:
+        crediting.note_refunded(invoice_id=invoice.pk, amount=dispute.amount)
+        items = [
+            crediting.CreditItem(share.line.pk, share.amount, share.credits or None)
+            for share in _shares(invoice, dispute.amount)
+            if share.amount
+        ]
+        if items:
+            note = crediting.credit(
+                invoice_id=invoice.pk, reference=f"dispute:{dispute.pk}", reason="Payment disputed and lost",
+                items=items, actor="dispute", now=now,
+            )  # fmt: skip
+    else:
+        settling.take_back(invoice_id=invoice.pk, amount=dispute.amount)
+    dispute.refund = Refund.objects.create(
+        payment=payment,
+        credit_note=note,
+        idempotency_key=f"dispute:{dispute.pk}",
+        gateway_reference=dispute.gateway_reference,
+        amount=dispute.amount,
+        state=Refund.State.SUCCEEDED,
+        created_at=now,
+        finished_at=now,
+    )
+
+
+def _shares(invoice: Invoice, amount: Decimal) -> list[_Share]:
+    """What of each line the disputed money has paid for: the same part of all that has not been credited."""
+    lines = [line for line in invoice.lines.order_by("pool_id", "position") if line.amount > 0]
+    left = [line.amount + line.tax_amount - line.amount_credited - line.tax_credited for line in lines]
+    whole = sum(left, ZERO)
+    part = min(amount, whole)
+    shares = []
+    for line in lines:
+        net = pricing.part_of_money(
+            line.amount - line.amount_credited, part=part, of=whole, currency=invoice.currency
+        )  # fmt: skip
+        credits = ZERO
+        if line.credits is not None and whole:
+            credits = pricing.part_of_credits(line.credits - line.credits_refunded, part=part, of=whole)
+        shares.append(_Share(line, net, credits, _lot_of(line)))
+    return shares
+
+
+def _lot_of(line: InvoiceLine) -> int | None:
+    """The lot that the line's fulfilment has made."""
+    if line.posting_id is None:
+        return None
+    made = CreditGrant.objects.filter(entries__posting=line.posting_id, entries__flow="grant")
+    return made.values_list("pk", flat=True).first()
+
+
+def _reference(dispute: Dispute, line: InvoiceLine) -> str:
+    return f"chargeback:{dispute.pk}:{line.pk}"
+
+
+def _lock_payment(payment_id: int) -> Payment:
+    invoice_id = Payment.objects.values_list("invoice_id", flat=True).get(pk=payment_id)
+    invoice = Invoice.objects.select_for_update().get(pk=invoice_id)
+    payment = Payment.objects.select_for_update().get(pk=payment_id)
+    payment.invoice = invoice
+    return payment

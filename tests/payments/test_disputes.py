@@ -1,0 +1,193 @@
+"""Disputes: what a payer takes back by the bank is taken back here, and comes again if it is won."""
+
+import itertools
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from billing.invoicing.models import CreditNote, Invoice
+from billing.ledger import expiry, pools, posting, verification
+from billing.ledger.models import CreditGrant
+from billing.payments import disputes, refunding, transfers
+from billing.payments.gateway import DisputeReport
+from billing.payments.models import Dispute, Payment, Refund
+from billing.purchases import refunds
+from tests.factories import NOW, give_credits
+from tests.invoicing.makers import credits_line, issue, plain_line
+from tests.ledger.racing import race
+from tests.payments import makers
+from tests.payments.makers import pay
+from tests.payments.test_transfers import receive
+
+WEEK = timedelta(days=7)
+
+
+def told(state: str = "open", amount: str = "1190.00", reference: str = "du_1", currency: str = "EUR") -> DisputeReport:
+    return DisputeReport("k1", reference, Decimal(amount), currency, "fraudulent", state, NOW + WEEK)
+
+
+def tell(payment: Payment, *states: str, amount: str = "1190.00", now=NOW) -> Dispute:
+    for state in states:
+        row = disputes.record(payment_id=payment.pk, report=told(state, amount), now=now)
+    return row
+
+
+def spend(invoice: Invoice, credits: str) -> None:
+    pool = pools.get_main_pool(invoice.account_id)
+    posting.spend(pool_id=pool.pk, credits=Decimal(credits), reference=f"spend:{credits}", now=NOW)
+
+
+def pool_of(invoice: Invoice) -> tuple[Decimal, Decimal]:
+    """Balance and overdraft; what the ledger says of itself must be true."""
+    report = verification.verify(account_ids=None, now=NOW + WEEK * 60)
+    assert not report.findings
+    pool = pools.get_main_pool(invoice.account_id)
+    return pool.balance, pool.overdraft
+
+
+def money_of(payment: Payment) -> tuple[Decimal, Decimal, Decimal, Decimal]:
+    """Refunded and disputed of the payment, refunded and credited of the invoice."""
+    payment.refresh_from_db()
+    invoice = Invoice.objects.get(pk=payment.invoice_id)
+    return payment.amount_refunded, payment.amount_disputed, invoice.amount_refunded, invoice.amount_credited
+
+
+@pytest.fixture
+def paid(invoice) -> Payment:
+    """1,190.00 for 10,000 credits."""
+    return pay(invoice)
+
+
+def test_what_is_left_is_revoked_and_what_was_used_is_owed(invoice, paid):
+    spend(invoice, "6000")
+    dispute = tell(paid, "open")
+    assert (dispute.state, dispute.taken_back_at, dispute.respond_by) == ("open", NOW, NOW + WEEK)
+    assert pool_of(invoice) == (0, 6000)
+    assert money_of(paid) == (0, 1190, 0, 0)
+    assert tell(paid, "open", "inquiry", "open") == dispute
+    assert pool_of(invoice) == (0, 6000)
+
+
+def test_nothing_of_it_can_be_refunded_meanwhile(invoice, paid):
+    tell(paid, "open", amount="1000.00")
+    with pytest.raises(refunding.TooMuch):
+        refunding.start(payment_id=paid.pk, credit_note_id=None, amount=Decimal("190.01"), key="r", now=NOW)
+    assert money_of(paid) == (0, 1000, 0, 0)
+
+
+def test_a_dispute_that_is_lost_is_a_credit_note_and_a_refund(invoice, paid):
+    spend(invoice, "6000")
+    dispute = tell(paid, "open", "lost", "lost", "won")
+    assert (dispute.state, dispute.closed_at) == ("lost", NOW)
+    note = CreditNote.objects.get()
+    assert (note.total, note.tax_total, note.lines.get().credits) == (1190, 190, 10_000)
+    refund = Refund.objects.get()
+    assert (refund.state, refund.amount, refund.credit_note, dispute.refund) == ("succeeded", 1190, note, refund)
+    assert money_of(paid) == (1190, 0, 1190, 1190)
+    assert pool_of(invoice) == (0, 6000)
+    give_credits(invoice.account, "10000")
+    assert pool_of(invoice) == (4000, 0)
+
+
+@pytest.mark.parametrize("bought_between", [False, True])
+def test_a_dispute_that_is_won_brings_back_what_was_taken(invoice, paid, bought_between):
+    spend(invoice, "6000")
+    before = CreditGrant.objects.get()
+    tell(paid, "open")
+    if bought_between:
+        give_credits(invoice.account, "10000")
+        assert pool_of(invoice) == (4000, 0)
+    dispute = tell(paid, "won", "won", now=NOW + WEEK)
+    assert dispute.state == "won"
+    assert pool_of(invoice) == (14_000 if bought_between else 4000, 0)
+    assert money_of(paid) == (0, 0, 0, 0)
+    back = CreditGrant.objects.filter(kind="purchase").latest("pk")
+    assert (back.amount, back.cost_basis, back.expires_at) == (4000, before.cost_basis, before.expires_at + WEEK)
+    assert not Refund.objects.exists()
+    assert not CreditNote.objects.exists()
+
+
+def test_an_inquiry_takes_nothing_until_it_becomes_more(invoice, paid):
+    assert tell(paid, "inquiry").state == "inquiry"
+    assert (pool_of(invoice), money_of(paid)) == ((10_000, 0), (0, 0, 0, 0))
+    assert tell(paid, "closed").state == "closed"
+    assert tell(paid, "open").state == "closed"
+    assert pool_of(invoice) == (10_000, 0)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["inquiry", "open", "lost"])))
+def test_in_whatever_order_it_is_told_it_comes_to_the_same(invoice, paid, order):
+    tell(paid, *order, *order)
+    assert (pool_of(invoice), money_of(paid)) == ((0, 0), (1190, 0, 1190, 1190))
+    assert (Dispute.objects.get().state, Refund.objects.count()) == ("lost", 1)
+
+
+def test_a_part_takes_its_part(account):
+    invoice = issue(account, credits_line(account), plain_line("500.00"))
+    payment = pay(invoice)
+    assert payment.amount == 1785
+    tell(payment, "open", amount="178.50")
+    assert pool_of(invoice) == (9000, 0)
+    tell(payment, "lost", amount="178.50")
+    note = CreditNote.objects.get()
+    assert (note.total, [line.amount for line in note.lines.order_by("pk")]) == (Decimal("178.50"), [100, 50])
+    assert money_of(payment) == (Decimal("178.50"), 0, Decimal("178.50"), Decimal("178.50"))
+
+
+def test_what_was_refunded_before_is_not_taken_twice(invoice, paid):
+    line = invoice.lines.get()
+    refunds.refund(line_id=line.pk, credits=Decimal(5000), reason="x", actor="t", reference="r", now=NOW)
+    with pytest.raises(disputes.NotDisputable):
+        tell(paid, "open")
+    tell(paid, "open", amount="595.00")
+    assert pool_of(invoice) == (0, 0)
+    tell(paid, "lost", amount="595.00")
+    assert money_of(paid) == (1190, 0, 1190, 1190)
+
+
+def test_credits_that_had_ended_unused_are_not_asked_for(invoice, paid):
+    spend(invoice, "6000")
+    later = NOW + timedelta(days=366)
+    expiry.expire_due(now=later, grace_seconds=0, limit=10)
+    tell(paid, "open", now=later)
+    assert pool_of(invoice) == (0, 6000)
+    tell(paid, "won", now=later)
+    assert pool_of(invoice) == (0, 0)
+
+
+def test_money_of_an_invoice_not_paid_in_full_is_owed_again(invoice):
+    transfer = receive("400.00")
+    part = transfers.match(transfer_id=transfer.pk, invoice_id=invoice.pk, key="1", now=NOW)
+    tell(part, "open", "lost", amount="400.00")
+    invoice.refresh_from_db()
+    assert (invoice.state, invoice.amount_paid, invoice.owed) == ("open", 0, 1190)
+    assert not CreditNote.objects.exists()
+    assert Refund.objects.get().amount == 400
+
+
+@pytest.mark.parametrize(
+    "report", [told(amount="1190.01"), told(currency="USD")], ids=["more than was paid", "another currency"]
+)
+def test_a_dispute_that_cannot_be_is_refused(invoice, paid, report):
+    with pytest.raises(disputes.NotDisputable):
+        disputes.record(payment_id=paid.pk, report=report, now=NOW)
+    assert not Dispute.objects.exists()
+    assert pool_of(invoice) == (10_000, 0)
+
+
+def test_a_payment_that_has_brought_nothing_is_not_disputed(invoice):
+    declined = pay(invoice, makers.DECLINE)
+    with pytest.raises(disputes.NotDisputable):
+        tell(declined, "open")
+    assert not Dispute.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_told_many_times_at_once_it_takes_back_once(transactional_db, invoice):
+    payment = pay(invoice)
+    spend(invoice, "6000")
+    works = [lambda state=state: tell(payment, state) for state in ("inquiry", "open", "lost") * 4]
+    assert race(works) == {"done": 12}
+    assert (pool_of(invoice), money_of(payment)) == ((0, 6000), (1190, 0, 1190, 1190))
+    assert (Refund.objects.count(), CreditNote.objects.count()) == (1, 1)
