@@ -1,6 +1,5 @@
 """`/accounts/{account}/balance`: what a pool holds."""
 
-from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -8,7 +7,7 @@ from rest_framework.response import Response
 
 from billing.accounts.models import Scope
 from billing.api import ids
-from billing.api.base import ApiView, get_pool_id, read_query, write_document
+from billing.api.base import ApiView, account_name, get_pool_id, now_of_name, read_query, write_document
 from billing.api.fields import Amount, Document, Instant, PublicId, Strict
 from billing.api.schema import refusals
 from billing.ledger import balance, pools
@@ -78,7 +77,7 @@ class AccountBalance(ApiView):
     )
     def get(self, request: Request, account: str) -> Response:
         """What is available, held and overdrawn, the cycle, and the lots. Scope `read`."""
-        now = timezone.now()
+        now = now_of_name(account_name(request, account))
         query = read_query(request, BalanceQuery)
         pool_id = get_pool_id(request, account, query.get("pool", pools.MAIN_KEY))
         at = query.get("at")

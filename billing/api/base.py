@@ -6,11 +6,13 @@ A view states `scopes`, method to scope; a method that only a platform-wide key 
 import re
 import uuid
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from functools import cache
 from typing import Any, ClassVar, cast
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
@@ -19,6 +21,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from billing.accounts import clocks
 from billing.accounts.models import Account, ApiKey, Scope
 from billing.api import ids
 from billing.api.authentication import BearerKey
@@ -174,6 +177,21 @@ def get_account(request: Request, reference: str) -> Account:
     if account is None:
         raise Problem("not_found")
     return account
+
+
+def now_of(account: Account) -> datetime:
+    """What time it is for the account: its test clock's, if it is on one."""
+    return clocks.time_of(account, timezone.now())
+
+
+def now_of_name(reference: str) -> datetime:
+    """The same for an account by either of its names, which need not exist. No query where there are no clocks."""
+    return clocks.times_of_names([reference]).get(reference) or timezone.now()
+
+
+def now_of_id(account_id: int | None) -> datetime:
+    """The same for an account by its primary key."""
+    return now_of_name(ids.encode(ids.ACCOUNT, account_id)) if account_id is not None else timezone.now()
 
 
 def account_name(request: Request, reference: str) -> str:

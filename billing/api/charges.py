@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -12,7 +11,7 @@ from rest_framework.response import Response
 
 from billing.accounts.models import Scope
 from billing.api import ids
-from billing.api.base import ApiView, account_name, actor, read_body
+from billing.api.base import ApiView, account_name, actor, now_of_name, read_body
 from billing.api.errors import Problem
 from billing.api.fields import Amount, Document, Instant, Properties, PublicId, Reference, Strict, Text, write_decimal
 from billing.api.idempotency import idempotent
@@ -96,12 +95,13 @@ class Charges(ApiView):
     @idempotent
     def post(self, request: Request) -> Response:
         """Price and spend in one step, or refuse with 402 and spend nothing. Scope `charges:write`."""
-        now = timezone.now()
         asked = read_body(request, NewCharge)
+        name = account_name(request, asked["account"])
+        now = now_of_name(name)
         occurred_at = asked.get("occurred_at")
         refuse_odd_time(occurred_at, now)
         charge = ingest.ChargeRequest(
-            account=account_name(request, asked["account"]),
+            account=name,
             id=asked["id"],
             meter_key=asked.get("meter", ""),
             credits=asked.get("credits"),

@@ -1,5 +1,8 @@
 """`/checks` and `/estimates`: asking before doing. Neither has any effect."""
 
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from django.utils import timezone
@@ -8,9 +11,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.accounts import clocks
 from billing.accounts.models import Scope
 from billing.api import ids
-from billing.api.base import ApiView, account_name, caller, read_body
+from billing.api.base import ApiView, account_name, caller, now_of_name, read_body
 from billing.api.charges import refuse_odd_time
 from billing.api.errors import Problem
 from billing.api.fields import Amount, Document, Instant, Properties, PublicId, Strict, Text, write_decimal
@@ -109,14 +113,25 @@ class Checks(ApiView):
         accounts = [account_name(request, name) for name in asked.get("accounts", ())]
         if not accounts and own is None:
             raise serializers.ValidationError({"accounts": "This field is required."}, code="required")
-        verdicts = checks.check(
-            accounts=accounts or [own.external_id if own else ""],
-            lines=[Asked(**line) for line in asked["lines"]],
-            pool=asked.get("pool", ""),
-            member=ids.encode(ids.MEMBER, asked["member"]) if "member" in asked else "",
-            now=timezone.now(),
-        )
+        names, verdicts = accounts or [own.external_id if own else ""], []
+        # Accounts on test clocks are asked about each in its own time.
+        times = clocks.times_of_names(names)
+        for now, some in _by_time(names, times):
+            verdicts += checks.check(
+                accounts=some,
+                lines=[Asked(**line) for line in asked["lines"]],
+                pool=asked.get("pool", ""),
+                member=ids.encode(ids.MEMBER, asked["member"]) if "member" in asked else "",
+                now=now,
+            )
         return Response({"results": [verdict_document(verdict) for verdict in verdicts]})
+
+
+def _by_time(names: list[str], times: Mapping[str, datetime]) -> Iterator[tuple[datetime, list[str]]]:
+    """The names in their order, in runs of the same time."""
+    real = timezone.now()
+    for now, run in groupby(names, key=lambda name: times.get(name, real)):
+        yield now, list(run)
 
 
 def verdict_document(verdict: checks.Verdict) -> dict[str, object]:
@@ -183,13 +198,14 @@ class Estimates(ApiView):
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         """Price quantities for an account, on top of what its period has used already. Scope `read`."""
-        now = timezone.now()
         asked = read_body(request, NewEstimate)
+        name = account_name(request, asked["account"])
+        now = now_of_name(name)
         occurred_at = asked.get("occurred_at")
         refuse_odd_time(occurred_at, now)
         try:
             estimate = estimates.estimate(
-                account=account_name(request, asked["account"]),
+                account=name,
                 lines=[Asked(**line) for line in asked["lines"]],
                 occurred_at=occurred_at,
                 now=now,

@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.db.models import Prefetch
-from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -11,7 +10,7 @@ from rest_framework.response import Response
 
 from billing.accounts.models import Scope
 from billing.api import ids
-from billing.api.base import ApiView, actor, get_account, get_id, get_pool, read_body, read_query
+from billing.api.base import ApiView, actor, get_account, get_id, get_pool, now_of_id, read_body, read_query
 from billing.api.fields import Amount, Choice, Document, Instant, PublicId, Strict, Text, check_range
 from billing.api.idempotency import idempotent
 from billing.api.pagination import PageQuery, newest_first, page_of
@@ -135,5 +134,7 @@ class ReversePosting(ApiView):
         `credits:write`, platform keys only."""
         pk = get_id(ids.POSTING, posting_id)
         asked = read_body(request, Undo)
-        done = posting.reverse(posting_id=pk, note=asked.get("note", ""), actor=actor(request), now=timezone.now())
+        account_id = Posting.objects.filter(pk=pk).values_list("pool__account_id", flat=True).first()
+        now = now_of_id(account_id)
+        done = posting.reverse(posting_id=pk, note=asked.get("note", ""), actor=actor(request), now=now)
         return Response(PostingDocument(done).data, status=201)

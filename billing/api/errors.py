@@ -16,11 +16,12 @@ from psycopg.errors import CheckViolation
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from billing.accounts import idempotency, members
+from billing.accounts import clocks, idempotency, members
 from billing.api import ids
 from billing.api.fields import write_decimal
 from billing.api.problems import KINDS
 from billing.catalog import pricing
+from billing.clock import advancing
 from billing.invoicing import issuing, tax
 from billing.ledger import holds, pools, posting
 from billing.ledger.models import Hold, Posting
@@ -98,7 +99,7 @@ def translate(error: Exception) -> Problem | None:
     """What an exception means to the caller; None when it is a fault of ours."""
     if isinstance(error, Problem):
         return error
-    of_rooms = _translate_act(error) or _translate_money(error) or _translate_sale(error)
+    of_rooms = _translate_act(error) or _translate_money(error) or _translate_sale(error) or _translate_clock(error)
     return _translate_request(error) or of_rooms or _translate_subscription(error) or _translate_database(error)
 
 
@@ -191,6 +192,22 @@ def _translate_money(error: Exception) -> Problem | None:
             return Problem("no_gateway")
         case gateway.GatewayUnavailable():
             return Problem("gateway_unavailable", headers={"Retry-After": "10"})
+    return None
+
+
+def _translate_clock(error: Exception) -> Problem | None:
+    """Why a test clock cannot be where it was asked to be."""
+    match error:
+        case advancing.NotSandbox():
+            return Problem("no_sandbox")
+        case clocks.HasClock():
+            return Problem("test_clock_exists")
+        case clocks.HasHistory() | clocks.ClockRunsBack():
+            return Problem("test_clock_behind")
+        case clocks.ClockMoving():
+            return Problem("test_clock_moving")
+        case advancing.TooFar():
+            return Problem("test_clock_too_far")
     return None
 
 

@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import Any
 
-from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -12,7 +11,18 @@ from rest_framework.response import Response
 from billing.accounts.fields import validate_currency
 from billing.accounts.models import Scope
 from billing.api import ids
-from billing.api.base import ApiView, actor, find_meter_id, get_account, get_id, get_pool, read_body, read_query
+from billing.api.base import (
+    ApiView,
+    actor,
+    find_meter_id,
+    get_account,
+    get_id,
+    get_pool,
+    now_of,
+    now_of_id,
+    read_body,
+    read_query,
+)
 from billing.api.entries import PostingDocument
 from billing.api.fields import Amount, Choice, Document, Instant, PublicId, Reference, Strict, Text, Whole
 from billing.api.idempotency import act_fingerprint, idempotent, ledger_reference
@@ -135,8 +145,8 @@ class AccountGrants(ApiView):
     @idempotent
     def post(self, request: Request, account: str) -> Response:
         """Give credits; what is owed as overdraft is repaid from them. Scope `credits:write`, platform keys only."""
-        now = timezone.now()
         found = get_account(request, account)
+        now = now_of(found)
         asked = read_body(request, NewGrant)
         refuse_empty_validity(asked, now)
         given = {
@@ -190,12 +200,13 @@ class RevokeGrant(ApiView):
         """Take back credits that are neither spent nor held. Scope `credits:write`, platform keys only."""
         pk = get_id(ids.GRANT, grant)
         asked = read_body(request, Revocation)
+        account_id = CreditGrant.objects.filter(pk=pk).values_list("pool__account_id", flat=True).first()
         done = posting.revoke(
             grant_id=pk,
             amount=asked.get("amount"),
             note=asked.get("note", ""),
             reference=ledger_reference(request, asked.get("reference")),
             actor=actor(request),
-            now=timezone.now(),
+            now=now_of_id(account_id),
         )
         return Response(PostingDocument(done).data, status=201)

@@ -1,6 +1,5 @@
 """`/holds`: credits reserved for work whose cost is known only afterwards."""
 
-from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -17,6 +16,7 @@ from billing.api.base import (
     get_account,
     get_id,
     get_pool,
+    now_of,
     read_body,
     read_query,
 )
@@ -87,7 +87,7 @@ class Holds(ApiView):
     def get(self, request: Request) -> Response:
         """Holds, newest first. Scope `read`."""
         query = read_query(request, HoldQuery)
-        rows = Hold.objects.select_related("pool", "meter")
+        rows = Hold.objects.select_related("pool__account", "meter")
         account_id = get_account(request, query["account"]).pk if "account" in query else caller(request).account_id
         if account_id is not None:
             rows = rows.filter(pool__account_id=account_id)
@@ -135,7 +135,7 @@ class Holds(ApiView):
             member_id=find_member_id(account, asked.get("member")),
             reference=ledger_reference(request, asked.get("reference")),
             fingerprint=act_fingerprint("hold", asked),
-            now=timezone.now(),
+            now=now_of(account),
             **given,
         )
         return Response(HoldDocument(hold).data, status=201)
@@ -186,18 +186,18 @@ class CaptureHold(ApiView):
     @idempotent
     def post(self, request: Request, hold: str) -> Response:
         """Spend credits of a hold, from the lots that were good when it was placed. Scope `charges:write`."""
-        pk = get_hold(request, hold).pk
+        found = get_hold(request, hold)
         asked = read_body(request, Capture)
         # Without a name of its own, the one final capture of a hold is safe to repeat.
         named = "reference" in asked or not asked["final"]
         captured, done = holds.capture(
-            hold_id=pk,
+            hold_id=found.pk,
             amount=asked["amount"],
             final=asked["final"],
             note=asked.get("note", ""),
             reference=ledger_reference(request, asked.get("reference")) if named else None,
             actor=actor(request),
-            now=timezone.now(),
+            now=now_of(found.pool.account),
         )
         document = PostingDocument(done).data if done else None
         return Response({"hold": HoldDocument(captured).data, "posting": document})
@@ -218,9 +218,9 @@ class ReleaseHold(ApiView):
     @idempotent
     def post(self, request: Request, hold: str) -> Response:
         """Give back all that is still reserved. Scope `charges:write`."""
-        pk = get_hold(request, hold).pk
+        found = get_hold(request, hold)
         read_body(request, Strict)
-        return Response(HoldDocument(holds.release(hold_id=pk, now=timezone.now())).data)
+        return Response(HoldDocument(holds.release(hold_id=found.pk, now=now_of(found.pool.account))).data)
 
 
 class Extension(Strict):
@@ -244,14 +244,14 @@ class ExtendHold(ApiView):
     @idempotent
     def post(self, request: Request, hold: str) -> Response:
         """Let an open hold last longer, or less long. Scope `charges:write`."""
-        pk = get_hold(request, hold).pk
+        found = get_hold(request, hold)
         asked = read_body(request, Extension)
-        return Response(HoldDocument(holds.extend(hold_id=pk, now=timezone.now(), **asked)).data)
+        return Response(HoldDocument(holds.extend(hold_id=found.pk, now=now_of(found.pool.account), **asked)).data)
 
 
 def get_hold(request: Request, reference: str) -> Hold:
     """The hold of a URL, if the key may know of it. Raises Problem `not_found`."""
-    found = Hold.objects.select_related("pool", "meter").filter(pk=get_id(ids.HOLD, reference))
+    found = Hold.objects.select_related("pool__account", "meter").filter(pk=get_id(ids.HOLD, reference))
     own_id = caller(request).account_id
     if own_id is not None:
         found = found.filter(pool__account_id=own_id)

@@ -4,7 +4,6 @@ import uuid
 
 from django.db.models import QuerySet
 from django.http import HttpResponse
-from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -13,7 +12,7 @@ from rest_framework.response import Response
 
 from billing.accounts.models import Scope
 from billing.api import ids
-from billing.api.base import ApiView, caller, get_account, get_id, read_body, read_query
+from billing.api.base import ApiView, caller, get_account, get_id, now_of, read_body, read_query
 from billing.api.errors import Problem
 from billing.api.fields import Amount, Choice, Document, Instant, PublicId, Reference, Strict
 from billing.api.idempotency import idempotent, ledger_reference
@@ -199,7 +198,7 @@ class PayInvoice(ApiView):
             key=f"pay:{uuid.uuid5(_KEYS, f'{found.pk}{reference}')}",
             off_session=False,
             return_url=asked.get("return_url", ""),
-            now=timezone.now(),
+            now=now_of(found.account),
         )
         return Response(PaymentDocument(payment).data, status=201)
 

@@ -8,7 +8,7 @@ from rest_framework.response import Response
 
 from billing.accounts.models import Member, Role, Scope
 from billing.api import ids
-from billing.api.base import ApiView, get_account, get_id, read_body, read_query
+from billing.api.base import ApiView, get_account, get_id, now_of, read_body, read_query
 from billing.api.errors import Problem
 from billing.api.fields import Amount, Choice, Document, Email, Instant, PublicId, Strict
 from billing.api.idempotency import idempotent
@@ -74,11 +74,12 @@ class OneMember(ApiView):
     )
     def patch(self, request: Request, account: str, member: str) -> Response:
         """Limit what a member may spend per month, over all pools. Scope `accounts:write`."""
-        found = get_account(request, account).members.filter(pk=get_id(ids.MEMBER, member), removed_at=None).first()
+        owner = get_account(request, account)
+        found = owner.members.filter(pk=get_id(ids.MEMBER, member), removed_at=None).first()
         if found is None:
             raise Problem("not_found")
         asked = read_body(request, SpendLimit)
-        pools.set_member_limit(member_id=found.pk, amount=asked["spend_limit"], now=timezone.now())
+        pools.set_member_limit(member_id=found.pk, amount=asked["spend_limit"], now=now_of(owner))
         fresh = Member.objects.select_related("user", "limit").get(pk=found.pk)
         return Response(MemberDocument(fresh).data)
 

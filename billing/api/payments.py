@@ -1,7 +1,6 @@
 """`/accounts/{account}/payment-methods` and `/payments`: ways to pay, and attempts to collect invoices."""
 
 from django.conf import settings
-from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -9,7 +8,7 @@ from rest_framework.response import Response
 
 from billing.accounts.models import Scope
 from billing.api import ids
-from billing.api.base import ApiView, caller, get_account, get_id, read_body, read_query
+from billing.api.base import ApiView, caller, get_account, get_id, now_of, read_body, read_query
 from billing.api.errors import Problem
 from billing.api.fields import Amount, Choice, Document, Flag, Instant, PublicId, Strict, Text, Whole
 from billing.api.idempotency import idempotent
@@ -87,7 +86,7 @@ class PaymentMethods(ApiView):
         """Keep a test card of the sandbox gateway. Scope `payments:write`."""
         found = get_account(request, account)
         asked = read_body(request, NewCard)
-        method = methods.add_card(account_id=found.pk, now=timezone.now(), **asked)
+        method = methods.add_card(account_id=found.pk, now=now_of(found), **asked)
         return Response(PaymentMethodDocument(method).data, status=201)
 
 
@@ -104,7 +103,7 @@ class OnePaymentMethod(ApiView):
         """Charge it no more; payments under way go on, and no other one becomes the default by itself. Removing it
         again is fine. Scope `payments:write`."""
         found = get_account(request, account)
-        methods.remove(account_id=found.pk, method_id=get_id(ids.PAYMENT_METHOD, method), now=timezone.now())
+        methods.remove(account_id=found.pk, method_id=get_id(ids.PAYMENT_METHOD, method), now=now_of(found))
         return Response(status=204)
 
 
@@ -126,7 +125,7 @@ class DefaultPaymentMethod(ApiView):
         found = get_account(request, account)
         read_body(request, Strict)
         chosen: PaymentMethod = methods.set_default(
-            account_id=found.pk, method_id=get_id(ids.PAYMENT_METHOD, method), now=timezone.now()
+            account_id=found.pk, method_id=get_id(ids.PAYMENT_METHOD, method), now=now_of(found)
         )
         return Response(PaymentMethodDocument(chosen).data)
 

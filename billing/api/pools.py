@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -11,7 +10,7 @@ from rest_framework.response import Response
 
 from billing.accounts.models import Scope
 from billing.api import ids
-from billing.api.base import ApiView, actor, get_account, get_pool, read_body, read_query
+from billing.api.base import ApiView, actor, get_account, get_pool, now_of, read_body, read_query
 from billing.api.entries import PostingDocument
 from billing.api.errors import Problem
 from billing.api.fields import Amount, Choice, Document, Instant, PublicId, Reference, Strict, Text
@@ -100,7 +99,7 @@ class AccountPools(ApiView):
     def post(self, request: Request, account: str) -> Response:
         """Open a team pool beside the main pool. Scope `accounts:write`, platform keys only."""
         found = get_account(request, account)
-        pool = pools.open_pool(account=found, **read_body(request, NewPool), now=timezone.now())
+        pool = pools.open_pool(account=found, **read_body(request, NewPool), now=now_of(found))
         return Response(PoolDocument(pool).data, status=201)
 
 
@@ -119,7 +118,8 @@ class OnePool(ApiView):
     )
     def patch(self, request: Request, account: str, pool: str) -> Response:
         """Change what happens when the pool runs out or low. Scope `accounts:write`, platform keys only."""
-        found = get_account(request, account).pools.filter(key=pool).first() if "\x00" not in pool else None
+        owner = get_account(request, account)
+        found = owner.pools.filter(key=pool).first() if "\x00" not in pool else None
         if found is None:
             raise Problem("not_found")
         changes = read_body(request, PoolChanges)
@@ -131,9 +131,7 @@ class OnePool(ApiView):
                 overage_cap=changes.get("overage_cap", found.overage_cap),
             )
             if "low_balance_below" in changes:
-                changed = pools.set_low_balance(
-                    pool_id=found.pk, below=changes["low_balance_below"], now=timezone.now()
-                )
+                changed = pools.set_low_balance(pool_id=found.pk, below=changes["low_balance_below"], now=now_of(owner))
         return Response(PoolDocument(changed).data)
 
 
@@ -185,6 +183,6 @@ class Transfers(ApiView):
             reference=ledger_reference(request, asked.get("reference")),
             fingerprint=act_fingerprint("transfer", asked),
             actor=actor(request),
-            now=timezone.now(),
+            now=now_of(account),
         )
         return Response(PostingDocument(done).data, status=201)

@@ -54,6 +54,14 @@ KINDS: dict[str, Kind] = {
         409, "Reference conflict", "The reference names an earlier, different act on this pool."
     ),
     "id_conflict": Kind(409, "Id conflict", "The id names an earlier, different event or charge of this account."),
+    # --- test clocks
+    "no_sandbox": Kind(409, "No sandbox", "Only an account whose payments go to the sandbox gateway has a test clock."),
+    "test_clock_exists": Kind(409, "Test clock exists", "The account is on a test clock: leave `starts_at` out."),
+    "test_clock_behind": Kind(
+        409, "Test clock behind", "A clock moves forward only, and begins after all that has happened to the account."
+    ),
+    "test_clock_moving": Kind(409, "Test clock moving", "The clock is on its way: ask how it stands, and wait."),
+    "test_clock_too_far": Kind(409, "Test clock too far", "Move it by five years at most at once."),
     # --- credits
     "insufficient_credits": Kind(
         402, "Insufficient credits", "`required` credits were asked for, `available` are there; nothing was taken."

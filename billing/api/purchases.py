@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from billing.accounts.models import Account, Scope
 from billing.api import ids
-from billing.api.base import ApiView, actor, caller, get_account, get_id, get_pool, read_body, read_query
+from billing.api.base import ApiView, actor, caller, get_account, get_id, get_pool, now_of, read_body, read_query
 from billing.api.errors import Problem
 from billing.api.fields import Amount, Document, Instant, PublicId, Reference, Strict, Text
 from billing.api.idempotency import idempotent, ledger_reference
@@ -225,7 +225,7 @@ class AccountPurchases(ApiView):
             method_id=get_method(found, asked.get("payment_method")).pk,
             buyer_id=None,
             return_url=asked.get("return_url", ""),
-            now=timezone.now(),
+            now=now_of(found),
         )
         return Response(_document(purchase.pk), status=201)
 
@@ -291,7 +291,7 @@ class RefundPurchase(ApiView):
             reason=asked["reason"],
             actor=actor(request),
             reference=ledger_reference(request, asked.get("reference")),
-            now=timezone.now(),
+            now=now_of(found.invoice.account),
         )
         return Response(RefundDocument(note).data, status=201)
 

@@ -3,7 +3,6 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -11,7 +10,7 @@ from rest_framework.response import Response
 
 from billing.accounts.models import Scope
 from billing.api import ids
-from billing.api.base import ApiView, actor, get_account, read_body, read_query
+from billing.api.base import ApiView, actor, get_account, now_of, read_body, read_query
 from billing.api.errors import Problem
 from billing.api.fields import Amount, Document, Instant, PublicId, Strict, Text, check_range
 from billing.api.idempotency import idempotent
@@ -82,7 +81,7 @@ class AccountEvents(ApiView):
         moment, event_id = read_cursor(query["cursor"], [datetime, str]) if "cursor" in query else (None, "")
         rows = usage.list_events(
             account_id=found.pk,
-            now=timezone.now(),
+            now=now_of(found),
             limit=query["limit"] + 1,
             before=(moment, event_id) if moment else None,
             window=FOR_EVER,
@@ -139,6 +138,6 @@ class ReverseEvent(ApiView):
             event_id=event_id,
             reason=asked.get("reason", ""),
             actor=actor(request),
-            now=timezone.now(),
+            now=now_of(account),
         )
         return Response(ReversalDocument(done).data, status=201)

@@ -1,6 +1,5 @@
 """`/accounts/{account}/top-up-rules` and `/top-ups`: pools that buy credits by themselves, and what they bought."""
 
-from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -8,7 +7,7 @@ from rest_framework.response import Response
 
 from billing.accounts.models import Scope
 from billing.api import ids
-from billing.api.base import ApiView, get_account, get_pool, read_body, read_query
+from billing.api.base import ApiView, get_account, get_pool, now_of, read_body, read_query
 from billing.api.errors import Problem
 from billing.api.fields import Amount, Document, Instant, PublicId, Strict, Text, Whole
 from billing.api.idempotency import idempotent
@@ -118,7 +117,7 @@ class TopUpRules(ApiView):
             method_id=method_id,
             max_count=asked["max_count"],
             max_money=asked["max_money"],
-            now=timezone.now(),
+            now=now_of(found),
         )
         return Response(RuleDocument(rule).data)
 
@@ -144,7 +143,7 @@ class SwitchOffTopUp(ApiView):
         own = found.pools.filter(key=pool).first()
         if own is None:
             raise Problem("not_found")
-        rule = topups.switch_off(account_id=found.pk, pool_id=own.pk, now=timezone.now())
+        rule = topups.switch_off(account_id=found.pk, pool_id=own.pk, now=now_of(found))
         return Response(RuleDocument(rule).data)
 
 

@@ -26,7 +26,7 @@ OPERATIONS = [
     "preview_subscription_change", "change_subscription", "withdraw_subscription_change", "redeem_coupon",
     "pause_subscription", "resume_subscription", "cancel_subscription", "reactivate_subscription",
     "list_subscription_history", "list_contract_terms", "create_contract_terms",
-    "list_top_up_rules", "save_top_up_rule", "switch_off_top_up", "list_top_ups",
+    "list_top_up_rules", "save_top_up_rule", "switch_off_top_up", "list_top_ups", "get_test_clock",
 ]  # fmt: skip
 
 

@@ -1,0 +1,159 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from billing import tasks
+from billing.accounts import clocks
+from billing.accounts.models import Account
+from billing.clock import advancing
+from billing.ledger.models import CreditGrant, Posting
+from billing.subscriptions.models import Subscription
+from tests.api.asking import all_but, assert_problem, written
+from tests.factories import give_credits, make_account, make_meter, make_rate_card
+from tests.subscriptions.makers import add_card, make_team, subscribe
+
+START = datetime(2027, 1, 31, tzinfo=UTC)
+PATH = "/accounts/fresh/test-clock"
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def fresh(db) -> Account:
+    return make_account("fresh", country="US", now=START)
+
+
+def move(api, to, **more):
+    return api.post(PATH, {"advance_to": to.isoformat(), **more})
+
+
+@pytest.mark.parametrize(("method", "scope"), [("GET", "read"), ("POST", "accounts:write")])
+def test_a_key_and_its_scope_are_needed(anonymous, scoped, fresh, method, scope):
+    before = written()
+    assert_problem(anonymous.send(method, PATH, b"{}"), 401, "authentication_required")
+    assert_problem(scoped(all_but(scope)).send(method, PATH, b"{}"), 403, "missing_scope")
+    assert written() == before
+
+
+def test_customers_neither_see_others_clocks_nor_move_their_own(mallory, alice, acme, fresh):
+    assert_problem(mallory.get(PATH), 404, "not_found")
+    own = alice.post("/accounts/acme/test-clock", {"advance_to": "2030-01-01T00:00:00Z"})
+    assert_problem(own, 403, "platform_key_required")
+    assert not Account.objects.filter(clock_at__isnull=False).exists()
+
+
+def test_an_account_in_real_time_has_no_clock(platform, fresh):
+    assert_problem(platform.get(PATH), 404, "not_found")
+
+
+def test_an_account_is_put_on_a_clock_and_moved_through_its_renewals(platform, fresh, shop):
+    answer = platform.post(PATH, {"starts_at": START.isoformat()})
+    assert answer.status_code == 200, answer.content
+    assert (answer.json()["now"], answer.json()["state"]) == ("2027-01-31T00:00:00Z", "ready")
+    add_card(fresh, now=START)
+    subscribe(fresh, make_team(), now=START, collection="automatic")
+    answer = move(platform, START + 40 * DAY).json()
+    assert (answer["now"], answer["state"], answer["advance_to"]) == ("2027-03-12T00:00:00Z", "ready", None)
+    assert platform.get(PATH).json() == answer
+    issued = fresh.invoices.order_by("pk").values_list("issued_at", "state")
+    assert [(f"{at:%m-%d}", state) for at, state in issued] == [("01-31", "paid"), ("02-28", "paid")]
+    assert Subscription.objects.get().state == "active"
+
+
+def test_repeating_the_move_under_its_key_moves_once(platform, fresh):
+    body = {"starts_at": START.isoformat(), "advance_to": (START + DAY).isoformat()}
+    answers = [platform.post(PATH, body, key="k").json() for _ in range(2)]
+    assert answers[0] == answers[1]
+    assert answers[0]["now"] == "2027-02-01T00:00:00Z"
+
+
+def test_everything_that_is_done_with_it_happens_at_its_time(platform, fresh):
+    platform.post(PATH, {"starts_at": START.isoformat()})
+    make_rate_card({make_meter(): "1"}, now=START - DAY)
+    assert platform.post("/accounts/fresh/grants", {"amount": "100", "kind": "bonus"}).status_code == 201
+    charge = {"id": "c1", "account": "fresh", "credits": "1"}
+    assert platform.post("/charges", charge).status_code == 200
+    event = {"id": "e1", "account": f"acc_{fresh.pk}", "meter": "tokens", "quantity": 2}
+    other = make_account("other")
+    give_credits(other, "10")
+    lone = {**event, "account": "other"}
+    taken = platform.post("/events", [event, lone, {**event, "id": "e2", "account": "fresh"}]).json()
+    assert [result["status"] for result in taken["results"]] == ["accepted"] * 3
+    assert (taken["accepted"], taken["balances"]["fresh"]) == (3, "95")
+    hold = platform.post("/holds", {"account": "fresh", "amount": "3"}).json()
+    assert platform.post(f"/holds/{hold['id']}/capture", {"amount": "3"}).status_code == 200
+    mine = Posting.objects.filter(pool__account=fresh)
+    assert set(mine.values_list("posted_at", flat=True)) == {START}
+    assert Posting.objects.filter(pool__account=other).latest("pk").posted_at < START
+    assert platform.get("/accounts/fresh/balance").json()["available"] == "92"
+    asked = platform.post("/checks", {"accounts": ["other", "fresh"], "lines": [{"credits": "50"}]}).json()["results"]
+    assert [each["allowed"] for each in asked] == [False, True]
+    estimate = {"account": "fresh", "lines": [{"meter": "tokens", "quantity": "1"}]}
+    assert platform.post("/estimates", estimate).status_code == 200
+
+
+def test_jobs_leave_it_alone(platform, fresh):
+    platform.post(PATH, {"starts_at": START.isoformat()})
+    past = datetime(2026, 1, 1, tzinfo=UTC)
+    give_credits(fresh, "5", now=past, expires_at=past + DAY)
+    tasks.expire_lots()
+    assert CreditGrant.objects.get().remaining == 5
+    move(platform, START + DAY)
+    assert CreditGrant.objects.get().remaining == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({}, 400, "invalid_request"),
+        ({"advance_to": "soon"}, 400, "invalid_request"),
+        ({"advance_to": "2027-01-30T00:00:00Z"}, 409, "test_clock_behind"),
+        ({"advance_to": "2034-01-01T00:00:00Z"}, 409, "test_clock_too_far"),
+        ({"starts_at": "2027-01-31T00:00:00Z"}, 409, "test_clock_exists"),
+    ],
+)
+def test_a_wrong_time_is_refused_and_the_clock_stands(platform, fresh, body, status, code):
+    platform.post(PATH, {"starts_at": START.isoformat()})
+    assert_problem(platform.post(PATH, body), status, code)
+    fresh.refresh_from_db()
+    assert (fresh.clock_at, clocks.list_moving(now=START, limit=9)) == (START, [])
+
+
+def test_a_clock_cannot_begin_before_what_has_happened(platform, fresh):
+    give_credits(fresh, "1", now=START + DAY)
+    assert_problem(platform.post(PATH, {"starts_at": START.isoformat()}), 409, "test_clock_behind")
+
+
+@pytest.mark.parametrize("gateway", ["", "stripe"])
+def test_without_the_sandbox_there_are_no_clocks(platform, fresh, settings, gateway):
+    settings.FLORIN_GATEWAY = gateway
+    assert_problem(platform.post(PATH, {"starts_at": START.isoformat()}), 409, "no_sandbox")
+    fresh.refresh_from_db()
+    assert fresh.clock_at is None
+
+
+def test_a_long_way_is_gone_on_with_by_the_job(platform, fresh, monkeypatch):
+    from billing.api import clocks as door
+
+    monkeypatch.setattr(door, "ANSWER_WITHIN_SECONDS", 0)
+    platform.post(PATH, {"starts_at": START.isoformat()})
+    answer = move(platform, START + 3 * DAY).json()
+    assert (answer["state"], answer["advance_to"]) == ("moving", "2027-02-03T00:00:00Z")
+    assert_problem(move(platform, START + 9 * DAY), 409, "test_clock_moving")
+    tasks.move_test_clocks()
+    assert platform.get(PATH).json()["now"] == "2027-02-03T00:00:00Z"
+    assert platform.get(PATH).json()["state"] == "ready"
+
+
+def test_what_goes_wrong_stops_the_clock_and_can_be_tried_again(platform, fresh, monkeypatch):
+    platform.post(PATH, {"starts_at": START.isoformat()})
+
+    def broken(**_):
+        raise RuntimeError("out of order")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(advancing, "move", broken)
+        answer = move(platform, START + DAY).json()
+    assert (answer["state"], answer["problem"]) == ("stopped", "RuntimeError: out of order")
+    tasks.move_test_clocks()
+    assert platform.get(PATH).json()["now"] == "2027-01-31T00:00:00Z"
+    assert move(platform, START + DAY).json()["state"] == "ready"
