@@ -257,10 +257,8 @@ def _translate_subscription(error: Exception) -> Problem | None:
             return Problem("reference_conflict")
         case subscribing.AlreadySubscribed():
             return Problem("already_subscribed")
-        case subscribing.PlanNotOffered():
+        case subscribing.PlanNotOffered() | subscribing.NoPrice():
             return Problem("plan_not_offered")
-        case subscribing.NoPrice():
-            return Problem("no_price")
         case subscribing.SeatsNotOffered():
             return Problem("seats_not_offered", str(error).capitalize() + ".")
         case subscribing.CouponRefused():

@@ -113,8 +113,7 @@ KINDS: dict[str, Kind] = {
     "no_issuer": Kind(409, "No issuer", "The operator has not set up who issues invoices, so nothing can be sold."),
     # --- subscriptions
     "already_subscribed": Kind(409, "Already subscribed", "The account has a subscription: change it, or end it."),
-    "plan_not_offered": Kind(422, "Plan not offered", "No such version is on sale to the account."),
-    "no_price": Kind(422, "No price", "The plan has no price in the currency."),
+    "plan_not_offered": Kind(422, "Plan not offered", "No such version is on sale to the account, in that currency."),
     "seats_not_offered": Kind(422, "Seats not offered", "The plan is not sold for so many seats."),
     "coupon_refused": Kind(422, "Coupon refused", "`reason` says why the coupon cannot be redeemed."),
     "currency_fixed": Kind(422, "Currency fixed", "A subscription keeps its `currency`."),

@@ -187,7 +187,7 @@ class AccountSubscriptions(ApiView):
         responses={
             201: SubscriptionDocument,
             **refusals(
-                "already_subscribed", "plan_not_offered", "no_price", "seats_not_offered", "coupon_refused",
+                "already_subscribed", "plan_not_offered", "seats_not_offered", "coupon_refused",
                 "unknown_payment_method", "platform_key_required", "reference_conflict", *OF_MONEY,
             ),
         },
@@ -241,7 +241,7 @@ class PreviewSubscription(ApiView):
         request=NewSubscription,
         responses={
             200: SubscribePreviewDocument,
-            **refusals("plan_not_offered", "no_price", "seats_not_offered", "coupon_refused", *OF_MONEY),
+            **refusals("plan_not_offered", "seats_not_offered", "coupon_refused", *OF_MONEY),
         },
     )
     def post(self, request: Request, account: str) -> Response:

@@ -80,7 +80,7 @@ def start_period(
         cycles=cycles_of(subscription, terms),
         paid=lines.net(advance),
         invoice=invoice,
-        waits_for_payment=waits(subscription, invoice, is_asked=waits_for_payment),
+        waits_for_payment=waits(subscription, invoice, is_asked=waits_for_payment or subscription.period_number == 1),
         now=now,
     )
     return Started(period, invoice, promised)
@@ -207,14 +207,13 @@ def purpose_of(subscription: Subscription) -> str:
     return f"subscription:{subscription.pk}"
 
 
-def waits(subscription: Subscription, invoice: Invoice | None, *, is_asked: bool = False) -> bool:
-    """Whether credits wait for an invoice to be paid: those of the first period, and where it `is_asked`, if a method
-    is charged for it; all of them if FLORIN_ALLOCATE_ON says so."""
+def waits(subscription: Subscription, invoice: Invoice | None, *, is_asked: bool) -> bool:
+    """Whether credits wait for an invoice to be paid: where it `is_asked` if a method is charged for it, and all of
+    them if FLORIN_ALLOCATE_ON says so."""
     if invoice is None or invoice.state == Invoice.State.PAID:
         return False
     is_automatic = subscription.collection == Subscription.Collection.AUTOMATIC
-    is_first = subscription.period_number == 1
-    return ((is_first or is_asked) and is_automatic) or settings.FLORIN_ALLOCATE_ON == "payment"
+    return (is_asked and is_automatic) or settings.FLORIN_ALLOCATE_ON == "payment"
 
 
 def _tell(subscription: Subscription, terms: Terms, invoice: Invoice, *, now: datetime) -> None:
