@@ -93,7 +93,7 @@ def test_a_coupon_is_taken_off(alice, team):
         ({"plan_version": 0}, 400, "invalid_request", "plan_version"),
         ({"seats": 11}, 422, "seats_not_offered", None),
         ({"seats": -1}, 400, "invalid_request", "seats"),
-        ({"currency": "EUR"}, 422, "no_price", None),
+        ({"currency": "EUR"}, 422, "plan_not_offered", None),
         ({"coupon": "NOPE"}, 422, "coupon_refused", None),
         ({"payment_method": "pm_987654"}, 422, "unknown_payment_method", None),
         ({"collection": "never"}, 400, "invalid_request", "collection"),
