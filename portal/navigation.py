@@ -59,7 +59,7 @@ MENU: tuple[tuple[str | Promise, tuple[Page, ...]], ...] = (
             Page(
                 "plan",
                 _("Plan"),
-                ("plans", "plan_choice", "plan_seats", "plan_pause", "plan_cancel", "plan_history"),
+                ("plans", "plan_choice", "plan_seats", "plan_pause", "plan_cancel", "plan_next", "plan_history"),
             ),
             Page("invoices", _("Invoices"), ("invoice", "pay", "statement")),
             Page("payment_methods", _("Payment methods"), managers_only=True),

@@ -43,6 +43,7 @@ urlpatterns = [
     path("a/<str:account>/usage", usage.usage, name="usage"),
     path("a/<str:account>/usage.csv", usage.export, name="usage_csv"),
     path("a/<str:account>/plan", plan.plan, name="plan"),
+    path("a/<str:account>/plan/next-invoice", plan.next_invoice, name="plan_next"),
     path("a/<str:account>/plan/history", plan.history, name="plan_history"),
     path("a/<str:account>/plan/seats", plans.seats, name="plan_seats"),
     path("a/<str:account>/plan/pause", plan.pause, name="plan_pause"),

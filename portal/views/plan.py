@@ -7,14 +7,15 @@ from typing import Any
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
+from billing.accounts import clocks
 from billing.invoicing import engines, issuing, tax
 from billing.payments.models import Collection, Payment
-from billing.subscriptions import acts, coupons, lifecycle
+from billing.subscriptions import acts, coupons, lifecycle, upcoming
 from billing.subscriptions.models import Subscription, SubscriptionChange
 from billing.subscriptions.terms import of
 from portal import standing
@@ -24,6 +25,7 @@ from portal.dunning import list_steps
 from portal.features import has_seats, list_features
 from portal.forms_plans import COUPON_REFUSALS, CancelForm, CouponForm, TokenForm
 from portal.plan_desk import NO_ISSUER, NO_TAX, reference_of
+from portal.plan_quotes import taxes_of
 from portal.progress import Progress, answer_poll, read_progress
 from portal.views.frame import render_page
 from portal.views.invoices import new_pay_form
@@ -39,7 +41,7 @@ HISTORY = 25
 def plan(request: HttpRequest, visit: Visit) -> HttpResponse:
     """The account's plan, how its cycle stands and what is invoiced next; on POST what takes one step: resume, keep it
     after all, withdraw what is planned, redeem a coupon."""
-    now = timezone.now()
+    now = _now(visit)
     subscription = standing.find(visit.account)
     if request.method == "POST":
         require_manager(visit)
@@ -68,7 +70,7 @@ def plan(request: HttpRequest, visit: Visit) -> HttpResponse:
 def pause(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Ask whether to pause, saying what that means; on POST pause."""
     require_manager(visit)
-    now = timezone.now()
+    now = _now(visit)
     subscription = _running(visit)
     form = TokenForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
@@ -85,7 +87,7 @@ def pause(request: HttpRequest, visit: Visit) -> HttpResponse:
 def cancel(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Ask whether to cancel and when, saying what that means; on POST cancel."""
     require_manager(visit)
-    now = timezone.now()
+    now = _now(visit)
     subscription = _running(visit)
     form = CancelForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
@@ -109,6 +111,30 @@ def cancel(request: HttpRequest, visit: Visit) -> HttpResponse:
 
 @require_safe
 @account_page
+def next_invoice(request: HttpRequest, visit: Visit) -> HttpResponse:
+    """What the next invoice says as things stand; as a part of the plan's page, or a page of its own."""
+    subscription = _running(visit)
+    context: dict[str, Any] = {"visit": visit, "subscription": subscription, "next_invoice": None, "problem": ""}
+    now = _now(visit)
+    if visit.looking:
+        # It is found out by trying it and undoing that, which those who only look cannot.
+        context["problem"] = _("It is not shown to those who look through this account's eyes.")
+    else:
+        try:
+            context["next_invoice"] = engines.with_tax(
+                lambda: upcoming.find_next_invoice(subscription_id=subscription.pk, now=now), now=now
+            )
+        except (issuing.NoIssuer, tax.TaxUnavailable):
+            context["problem"] = _("It cannot be worked out at the moment.")
+    found = context["next_invoice"]
+    context["taxes"] = taxes_of(found.quote) if found else []
+    if getattr(request, "htmx", False):
+        return render(request, "portal/_next_invoice.html", context)
+    return render_page(request, visit, "plan_next", context)
+
+
+@require_safe
+@account_page
 def history(request: HttpRequest, visit: Visit) -> HttpResponse:
     """What was done to the account's subscriptions, and what each period was billed as; the newest first."""
     before = request.GET.get("before", "")
@@ -124,6 +150,11 @@ def history(request: HttpRequest, visit: Visit) -> HttpResponse:
         "newer_url": visit.url("plan_history") if before else "",
     }
     return render_page(request, visit, "plan_history", context)
+
+
+def _now(visit: Visit) -> datetime:
+    """What time it is for the account."""
+    return clocks.time_of(visit.account, timezone.now())
 
 
 def _running(visit: Visit) -> Subscription:

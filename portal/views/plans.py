@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _lazy
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
 
+from billing.accounts import clocks
 from billing.catalog.models import PlanPrice
 from billing.payments import methods
 from billing.subscriptions import offers
@@ -63,7 +64,7 @@ def choose(request: HttpRequest, visit: Visit, plan: str) -> HttpResponse:
     to it comes to what it did. What is done is what the page showed: when that has changed it is shown anew.
     """
     require_manager(visit)
-    return _at(request, _open_desk(visit, plan, now=timezone.now()))
+    return _at(request, _open_desk(visit, plan, now=clocks.time_of(visit.account, timezone.now())))
 
 
 @sensitive_post_parameters("number", "expiry", "cvc")
@@ -72,7 +73,7 @@ def choose(request: HttpRequest, visit: Visit, plan: str) -> HttpResponse:
 def seats(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Change how many seats the plan has: see what it costs or gives back, then confirm; once per form, too."""
     require_manager(visit)
-    return _at(request, _open_seats(visit, now=timezone.now()))
+    return _at(request, _open_seats(visit, now=clocks.time_of(visit.account, timezone.now())))
 
 
 def _at(request: HttpRequest, desk: Desk) -> HttpResponse:

@@ -10,6 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from billing.catalog.models import Coupon, Pack, PlanVersion
+from billing.invoicing.models import Issuer
 from billing.payments import collecting
 from billing.subscriptions import changes, lifecycle, standing, subscribing
 from billing.subscriptions.models import Subscription, SubscriptionChange
@@ -259,3 +260,34 @@ def test_the_page_reads_little(
     alice.get(url)
     with django_assert_max_num_queries(MAX_QUERIES):
         assert alice.get(url).status_code == 200
+
+
+def test_the_next_invoice_is_told_as_things_stand(alice: Client, stage: Stage, team: PlanVersion, url: str) -> None:
+    assert alice.get(f"{url}/next-invoice").status_code == 404
+    subscription = _subscribe(stage, team)
+    Coupon.objects.create(code="SPRING", name="Spring", percent=10, created_at=stage.now)
+    lifecycle.redeem(subscription_id=subscription.pk, code="SPRING", reference="c", actor="test", now=timezone.now())
+    # 49 + 9 = 58, less 5.80: 52.20, with 9.92 tax.
+    for headers in ({}, {"HX-Request": "true"}):
+        page = text_of(alice.get(f"{url}/next-invoice", headers=headers))
+        assert "Team: 1 extra seat $9.00" in page
+        assert "VAT 19 % $9.92 Total as of today $62.12" in page
+    lifecycle.cancel(subscription_id=subscription.pk, reference="x", actor="test", now=timezone.now())
+    assert "nothing will be invoiced" in text_of(alice.get(f"{url}/next-invoice"))
+
+
+def test_without_an_issuer_the_next_invoice_cannot_be_told(
+    alice: Client, stage: Stage, team: PlanVersion, url: str
+) -> None:
+    _subscribe(stage, team)
+    Issuer.objects.update(is_default=False)
+    assert "It cannot be worked out at the moment." in text_of(alice.get(f"{url}/next-invoice"))
+
+
+def test_the_next_invoice_is_the_accounts_own(client: Client, stage: Stage, team: PlanVersion, url: str) -> None:
+    _subscribe(stage, team)
+    assert client.get(f"{url}/next-invoice")["Location"].startswith("/login")
+    client.force_login(stage.mallory)
+    assert client.get(f"{url}/next-invoice").status_code == 404
+    sign_in_as(client, stage, "viewer")
+    assert "Total as of today" in text_of(client.get(f"{url}/next-invoice"))
