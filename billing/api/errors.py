@@ -22,7 +22,7 @@ from billing.api.fields import write_decimal
 from billing.api.problems import KINDS
 from billing.catalog import pricing
 from billing.clock import advancing
-from billing.invoicing import issuing, tax
+from billing.invoicing import crediting, einvoice, issuing, settling, tax
 from billing.ledger import holds, pools, posting
 from billing.ledger.models import Hold, Posting
 from billing.metering import ingest, reversal
@@ -225,7 +225,11 @@ def _translate_sale(error: Exception) -> Problem | None:
             return Problem("cap_too_low", total=write_decimal(error.total), currency=error.currency)
         case topups.RuleNotFound():
             return Problem("not_found")
-        case paying.InvoiceNotPayable():
+        case crediting.NotVoidable():
+            return Problem("invoice_not_voidable")
+        case einvoice.NotPossible():
+            return Problem("no_e_invoice", str(error))
+        case paying.InvoiceNotPayable() | settling.NotPayable():
             return Problem("invoice_not_payable")
         case paying.PaymentUnderWay():
             return Problem("payment_under_way", payment=ids.encode(ids.PAYMENT, error.payment.pk))

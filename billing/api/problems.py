@@ -102,6 +102,10 @@ KINDS: dict[str, Kind] = {
     ),
     "cap_too_low": Kind(422, "Cap too low", "The month's money does not pay for one top-up, which costs `total`."),
     "invoice_not_payable": Kind(409, "Invoice not payable", "Nothing is owed on it: it is paid or void."),
+    "invoice_not_voidable": Kind(
+        409, "Invoice not voidable", "Money has come for it, or it is paid: only a credit note takes it back."
+    ),
+    "no_e_invoice": Kind(409, "No e-invoice", "The norm has no way to say this document; see `detail`."),
     "payment_under_way": Kind(
         409, "Payment under way", "Another attempt, `payment`, has neither succeeded nor failed; nothing was charged."
     ),

@@ -25,6 +25,9 @@ def invoice(platform, acme, shop) -> Invoice:
     [
         ("GET", PATH, "read"), ("GET", "/invoices/{}", "read"), ("GET", "/invoices/{}/pdf", "read"),
         ("POST", "/invoices/{}/pay", "payments:write"), ("GET", "/credit-notes/cn_1/pdf", "read"),
+        ("GET", "/invoices/{}/xml", "read"), ("GET", "/credit-notes/cn_1/xml", "read"),
+        ("POST", "/invoices/{}/void", "payments:write"), ("POST", "/invoices/{}/give-up", "payments:write"),
+        ("GET", "/accounts/acme/statement", "read"), ("GET", "/accounts/acme/statement/pdf", "read"),
     ],
 )  # fmt: skip
 def test_a_key_and_its_scope_are_needed(anonymous, scoped, invoice, method, path, scope):
@@ -49,13 +52,16 @@ def test_an_invoice_says_what_it_is_for_and_how_it_stands(alice, acme, invoice):
         "id": f"ivc_{invoice.pk}", "account": f"acc_{acme.pk}", "number": "INV-000001", "state": "open",
         "currency": "USD", "subtotal": "120", "tax_total": "22.8", "total": "142.8", "amount_paid": "0",
         "amount_credited": "0", "amount_refunded": "0", "owed": "142.8", "tax_note": "",
-        "issued_at": answer["issued_at"], "due_at": answer["due_at"], "paid_at": None,
+        "base_currency": "", "base_rate": None, "base_rate_on": None, "tax_in_base": None,
+        "reference": invoice.reference, "content_hash": invoice.content_hash,
+        "issued_at": answer["issued_at"], "due_at": answer["due_at"], "paid_at": None, "voided_at": None,
+        "given_up_at": None,
         "lines": [
             {
                 "description": "Credits: 1,000 credits", "quantity": "1000", "unit_price": "0.12", "amount": "120",
                     "includes_tax": False,
                 "tax_name": "VAT", "tax_percent": "19", "tax_amount": "22.8", "tax_treatment": "taxed",
-                "credits": "1000", "credits_refunded": "0",
+                "credits": "1000", "credits_refunded": "0", "starts_at": None, "ends_at": None, "period": "",
             }
         ],
         "credit_notes": [],
@@ -63,9 +69,28 @@ def test_an_invoice_says_what_it_is_for_and_how_it_stands(alice, acme, invoice):
     assert alice.get(PATH).json() == {"items": [answer], "next_cursor": None}
 
 
-@pytest.mark.parametrize(("state", "found"), [("open", 1), ("paid", 0)])
-def test_invoices_are_filtered_by_state(alice, invoice, state, found):
-    assert len(alice.get(PATH, state=state).json()["items"]) == found
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"state": "open"}, 1), ({"state": "paid"}, 0), ({"currency": "USD"}, 1), ({"currency": "EUR"}, 0),
+        ({"number": "INV-000001"}, 1), ({"number": "INV-00000"}, 0), ({"reference": "purchase:x"}, 0),
+        ({"from": "2020-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}, 1), ({"from": "2100-01-01T00:00:00Z"}, 0),
+        ({"to": "2020-01-01T00:00:00Z"}, 0),
+    ],
+)  # fmt: skip
+def test_invoices_are_filtered(alice, invoice, query, found):
+    assert len(alice.get(PATH, **query).json()["items"]) == found
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"state": "gone"}, "state"), ({"currency": "XXL"}, "currency"), ({"from": "yesterday"}, "from"),
+        ({"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, "to"),
+    ],
+)  # fmt: skip
+def test_filters_that_make_no_sense_are_refused(alice, invoice, query, field):
+    assert_problem(alice.get(PATH, **query), 400, "invalid_request", field)
 
 
 def test_a_draft_is_nobodys_business(alice, acme, shop):

@@ -22,6 +22,8 @@ OPERATIONS = {
     *("preview_subscription_change", "change_subscription", "withdraw_subscription_change", "redeem_coupon"),
     *("pause_subscription", "resume_subscription", "cancel_subscription", "reactivate_subscription"),
     *("list_subscription_history", "list_contract_terms", "create_contract_terms"),
+    *("get_invoice_xml", "get_credit_note_xml", "void_invoice", "give_up_invoice"),
+    *("get_statement", "get_statement_pdf"),
     *("list_top_up_rules", "save_top_up_rule", "switch_off_top_up", "list_top_ups"),
     *("get_own_key", "list_problems", "get_problem"),
 }

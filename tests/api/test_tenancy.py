@@ -46,7 +46,9 @@ def fill(route: str, given: dict[str, str]) -> str:
         return given[match[1]]
 
     path = "/" + re.sub(r"<\w+:(\w+)>", value, route)
-    return path + "?from=2026-01-01&to=2026-01-02" if route.endswith("/usage") else path
+    return (
+        path + "?from=2026-01-01&to=2026-01-02" if route.endswith(("/usage", "/statement", "/statement/pdf")) else path
+    )
 
 
 @pytest.fixture

@@ -1,0 +1,58 @@
+"""What the integrator decides about invoices that nobody has paid: void, or held for uncollectible."""
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.accounts.models import Scope
+from billing.api.base import ApiView
+from billing.api.idempotency import idempotent
+from billing.api.invoices import TAGS, InvoiceDocument, get_invoice
+from billing.api.schema import refusals
+from billing.invoicing import settling
+from billing.payments import voiding
+
+
+class VoidInvoice(ApiView):
+    """Taking an invoice back."""
+
+    scopes = {"POST": Scope.PAYMENTS_WRITE}
+    platform_only = frozenset({"POST"})
+
+    @extend_schema(
+        operation_id="void_invoice",
+        summary="Void an invoice",
+        tags=TAGS,
+        request=None,
+        responses={200: InvoiceDocument, **refusals("invoice_not_voidable", "payment_under_way")},
+    )
+    @idempotent
+    def post(self, request: Request, invoice: str) -> Response:
+        """Nobody owes it any more, and it keeps its number; again it changes nothing. What it was for is not taken
+        back by this. Scope `payments:write`, platform keys only."""
+        found = get_invoice(request, invoice)
+        voiding.void(invoice_id=found.pk, now=timezone.now())
+        return Response(InvoiceDocument(get_invoice(request, invoice)).data)
+
+
+class GiveUpInvoice(ApiView):
+    """Giving up an invoice."""
+
+    scopes = {"POST": Scope.PAYMENTS_WRITE}
+    platform_only = frozenset({"POST"})
+
+    @extend_schema(
+        operation_id="give_up_invoice",
+        summary="Hold an invoice for uncollectible",
+        tags=TAGS,
+        request=None,
+        responses={200: InvoiceDocument, **refusals("invoice_not_payable")},
+    )
+    @idempotent
+    def post(self, request: Request, invoice: str) -> Response:
+        """Nobody asks for the money any more; it is still owed, and a payment still settles it. Again it changes
+        nothing. Scope `payments:write`, platform keys only."""
+        found = get_invoice(request, invoice)
+        settling.give_up(invoice_id=found.pk, now=timezone.now())
+        return Response(InvoiceDocument(get_invoice(request, invoice)).data)
