@@ -190,6 +190,8 @@ def _translate_money(error: Exception) -> Problem | None:
             return Problem("too_many_methods")
         case gateway.NoGateway():
             return Problem("no_gateway")
+        case gateway.CardsOnPage():
+            return Problem("cards_on_page")
         case gateway.GatewayUnavailable():
             return Problem("gateway_unavailable", headers={"Retry-After": "10"})
     return None

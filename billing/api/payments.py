@@ -72,7 +72,10 @@ class PaymentMethods(ApiView):
         summary="Add a card",
         tags=METHODS,
         request=NewCard,
-        responses={201: PaymentMethodDocument, **refusals("too_many_methods", "no_gateway", "gateway_unavailable")},
+        responses={
+            201: PaymentMethodDocument,
+            **refusals("too_many_methods", "no_gateway", "cards_on_page", "gateway_unavailable"),
+        },
         examples=[
             OpenApiExample(
                 "A test card",
@@ -83,7 +86,8 @@ class PaymentMethods(ApiView):
     )
     @idempotent
     def post(self, request: Request, account: str) -> Response:
-        """Keep a test card of the sandbox gateway. Scope `payments:write`."""
+        """Keep a test card of the sandbox gateway; where cards are typed on the gateway's page, begin a card setup
+        instead. Scope `payments:write`."""
         found = get_account(request, account)
         asked = read_body(request, NewCard)
         method = methods.add_card(account_id=found.pk, now=now_of(found), **asked)

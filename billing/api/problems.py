@@ -89,6 +89,9 @@ KINDS: dict[str, Kind] = {
     # --- money
     "too_many_methods": Kind(409, "Too many payment methods", "The account has as many as it may; remove one first."),
     "no_gateway": Kind(409, "No payment gateway", "The operator has configured none, so no card can be kept."),
+    "cards_on_page": Kind(
+        409, "Cards are typed on the gateway's page", "Begin a card setup and send the customer to its `url`."
+    ),
     "gateway_unavailable": Kind(503, "Payment gateway unavailable", "It gave no answer; try again."),
     "unknown_payment_method": Kind(
         422, "Unknown payment method", "The account has no such payment method, or no default one; add a card first."

@@ -11,6 +11,7 @@ OPERATIONS = {
     *("list_grants", "create_grant", "revoke_grant", "list_entries", "reverse_posting"),
     *("report_events", "list_events", "reverse_event", "get_usage"),
     *("create_charge", "check_charges", "estimate_usage"),
+    *("begin_card_setup", "get_card_setup"),
     *("list_holds", "create_hold", "get_hold", "capture_hold", "release_hold", "extend_hold"),
     *("list_meters", "list_rate_cards", "list_packs", "list_plans", "list_members", "update_member"),
     "create_invitation",

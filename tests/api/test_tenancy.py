@@ -17,6 +17,7 @@ from billing.catalog.models import Pack
 from billing.invoicing import crediting
 from billing.ledger import holds, pools
 from billing.metering import ingest
+from billing.payments.models import CardSetup
 from billing.purchases import checkout
 from tests.api.asking import Api
 from tests.factories import give_credits, make_meter, make_rate_card
@@ -83,6 +84,12 @@ def hers(transactional_db: None, acme: Account, shop: Pack) -> dict[str, str]:
         "invoice": ids.encode(ids.INVOICE, purchase.invoice_id),
         "credit_note": ids.encode(ids.CREDIT_NOTE, note.pk),
         "subscription": ids.encode(ids.SUBSCRIPTION, subscribe(acme, make_team(), now=now).pk),
+        "setup": ids.encode(
+            ids.CARD_SETUP,
+            CardSetup.objects.create(
+                account=acme, key="k", gateway="stripe", state="done", created_at=now, finished_at=now
+            ).pk,
+        ),
         "payment": ids.encode(ids.PAYMENT, purchase.invoice.payments.get().pk),
     }
 
