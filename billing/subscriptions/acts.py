@@ -28,11 +28,10 @@ class ReferenceConflict(Exception):
 
 def lock(subscription_id: int) -> Subscription:
     """The subscription, its row locked until the transaction ends. Raises SubscriptionNotFound."""
-    rows = Subscription.objects.select_for_update(no_key=True, of=("self",))
-    found = rows.select_related("account", "plan_version__plan").filter(pk=subscription_id).first()
-    if found is None:
+    # Without joins: whoever waits here for a change of plan would find its row joined to the old plan, so not at all.
+    if Subscription.objects.select_for_update(no_key=True).filter(pk=subscription_id).first() is None:
         raise SubscriptionNotFound(subscription_id)
-    return found
+    return get(subscription_id)
 
 
 def get(subscription_id: int) -> Subscription:
