@@ -12,6 +12,7 @@ from tests.benchmarks.expiries import expiries
 from tests.benchmarks.floors import make_floor_tables
 from tests.benchmarks.ingest import ACCOUNTS, against_copy, with_stored_events
 from tests.benchmarks.measuring import FULL, QUICK, Result, Scale, as_json, as_table, machine_facts
+from tests.benchmarks.renewals import renewals
 
 BENCHMARKS: dict[str, Callable[[Scale, list[str], str], list[Result]]] = {
     "batches": against_copy,
@@ -20,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[Scale, list[str], str], list[Result]]] = {
     "hot-pool": one_pool_against_many,
     "balance": reads,
     "expiries": expiries,
+    "renewals": renewals,
     # Last, for it leaves the tables large.
     "growth": with_stored_events,
 }

@@ -5,8 +5,6 @@ import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-import psycopg
-
 from tests.benchmarks import place
 from tests.benchmarks.measuring import Result, Scale
 
@@ -46,16 +44,5 @@ def make_expired_lots(number: int, *, prefix: str) -> None:
         "billing_creditgrant": (lot_id, {"pool_id": f"{pool.pk} + n"}),
         "billing_posting": (granted.pk, {"pool_id": f"{pool.pk} + n"}),
     }
-    with psycopg.connect(place.dsn(), autocommit=True) as connection:
-        for table, (pk, changes) in copies.items():
-            changed = "".join(f", '{column}', {value}" for column, value in changes.items())
-            connection.execute(
-                f"INSERT INTO {table} SELECT copy.* FROM {table} original, generate_series(1, {number - 1}) AS n,"
-                f" jsonb_populate_record(null::{table},"
-                f" to_jsonb(original) || jsonb_build_object('id', {pk} + n{changed})) AS copy WHERE original.id = {pk}"
-            )
-            connection.execute(f"SELECT setval('{table}_id_seq', (SELECT max(id) FROM {table}))")
-        connection.execute(
-            "INSERT INTO billing_ledgerentry (posting_id, line, grant_id, flow, amount)"
-            f" SELECT {granted.pk} + n, 1, {lot_id} + n, 'grant', 1000 FROM generate_series(1, {number - 1}) AS n"
-        )
+    place.copy_rows(copies, number - 1)
+    place.copy_entries(granted.pk, lot_id, number - 1)

@@ -25,12 +25,22 @@ class Scale:
     history: int
     stored: tuple[int, ...]
     expiries: int
+    renewals: int
 
 
 FULL = Scale(
-    rounds=5, seconds=2.0, batches=16, accounts=1000, history=100_000, stored=(1_000_000, 5_000_000), expiries=4_000
+    rounds=5,
+    seconds=2.0,
+    batches=16,
+    accounts=1000,
+    history=100_000,
+    stored=(1_000_000, 5_000_000),
+    expiries=4_000,
+    renewals=10_000,
 )
-QUICK = Scale(rounds=1, seconds=0.3, batches=2, accounts=100, history=2_000, stored=(20_000,), expiries=200)
+QUICK = Scale(
+    rounds=1, seconds=0.3, batches=2, accounts=100, history=2_000, stored=(20_000,), expiries=200, renewals=60
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -164,3 +164,26 @@ def make_key() -> str:
     from billing.accounts.models import Scope
 
     return keys.issue(name=f"benchmark {secrets.token_hex(4)}", scopes=Scope.values, now=datetime.now(UTC))[1]
+
+
+def copy_rows(copies: Mapping[str, tuple[int, Mapping[str, str]]], number: int) -> None:
+    """Let the server copy a row of each table so many times, the n-th with a primary key that is n higher and with
+    these columns changed, each an SQL expression in n."""
+    with psycopg.connect(dsn(), autocommit=True) as connection:
+        for table, (pk, changes) in copies.items():
+            changed = "".join(f", '{column}', {value}" for column, value in changes.items())
+            connection.execute(
+                f"INSERT INTO {table} SELECT copy.* FROM {table} original, generate_series(1, {number}) AS n,"
+                f" jsonb_populate_record(null::{table},"
+                f" to_jsonb(original) || jsonb_build_object('id', {pk} + n{changed})) AS copy WHERE original.id = {pk}"
+            )
+            connection.execute(f"SELECT setval('{table}_id_seq', (SELECT max(id) FROM {table}))")
+
+
+def copy_entries(posting_id: int, lot_id: int, number: int) -> None:
+    """The entries of copied grants of 1,000 credits."""
+    with psycopg.connect(dsn(), autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO billing_ledgerentry (posting_id, line, grant_id, flow, amount)"
+            f" SELECT {posting_id} + n, 1, {lot_id} + n, 'grant', 1000 FROM generate_series(1, {number}) AS n"
+        )

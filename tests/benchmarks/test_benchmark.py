@@ -26,6 +26,7 @@ def test_every_benchmark_runs_and_is_told(tmp_path):
         "charge of usage over HTTP, concurrency 64",
         "one hot pool over HTTP, concurrency 64",
         "expiries, a lot a pool, 1 process",
+        "renewals in one run, 3 worker processes",
     ):
         assert wanted in names
     assert all(result["product"] > 0 for result in told["results"])
