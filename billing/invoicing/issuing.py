@@ -18,7 +18,7 @@ from moneyed import get_currency
 from billing.accounts.models import Account
 from billing.catalog import pricing
 from billing.invoicing import contents, engines, exchange, numbering, pending, settling, tax
-from billing.invoicing.models import Invoice, InvoiceLine, Issuer, PendingItem
+from billing.invoicing.models import Invoice, InvoiceLine, Issuer, PendingItem, TaxExemption
 from billing.ledger import pools
 from billing.ledger.models import CreditPool
 
@@ -166,6 +166,69 @@ def issue(
         return number(invoice, written, now=now)
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An invoice to be issued with others: as `issue` is told of it, without what is pending."""
+
+    account: Account
+    reference: str
+    currency: str
+    lines: Sequence[LineDraft]
+    due_at: datetime | None = None
+
+
+def issue_many(orders: Sequence[Order], *, now: datetime) -> list[Invoice]:
+    """Issue new invoices in a few statements, each as `issue` does, numbered in their order.
+
+    Locks as `issue` does. Raises NoIssuer, tax.TaxNotPrepared, ValueError for lines that no invoice can hold, and
+    django's IntegrityError for a reference that is in use; nothing is written then.
+    """
+    if not orders:
+        return []
+    issuer = get_issuer()
+    with transaction.atomic():
+        invoices, lines = [], []
+        for order, quoted in zip(orders, _quote_many(issuer, orders, now), strict=True):
+            said = what_is_said(issuer=issuer, account=order.account, currency=order.currency, quoted=quoted, now=now)
+            due_at = order.due_at or now + timedelta(days=issuer.payment_terms_days)
+            invoices.append(Invoice(reference=order.reference, created_at=now, due_at=due_at, **said))
+            lines.append(quoted)
+        Invoice.objects.bulk_create(invoices)
+        written = [lines_of(invoice, quoted) for invoice, quoted in zip(invoices, lines, strict=True)]
+        InvoiceLine.objects.bulk_create([line for of_it in written for line in of_it])
+        free = [of_it for invoice, of_it in zip(invoices, written, strict=True) if not invoice.total]
+        pools.lock(line.pool_id for of_it in free for line in of_it)
+        numbers = numbering.draw_invoice_numbers(issuer.pk, len(invoices))
+        for invoice, of_it, drawn in zip(invoices, written, numbers, strict=True):
+            invoice.number, invoice.state, invoice.issued_at = drawn, Invoice.State.OPEN, now
+            invoice.content_hash = contents.hash_invoice(invoice, of_it)
+        numbering.write_numbers(invoices)
+        return [each if each.total else settling.settle(invoice_id=each.pk, amount=ZERO, now=now) for each in invoices]
+
+
+def _quote_many(issuer: Issuer, orders: Sequence[Order], now: datetime) -> list[Quote]:
+    """The quotes of orders; what sales that are alike cost is worked out once."""
+    ids = [order.account.pk for order in orders]
+    exempt = set(TaxExemption.objects.filter(account__in=ids, withdrawn_at=None).values_list("account_id", flat=True))
+    known: dict[tax.Sale, tuple[tax.LineTax, ...]] = {}
+    quotes = []
+    for order in orders:
+        account = order.account
+        _check(account, order.currency, order.lines)
+        sale = tax.sale_of(
+            account=account,
+            issuer=issuer,
+            currency=order.currency,
+            lines=_sale_lines(order.lines),
+            on=supply_date(account, now),
+            may_be_exempt=account.pk in exempt,
+        )
+        if sale not in known:
+            known[sale] = engines.current().work_out(sale)
+        quotes.append(_sum_up(order.lines, known[sale]))
+    return quotes
+
+
 def _find(account_id: int, reference: str) -> Invoice | None:
     first = Invoice.objects.filter(reference=reference).first()
     if first is not None and first.account_id != account_id:
@@ -280,14 +343,20 @@ def _check(account: Account, currency: str, lines: Sequence[LineDraft], *, are_a
     if sum(line.amount for line in lines) < 0:
         raise ValueError("an invoice cannot be about less than nothing")
     pool_ids = {line.pool_id for line in lines if line.pool_id is not None}
-    if CreditPool.objects.filter(account=account, pk__in=pool_ids).count() != len(pool_ids):
+    if pool_ids and CreditPool.objects.filter(account=account, pk__in=pool_ids).count() != len(pool_ids):
         raise ValueError("a line grants credits to a pool of another account")
 
 
 def _quote(issuer: Issuer, account: Account, currency: str, lines: Sequence[LineDraft], on: date) -> Quote:
-    sale_lines = [tax.SaleLine(line.amount, line.category, line.includes_tax) for line in lines]
-    sale = tax.sale_of(account=account, issuer=issuer, currency=currency, lines=sale_lines, on=on)
-    taxes = engines.current().work_out(sale)
+    sale = tax.sale_of(account=account, issuer=issuer, currency=currency, lines=_sale_lines(lines), on=on)
+    return _sum_up(lines, engines.current().work_out(sale))
+
+
+def _sale_lines(lines: Sequence[LineDraft]) -> list[tax.SaleLine]:
+    return [tax.SaleLine(line.amount, line.category, line.includes_tax) for line in lines]
+
+
+def _sum_up(lines: Sequence[LineDraft], taxes: Sequence[tax.LineTax]) -> Quote:
     quoted = tuple(_quoted(line, found) for line, found in zip(lines, taxes, strict=True))
     subtotal = sum((line.amount for line in quoted), ZERO)
     tax_total = sum((line.tax_amount for line in quoted), ZERO)

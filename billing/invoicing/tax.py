@@ -119,8 +119,17 @@ class Engine(Protocol):
         TaxUnavailable."""
 
 
-def sale_of(*, account: Account, issuer: Issuer, currency: str, lines: Sequence[SaleLine], on: date) -> Sale:
-    """What the tax of these lines depends on, at a day of supply in the account's zone. Up to two queries."""
+def sale_of(
+    *,
+    account: Account,
+    issuer: Issuer,
+    currency: str,
+    lines: Sequence[SaleLine],
+    on: date,
+    may_be_exempt: bool = True,
+) -> Sale:
+    """What the tax of these lines depends on, at a day of supply in the account's zone. Up to two queries; one less for
+    an account that is known to have no certificate (`may_be_exempt` false)."""
     countries = {issuer.country, *issuer.tax_countries} | (EU_COUNTRIES if issuer.country in EU_COUNTRIES else set())
     return Sale(
         seller=issuer.country,
@@ -129,7 +138,7 @@ def sale_of(*, account: Account, issuer: Issuer, currency: str, lines: Sequence[
         region=account.region,
         postal_code=account.postal_code,
         tax_number=tax_numbers.usable(account) if account.country != issuer.country else "",
-        exemption=_exemption_of(account, on),
+        exemption=_exemption_of(account, on) if may_be_exempt else "",
         currency=currency,
         on=on,
         lines=tuple(lines),

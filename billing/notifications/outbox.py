@@ -1,6 +1,6 @@
 """The outbox: say that someone must be told. Who that is and how they are told comes later (`fanout`, `delivery`)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from billing.notifications.models import Notification
@@ -23,4 +23,9 @@ def write(
     row = Notification(
         kind=kind, dedupe_key=dedupe_key, account_id=account_id, payload=dict(payload), email=email, created_at=now
     )
-    Notification.objects.bulk_create([row], ignore_conflicts=True)
+    write_many([row])
+
+
+def write_many(rows: Sequence[Notification]) -> None:
+    """`write` for several rows at once, made by the caller."""
+    Notification.objects.bulk_create(rows, ignore_conflicts=True)

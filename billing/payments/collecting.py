@@ -67,8 +67,25 @@ def open_collection(
     until the invoice is due. `policy` has `retry_days`, `reminder_days`, `final_days`, `final_act` and `downgrade_to`,
     and is kept as it is. What becomes of it is told by `has_news`.
     """
+    row = new_collection(
+        invoice=invoice, purpose=purpose, policy=policy, method_id=method_id, is_automatic=is_automatic, now=now
+    )
+    row.save(force_insert=True)
+    return row
+
+
+def new_collection(
+    *,
+    invoice: Invoice,
+    purpose: str,
+    policy: Mapping[str, Any],
+    method_id: int | None,
+    is_automatic: bool,
+    now: datetime,
+) -> Collection:
+    """What `open_collection` writes, for whoever writes many at once."""
     is_paid = invoice.state == Invoice.State.PAID
-    return Collection.objects.create(
+    return Collection(
         invoice=invoice,
         purpose=purpose,
         method_id=method_id,

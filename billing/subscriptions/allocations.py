@@ -19,6 +19,7 @@ from billing.ledger import terms as pool_terms
 from billing.ledger.book import Book
 from billing.ledger.books import open_books, write_books
 from billing.ledger.models import GrantKind
+from billing.ledger.pipeline import Statement, columns, pipelined
 from billing.subscriptions import overage
 from billing.subscriptions.models import Allocation, Subscription
 from billing.subscriptions.overage import OverageLot
@@ -31,7 +32,7 @@ ZERO = Decimal(0)
 POSTINGS_EACH = 3
 
 
-def promise(
+def promised(
     subscription: Subscription,
     *,
     terms: Terms,
@@ -42,7 +43,7 @@ def promise(
     waits_for_payment: bool,
     now: datetime,
 ) -> list[Allocation]:
-    """Write down the credits of each cycle of a period, and the loyalty bonus on them. `paid` is the net money that
+    """The credits of each cycle of a period, and the loyalty bonus on them, to be written. `paid` is the net money that
     they are paid with, all cycles together: it makes their cost basis; a bonus costs nothing."""
     included = pricing.round_credits(terms.included(subscription.seats))
     bonus = plan_pricing.loyalty_credits(steps=terms.version.loyalty_steps, period=number, included=included)
@@ -69,7 +70,7 @@ def promise(
                         created_at=now,
                     )
                 )
-    return Allocation.objects.bulk_create(rows)
+    return rows
 
 
 def promise_trial(
@@ -160,7 +161,19 @@ def grant_on(
 
 def save(rows: Sequence[Allocation]) -> None:
     """Write down that rows are granted, once their postings are written."""
-    Allocation.objects.bulk_update(rows, ["posting", "granted_at"])
+    if rows:
+        pipelined([granted(rows)])
+
+
+def granted(rows: Sequence[Allocation]) -> Statement:
+    """What `save` writes, to go with the books."""
+    return _GRANTED, columns([(row.pk, row.posting_id, row.granted_at) for row in rows], 3)
+
+
+_GRANTED = """
+UPDATE billing_allocation a SET posting_id = u.posting_id, granted_at = u.granted_at
+FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[]) AS u(id, posting_id, granted_at) WHERE a.id = u.id
+"""
 
 
 def cancel(subscription: Subscription, *, now: datetime) -> int:

@@ -3,7 +3,7 @@
 Locks: the subscription's row, then the coupon's, whose count of redemptions never exceeds its limit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -77,21 +77,21 @@ def give_back(subscription: Subscription, *, now: datetime) -> None:
 
 def active(subscription: Subscription) -> list[CouponRedemption]:
     """The redemptions that still take something off, in the order of their coming."""
-    rows = subscription.redemptions.filter(Q(periods_left=None) | Q(periods_left__gt=0), removed_at=None)
+    return active_of([subscription.pk])
+
+
+def active_of(subscription_ids: Sequence[int]) -> list[CouponRedemption]:
+    """`active` of several subscriptions."""
+    rows = CouponRedemption.objects.filter(Q(periods_left=None) | Q(periods_left__gt=0), removed_at=None)
+    rows = rows.filter(subscription__in=subscription_ids)
     return list(rows.select_related("coupon").prefetch_related("coupon__plans").order_by("pk"))
 
 
-def take(
-    subscription: Subscription, *, terms: Terms, advance: Sequence[LineDraft], of: Span
-) -> tuple[list[LineDraft], list[dict[str, object]]]:
-    """The discounts on a period's lines in advance, each coupon used for one period more, and what the period keeps of
-    them (`SubscriptionPeriod.discounts`). Nothing to pay uses none."""
-    redemptions = active(subscription)
-    drafts, used = discounts(redemptions, terms=terms, advance=advance, of=of)
-    counted = [each.pk for each in used if each.periods_left is not None]
+def use(redemptions: Iterable[CouponRedemption]) -> None:
+    """Count one paid period more for each."""
+    counted = [each.pk for each in redemptions if each.periods_left is not None]
     if counted:
         CouponRedemption.objects.filter(pk__in=counted).update(periods_left=F("periods_left") - 1)
-    return drafts, as_given(terms, drafts, used)
 
 
 def as_given(terms: Terms, drafts: Sequence[LineDraft], used: Sequence[CouponRedemption]) -> list[dict[str, object]]:
@@ -118,7 +118,7 @@ def discounts(
     """What the contract's discount and then each coupon take off what is left to pay, and the coupons used. Pure."""
     drafts: list[LineDraft] = []
     used: list[CouponRedemption] = []
-    left = lines.net(list(advance))
+    left = lines.net(advance)
     if left <= 0:
         return drafts, used
     earned = advance[0].recognition

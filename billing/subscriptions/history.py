@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Required, TypedDict, Unpack
 
 from billing.catalog.models import PlanVersion
 from billing.invoicing.models import Invoice
@@ -10,31 +11,27 @@ from billing.subscriptions.models import Subscription, SubscriptionChange
 SYSTEM = "system"
 
 
-def write(
-    subscription: Subscription,
-    act: str,
-    *,
-    reference: str,
-    at: datetime,
-    actor: str,
-    from_version: PlanVersion | None = None,
-    to_version: PlanVersion | None = None,
-    from_seats: int | None = None,
-    to_seats: int | None = None,
-    invoice: Invoice | None = None,
-    details: Mapping[str, object] | None = None,
-) -> SubscriptionChange:
+class Told(TypedDict, total=False):
+    """What a line of history says; `reference`, `at` and `actor` always."""
+
+    reference: Required[str]
+    at: Required[datetime]
+    actor: Required[str]
+    from_version: PlanVersion | None
+    to_version: PlanVersion | None
+    from_seats: int | None
+    to_seats: int | None
+    invoice: Invoice | None
+    details: Mapping[str, object]
+
+
+def write(subscription: Subscription, act: str, **told: Unpack[Told]) -> SubscriptionChange:
     """Write one line of a subscription's history, in the transaction of what it tells of."""
-    return SubscriptionChange.objects.create(
-        subscription=subscription,
-        act=act,
-        reference=reference,
-        at=at,
-        actor=actor,
-        from_version=from_version,
-        to_version=to_version,
-        from_seats=from_seats,
-        to_seats=to_seats,
-        invoice=invoice,
-        details=dict(details or {}),
-    )
+    row = change(subscription, act, **told)
+    row.save(force_insert=True)
+    return row
+
+
+def change(subscription: Subscription, act: str, **told: Unpack[Told]) -> SubscriptionChange:
+    """What `write` writes, for whoever writes many at once."""
+    return SubscriptionChange(subscription=subscription, act=act, **{**told, "details": dict(told.get("details", {}))})

@@ -1,5 +1,6 @@
 """What a period's invoice says: fee and seats in advance, less discounts. Pure arithmetic, no I/O, no clock."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -69,6 +70,7 @@ def line(terms: Terms, description: str, quantity: Decimal, amount: Decimal, *, 
         unit_price=pricing.cost_per_credit(amount, quantity),
         amount=amount,
         category=terms.version.plan.tax_category,
+        includes_tax=terms.version.prices_include_tax,
         recognition=earned,
         starts_at=of.starts_at,
         ends_at=of.ends_at,
@@ -76,6 +78,6 @@ def line(terms: Terms, description: str, quantity: Decimal, amount: Decimal, *, 
     )
 
 
-def net(drafts: list[LineDraft]) -> Decimal:
+def net(drafts: Iterable[LineDraft]) -> Decimal:
     """What lines come to."""
     return sum((draft.amount for draft in drafts), ZERO)

@@ -18,6 +18,7 @@ from billing.invoicing import pending
 from billing.invoicing.issuing import LineDraft
 from billing.invoicing.models import Invoice, InvoiceLine
 from billing.ledger.books import OpenBooks
+from billing.ledger.pipeline import Statement, columns, pipelined
 from billing.subscriptions import lines
 from billing.subscriptions.lines import Span
 from billing.subscriptions.models import OverageCharge, Subscription, SubscriptionChange, SubscriptionPeriod
@@ -50,26 +51,40 @@ class Arrears:
 
 
 _LOTS = """
-SELECT g.id, g.pool_id, g.created_at, g.amount - g.revoked, coalesce(sum(c.credits), 0), count(c.id)
-FROM billing_creditpool p JOIN billing_creditgrant g ON g.pool_id = p.id AND g.kind = 'overage'
+SELECT s.id, g.id, g.pool_id, g.created_at, g.amount - g.revoked, coalesce(sum(c.credits), 0), count(c.id)
+FROM billing_subscription s JOIN billing_creditpool p ON p.account_id = s.account_id
+JOIN billing_creditgrant g ON g.pool_id = p.id AND g.kind = 'overage' AND g.created_at >= s.started_at
 LEFT JOIN billing_overagecharge c ON c.grant_id = g.id
-WHERE p.account_id = %s AND g.created_at >= %s
-GROUP BY g.id HAVING g.is_open OR g.amount - g.revoked <> coalesce(sum(c.credits), 0)
+WHERE s.id = ANY(%s)
+GROUP BY s.id, g.id HAVING g.is_open OR g.amount - g.revoked <> coalesce(sum(c.credits), 0)
 ORDER BY g.id
 """
 
 
 def find_lots(subscription: Subscription) -> list[OverageLot]:
     """Overage lots since the subscription began that are still growing, or not invoiced as they are. No locks."""
+    return find_lots_of([subscription]).get(subscription.pk, [])
+
+
+def find_lots_of(subscriptions: Iterable[Subscription]) -> dict[int, list[OverageLot]]:
+    """`find_lots` of several, by subscription; those without any are left out."""
+    found: dict[int, list[OverageLot]] = {}
     with connection.cursor() as cursor:
-        cursor.execute(_LOTS, [subscription.account_id, subscription.started_at])
-        return [OverageLot(*row) for row in cursor.fetchall()]
+        cursor.execute(_LOTS, [[each.pk for each in subscriptions]])
+        for subscription_id, *lot in cursor.fetchall():
+            found.setdefault(subscription_id, []).append(OverageLot(*lot))
+    return found
 
 
 def as_opened(lots: Iterable[OverageLot], opened: OpenBooks) -> list[OverageLot]:
     """The lots as the opened books have them, which their pools' locks keep so."""
     owed = {lot.id: lot.outstanding for book in opened.books.values() for lot in book.lots}
     return [replace(lot, owed=owed[lot.id]) for lot in lots if lot.id in owed]
+
+
+def is_due(lot: OverageLot, before: datetime) -> bool:
+    """Whether there is something to bill of a lot."""
+    return lot.created_at < before and lot.owed != lot.charged
 
 
 def bill(
@@ -81,7 +96,7 @@ def bill(
     a pending item, for the next invoice to take. The caller holds the locks of the subscription and the lots' pools.
     """
     arrears = Arrears()
-    due = [lot for lot in lots if lot.created_at < before and lot.owed != lot.charged]
+    due = [lot for lot in lots if is_due(lot, before)]
     if not due and not closes:
         return arrears
     known = list(subscription.periods.filter(starts_at__lt=before).order_by("-number")[: None if due else 1])
@@ -109,11 +124,32 @@ def bill(
 
 def save(arrears: Arrears, invoice: Invoice | None) -> None:
     """Write down what has been billed, on which invoice."""
+    save_charges(arrears, invoice)
+    if arrears.periods:
+        pipelined([saved(arrears.periods)])
+
+
+def save_charges(arrears: Arrears, invoice: Invoice | None) -> None:
+    """The first half of `save`."""
     for charge in arrears.charges:
         charge.invoice = invoice if charge.amount else None
-    OverageCharge.objects.bulk_create(arrears.charges)
-    for period in arrears.periods:
-        period.save(update_fields=["overage_credits", "overage_amount", "true_up_amount", "closed_at"])
+    if arrears.charges:
+        OverageCharge.objects.bulk_create(arrears.charges)
+
+
+def saved(rows: Sequence[SubscriptionPeriod]) -> Statement:
+    """The second half of `save`, for the periods of several, to go with other statements."""
+    told = [(row.pk, row.overage_credits, row.overage_amount, row.true_up_amount, row.closed_at) for row in rows]
+    return _SAVED, columns(told, 5)
+
+
+_SAVED = """
+UPDATE billing_subscriptionperiod p SET overage_credits = u.credits, overage_amount = u.amount,
+    true_up_amount = u.true_up, closed_at = u.closed_at
+FROM unnest(%s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[], %s::timestamptz[])
+    AS u(id, credits, amount, true_up, closed_at)
+WHERE p.id = u.id
+"""
 
 
 def _bill_overage(
@@ -244,6 +280,7 @@ def _add(
         quantity=draft.quantity,
         unit_price=draft.unit_price,
         category=draft.category,
+        includes_tax=draft.includes_tax,
         recognition=draft.recognition,
         starts_at=draft.starts_at,
         ends_at=draft.ends_at,

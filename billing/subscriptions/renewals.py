@@ -1,4 +1,4 @@
-"""What happens when a period, or a cycle of monthly credits, ends (M4): one transaction per subscription and boundary.
+"""What happens when a period, or a cycle of monthly credits, ends (M4), in one transaction.
 
 Under the subscription's lock, asked again whether it is due: arrears billed, a scheduled change made, the next fee
 billed in advance with pending items and coupons on one invoice, what may roll over rolled and the rest expired, the
@@ -10,10 +10,11 @@ Locks: the subscription's row, then its pools', then the issuer's.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import takewhile
 
 import structlog
 from django.db import InterfaceError, OperationalError, transaction
@@ -22,15 +23,26 @@ from psycopg.errors import DeadlockDetected, SerializationFailure
 
 from billing.accounts import clocks
 from billing.catalog import periods, plans, rate_cards
+from billing.invoicing import engines
+from billing.invoicing.tax import TaxUnavailable
 from billing.ledger import moves
 from billing.ledger import terms as pool_terms
 from billing.ledger.books import OpenBooks, open_books, write_books
-from billing.ledger.models import CreditPool
-from billing.ledger.pipeline import Statement
+from billing.ledger.pipeline import Statement, columns
+from billing.notifications import outbox
 from billing.subscriptions import allocations, ending, history, overage, starting
+from billing.subscriptions import facts as reading
 from billing.subscriptions import terms as agreed
-from billing.subscriptions.models import Allocation, ScheduledChange, Subscription, SubscriptionChange
-from billing.subscriptions.overage import OverageLot
+from billing.subscriptions.facts import Facts
+from billing.subscriptions.models import (
+    Allocation,
+    ContractTerms,
+    ScheduledChange,
+    Subscription,
+    SubscriptionChange,
+)
+from billing.subscriptions.overage import Arrears
+from billing.subscriptions.starting import Opening
 from billing.subscriptions.terms import Terms
 
 log = structlog.get_logger(__name__)
@@ -38,6 +50,8 @@ log = structlog.get_logger(__name__)
 State = Subscription.State
 
 MOST_ATTEMPTS = 5
+# So many renew in one transaction: each costs a fraction then, and a lock is held for a moment still.
+TOGETHER = 25
 # What a renewal may write on the ledger: a rollover, and two allocations with what they repay.
 POSTINGS = 1 + 2 * allocations.POSTINGS_EACH
 # The account may have moved to another time zone since; more than that apart, the dates are not the anchor's.
@@ -61,26 +75,47 @@ def run_due(*, now: datetime, limit: int, account_id: int | None = None) -> Roun
     """Renew what is due, at most `limit` boundaries; any number of workers may run at once. With `account_id` only
     that account's; without, what is on a test clock is left alone.
 
-    A subscription that fails is parked with what went wrong, in a transaction of its own, and the others go on. A lost
-    connection or a database that stops parks nobody: it is raised, and what was not done is due as before.
+    Some are renewed together in one transaction; where that fails, each in its own, and the one that fails is parked
+    with what went wrong. A lost connection or a database that stops parks nobody: it is raised, and what was not done
+    is due as before. So is one whose tax cannot be worked out now, while the others go on.
     """
     renewed = 0
     parked: list[int] = []
-    while renewed + len(parked) < limit:
+    waiting: list[int] = []
+    while (left := limit - renewed - len(parked)) > 0:
+        due = clocks.narrow(_due(now), account_id=account_id).exclude(pk__in=waiting)
         claimed: list[int] = []
         try:
-            if not _renew_next(claimed, now=now, account_id=account_id):
+            count = _attempt(due, min(left, TOGETHER), claimed, now=now)
+            if not count:
                 break
-            renewed += 1
+            renewed += count
         except (OperationalError, InterfaceError):
             raise
         except Exception as error:
             if not claimed:
                 raise
-            log.exception("renewal.failed", subscription_id=claimed[0])
-            park(subscription_id=claimed[0], problem=f"{type(error).__name__}: {error}", now=now)
-            parked.append(claimed[0])
+            log.info("renewal.one_by_one", subscriptions=len(claimed), reason=type(error).__name__)
+            for subscription_id in claimed:
+                renewed += _renew_alone(subscription_id, parked, waiting, now=now)
     return Round(renewed, tuple(parked))
+
+
+def _renew_alone(subscription_id: int, parked: list[int], waiting: list[int], *, now: datetime) -> int:
+    """Renew one whose transaction with others has failed, or say what is the matter with it; how many renewed."""
+    try:
+        return _attempt(_due(now).filter(pk=subscription_id), 1, [], now=now)
+    except (OperationalError, InterfaceError):
+        raise
+    except TaxUnavailable as error:
+        log.warning("renewal.no_tax", subscription_id=subscription_id, reason=error.reason)
+        Subscription.objects.filter(pk=subscription_id).update(problem=f"Tax: {error.reason}"[:300])
+        waiting.append(subscription_id)
+    except Exception as error:
+        log.exception("renewal.failed", subscription_id=subscription_id)
+        park(subscription_id=subscription_id, problem=f"{type(error).__name__}: {error}", now=now)
+        parked.append(subscription_id)
+    return 0
 
 
 def park(*, subscription_id: int, problem: str, now: datetime) -> None:
@@ -101,19 +136,7 @@ def release(*, subscription_id: int, actor: str, now: datetime) -> Subscription:
 def renew(*, subscription_id: int, now: datetime) -> bool:
     """Renew one subscription by one boundary; False when it is not due, parked, or another worker has it. Raises what
     goes wrong with it."""
-    due = _due(now).filter(pk=subscription_id)
-    return _retrying(lambda: _renew_first(due, [], now=now))
-
-
-def _renew_next(claimed: list[int], *, now: datetime, account_id: int | None) -> bool:
-    """Renew whichever is due longest and nobody has locked; `claimed` tells which it is, for whoever catches."""
-    due = clocks.narrow(_due(now), account_id=account_id)
-
-    def attempt() -> bool:
-        claimed.clear()
-        return _renew_first(due, claimed, now=now)
-
-    return _retrying(attempt)
+    return bool(_attempt(_due(now).filter(pk=subscription_id), 1, [], now=now))
 
 
 def _due(now: datetime) -> QuerySet[Subscription]:
@@ -121,42 +144,61 @@ def _due(now: datetime) -> QuerySet[Subscription]:
     return rows.filter(next_due_at__lte=now, parked_at=None).select_related("account").order_by("next_due_at", "pk")
 
 
-def _renew_first(due: QuerySet[Subscription], claimed: list[int], *, now: datetime) -> bool:
-    with transaction.atomic():
-        subscription = due.first()
-        if subscription is None:
-            return False
-        claimed.append(subscription.pk)
-        _renew(subscription, now=now)
-        return True
+def _attempt(due: QuerySet[Subscription], count: int, claimed: list[int], *, now: datetime) -> int:
+    """Renew, in one transaction, those that are due longest and nobody has locked; how many. `claimed` tells which,
+    for whoever catches what goes wrong. Again where the database breaks a deadlock with it, or the tax engine must be
+    asked first."""
 
+    def act() -> int:
+        claimed.clear()
+        with transaction.atomic():
+            subscriptions = _alike(list(due[:count]))
+            claimed.extend(each.pk for each in subscriptions)
+            if subscriptions:
+                _renew_all(subscriptions, now=now)
+            return len(subscriptions)
 
-def _retrying(attempt: Callable[[], bool]) -> bool:
-    """Run a transaction again that the database has chosen to break a deadlock with."""
     for number in range(1, MOST_ATTEMPTS + 1):
         try:
-            return attempt()
+            return engines.with_tax(act, now=now)
         except OperationalError as error:
             if number == MOST_ATTEMPTS or not isinstance(error.__cause__, DeadlockDetected | SerializationFailure):
                 raise
             time.sleep(0.02 * number)
-    return False
+    return 0
 
 
-def _renew(subscription: Subscription, *, now: datetime) -> None:
-    terms = agreed.of(subscription, at=subscription.period_starts_at)
-    _ensure_consistent(subscription, terms)
-    boundary = subscription.next_due_at
-    assert boundary is not None  # noqa: S101
-    if boundary < subscription.period_ends_at:
-        _renew_cycle(subscription, terms, boundary, now=now)
-    elif subscription.state == State.CANCELLED:
-        reference = f"end:{subscription.pk}"
-        ending.end(subscription, at=boundary, reference=reference, actor=history.SYSTEM, now=now)
-    elif subscription.state == State.PAUSED:
-        _rest(subscription, now=now)
+def _alike(subscriptions: list[Subscription]) -> list[Subscription]:
+    """The first of them with those after it that renew together, or alone where it does something else: so nothing is
+    locked after the issuer's row. What is left out is due as before."""
+    return list(takewhile(_is_renewing, subscriptions)) or subscriptions[:1]
+
+
+def _is_renewing(subscription: Subscription) -> bool:
+    """Whether its next boundary is the end of a period, and another follows."""
+    is_end = subscription.next_due_at is not None and subscription.next_due_at >= subscription.period_ends_at
+    return is_end and subscription.state not in (State.CANCELLED, State.PAUSED)
+
+
+def _renew_all(subscriptions: Sequence[Subscription], *, now: datetime) -> None:
+    """Renew each by one boundary."""
+    facts = reading.read(subscriptions)
+    known = []
+    for subscription in subscriptions:
+        contracts = facts.contracts[subscription.account_id]
+        terms = agreed.of(subscription, at=subscription.period_starts_at, contracts=contracts)
+        _ensure_consistent(subscription, terms)
+        known.append((subscription, terms))
+    first, terms = known[0]
+    if _is_renewing(first):
+        _renew_periods(known, facts, now=now)
+    elif first.next_due_at is not None and first.next_due_at < first.period_ends_at:
+        _renew_cycle(first, terms, facts, now=now)
+    elif first.state == State.CANCELLED:
+        reference = f"end:{first.pk}"
+        ending.end(first, at=first.period_ends_at, reference=reference, actor=history.SYSTEM, now=now)
     else:
-        _renew_period(subscription, terms, boundary, now=now)
+        _rest(first, now=now)
 
 
 def _ensure_consistent(subscription: Subscription, terms: Terms) -> None:
@@ -170,72 +212,144 @@ def _ensure_consistent(subscription: Subscription, terms: Terms) -> None:
         raise Inconsistent(f"due at {subscription.next_due_at}, after the period's end")
 
 
+def _open(subscriptions: Sequence[Subscription], facts: Facts, *, now: datetime) -> OpenBooks:
+    """The pools of these subscriptions' accounts, locked, with their overage lots; the facts know those as they are."""
+    pool_ids = [pool_id for each in subscriptions for pool_id in facts.pools[each.account_id]]
+    lot_ids = [lot.id for each in subscriptions for lot in facts.lots[each.pk]]
+    opened = open_books(pool_ids, now=now, postings=POSTINGS * len(subscriptions), lot_ids=lot_ids)
+    for each in subscriptions:
+        facts.lots[each.pk] = overage.as_opened(facts.lots[each.pk], opened)
+    return opened
+
+
 @dataclass(slots=True)
-class _Ledger:
-    """The account's pools under their locks, and the overage lots on them."""
+class _Renewal:
+    """One of the periods renewed together: the terms before and after, and what is written once it is billed."""
 
-    opened: OpenBooks
-    main_id: int
-    lots: list[OverageLot]
-    statements: list[Statement] = field(default_factory=list)
-
-
-def _open(subscription: Subscription, *, now: datetime) -> _Ledger:
-    kinds = dict(CreditPool.objects.filter(account=subscription.account_id).values_list("pk", "kind"))
-    main_id = next(pk for pk, kind in kinds.items() if kind == CreditPool.Kind.MAIN)
-    lots = overage.find_lots(subscription)
-    opened = open_books(list(kinds), now=now, postings=POSTINGS, lot_ids=[lot.id for lot in lots])
-    return _Ledger(opened, main_id, overage.as_opened(lots, opened))
+    subscription: Subscription
+    old: Terms
+    terms: Terms
+    boundary: datetime
+    seats_before: int
+    scheduled: ScheduledChange | None
+    arrears: Arrears
+    opening: Opening
 
 
-def _renew_period(subscription: Subscription, old: Terms, boundary: datetime, *, now: datetime) -> None:
-    """Bill what ended and the next period, and grant its first credits."""
-    ledger, seats = _open(subscription, now=now), subscription.seats
-    arrears = overage.bill(subscription, ledger.lots, before=boundary, closes=True, now=now)
-    scheduled = subscription.scheduled_changes.filter(applied_at=None, withdrawn_at=None).first()
-    terms = move_on(subscription, scheduled, boundary)
-    reference = f"renewal:{subscription.pk}:{subscription.period_number}"
-    started = starting.start_period(subscription, terms=terms, arrears=arrears.drafts, reference=reference, now=now)
-    overage.save(arrears, started.invoice)
-    cycle = starting.cycles_of(subscription, terms)[0]
-    subscription.next_due_at = cycle[1]
-    if subscription.state == State.TRIALING:
-        subscription.state = State.ACTIVE
-    due = [row for row in started.allocations if row.starts_at <= boundary and not row.waits_for_payment]
-    rule = _rollover_rule(old, seats)
-    name = f"rollover:{subscription.pk}:{subscription.period_number}"
-    _post(subscription, ledger, terms, boundary, cycle=cycle, rule=rule, name=name, rows=due, now=now)
-    subscription.save()
-    if scheduled is not None:
-        _note_change(subscription, scheduled, old, terms, seats, boundary, now=now)
-    history.write(
-        subscription,
-        SubscriptionChange.Act.RENEW,
-        reference=reference,
-        at=boundary,
-        actor=history.SYSTEM,
-        to_version=terms.version,
-        to_seats=subscription.seats,
-        invoice=started.invoice,
+def _renew_periods(renewing: Sequence[tuple[Subscription, Terms]], facts: Facts, *, now: datetime) -> None:
+    """Bill what ended and the next periods, and grant their first credits."""
+    opened = _open([subscription for subscription, _ in renewing], facts, now=now)
+    renewals = [_prepare(subscription, old, facts, now=now) for subscription, old in renewing]
+    begun = starting.start_periods([each.opening for each in renewals], now=now)
+    statements: list[Statement] = []
+    rows: list[Allocation] = []
+    for each, started in zip(renewals, begun, strict=True):
+        overage.save_charges(each.arrears, started.invoice)
+        subscription = each.subscription
+        cycle = starting.cycles_of(subscription, each.terms)[0]
+        subscription.next_due_at = cycle[1]
+        due = [row for row in started.allocations if row.starts_at <= each.boundary and not row.waits_for_payment]
+        rule = _rollover_rule(each.old, each.seats_before)
+        name = f"rollover:{subscription.pk}:{subscription.period_number}"
+        statements += _post(subscription, opened, facts, each.terms, each.boundary, cycle, rule, name, due, now=now)
+        rows += due
+    statements.append(overage.saved([period for each in renewals for period in each.arrears.periods]))
+    statements.append(_saved([each.subscription for each in renewals]))
+    if rows:
+        statements.append(allocations.granted(rows))
+    write_books(opened, now=now, extras=statements)
+    for each in renewals:
+        if each.scheduled is not None:
+            _note_change(each, each.scheduled, now=now)
+    SubscriptionChange.objects.bulk_create(
+        history.change(
+            each.subscription,
+            SubscriptionChange.Act.RENEW,
+            reference=each.opening.reference,
+            at=each.boundary,
+            actor=history.SYSTEM,
+            to_version=each.terms.version,
+            to_seats=each.subscription.seats,
+            invoice=started.invoice,
+        )
+        for each, started in zip(renewals, begun, strict=True)
     )
 
 
-def _renew_cycle(subscription: Subscription, terms: Terms, boundary: datetime, *, now: datetime) -> None:
+def _prepare(subscription: Subscription, old: Terms, facts: Facts, *, now: datetime) -> _Renewal:
+    """What is in arrears, and what the next period is billed as; the subscription's row, unsaved, says that period."""
+    boundary, seats = subscription.period_ends_at, subscription.seats
+    arrears = _arrears(subscription, old, facts, boundary, now=now)
+    scheduled = facts.scheduled.get(subscription.pk)
+    terms = move_on(subscription, scheduled, boundary, contracts=facts.contracts[subscription.account_id])
+    if subscription.state == State.TRIALING:
+        subscription.state = State.ACTIVE
+    subscription.problem = ""
+    opening = starting.prepare(
+        subscription,
+        terms=terms,
+        arrears=arrears.drafts,
+        redemptions=facts.redemptions[subscription.pk],
+        reference=f"renewal:{subscription.pk}:{subscription.period_number}",
+    )
+    return _Renewal(subscription, old, terms, boundary, seats, scheduled, arrears, opening)
+
+
+def _arrears(subscription: Subscription, old: Terms, facts: Facts, boundary: datetime, *, now: datetime) -> Arrears:
+    """What is to be billed of the period that ends. Without overage and minimum there is only its row to close."""
+    period = facts.periods.get(subscription.pk)
+    if period is None:
+        raise Inconsistent(f"period {subscription.period_number} is not written down, or is closed")
+    lots = facts.lots[subscription.pk]
+    has_overage = any(overage.is_due(lot, boundary) for lot in lots)
+    if has_overage or old.minimum or subscription.pk in facts.changed:
+        return overage.bill(subscription, lots, before=boundary, closes=True, now=now)
+    period.closed_at = now
+    return Arrears(periods=[period])
+
+
+_SAVED = """
+UPDATE billing_subscription s SET plan_version_id = u.version_id, seats = u.seats, state = u.state,
+    anchor_on = u.anchor_on, anchor_number = u.anchor_number, period_number = u.number, period_starts_at = u.starts_at,
+    period_ends_at = u.ends_at, next_due_at = u.due_at, problem = u.problem
+FROM unnest(%s::bigint[], %s::bigint[], %s::int[], %s::text[], %s::date[], %s::int[], %s::int[], %s::timestamptz[],
+    %s::timestamptz[], %s::timestamptz[], %s::text[])
+    AS u(id, version_id, seats, state, anchor_on, anchor_number, number, starts_at, ends_at, due_at, problem)
+WHERE s.id = u.id
+"""
+
+
+def _saved(subscriptions: Sequence[Subscription]) -> Statement:
+    """What writes what renewing has changed of these rows."""
+    rows = [
+        (
+            each.pk, each.plan_version_id, each.seats, each.state, each.anchor_on, each.anchor_number,
+            each.period_number, each.period_starts_at, each.period_ends_at, each.next_due_at, each.problem,
+        )
+        for each in subscriptions
+    ]  # fmt: skip
+    return _SAVED, columns(rows, 11)
+
+
+def _renew_cycle(subscription: Subscription, terms: Terms, facts: Facts, *, now: datetime) -> None:
     """Within a period of several months: bill the month's overage, and grant the next month's credits."""
-    ledger = _open(subscription, now=now)
+    boundary = subscription.next_due_at
+    assert boundary is not None  # noqa: S101
+    opened = _open([subscription], facts, now=now)
     cycles = starting.cycles_of(subscription, terms)
     number, cycle = next((i, each) for i, each in enumerate(cycles, start=1) if each[1] > boundary)
     name = f"{subscription.pk}:{subscription.period_number}:{number}"
-    arrears = overage.bill(subscription, ledger.lots, before=boundary, closes=False, now=now)
+    arrears = overage.bill(subscription, facts.lots[subscription.pk], before=boundary, closes=False, now=now)
+    invoice = None
     if arrears.drafts:
         invoice = starting.bill(subscription, terms=terms, drafts=arrears.drafts, reference=f"renewal:{name}", now=now)
-        overage.save(arrears, invoice)
-    else:
-        overage.save(arrears, None)
+    overage.save(arrears, invoice)
     subscription.next_due_at = cycle[1]
     due = list(allocations.due(now=now).filter(subscription=subscription, starts_at__lte=boundary).order_by("pk"))
     rule = _rollover_rule(terms, subscription.seats)
-    _post(subscription, ledger, terms, boundary, cycle=cycle, rule=rule, name=f"rollover:{name}", rows=due, now=now)
+    statements = _post(subscription, opened, facts, terms, boundary, cycle, rule, f"rollover:{name}", due, now=now)
+    write_books(opened, now=now, extras=statements)
+    allocations.save(due)
     subscription.save(update_fields=["next_due_at"])
 
 
@@ -246,70 +360,79 @@ def _rollover_rule(terms: Terms, seats: int) -> moves.RolloverRule:
 
 def _post(
     subscription: Subscription,
-    ledger: _Ledger,
+    opened: OpenBooks,
+    facts: Facts,
     terms: Terms,
     boundary: datetime,
-    *,
     cycle: tuple[datetime, datetime],
     rule: moves.RolloverRule,
     name: str,
     rows: Sequence[Allocation],
+    *,
     now: datetime,
-) -> None:
-    """Roll over or expire what ended, grant what is due, let the pools follow the new period, and write it all."""
-    main = ledger.opened.books[ledger.main_id]
+) -> list[Statement]:
+    """Roll over or expire what ended, grant what is due and let the pools follow the new cycle, all on the opened
+    books; the statements that go with them."""
+    main_id = facts.main_pools[subscription.account_id]
+    main = opened.books[main_id]
     pool_terms.end_period(main, ends_at=boundary, new_expires_at=cycle[1], rule=rule, reference=name, now=now)
-    allocations.grant_on(main, rows, currency=subscription.currency, lots=ledger.lots, now=now)
+    lots = facts.lots[subscription.pk]
+    allocations.grant_on(main, rows, currency=subscription.currency, lots=lots, now=now)
     wanted = starting.pool_terms_of(subscription, terms)
     running = cycle if cycle[0] <= now < cycle[1] else None
-    for pool_id, book in ledger.opened.books.items():
-        ledger.statements += pool_terms.apply(book, wanted, is_main=pool_id == ledger.main_id, cycle=running)
-    write_books(ledger.opened, now=now, extras=ledger.statements)
-    allocations.save(rows)
+    statements: list[Statement] = []
+    for pool_id in facts.pools[subscription.account_id]:
+        book = opened.books[pool_id]
+        statements += pool_terms.apply(book, wanted, is_main=pool_id == main_id, cycle=running)
+    return statements
 
 
-def move_on(subscription: Subscription, scheduled: ScheduledChange | None, boundary: datetime) -> Terms:
+def move_on(
+    subscription: Subscription,
+    scheduled: ScheduledChange | None,
+    boundary: datetime,
+    *,
+    contracts: Sequence[ContractTerms] | None = None,
+) -> Terms:
     """Let the subscription's row, unsaved, say what the period from `boundary` on is; its terms."""
-    before = subscription.plan_version
-    if scheduled is not None:
-        subscription.plan_version, subscription.seats = scheduled.plan_version, scheduled.seats
     subscription.period_number += 1
-    after = subscription.plan_version
-    if (after.interval, after.interval_count) != (before.interval, before.interval_count):
-        subscription.anchor_on = periods.day_of(boundary, subscription.account.time_zone)
-        subscription.anchor_number = subscription.period_number
-    terms = agreed.of(subscription, at=boundary)
+    if scheduled is not None:
+        before, after = subscription.plan_version, scheduled.plan_version
+        subscription.plan_version, subscription.seats = after, scheduled.seats
+        if (after.interval, after.interval_count) != (before.interval, before.interval_count):
+            subscription.anchor_on = periods.day_of(boundary, subscription.account.time_zone)
+            subscription.anchor_number = subscription.period_number
+    terms = agreed.of(subscription, at=boundary, contracts=contracts)
     subscription.seats = max(subscription.seats, terms.seats_included)
     subscription.period_starts_at = boundary
     subscription.period_ends_at = starting.end_of(subscription, terms)
     return terms
 
 
-def _note_change(
-    subscription: Subscription,
-    scheduled: ScheduledChange,
-    old: Terms,
-    terms: Terms,
-    seats: int,
-    boundary: datetime,
-    *,
-    now: datetime,
-) -> None:
+def _note_change(renewal: _Renewal, scheduled: ScheduledChange, *, now: datetime) -> None:
     scheduled.applied_at = now
     scheduled.save(update_fields=["applied_at"])
+    subscription, version = renewal.subscription, renewal.terms.version
     rate_cards.set_plan_card(
-        account_id=subscription.account_id, rate_card_id=terms.version.rate_card_id, starts_at=boundary
+        account_id=subscription.account_id, rate_card_id=version.rate_card_id, starts_at=renewal.boundary
     )
     history.write(
         subscription,
         SubscriptionChange.Act.CHANGE,
         reference=f"change:scheduled:{scheduled.pk}",
-        at=boundary,
+        at=renewal.boundary,
         actor=scheduled.actor or history.SYSTEM,
-        from_version=old.version,
-        to_version=terms.version,
-        from_seats=seats,
+        from_version=renewal.old.version,
+        to_version=version,
+        from_seats=renewal.seats_before,
         to_seats=subscription.seats,
+    )
+    outbox.write(
+        kind="plan_changed",
+        dedupe_key=f"plan_changed:scheduled:{scheduled.pk}",
+        account_id=subscription.account_id,
+        payload={"previous_plan_name": renewal.old.plan_name, **starting.facts(subscription, renewal.terms)},
+        now=now,
     )
 
 

@@ -13,16 +13,18 @@ from django.conf import settings
 
 from billing.catalog import rate_cards
 from billing.catalog.pricing import round_money
-from billing.invoicing import issuing, pending
+from billing.invoicing import issuing
 from billing.invoicing.issuing import LineDraft
-from billing.invoicing.models import Invoice
+from billing.invoicing.models import Invoice, InvoiceLine, PendingItem
 from billing.ledger import pools
 from billing.ledger.terms import PoolTerms
 from billing.notifications import outbox
+from billing.notifications.models import Notification
 from billing.payments import collecting
+from billing.payments.models import Collection
 from billing.subscriptions import allocations, coupons, lines, timetable
 from billing.subscriptions.lines import Span
-from billing.subscriptions.models import Allocation, Subscription, SubscriptionPeriod
+from billing.subscriptions.models import Allocation, CouponRedemption, Subscription, SubscriptionPeriod
 from billing.subscriptions.terms import Terms, dunning
 
 ZERO = Decimal(0)
@@ -35,6 +37,20 @@ class Started:
     period: SubscriptionPeriod
     invoice: Invoice | None
     allocations: list[Allocation]
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A period that is about to begin: what is billed for it, and what of that is in advance."""
+
+    subscription: Subscription
+    terms: Terms
+    arrears: Sequence[LineDraft]
+    advance: Sequence[LineDraft]
+    discounts: list[dict[str, object]]
+    used: Sequence[CouponRedemption]
+    reference: str
+    waits_for_payment: bool = False
 
 
 def start_period(
@@ -55,12 +71,52 @@ def start_period(
     begun before.
     """
     pools.lock(subscription.account.pools.values_list("pk", flat=True))
+    opening = prepare(
+        subscription,
+        terms=terms,
+        arrears=arrears,
+        redemptions=coupons.active(subscription),
+        waits_for_payment=waits_for_payment,
+        reference=reference,
+    )
+    return start_periods([opening], now=now)[0]
+
+
+def prepare(
+    subscription: Subscription,
+    *,
+    terms: Terms,
+    arrears: Sequence[LineDraft],
+    redemptions: Sequence[CouponRedemption],
+    waits_for_payment: bool = False,
+    reference: str,
+) -> Opening:
+    """What the subscription's period, as its row says it, is to be billed as. Writes nothing."""
     span = span_of(subscription)
     advance = lines.advance(terms, seats=subscription.seats, of=span)
-    taken_off, discounts = coupons.take(subscription, terms=terms, advance=advance, of=span)
-    advance += taken_off
-    invoice = bill(subscription, terms=terms, drafts=[*arrears, *advance], reference=reference, now=now)
-    period = SubscriptionPeriod.objects.create(
+    taken_off, used = coupons.discounts(redemptions, terms=terms, advance=advance, of=span)
+    discounts = coupons.as_given(terms, taken_off, used)
+    return Opening(subscription, terms, arrears, [*advance, *taken_off], discounts, used, reference, waits_for_payment)
+
+
+def start_periods(openings: Sequence[Opening], *, now: datetime) -> list[Started]:
+    """`start_period` for several at once; the caller has locked the pools of their accounts."""
+    coupons.use(used for each in openings for used in each.used)
+    invoices = bill_many(
+        [Bill(each.subscription, each.terms, [*each.arrears, *each.advance], each.reference) for each in openings],
+        now=now,
+    )
+    periods = SubscriptionPeriod.objects.bulk_create(
+        _period(each, invoice, now=now) for each, invoice in zip(openings, invoices, strict=True)
+    )
+    promised = [_promised(each, invoice, now=now) for each, invoice in zip(openings, invoices, strict=True)]
+    Allocation.objects.bulk_create([row for rows in promised for row in rows])
+    return [Started(*each) for each in zip(periods, invoices, promised, strict=True)]
+
+
+def _period(opening: Opening, invoice: Invoice | None, *, now: datetime) -> SubscriptionPeriod:
+    subscription, terms = opening.subscription, opening.terms
+    return SubscriptionPeriod(
         subscription=subscription,
         number=subscription.period_number,
         starts_at=subscription.period_starts_at,
@@ -69,21 +125,35 @@ def start_period(
         seats=subscription.seats,
         fee=lines.fee_of(terms),
         seats_fee=lines.seats_fee(terms, seats=subscription.seats),
-        discounts=discounts,
+        discounts=opening.discounts,
         invoice=invoice,
         created_at=now,
     )
-    promised = allocations.promise(
+
+
+def _promised(opening: Opening, invoice: Invoice | None, *, now: datetime) -> list[Allocation]:
+    subscription, terms = opening.subscription, opening.terms
+    return allocations.promised(
         subscription,
         terms=terms,
         number=subscription.period_number,
         cycles=cycles_of(subscription, terms),
-        paid=lines.net(advance),
+        paid=_paid(opening, invoice),
         invoice=invoice,
-        waits_for_payment=waits(subscription, invoice, is_asked=waits_for_payment or subscription.period_number == 1),
+        waits_for_payment=waits(
+            subscription, invoice, is_asked=opening.waits_for_payment or subscription.period_number == 1
+        ),
         now=now,
     )
-    return Started(period, invoice, promised)
+
+
+def _paid(opening: Opening, invoice: Invoice | None) -> Decimal:
+    """The net money in advance; of prices that have tax in them, what the invoice says is left of them."""
+    if invoice is None or not opening.terms.version.prices_include_tax:
+        return lines.net(opening.advance)
+    first = len(opening.arrears)
+    rows = InvoiceLine.objects.filter(invoice=invoice, position__gt=first, position__lte=first + len(opening.advance))
+    return sum(rows.values_list("amount", flat=True), ZERO)
 
 
 def note_trial(subscription: Subscription, *, now: datetime) -> SubscriptionPeriod:
@@ -172,34 +242,93 @@ def cycles_of(subscription: Subscription, terms: Terms) -> list[tuple[datetime, 
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """Lines to be invoiced to a subscription's account, under a reference."""
+
+    subscription: Subscription
+    terms: Terms
+    drafts: Sequence[LineDraft]
+    reference: str
+
+
 def bill(
     subscription: Subscription, *, terms: Terms, drafts: Sequence[LineDraft], reference: str, now: datetime
 ) -> Invoice | None:
     """Issue an invoice of these lines and of what is pending, and have it collected and told of; None where there is
     nothing to bill. Locks the issuer's row."""
-    account_id, currency = subscription.account_id, subscription.currency
-    if not drafts and not pending.list_open(account_id=account_id, currency=currency).filter(amount__gt=0).exists():
-        return None
-    is_automatic = subscription.collection == Subscription.Collection.AUTOMATIC
-    invoice = issuing.issue(
-        account_id=account_id,
-        reference=reference,
-        currency=currency,
-        lines=drafts,
-        now=now,
-        due_at=now if is_automatic else None,
-        take_pending=True,
+    return bill_many([Bill(subscription, terms, drafts, reference)], now=now)[0]
+
+
+def bill_many(bills: Sequence[Bill], *, now: datetime) -> list[Invoice | None]:
+    """`bill` for several at once, in their order."""
+    invoices = _issue(bills, now=now)
+    issued = [(each, invoice) for each, invoice in zip(bills, invoices, strict=True) if invoice is not None]
+    policies: dict[int, dict[str, object]] = {}
+    for each, _invoice in issued:
+        if each.terms.version.pk not in policies:
+            policies[each.terms.version.pk] = dunning(each.terms.version)
+    Collection.objects.bulk_create(
+        collecting.new_collection(
+            invoice=invoice,
+            purpose=purpose_of(each.subscription),
+            policy=policies[each.terms.version.pk],
+            method_id=each.subscription.method_id,
+            is_automatic=_is_automatic(each.subscription),
+            now=now,
+        )
+        for each, invoice in issued
     )
-    collecting.open_collection(
-        invoice=invoice,
-        purpose=purpose_of(subscription),
-        policy=dunning(terms.version),
-        method_id=subscription.method_id,
-        is_automatic=is_automatic,
-        now=now,
-    )
-    _tell(subscription, terms, invoice, now=now)
-    return invoice
+    outbox.write_many([_told(each.subscription, each.terms, invoice, now=now) for each, invoice in issued])
+    return invoices
+
+
+def _issue(bills: Sequence[Bill], *, now: datetime) -> list[Invoice | None]:
+    """The invoices: those that take pending items one by one, all others together."""
+    accounts = {each.subscription.account_id for each in bills}
+    open_items = PendingItem.objects.filter(account__in=accounts, invoice_line=None, cancelled_at=None)
+    amounts: dict[tuple[int, str], list[Decimal]] = {}
+    for account_id, currency, amount in open_items.values_list("account_id", "currency", "amount"):
+        amounts.setdefault((account_id, currency), []).append(amount)
+    invoices: list[Invoice | None] = [None] * len(bills)
+    together = []
+    for index, each in enumerate(bills):
+        subscription = each.subscription
+        pending = amounts.get((subscription.account_id, subscription.currency), [])
+        if each.drafts and not pending:
+            together.append(index)
+        elif each.drafts or any(amount > 0 for amount in pending):
+            invoices[index] = issuing.issue(
+                account_id=subscription.account_id,
+                reference=each.reference,
+                currency=subscription.currency,
+                lines=each.drafts,
+                now=now,
+                due_at=_due_at(subscription, now),
+                take_pending=True,
+            )
+    orders = [
+        issuing.Order(
+            bills[index].subscription.account,
+            bills[index].reference,
+            bills[index].subscription.currency,
+            bills[index].drafts,
+            _due_at(bills[index].subscription, now),
+        )
+        for index in together
+    ]
+    for index, invoice in zip(together, issuing.issue_many(orders, now=now), strict=True):
+        invoices[index] = invoice
+    return invoices
+
+
+def _is_automatic(subscription: Subscription) -> bool:
+    return subscription.collection == Subscription.Collection.AUTOMATIC
+
+
+def _due_at(subscription: Subscription, now: datetime) -> datetime | None:
+    """What is charged is due at once, what is transferred by the issuer's terms."""
+    return now if _is_automatic(subscription) else None
 
 
 def purpose_of(subscription: Subscription) -> str:
@@ -212,12 +341,11 @@ def waits(subscription: Subscription, invoice: Invoice | None, *, is_asked: bool
     them if FLORIN_ALLOCATE_ON says so."""
     if invoice is None or invoice.state == Invoice.State.PAID:
         return False
-    is_automatic = subscription.collection == Subscription.Collection.AUTOMATIC
-    return (is_asked and is_automatic) or settings.FLORIN_ALLOCATE_ON == "payment"
+    return (is_asked and _is_automatic(subscription)) or settings.FLORIN_ALLOCATE_ON == "payment"
 
 
-def _tell(subscription: Subscription, terms: Terms, invoice: Invoice, *, now: datetime) -> None:
-    outbox.write(
+def _told(subscription: Subscription, terms: Terms, invoice: Invoice, *, now: datetime) -> Notification:
+    return Notification(
         kind="invoice_issued",
         dedupe_key=f"invoice_issued:{invoice.pk}",
         account_id=invoice.account_id,
@@ -231,7 +359,7 @@ def _tell(subscription: Subscription, terms: Terms, invoice: Invoice, *, now: da
             "period_starts_at": subscription.period_starts_at.isoformat(),
             "period_ends_at": subscription.period_ends_at.isoformat(),
             "credits": f"{terms.included(subscription.seats):f}",
-            "is_automatic": "yes" if subscription.collection == Subscription.Collection.AUTOMATIC else "",
+            "is_automatic": "yes" if _is_automatic(subscription) else "",
         },
-        now=now,
+        created_at=now,
     )

@@ -3,7 +3,7 @@
 Reads only. Published versions never change, so a process keeps those it has met in memory.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -88,24 +88,33 @@ class Terms:
         return periods.boundary(anchor_on, interval=self.interval, count=self.interval_count, number=number)
 
 
-def resolve(*, account_id: int, version_id: int, currency: str, at: datetime) -> Terms:
-    """The terms of a period that begins `at`. At most one query once the version is known. Raises NoPrice."""
+def resolve(
+    *,
+    account_id: int,
+    version_id: int,
+    currency: str,
+    at: datetime,
+    contracts: Iterable[ContractTerms] | None = None,
+) -> Terms:
+    """The terms of a period that begins `at`; `contracts` are the account's, where they have been read. At most one
+    query once the version is known. Raises NoPrice."""
     plain = _plain(version_id, currency)
-    agreed = (
-        ContractTerms.objects.filter(Q(ends_at=None) | Q(ends_at__gt=at), account=account_id, currency=currency)
-        .filter(starts_at__lte=at)
-        .first()
-    )
-    return plain if agreed is None else _with_contract(plain, agreed)
+    if contracts is None:
+        contracts = ContractTerms.objects.filter(account=account_id, currency=currency)
+    for each in contracts:
+        if each.currency == currency and each.starts_at <= at and (each.ends_at is None or at < each.ends_at):
+            return _with_contract(plain, each)
+    return plain
 
 
-def of(subscription: Subscription, *, at: datetime) -> Terms:
+def of(subscription: Subscription, *, at: datetime, contracts: Iterable[ContractTerms] | None = None) -> Terms:
     """The terms of the subscription's version for a period that begins `at`. Raises NoPrice."""
     return resolve(
         account_id=subscription.account_id,
         version_id=subscription.plan_version_id,
         currency=subscription.currency,
         at=at,
+        contracts=contracts,
     )
 
 
