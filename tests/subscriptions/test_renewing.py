@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from django.db import OperationalError
 
-from billing.invoicing import pending
+from billing.invoicing import contents, pending
 from billing.invoicing.models import Invoice
 from billing.ledger import pools
 from billing.ledger.models import Posting
@@ -225,3 +225,16 @@ def test_an_annual_plan_renews_its_credits_by_the_month_and_its_fee_by_the_year(
         "2025-02-27", "2025-03-30", "2025-04-29", "2025-05-30", "2025-06-29", "2025-07-30", "2025-08-30",
         "2025-09-29", "2025-10-30", "2025-11-29", "2025-12-30", "2026-01-30",
     ]  # fmt: skip
+
+
+def test_many_are_renewed_together_and_numbered_in_turn(account, django_assert_max_num_queries):
+    version = make_team(rollover="share", rollover_percent=Decimal(25))
+    everyone = [subscribe(each, version) for each in (account, *(make_account() for _ in range(9)))]
+    with django_assert_max_num_queries(30):
+        assert renewals.run_due(now=APRIL, limit=10) == Round(renewed=10)
+    numbers = Invoice.objects.filter(reference__startswith="renewal:").order_by("pk").values_list("number", flat=True)
+    assert list(numbers) == [f"INV-{number:06d}" for number in range(11, 21)]
+    for each in everyone:
+        assert available(each.account, APRIL) == 1250
+        invoice = Invoice.objects.get(reference=f"renewal:{each.pk}:2")
+        assert invoice.content_hash == contents.hash_invoice(invoice, invoice.lines.order_by("position"))
