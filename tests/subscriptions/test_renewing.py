@@ -229,7 +229,9 @@ def test_an_annual_plan_renews_its_credits_by_the_month_and_its_fee_by_the_year(
 
 def test_many_are_renewed_together_and_numbered_in_turn(account, django_assert_max_num_queries):
     version = make_team(rollover="share", rollover_percent=Decimal(25))
-    everyone = [subscribe(each, version) for each in (account, *(make_account() for _ in range(9)))]
+    everyone = [
+        subscribe(each, version) for each in (account, *(make_account(time_zone="Europe/Berlin") for _ in range(9)))
+    ]
     with django_assert_max_num_queries(30):
         assert renewals.run_due(now=APRIL, limit=10) == Round(renewed=10)
     numbers = Invoice.objects.filter(reference__startswith="renewal:").order_by("pk").values_list("number", flat=True)
