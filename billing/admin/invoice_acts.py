@@ -17,6 +17,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from billing.accounts import clocks
 from billing.accounts.fields import validate_currency
 from billing.accounts.models import Account
 from billing.admin import trail
@@ -188,8 +189,9 @@ class InvoicePages(RoomAdmin):
 
     def _save(self, request: HttpRequest, head: HeadForm, lines: Any, draft: Invoice | None) -> Invoice | None:
         """Write what the forms say; None when no invoice can say it, and then the form says why."""
-        asked, now = head.cleaned_data, timezone.now()
+        asked = head.cleaned_data
         account = draft.account if draft is not None else asked["account"]
+        now = clocks.time_of(account, timezone.now())
         currency = asked["currency"] or account.currency
         given: dict[str, Any] = {
             "currency": currency,
@@ -218,7 +220,7 @@ class InvoicePages(RoomAdmin):
         """Ask, then issue a draft with the parties and the tax of now."""
         draft = self._get_draft(request, pk)
         if request.method == "POST":
-            now = timezone.now()
+            now = clocks.time_of(draft.account, timezone.now())
 
             def issue() -> Invoice:
                 with transaction.atomic():
@@ -296,7 +298,7 @@ class InvoicePages(RoomAdmin):
                 settling.NotPayable: _("Only an open invoice can be given up."),
             }
             try:
-                done = do(invoice_id=pk, now=timezone.now())
+                done = do(invoice_id=pk, now=clocks.time_of(invoice.account, timezone.now()))
             except tuple(refusals) as refusal:
                 form.add_error(None, refusals[type(refusal)])
             else:

@@ -4,7 +4,6 @@ from datetime import timedelta
 from typing import Any
 
 from django.http import HttpResponse
-from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -14,7 +13,7 @@ from rest_framework.response import Response
 from billing.accounts.fields import validate_currency
 from billing.accounts.models import Account, Scope
 from billing.api import ids
-from billing.api.base import ApiView, get_account, read_query
+from billing.api.base import ApiView, get_account, now_of, read_query
 from billing.api.fields import Amount, Day, Document, Instant, PublicId, Strict, Text, check_range
 from billing.api.invoices import TAGS, file_of
 from billing.api.schema import refusals
@@ -101,7 +100,7 @@ class AccountStatementPdf(ApiView):
         """The document. Scope `read`."""
         found = _read(request, get_account(request, account))
         name = f"statement-{found.since.isoformat()}-{found.until.isoformat()}-{found.currency}"
-        return file_of(account_statement.pdf(found, now=timezone.now()), name)
+        return file_of(account_statement.pdf(found, now=now_of(found.account)), name)
 
 
 def _read(request: Request, account: Account) -> Statement:

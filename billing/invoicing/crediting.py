@@ -49,7 +49,8 @@ def credit(
 ) -> CreditNote:
     """Issue the credit note of a reference: numbered without gaps; its tax is the same part of each line's tax.
 
-    Once per reference: repeating it returns the first one. No line is ever credited beyond its amount, tax or credits;
+    Once per reference: repeating it returns the first one. No line is ever credited beyond its amount, tax or credits,
+    and no invoice beyond its total;
     a line credited in full has had exactly its tax credited. Moves neither credits nor money: on a paid invoice the
     caller revokes and refunds. On an open one less is owed; nothing credited before payment is granted on payment,
     and an invoice credited in full before anything was paid is void.
@@ -65,7 +66,11 @@ def credit(
         if invoice.state in (Invoice.State.DRAFT, Invoice.State.VOID):
             raise NotCreditable(f"{invoice} is {invoice.state}")
         taken = _take_back(invoice, items)
-        _reduce(invoice, sum((line.amount + line.tax_amount for line in taken), ZERO), now=now)
+        total = sum((line.amount + line.tax_amount for line in taken), ZERO)
+        if invoice.amount_credited + total > invoice.total:
+            # Where negative lines lower the total, the others could give back more than was invoiced.
+            raise TooMuch(f"{invoice.total - invoice.amount_credited} {invoice.currency} are left of {invoice}")
+        _reduce(invoice, total, now=now)
         return _write(invoice, taken, reference=reference, reason=reason, actor=actor, now=now)
 
 

@@ -184,3 +184,22 @@ def test_no_more_money_goes_back_than_came(issuer, account):
             crediting.note_refunded(invoice_id=invoice.pk, amount=Decimal(amount))
     invoice.refresh_from_db()
     assert invoice.amount_refunded == Decimal("1189.99")
+
+
+def test_an_invoice_with_a_negative_line_is_credited_up_to_its_total_and_not_beyond(issuer, account):
+    discount = plain_line("-20.00", quantity=Decimal(-1), unit_price=Decimal(20))
+    invoice = issue(account, plain_line("100.00"), discount)
+    settling.settle(invoice_id=invoice.pk, amount=invoice.total, now=NOW)
+    line = invoice.lines.get(position=1)
+    before = CreditNote.objects.count()
+    with pytest.raises(crediting.TooMuch):
+        crediting.credit(
+            invoice_id=invoice.pk, reference="all", reason="r", items=[CreditItem(line.pk, Decimal("80.01"))],
+            actor="", now=NOW,
+        )  # fmt: skip
+    assert CreditNote.objects.count() == before
+    note = crediting.credit(
+        invoice_id=invoice.pk, reference="all", reason="r", items=[CreditItem(line.pk, Decimal("80.00"))], actor="",
+        now=NOW,
+    )  # fmt: skip
+    assert (note.total, Invoice.objects.get(pk=invoice.pk).amount_credited) == (invoice.total, invoice.total)

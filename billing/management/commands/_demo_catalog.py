@@ -56,6 +56,9 @@ def make_issuer(*, on: date) -> Issuer:
         country="DE",
         tax_number="DE136695976",
         email="billing@lumen.example",
+        iban="DE89370400440532013000",
+        bic="COBADEFFXXX",
+        bank_name="Commerzbank",
         footer="Lumen AI GmbH, Berlin \N{MIDDLE DOT} HRB 123456 B, Amtsgericht Charlottenburg",
         is_default=True,
     )
