@@ -79,16 +79,16 @@ def unsafe_settings() -> list[Error]:
 
 
 def unsafe_gateways() -> list[Error]:
-    """What is wrong with who collects payments."""
+    """What is wrong with who collects payments, and with Stripe, which may work out taxes as well."""
     problems = []
     named = {settings.FLORIN_GATEWAY, *settings.FLORIN_GATEWAYS.values()}
     if "sandbox" in named and not settings.FLORIN_ALLOW_SANDBOX:
         hint = "It takes test cards and moves no money. FLORIN_ALLOW_SANDBOX=true is for an installation to try out."
         problems.append(Error("The sandbox gateway is configured.", hint=hint, id="florin.E011"))
-    if "stripe" in named and not settings.FLORIN_STRIPE_SECRET_KEY:
+    if ("stripe" in named or settings.FLORIN_TAX_ENGINE == "stripe") and not settings.FLORIN_STRIPE_SECRET_KEY:
         hint = "Set FLORIN_STRIPE_SECRET_KEY to the secret key of Stripe's dashboard."
-        problems.append(Error("Stripe is to collect payments and has no key.", hint=hint, id="florin.E012"))
-    if settings.FLORIN_STRIPE_SECRET_KEY and not settings.FLORIN_STRIPE_WEBHOOK_SECRETS:
+        problems.append(Error("Stripe is to be used and has no key.", hint=hint, id="florin.E012"))
+    if "stripe" in named and settings.FLORIN_STRIPE_SECRET_KEY and not settings.FLORIN_STRIPE_WEBHOOK_SECRETS:
         hint = "Without FLORIN_STRIPE_WEBHOOK_SECRET nothing that Stripe reports is believed."
         problems.append(Error("Stripe's webhooks cannot be checked.", hint=hint, id="florin.E013"))
     if settings.FLORIN_STRIPE_API_BASE and not settings.FLORIN_STRIPE_API_BASE.startswith("https://"):

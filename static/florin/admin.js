@@ -3,7 +3,8 @@
 "use strict";
 new MutationObserver(() => {
   for (const part of document.querySelectorAll(
-    ".select2-selection:not([aria-label]), .select2-selection__rendered:not([aria-label])",
+    ".select2-selection:not([aria-label]), .select2-selection__rendered:not([aria-label]), " +
+      ".select2-search__field:not([aria-label])",
   )) {
     const select = part.closest(".select2-container").previousElementSibling;
     const label = select && document.querySelector(`label[for="${select.id}"]`);
@@ -13,8 +14,10 @@ new MutationObserver(() => {
 }).observe(document.documentElement, { childList: true, subtree: true });
 
 /* A table of another row's page that is wider than the page scrolls, also by keyboard. */
-addEventListener("load", () => {
-  for (const table of document.querySelectorAll(".inline-group")) {
-    if (table.scrollWidth > table.clientWidth) table.tabIndex = 0;
-  }
-});
+for (const moment of ["load", "resize"]) {
+  addEventListener(moment, () => {
+    for (const table of document.querySelectorAll(".inline-group")) {
+      if (table.scrollWidth > table.clientWidth) table.tabIndex = 0;
+    }
+  });
+}

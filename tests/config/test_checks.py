@@ -220,3 +220,10 @@ def test_stripe_needs_its_key_its_webhooks_secret_and_encryption(production):
     assert checks.unsafe_settings() == []
     production.FLORIN_STRIPE_API_BASE = "http://localhost:8420"
     assert ids(checks.unsafe_settings()) == ["florin.E014"]
+
+
+def test_stripe_tax_needs_a_key_and_no_webhooks(production):
+    production.FLORIN_TAX_ENGINE = "stripe"
+    assert ids(checks.unsafe_settings()) == ["florin.E012"]
+    production.FLORIN_STRIPE_SECRET_KEY = "sk_live_1"
+    assert checks.unsafe_settings() == []
