@@ -6,12 +6,13 @@ beyond what it charges stands on the account's next invoice.
 Locks: the subscription's row, then the account's pools, then the issuer's row.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
 from django.db import transaction
 
+from billing.invoicing.issuing import LineDraft
 from billing.invoicing.models import Invoice, InvoiceLine
 from billing.ledger import pools
 from billing.notifications import outbox
@@ -78,7 +79,6 @@ def change(
     currency: str | None = None,
     expected_total: Decimal | None = None,
     by_staff: bool = False,
-    gives_back: bool = True,
     reference: str,
     actor: str,
     now: datetime,
@@ -86,12 +86,12 @@ def change(
     """Change the plan version, the seats or both; what is None stays. `when` None: what is dearer now, what is cheaper
     at the end of the period.
 
-    Now: unused days are given back (unless told otherwise), those of the new terms charged, credits follow. Where a
-    method is charged for a customer's change, credits that come wait for the payment. At the end of the period: it is
-    written down, in place of what waited before. `by_staff`: also a plan that is not on offer to the account, and
-    whatever is unpaid. Once per reference; repeating it changes nothing. Raises acts.SubscriptionNotFound, NotAllowed,
-    RenewalDue and ReferenceConflict, PlanNotOffered, SeatsNotOffered, CurrencyFixed, NothingToChange, InvoiceUnpaid,
-    TotalChanged where it costs something else than expected, and issuing.NoIssuer; nothing is written then.
+    Now: unused days are given back, those of the new terms charged, credits follow. Where a method is charged for a
+    customer's change, credits that come wait for the payment. At the end of the period: it is written down, in place of
+    what waited before. `by_staff`: also a plan that is not on offer to the account, and whatever is unpaid. Once per
+    reference; repeating it changes nothing. Raises acts.SubscriptionNotFound, NotAllowed, RenewalDue and
+    ReferenceConflict, PlanNotOffered, SeatsNotOffered, CurrencyFixed, NothingToChange, InvoiceUnpaid, TotalChanged
+    where it costs something else than expected, and issuing.NoIssuer; nothing is written then.
     """
     asked = {"plan_version": plan_version_id, "seats": seats, "when": when}
     with transaction.atomic():
@@ -100,8 +100,6 @@ def change(
             return subscription
         pools.lock(subscription.account.pools.values_list("pk", flat=True))
         draft = previews.draft_change(subscription, plan_version_id, seats, when, currency, by_staff=by_staff, now=now)
-        if not gives_back:
-            draft.gone, draft.gives_back = [], False
         if expected_total is not None:
             found = previews.preview_of(subscription, draft, now=now)
             if found.total != expected_total:
@@ -172,13 +170,12 @@ def _change_within(
     reference = f"change:{name}"
     invoice = starting.bill(subscription, terms=new.terms, drafts=owed, reference=reference, now=now)
     overage.save(arrears, invoice)
-    paid = [line.amount for line in (*draft.gone, *draft.come) if line.recognition == CREDITS]
     adjusting.adjust(
         subscription,
         draft.old,
         new,
         name=_part_name(subscription),
-        paid=sum(paid, ZERO),
+        paid=_paid(draft, owed, invoice, is_whole=back is None),
         invoice=invoice,
         waits_for_payment=starting.waits(subscription, invoice, is_asked=not by_staff),
         actor=actor,
@@ -202,15 +199,9 @@ def _begin_anew(
         previews.carry(subscription, back, name=name, actor=actor, now=now)
     gone = [] if back is not None else draft.gone
     adjusting.forgo(subscription, left, now=now)
-    if draft.gives_back:
-        adjusting.take_back(
-            subscription,
-            left.left(old),
-            ends_at=left.cycle[1],
-            name=_part_name(subscription),
-            actor=actor,
-            now=now,
-        )
+    adjusting.take_back(
+        subscription, left.left(old), ends_at=left.cycle[1], name=_part_name(subscription), actor=actor, now=now
+    )
     subscription.plan_version, subscription.seats = new.terms.version, new.seats
     started = resuming.start_afresh(
         subscription, terms=new.terms, arrears=[*arrears.drafts, *gone], reference=f"change:{name}",
@@ -218,6 +209,17 @@ def _begin_anew(
     )  # fmt: skip
     overage.save(arrears, started.invoice)
     return started.invoice
+
+
+def _paid(draft: Draft, owed: Sequence[LineDraft], invoice: Invoice | None, *, is_whole: bool) -> Decimal:
+    """The net money of a change that pays for credits; of prices with tax in them what the invoice says is left."""
+    changed = [*draft.gone, *draft.come]
+    if not any(line.includes_tax for line in changed):
+        return sum((line.amount for line in changed if line.recognition == CREDITS), ZERO)
+    if invoice is None or not is_whole:
+        return ZERO
+    rows = invoice.lines.filter(position__gt=len(owed) - len(changed), position__lte=len(owed), recognition=CREDITS)
+    return sum(rows.values_list("amount", flat=True), ZERO)
 
 
 def _part_name(subscription: Subscription) -> str:

@@ -98,7 +98,6 @@ class Draft:
     cut: Cut | None = None
     gone: list[LineDraft] = field(default_factory=list)
     come: list[LineDraft] = field(default_factory=list)
-    gives_back: bool = True
     begins: Subscription | None = None
 
 
@@ -296,9 +295,8 @@ def count_fees(draft: Draft) -> None:
     if cut is None:
         return
     fee, seats_fee = draft.period.fee, draft.period.seats_fee
-    if draft.gives_back:
-        fee -= proration.money_left(draft.old.fee, cut, currency)
-        seats_fee -= proration.money_left(draft.old.seats_fee, cut, currency)
+    fee -= proration.money_left(draft.old.fee, cut, currency)
+    seats_fee -= proration.money_left(draft.old.seats_fee, cut, currency)
     if draft.begins is None:
         fee += proration.money_left(draft.new.fee, cut, currency)
         seats_fee += proration.money_left(draft.new.seats_fee, cut, currency)
