@@ -113,7 +113,8 @@ def _roll(totals: Totals, currency: str, month: date, columns: tuple[Column, ...
     moved, before, after = {}, ZERO, ZERO
     for column in columns:
         start, end = totals.before(currency, column, month), totals.upto(currency, column, month)
-        moved[column] = round_money(end, currency) - round_money(start, currency)
+        # Plus zero, so that nothing never reads as minus nothing.
+        moved[column] = round_money(end, currency) - round_money(start, currency) + ZERO
         before, after = before + start, after + end
     opening, closing = round_money(before, currency), round_money(after, currency)
     return Roll(opening, moved, closing - opening - sum(moved.values(), ZERO), closing)

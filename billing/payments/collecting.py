@@ -123,20 +123,27 @@ def look(*, collection_id: int, now: datetime) -> Counter[str]:
     `Round`. One that another worker looks at is left to it. Must run outside a transaction."""
     done: Counter[str] = Counter()
     for _number in range(MOST_LOOKS):
-        with transaction.atomic():
-            row = _lock(collection_id, now=now)
-            if row is None:
-                break
-            before = row.state
-            payment = _look(row, now=now)
-            done["looked"] = 1
-            if row.state != before:
-                done[row.state] += 1
+        payment = take_turn(collection_id=collection_id, done=done, now=now)
         if payment is None:
             break
         done["charged"] += 1
         paying.submit(payment_id=payment.pk, return_url="", now=now)
     return done
+
+
+def take_turn(*, collection_id: int, done: Counter[str], now: datetime) -> Payment | None:
+    """Look at one collection once if it is due, and count in `done` what came of it; the payment that was opened, for
+    the caller to send after the transaction. Locks the invoice's row, then the collection's."""
+    with transaction.atomic():
+        row = _lock(collection_id, now=now)
+        if row is None:
+            return None
+        before = row.state
+        payment = _look(row, now=now)
+        done["looked"] = 1
+        if row.state != before:
+            done[row.state] += 1
+        return payment
 
 
 def _list_due(*, now: datetime, limit: int, account_id: int | None) -> list[int]:

@@ -45,9 +45,9 @@ class Habit:
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """An account to be: what it is, what it gets each month (`allocation` credits at `unit_price` money each), and
-    what it buys (`top_up` credits whenever fewer than `top_up_below` are available, by hand or by itself). Days count
-    from the year's start.
+    """An account to be: what it is, which plan it subscribes to or what it gets each month by an agreement of old
+    (`allocation` credits at `unit_price` money each), and what it buys (`top_up` credits whenever fewer than
+    `top_up_below` are available, by hand or by itself). Days count from the year's start.
     """
 
     key: str
@@ -61,6 +61,9 @@ class Customer:
     policy: str = CreditPool.Policy.BLOCK
     burst_limit: int = 0
     overage_cap: int | None = None
+    plan: str = ""
+    coupon: str = ""
+    pays_by_transfer: bool = False
     allocation: int = 0
     unit_price: str = "0.09"
     rollover: RolloverRule | None = None
@@ -80,8 +83,8 @@ CUSTOMERS = (
     Customer(
         "brightloop", "Brightloop", "DE", "Europe/Berlin",
         Habit(3.0, growth=5.0, models=("lumen-mini", "lumen-pro", "lumen-max"), seats=9, storage_gb=25),
-        currency="EUR", tax_number="DE811907980", segment="growth", allocation=4_000, top_up=10_000, top_up_below=500,
-        rollover=RolloverRule(cap=None, max_periods=1),
+        currency="EUR", tax_number="DE811907980", segment="growth", plan="team", coupon="LAUNCH50",
+        pays_by_transfer=True, top_up=10_000, top_up_below=500,
     ),
     Customer(
         "pixelforge", "Pixel Forge Games", "US", "America/Los_Angeles",
@@ -95,12 +98,11 @@ CUSTOMERS = (
     Customer(
         "harvest", "Harvest & Co", "GB", "Europe/London",
         Habit(3.0, by_month={1: 0.5, 2: 0.6, 9: 1.5, 10: 2.2, 11: 4.0, 12: 4.5}, mix={"chat": 0.7, "image": 0.3}),
-        currency="GBP", segment="retail", allocation=2_500, top_up=10_000, top_up_below=300,
-        rollover=RolloverRule(cap=Decimal(2_500), max_periods=3),
+        currency="GBP", segment="retail", plan="team", coupon="WELCOME20",
     ),
     Customer(
         "quietriver", "Quiet River Press", "CA", "America/Toronto", Habit(4.0, growth=0.02, tokens=11_000),
-        allocation=2_000, left_after_days=290,
+        plan="team-yearly", left_after_days=290,
     ),
     Customer(
         "sparkseed", "Sparkseed", "EE", "Europe/Tallinn", Habit(3.5, growth=2.0, by_weekday=DAILY, tokens=9_000),
@@ -115,7 +117,7 @@ CUSTOMERS = (
     ),
     Customer(
         "cloudnine", "Cloudnine Studio", "FR", "Europe/Paris", Habit(4.5, growth=1.4, mix={"chat": 0.4, "image": 0.6}),
-        currency="EUR", policy=CreditPool.Policy.OVERAGE, overage_cap=5_000, allocation=3_000,
+        currency="EUR", plan="metered",
     ),
     Customer(
         "tidewater", "Tidewater Media", "AU", "Australia/Sydney", Habit(2.5, by_weekday=DAILY, tokens=10_000),
@@ -126,7 +128,7 @@ CUSTOMERS = (
         Habit(3.0, ALWAYS, DAILY, mix={"chat": 0.3, "gpu": 0.7}, seats=4, storage_gb=90),
         currency="CHF", allocation=3_000, top_up=10_000, top_up_below=1_000, tops_up_by_itself=True,
     ),
-    Customer("papaya", "Papaya Notes", "US", "America/Chicago", Habit(0.0), joined_after_days=363),
+    Customer("papaya", "Papaya Notes", "US", "America/Chicago", Habit(0.0), plan="team", joined_after_days=363),
 )  # fmt: skip
 
 # Who can log in, beside the owner of every account (owner@<key>.example): the enterprise's team, one of each role.

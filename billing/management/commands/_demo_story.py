@@ -19,6 +19,7 @@ from billing.ledger import announcing, expiry, holds, pools, posting, sealing
 from billing.ledger.cycles import month_after
 from billing.management.commands import _demo_buying as buying
 from billing.management.commands import _demo_catalog as shop
+from billing.management.commands import _demo_subscribing as subscribing
 from billing.management.commands._demo_cast import CUSTOMERS, TEAM, TEAM_ACCOUNT, TEAM_POOLS, Customer
 from billing.management.commands._demo_usage import YEAR, Event, Reporter
 from billing.metering import gauges, ingest
@@ -64,6 +65,10 @@ class Story:
     def main_pool(self, key: str) -> int:
         return self.parties[key].pool_id
 
+    def report(self, party: Party, now: datetime) -> None:
+        """Let one customer's applications report what they have used up to now."""
+        report_usage(self, [party], now=now)
+
 
 def scenes_of_the_year(story: Story) -> Iterable[Scene]:
     """What happens by itself: sign-ups, months, usage, jobs, and the second price list."""
@@ -72,6 +77,7 @@ def scenes_of_the_year(story: Story) -> Iterable[Scene]:
         if joins_at < story.until:
             yield joins_at, partial(sign_up, story, customer)
             yield from _months(story, customer, joins_at)
+            yield from subscribing.scenes(story, customer, joins_at)
     edition_at = story.since + YEAR / 2
     if edition_at < story.until:
         second_edition = partial(shop.publish_second_edition, story.catalog, effective_at=edition_at)
@@ -195,7 +201,8 @@ def begin_month(story: Story, customer: Customer, *, now: datetime) -> None:
 
 
 def allocate(story: Story, party: Party, *, now: datetime) -> None:
-    """The month's credits, which end with the month; the enterprise moves some of them to its team pools."""
+    """The month's credits by an agreement of old, which end with the month; the enterprise moves some of them to its
+    team pools."""
     customer = party.customer
     if not customer.allocation:
         return
