@@ -5,7 +5,6 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from billing.admin.rules import FactsInline, money_column
@@ -27,20 +26,16 @@ class VersionForm(forms.ModelForm):
 
 
 class PriceForm(forms.ModelForm):
-    """What a draft costs in one currency; the table's headings name its inputs for the eye, these labels for screen
-    readers."""
+    """What a draft costs in one currency."""
 
     class Meta:
         model = PlanPrice
         fields = ("currency", "fee", "seat_price", "minimum", "overage_tiers")
-        widgets = {
-            "currency": forms.Select(attrs={"aria-label": gettext_lazy("Currency")}),
-            "fee": forms.NumberInput(attrs={"aria-label": gettext_lazy("Fee")}),
-            "seat_price": forms.NumberInput(attrs={"aria-label": gettext_lazy("Seat price")}),
-            "minimum": forms.NumberInput(attrs={"aria-label": gettext_lazy("Minimum")}),
-            "overage_tiers": forms.Textarea(
-                attrs={"rows": 2, "cols": 40, "aria-label": gettext_lazy("Overage tiers")},
-            ),
+        widgets = {"overage_tiers": forms.Textarea(attrs={"rows": 2, "cols": 70})}
+        help_texts = {
+            "overage_tiers": gettext_lazy(
+                'By credits of overage: [{"up_to": "10000", "price": "2"}, {"up_to": null, "price": "1.5"}].'
+            )
         }
 
     def clean_overage_tiers(self) -> list[dict[str, str | None]]:
@@ -55,26 +50,15 @@ class PriceForm(forms.ModelForm):
         ]
 
 
-class PriceFormSet(forms.BaseInlineFormSet):
-    """The prices of a draft."""
-
-    def add_fields(self, form: Any, index: int | None) -> None:
-        super().add_fields(form, index)
-        if "DELETE" in form.fields:
-            form.fields["DELETE"].widget.attrs["aria-label"] = _("Delete")
-
-
-class PriceInline(admin.TabularInline):
+class PriceInline(admin.StackedInline):
     """What a draft costs, by currency."""
 
     model = PlanPrice
     form = PriceForm
-    formset = PriceFormSet
     extra = 0
     min_num = 1
-    verbose_name_plural = gettext_lazy(
-        'prices per period; overage tiers as [{"up_to": "10000", "price": "2"}, {"up_to": null, "price": "1.5"}]'
-    )
+    fields = (("currency", "fee", "seat_price", "minimum"), "overage_tiers")
+    verbose_name_plural = gettext_lazy("prices per period")
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_add_permission(request, obj) or super().has_change_permission(request, obj)

@@ -53,6 +53,7 @@ def staff_pages(request: HttpRequest) -> list[Act]:
     found = [Act(_("Work"), reverse("staff:work"))]
     if request.user.has_perm(SEES_FIGURES):
         found.append(Act(_("Figures"), reverse("staff:figures")))
+        found.append(Act(_("Finance"), reverse("staff:finance")))
     rooms = [owner for owner in admin.site._registry.values() if isinstance(owner, RoomAdmin)]
     return [*found, *(page for room in rooms for page in room.list_pages(request) if page.on_index)]
 
@@ -78,3 +79,38 @@ def by_room(app_list: list[dict[str, Any]]) -> list[dict[str, Any]]:
             parts = table["model"].__module__.split(".")
             rooms.setdefault(parts[1] if parts[0] == "billing" else str(app["name"]), []).append(table)
     return [{"name": name, "tables": tables} for name, tables in rooms.items() if tables]
+
+
+@register.filter
+def of(values: dict[str, object], name: str) -> object:
+    """What a mapping has under a name; None for nothing."""
+    return values.get(name)
+
+
+@register.filter
+def way_name(way: str) -> str:
+    """How revenue was earned, in words."""
+    names = {
+        "use": _("Used"),
+        "time": _("By time"),
+        "at_once": _("When invoiced"),
+        "breakage": _("Breakage"),
+        "adjusted": _("Adjusted"),
+        "rounding": _("Rounding"),
+        "not_invoiced_use": _("Used, not invoiced"),
+        "not_invoiced_breakage": _("Breakage, not invoiced"),
+    }
+    return names[way]
+
+
+@register.filter
+def bucket_name(bucket: str) -> str:
+    """How long something is overdue, in words."""
+    names = {
+        "not_due": _("Not due yet"),
+        "to_30": _("Up to 30 days"),
+        "to_60": _("31 to 60 days"),
+        "to_90": _("61 to 90 days"),
+        "older": _("More than 90 days"),
+    }
+    return names[bucket]

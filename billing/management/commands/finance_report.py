@@ -81,7 +81,9 @@ class Command(BaseCommand):
                     [[f"{row.month:%Y-%m}", *row.other.values] for row in sheet.rows], currency,
                 )  # fmt: skip
         self.stdout.write(f"{currency}: recognised revenue of these months by plan")
-        rows = [[source or "-", way, money] for (source, way), money in revenue.by_source(report.earned).items() if money]
+        rows = [
+            [source or "-", way, money] for (source, way), money in revenue.by_source(report.earned).items() if money
+        ]
         total = sum((each.money for each in report.totals), ZERO)
         self._table(("of", "by", "revenue"), [*rows, ["all that was invoiced", "", total]], currency)
         self.stdout.write(f"{currency}: recognised revenue of what was used, by meter")

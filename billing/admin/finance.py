@@ -1,0 +1,111 @@
+"""The finance report as pages and files: one page per currency, a file for each part. Addresses: `urls`."""
+
+from collections.abc import Iterator
+from datetime import date, datetime
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
+
+from billing.admin import csv_files
+from billing.admin.charts import bar_chart
+from billing.admin.pages import SEES_FIGURES
+from billing.admin.rules import staff_user
+from billing.insights import reports, revenue
+from billing.insights.months import day_of, first_moment, index_of
+from billing.insights.reports import Report
+
+MONTHS = 12
+# So many invoices and tax lines stand on the page; the files have all.
+SHOWN = 100
+PARTS = ("deferred", "revenue", "receivables", "tax", "journal", "proof")
+
+
+@require_safe
+def finance(request: HttpRequest) -> HttpResponse:
+    """Deferred and recognised revenue, receivables, tax and the proof, of one currency and the months asked for."""
+    report, since, until = _read(request)
+    asked = request.GET.get("currency", "")
+    currencies = report.currencies
+    currency = asked if asked in currencies else currencies[0] if currencies else ""
+    context = {
+        **admin.site.each_context(request),
+        "title": _("Finance"),
+        "report": report,
+        "currencies": currencies,
+        "currency": currency,
+        "since": f"{since:%Y-%m}",
+        "until": f"{until:%Y-%m}",
+        "months": list(_choices()),
+        "parts": PARTS,
+        **(_parts(report.of(currency)) if currency else {}),
+    }
+    return TemplateResponse(request, "admin/finance.html", context)
+
+
+@require_safe
+def finance_csv(request: HttpRequest, part: str) -> HttpResponseBase:
+    """One part of the report as a file, of all currencies."""
+    if part not in PARTS:
+        raise Http404
+    report, since, until = _read(request)
+    columns, rows = reports.files(report)[part]
+    return csv_files.respond(f"{part}-{since:%Y-%m}-{until:%Y-%m}", columns, rows)
+
+
+def _read(request: HttpRequest) -> tuple[Report, date, date]:
+    """The report of the months that the address names: the last twelve where it names none, or none that there are."""
+    if not staff_user(request).has_perm(SEES_FIGURES):
+        raise PermissionDenied
+    now = timezone.now()
+    until = min(_month(request.GET.get("until", "")) or now.date(), now.date()).replace(day=1)
+    since = _month(request.GET.get("since", "")) or day_of(index_of(until) - MONTHS + 1)
+    since = min(since, until)
+    return reports.read(starts_on=since, until=min(first_moment(day_of(index_of(until) + 1)), now)), since, until
+
+
+def _month(text: str) -> date | None:
+    try:
+        return datetime.strptime(text, "%Y-%m").date()  # noqa: DTZ007  (a day has no zone)
+    except ValueError:
+        return None
+
+
+def _choices() -> Iterator[str]:
+    """The months that one can choose from: five years."""
+    this = index_of(timezone.now().date())
+    for back in range(5 * MONTHS):
+        yield f"{day_of(this - back):%Y-%m}"
+
+
+def _parts(report: Report) -> dict[str, Any]:
+    rows = report.sheets[0].rows if report.sheets else []
+    sources: dict[str, dict[str, Any]] = {}
+    for (source, way), money in revenue.by_source(report.earned).items():
+        if source:
+            sources.setdefault(source, {})[way] = money
+    taxes = report.taxes
+    ageing = report.ageings[0] if report.ageings else None
+    return {
+        "rows": rows,
+        "last": rows[-1] if rows else None,
+        "has_other": any(any(row.other.values) for row in rows),
+        "deferred_chart": bar_chart([(f"{row.month:%b %y}", row.deferred.closing) for row in rows]),
+        "revenue_chart": bar_chart([(f"{total.month:%b %y}", total.money) for total in report.totals]),
+        "earned_total": sum(total.money for total in report.totals),
+        "ways": [*dict.fromkeys(way for ways in sources.values() for way in ways)],
+        "sources": list(sources.items()),
+        "meters": sorted(revenue.by_meter(report.earned).items(), key=lambda pair: -pair[1]),
+        "ageing": ageing,
+        "owed": ageing.rows[:SHOWN] if ageing else [],
+        "taxes": taxes[:SHOWN],
+        "hidden_taxes": max(len(taxes) - SHOWN, 0),
+        "checks": report.checks,
+        "differences": [check for check in report.checks if not check.holds],
+    }
