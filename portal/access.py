@@ -12,6 +12,7 @@ Promises
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import datetime
 from functools import wraps
 from typing import Concatenate, ParamSpec
 from zoneinfo import ZoneInfo
@@ -28,7 +29,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django_htmx.http import HttpResponseClientRefresh
 
-from billing.accounts import impersonation
+from billing.accounts import clocks, impersonation
 from billing.accounts.impersonation import Impersonation
 from billing.accounts.models import Account, Member, Role, User
 from billing.api import ids
@@ -52,6 +53,11 @@ class Visit:
     @property
     def account(self) -> Account:
         return self.member.account
+
+    @property
+    def now(self) -> datetime:
+        """What time it is for the account: its test clock's, if it is on one. It goes on between two questions."""
+        return clocks.time_of(self.account, timezone.now())
 
     @property
     def is_manager(self) -> bool:

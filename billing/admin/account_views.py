@@ -14,10 +14,11 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from billing.accounts import impersonation, notes
+from billing.accounts import clocks, impersonation, notes
 from billing.accounts.models import Account
 from billing.admin import account_page, trail
-from billing.admin.rules import Act, RoomAdmin, staff_user
+from billing.admin.clock_views import ClockPages
+from billing.admin.rules import Act, staff_user
 
 
 class NoteForm(forms.Form):
@@ -46,7 +47,7 @@ class AccountList(ChangeList):
         return reverse("admin:billing_account_overview", args=[result.pk])
 
 
-class AccountPages(RoomAdmin):
+class AccountPages(ClockPages):
     """The pages of an account that are not its form."""
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -57,6 +58,7 @@ class AccountPages(RoomAdmin):
         return [
             path("<int:pk>/", view(self.overview_view), name="billing_account_overview"),
             path("<int:pk>/note/", view(self.note_view), name="billing_account_note"),
+            path("<int:pk>/clock/", view(self.clock_view), name="billing_account_clock"),
             path("<int:pk>/look/", view(self.look_view), name="billing_account_look"),
             path("look/end/", view(self.end_look_view), name="billing_account_end_look"),
             *super().get_urls(),
@@ -81,6 +83,7 @@ class AccountPages(RoomAdmin):
             ("billing.view_taxexemption", _("Tax certificates"), listed("taxexemption", "account")),
             ("billing.view_staffact", _("Acts of staff"), listed("staffact", "account")),
             (impersonation.PERMISSION, _("See what they see"), self.page_url("look", account)),
+            ("billing.change_account", _("Test clock"), self.page_url("clock", account)),
             ("billing.change_account", _("Edit"), self.page_url("change", account)),
         ]
         return [Act(label, url) for permission, label, url in acts if may(permission)]
@@ -88,7 +91,8 @@ class AccountPages(RoomAdmin):
     def overview_view(self, request: HttpRequest, pk: int, form: NoteForm | None = None) -> HttpResponse:
         """Everything about an account on one page."""
         self.require(self.has_view_permission(request))
-        now = timezone.now()
+        found = Account.objects.filter(pk=pk).only("clock_at").first()
+        now = clocks.time_of(found, timezone.now()) if found else timezone.now()
         before = _moment(request.GET.get("before", "")) or now
         page = account_page.read(account_id=pk, user=staff_user(request), before=before, now=now)
         if page is None:

@@ -15,7 +15,7 @@ from django.db.models import Q
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from billing.accounts import approvals
+from billing.accounts import approvals, clocks
 from billing.accounts.models import Approval, User
 from billing.ledger import posting
 from billing.ledger.models import CreditGrant, CreditPool, GrantKind
@@ -109,6 +109,7 @@ def _do(approval: Approval, *, now: datetime) -> None:
         "grant": _grant, "revoke": _revoke, "adjust": _adjust, "reverse": _reverse, "unuse": _unuse,
         "refund": _refund,
     }  # fmt: skip
+    now = clocks.time_of(approval.account, now)
     try:
         acts[approval.act](approval, approval.payload, actor=f"user:{approval.requested_by_id}", now=now)
     except tuple(_REFUSALS) as error:
@@ -209,7 +210,7 @@ def send_refund(approval: Approval, *, now: datetime) -> None:
     """Send the money of a refund that has been done; whatever the gateway answers is on the refund's row. Must run
     outside a transaction; without it the periodic check sends it a little later."""
     for refund in Refund.objects.filter(credit_note__reference=refunds.reference_of(approval.reference)):
-        refunding.submit(refund_id=refund.pk, now=now)
+        refunding.submit(refund_id=refund.pk, now=clocks.time_of(approval.account, now))
 
 
 def _moment(text: str | None) -> datetime | None:

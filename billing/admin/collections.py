@@ -6,6 +6,7 @@ What speaks to a gateway runs apart from the pages' transaction, and is in the a
 
 import uuid
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -19,6 +20,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as lazy
 
+from billing.accounts import clocks
 from billing.admin import trail
 from billing.admin.rules import Act, FactsAdmin, plain_id
 from billing.catalog.models import DunningPolicy
@@ -156,9 +158,8 @@ class CollectionAdmin(FactsAdmin):
     def retry_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Charge the method now; it uses up no try of the policy."""
 
-        def act(form: WhyForm) -> str:
-            key, now = str(form.cleaned_data["token"]), timezone.now()
-            payment = by_hand.retry_now(collection_id=pk, key=key, now=now)
+        def act(form: WhyForm, now: datetime) -> str:
+            payment = by_hand.retry_now(collection_id=pk, key=str(form.cleaned_data["token"]), now=now)
             text = _("The payment is: %(state)s.") % {"state": payment.get_state_display().lower()}
             return f"{text} {payment.failure_message}".strip()
 
@@ -167,8 +168,8 @@ class CollectionAdmin(FactsAdmin):
     def stop_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Charge and remind no more; the invoice stays owed."""
 
-        def act(form: WhyForm) -> str:
-            by_hand.stop(collection_id=pk, now=timezone.now())
+        def act(form: WhyForm, now: datetime) -> str:
+            by_hand.stop(collection_id=pk, now=now)
             return _("Nothing is charged or asked for any more. The invoice stays owed.")
 
         return self._act(request, pk, "stop", _("Stop collecting this invoice"), _("Stop"), act)
@@ -176,14 +177,14 @@ class CollectionAdmin(FactsAdmin):
     def give_up_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Call the invoice uncollectible."""
 
-        def act(form: WhyForm) -> str:
-            by_hand.give_up(collection_id=pk, now=timezone.now())
+        def act(form: WhyForm, now: datetime) -> str:
+            by_hand.give_up(collection_id=pk, now=now)
             return _("The invoice is uncollectible now. Money that still comes for it is taken.")
 
         return self._act(request, pk, "give_up", _("Give this invoice up as uncollectible"), _("Give up"), act)
 
     def _act(
-        self, request: HttpRequest, pk: int, name: str, title: str, button: str, act: Callable[[WhyForm], str]
+        self, request: HttpRequest, pk: int, name: str, title: str, button: str, act: Callable[[WhyForm, datetime], str]
     ) -> HttpResponse:
         rows = Collection.objects.select_related("invoice__account", "method")
         row = rows.filter(pk=pk).first()
@@ -194,7 +195,7 @@ class CollectionAdmin(FactsAdmin):
         if request.method == "POST" and form.is_valid():
             self.watch(request, row)
             try:
-                text = act(form)
+                text = act(form, clocks.time_of(row.invoice.account, timezone.now()))
             except tuple(_REFUSALS) as refusal:
                 form.add_error(None, _REFUSALS[type(refusal)])
                 trail.settle(request)

@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as lazy
 from django.utils.translation import ngettext
 
+from billing.accounts import clocks
 from billing.admin import trail
 from billing.admin.rules import Act, FactsAdmin, FactsInline, money_column, plain_id
 from billing.notifications import wording
@@ -160,7 +161,7 @@ class PaymentAdmin(QueueAdmin):
         if request.method == "POST":
             self.watch(request, payment)
             try:
-                payment = checking.check(payment_id=pk, now=timezone.now())
+                payment = checking.check(payment_id=pk, now=clocks.time_of(payment.invoice.account, timezone.now()))
             except gateway.NoGateway:
                 self.message_user(request, _("Its gateway is not configured any more."), messages.ERROR)
             else:
@@ -201,7 +202,7 @@ class PaymentAdmin(QueueAdmin):
                 method_id=form.cleaned_data["method"].pk,
                 key=f"staff:{form.cleaned_data['token']}",
                 off_session=True,
-                now=timezone.now(),
+                now=clocks.time_of(payment.invoice.account, timezone.now()),
             )
         except tuple(refusals) as refusal:
             form.add_error(None, refusals[type(refusal)])

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from billing.accounts.models import Scope
 from billing.api import ids
-from billing.api.base import ApiView, actor, caller, read_body
+from billing.api.base import ApiView, actor, caller, now_of, read_body
 from billing.api.errors import Problem
 from billing.api.fields import Amount, Choice, Document, Flag, Instant, Reference, Strict, Text, Whole
 from billing.api.idempotency import idempotent
@@ -28,7 +28,6 @@ from billing.api.subscriptions import (
     document_of,
     follow_up,
     get_subscription,
-    now_of,
     priced,
     reference_of,
     rows,

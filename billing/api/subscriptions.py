@@ -15,10 +15,9 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.accounts import clocks
 from billing.accounts.models import Account, Scope
 from billing.api import ids
-from billing.api.base import ApiView, actor, caller, get_account, get_id, read_body, read_query
+from billing.api.base import ApiView, actor, caller, get_account, get_id, now_of, read_body, read_query
 from billing.api.errors import Problem
 from billing.api.fields import Amount, Choice, Document, Instant, PublicId, Reference, Strict, Text, Whole
 from billing.api.idempotency import idempotent, ledger_reference
@@ -385,8 +384,3 @@ def follow_up(account: Account, now: datetime) -> None:
 def reference_of(request: Request, pk: int, asked: dict[str, Any]) -> str:
     """How the room knows an act on the subscription, or for the account, of this primary key."""
     return str(uuid.uuid5(_REFERENCES, f"{pk}\n{ledger_reference(request, asked.get('reference'))}"))
-
-
-def now_of(account: Account) -> datetime:
-    """What time it is for the account."""
-    return clocks.time_of(account, timezone.now())

@@ -305,7 +305,7 @@ def _invoice(about: About) -> Link:
 
 
 def _plan(about: About, label: str = "") -> Link:
-    return about.link(label or _("See your plan"), "dashboard")
+    return about.link(label or _("See your plan"), "plan")
 
 
 def _dashboard(about: About) -> Link:

@@ -8,6 +8,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
+from billing.accounts import clocks
 from billing.accounts.models import User
 from billing.payments import sandbox
 from billing.payments.models import GatewayName, Payment
@@ -26,13 +27,13 @@ def bank(request: HttpRequest, reference: str) -> HttpResponse:
     action = sandbox.find_action(reference)
     if action is None:
         raise Http404("No such payment.")
-    back = action.return_url
+    back, now = action.return_url, clocks.time_of(payment.invoice.account, timezone.now())
     if not url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure()):
         back = account_url(payment.invoice.account, "invoice", invoice=payment.invoice_id)
     if request.method == "POST":
-        sandbox.confirm(reference, approve=request.POST.get("act") == "approve", now=timezone.now())
+        sandbox.confirm(reference, approve=request.POST.get("act") == "approve", now=now)
         return redirect(back)
-    is_open = action.state == "requires_action" and timezone.now() < action.expires_at
+    is_open = action.state == "requires_action" and now < action.expires_at
     context = {"action": action, "payment": payment, "is_open": is_open, "back": back}
     return render(request, "portal/bank.html", context)
 

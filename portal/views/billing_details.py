@@ -4,7 +4,6 @@ from django.contrib import messages
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
@@ -30,7 +29,7 @@ def billing_details(request: HttpRequest, visit: Visit) -> HttpResponse:
         messages.success(request, _("Saved. Invoices from now on say so."))
         if is_other_number:
             # So that the page that follows can say what became of it; when nobody answers, it is asked about later.
-            tax_numbers.check(account_id=visit.account.pk, now=timezone.now())
+            tax_numbers.check(account_id=visit.account.pk, now=visit.now)
         return redirect(visit.url("billing_details"))
     context = {
         "form": form,
@@ -42,6 +41,6 @@ def billing_details(request: HttpRequest, visit: Visit) -> HttpResponse:
 
 def _list_certificates(visit: Visit) -> list[TaxExemption]:
     """Certificates that count, or will: the account knows those that are past."""
-    today = issuing.supply_date(visit.account, timezone.now())
+    today = issuing.supply_date(visit.account, visit.now)
     rows = visit.account.tax_exemptions.filter(Q(valid_to=None) | Q(valid_to__gt=today), withdrawn_at=None)
     return list(rows.order_by("valid_from", "pk"))

@@ -43,7 +43,7 @@ _USED = _lazy("That form had bought these credits already. Nothing more was char
 def buy(request: HttpRequest, visit: Visit) -> HttpResponse:
     """The packs on sale to the account: what a credit costs by volume, how long it is good for, what it buys."""
     require_manager(visit)
-    now = timezone.now()
+    now = visit.now
     today = timezone.localdate(now)
     burns = read_burn(visit.account, first=today - timedelta(days=BURN_DAYS - 1), last=today)
     rates = burns or read_list_prices(now)
@@ -69,7 +69,7 @@ def checkout(request: HttpRequest, visit: Visit, pack: str) -> HttpResponse:
     shown anew and nothing is bought.
     """
     require_manager(visit)
-    now = timezone.now()
+    now = visit.now
     desk = _open_desk(visit, pack, now=now)
     if request.method == "POST":
         return _sent(request, visit, desk)
@@ -94,7 +94,7 @@ def checkout(request: HttpRequest, visit: Visit, pack: str) -> HttpResponse:
 def purchase(request: HttpRequest, visit: Visit, token: uuid.UUID) -> HttpResponse:
     """What became of a purchase; waits for a payment under way. It may be loaded as often as one likes."""
     require_manager(visit)
-    now = timezone.now()
+    now = visit.now
     standing = purchasing.find_standing(account_id=visit.account.pk, token=token)
     if standing is None:
         raise Http404("No such purchase.")
@@ -122,7 +122,7 @@ def cancel(request: HttpRequest, visit: Visit, token: uuid.UUID) -> HttpResponse
     """Give up a purchase that was not paid."""
     require_manager(visit)
     try:
-        purchasing.cancel(account_id=visit.account.pk, token=token, now=timezone.now())
+        purchasing.cancel(account_id=visit.account.pk, token=token, now=visit.now)
     except purchasing.PurchaseNotFound:
         raise Http404("No such purchase.") from None
     except purchasing.NotCancellable:

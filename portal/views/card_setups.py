@@ -6,7 +6,6 @@ from urllib.parse import urlencode
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
@@ -43,7 +42,7 @@ def begin_card_setup(request: HttpRequest, visit: Visit) -> HttpResponse:
             return_url=address,
             cancel_url=address,
             make_default=form.cleaned_data["make_default"],
-            now=timezone.now(),
+            now=visit.now,
         )
     except tuple(_PROBLEMS) as error:
         messages.error(request, str(_PROBLEMS[type(error)]))
@@ -62,7 +61,7 @@ def card_setup(request: HttpRequest, visit: Visit, token: uuid.UUID) -> HttpResp
     except setups.SetupNotFound:
         raise Http404("No such setup.") from None
     try:
-        setup = setups.finish(setup_id=setup.pk, now=timezone.now())
+        setup = setups.finish(setup_id=setup.pk, now=visit.now)
     except (gateway.NoGateway, gateway.GatewayUnavailable) as error:
         problem = str(_PROBLEMS[type(error)])
     if setup.state == setup.State.DONE:

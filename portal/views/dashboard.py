@@ -29,7 +29,7 @@ SOON = timedelta(days=30)
 @account_page
 def dashboard(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Balance of one pool, burn of the whole account, the pool's latest postings; first steps for a new account."""
-    now = timezone.now()
+    now = visit.now
     pools = list_pools(
         visit,
         has_key=Exists(ApiKey.objects.filter(account=OuterRef("account"), revoked_at=None)),
@@ -68,7 +68,7 @@ def dashboard(request: HttpRequest, visit: Visit) -> HttpResponse:
 @account_page
 def live(request: HttpRequest, visit: Visit) -> HttpResponse:
     """The overview's live part for `?pool=`; 204 when it is still what `?seen=` is the stamp of."""
-    now = timezone.now()
+    now = visit.now
     pools = list_pools(visit, plan=renewal.annotation())
     pool = choose_pool(pools, request.GET.get("pool", ""))
     part = render_live(visit, read_live(visit, pool, pools, now=now), of_several=len(pools) > 1, now=now)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from billing.api import ids
@@ -38,7 +37,7 @@ class PoolRules:
 @account_page
 def help_page(request: HttpRequest, visit: Visit) -> HttpResponse:
     """The questions that customers ask, answered from data."""
-    now = timezone.now()
+    now = visit.now
     pools = list_pools(visit)
     balances = balance.read_many([pool.pk for pool in pools], now=now)
     rules = [_rules(pool, balances[pool.pk]) for pool in pools]

@@ -36,7 +36,7 @@ def invoices(request: HttpRequest, visit: Visit) -> HttpResponse:
     wanted = {name: request.GET[name] for name in form.fields if request.GET.get(name)}
     context: dict[str, Any] = {
         "form": form,
-        "now": timezone.now(),
+        "now": visit.now,
         "invoices": page.invoices,
         "filtered": bool(wanted),
         "csv_url": _address(visit.url("invoices_csv"), wanted) if valid else "",
@@ -63,7 +63,7 @@ def export(request: HttpRequest, visit: Visit) -> HttpResponseBase:
 def invoice(request: HttpRequest, visit: Visit, invoice: int) -> HttpResponse:
     """One invoice with its payments and credit notes, and a form to pay what is owed; waits for a payment under way."""
     shown = get_invoice(visit, invoice)
-    now = timezone.now()
+    now = visit.now
     last = next(iter(shown.payments.all()), None)
     progress = read_progress(shown, last, now=now)
     if (answer := answer_poll(request, progress)) is not None:
@@ -78,7 +78,7 @@ def invoice(request: HttpRequest, visit: Visit, invoice: int) -> HttpResponse:
 def pay(request: HttpRequest, visit: Visit, invoice: int) -> HttpResponse:
     """Pay what is owed, once per rendered form; goes on to where the payment can be watched."""
     require_manager(visit)
-    now = timezone.now()
+    now = visit.now
     owed = get_invoice(visit, invoice)
     target = _page_to_watch(visit, owed)
     form = new_pay_form(visit, request.POST, now=now)

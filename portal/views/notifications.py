@@ -1,5 +1,6 @@
 """Notifications: the inbox, what a member wants to be told, and when a pool is low."""
 
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -7,7 +8,6 @@ from django.contrib import messages
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -29,7 +29,7 @@ MAX_ID = 2**63 - 1
 @account_page
 def notifications(request: HttpRequest, visit: Visit) -> HttpResponse:
     """The member's inbox, newest first: all of it, or what is unread."""
-    now = timezone.now()
+    now = visit.now
     only_unread = request.GET.get("show") == "unread"
     page = inbox.list_page(
         member=visit.member,
@@ -55,7 +55,7 @@ def notifications(request: HttpRequest, visit: Visit) -> HttpResponse:
 @account_page
 def follow(request: HttpRequest, visit: Visit, notification: int) -> HttpResponse:
     """On to the page that a notification is about; following it is reading it."""
-    now = timezone.now()
+    now = visit.now
     try:
         item = inbox.get_item(member=visit.member, notification_id=notification, now=now)
     except Notification.DoesNotExist:
@@ -68,7 +68,7 @@ def follow(request: HttpRequest, visit: Visit, notification: int) -> HttpRespons
 @require_POST
 def mark_read(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Mark the notification that is named as read, or all of them."""
-    now = timezone.now()
+    now = visit.now
     back = visit.url("notifications") + ("?show=unread" if request.GET.get("show") == "unread" else "")
     if wanted := _id(request.POST.get("notification")):
         inbox.mark_read(member=visit.member, notification_ids=[wanted], now=now)
@@ -95,7 +95,7 @@ def notification_preferences(request: HttpRequest, visit: Visit) -> HttpResponse
     if act == "low":
         require_manager(visit)
         if low_form is not None and low_form.is_valid():
-            _save_low(low_form)
+            _save_low(low_form, now=visit.now)
             messages.success(request, _("Saved: you will be told when a pool falls below that."))
             return redirect(visit.url("notification_preferences"))
     has_errors = bool(wishes_form.errors or (low_form and low_form.errors))
@@ -122,15 +122,15 @@ def _save_wishes(form: WishesForm, visit: Visit) -> bool:
 
 def _pools(visit: Visit) -> list[tuple[CreditPool, str]]:
     """The account's pools with what is left in each. Two queries, however many pools."""
-    found, now = list_pools(visit), timezone.now()
+    found, now = list_pools(visit), visit.now
     books = balance.read_books([pool.pk for pool in found], now=now)
     return [(pool, wording.credits_text(left(books[pool.pk][0], at=now))) for pool in found]
 
 
-def _save_low(form: LowBalanceForm) -> None:
+def _save_low(form: LowBalanceForm, *, now: datetime) -> None:
     with transaction.atomic():
         for pool_id, below in sorted(form.changes.items()):
-            pools.set_low_balance(pool_id=pool_id, below=below, now=timezone.now())
+            pools.set_low_balance(pool_id=pool_id, below=below, now=now)
 
 
 def _id(text: str | None) -> int | None:

@@ -25,7 +25,7 @@ from portal.views.frame import render_page
 def payment_methods(request: HttpRequest, visit: Visit) -> HttpResponse:
     """The cards, what is overdue, and a form for another card; on POST keep it, once per rendered form."""
     require_manager(visit)
-    now = timezone.now()
+    now = visit.now
     form = AddCardForm(request.POST or None, today=timezone.localdate(now))
     if request.method == "POST" and form.is_valid():
         token, make_default = form.cleaned_data["token"], form.cleaned_data["make_default"]
@@ -51,7 +51,7 @@ def make_default(request: HttpRequest, visit: Visit, method: int) -> HttpRespons
     """Charge this card unless told otherwise."""
     require_manager(visit)
     try:
-        card = methods.set_default(account_id=visit.account.pk, method_id=method, now=timezone.now())
+        card = methods.set_default(account_id=visit.account.pk, method_id=method, now=visit.now)
     except methods.MethodNotUsable:
         raise Http404("No such card.") from None
     messages.success(request, _("%(card)s is the default card now.") % {"card": card})
@@ -65,7 +65,7 @@ def remove(request: HttpRequest, visit: Visit, method: int) -> HttpResponse:
     require_manager(visit)
     if request.method == "POST":
         try:
-            card = methods.remove(account_id=visit.account.pk, method_id=method, now=timezone.now())
+            card = methods.remove(account_id=visit.account.pk, method_id=method, now=visit.now)
         except methods.MethodNotUsable:
             raise Http404("No such card.") from None
         messages.success(request, _("%(card)s is removed.") % {"card": card})

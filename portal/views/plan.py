@@ -154,7 +154,7 @@ def history(request: HttpRequest, visit: Visit) -> HttpResponse:
 
 def _now(visit: Visit) -> datetime:
     """What time it is for the account."""
-    return clocks.time_of(visit.account, timezone.now())
+    return visit.now
 
 
 def _running(visit: Visit) -> Subscription:

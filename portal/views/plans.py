@@ -64,7 +64,7 @@ def choose(request: HttpRequest, visit: Visit, plan: str) -> HttpResponse:
     to it comes to what it did. What is done is what the page showed: when that has changed it is shown anew.
     """
     require_manager(visit)
-    return _at(request, _open_desk(visit, plan, now=clocks.time_of(visit.account, timezone.now())))
+    return _at(request, _open_desk(visit, plan, now=visit.now))
 
 
 @sensitive_post_parameters("number", "expiry", "cvc")
@@ -73,7 +73,7 @@ def choose(request: HttpRequest, visit: Visit, plan: str) -> HttpResponse:
 def seats(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Change how many seats the plan has: see what it costs or gives back, then confirm; once per form, too."""
     require_manager(visit)
-    return _at(request, _open_seats(visit, now=clocks.time_of(visit.account, timezone.now())))
+    return _at(request, _open_seats(visit, now=visit.now))
 
 
 def _at(request: HttpRequest, desk: Desk) -> HttpResponse:

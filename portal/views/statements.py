@@ -32,7 +32,7 @@ class StatementForm(Days):
     currency = forms.ChoiceField(label=gettext_lazy("Currency"), required=False)
 
     def __init__(self, data: QueryDict, *, visit: Visit) -> None:
-        self.today = timezone.localdate(clocks.time_of(visit.account, timezone.now()), visit.zone)
+        self.today = timezone.localdate(visit.now, visit.zone)
         self.currencies = account_statement.list_currencies(visit.account)
         given = data.copy()
         given.setdefault("since", date(self.today.year, 1, 1).isoformat())
@@ -99,7 +99,7 @@ def pdf(request: HttpRequest, visit: Visit) -> HttpResponse:
     if found is None:
         return HttpResponseBadRequest(_("This filter makes no sense."), content_type="text/plain")
     try:
-        content = account_statement.pdf(found, now=clocks.time_of(visit.account, timezone.now()))
+        content = account_statement.pdf(found, now=visit.now)
     except issuing.NoIssuer:
         raise Http404("Nobody issues statements.") from None
     headers = {"Content-Disposition": f'attachment; filename="{_name(found)}.pdf"'}

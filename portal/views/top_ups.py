@@ -31,7 +31,7 @@ HISTORY = 20
 def top_ups(request: HttpRequest, visit: Visit) -> HttpResponse:
     """A pool's rule, how it stands and what it bought; on POST save it and switch it on, or switch it off."""
     require_manager(visit)
-    now = timezone.now()
+    now = visit.now
     pools = _list_pools(visit)
     pool = choose_pool(pools, request.GET.get("pool", ""))
     rule: TopUpRule | None = getattr(pool, "top_up_rule", None)

@@ -96,7 +96,7 @@ def export(request: HttpRequest, visit: Visit) -> HttpResponse:
 
 def _ask(query: QueryDict, visit: Visit) -> Asked:
     """Read what the address asks for."""
-    today = timezone.localdate()
+    today = timezone.localdate(visit.now)
     by = query.get("by", "") if query.get("by") in BY else "meter"
     used_meters = DailyUsage.objects.filter(account=visit.account).values("meter")
     meters = {meter.key: meter for meter in Meter.objects.filter(pk__in=used_meters).order_by("name")}

@@ -193,7 +193,9 @@ class _Watch:
         owed: Counter[str] = Counter()
         for invoice in account.invoices.all():
             owed[invoice.currency] += invoice.owed  # type: ignore[assignment]
-        debts = ", ".join(wording.money_text(Decimal(amount), code) for code, amount in owed.items()) or "nothing"
+        debts = (
+            ", ".join(wording.money_text(Decimal(amount), code) for code, amount in owed.items() if amount) or "nothing"
+        )
         return f"{plan}; {left} credits left; owed: {debts}."
 
     def _text(self, at: datetime) -> str:
