@@ -8,11 +8,9 @@ from typing import Any
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from billing.accounts import clocks
 from billing.invoicing import engines, issuing, tax
 from billing.payments.models import Collection, Payment
 from billing.subscriptions import acts, coupons, lifecycle, upcoming
@@ -41,7 +39,7 @@ HISTORY = 25
 def plan(request: HttpRequest, visit: Visit) -> HttpResponse:
     """The account's plan, how its cycle stands and what is invoiced next; on POST what takes one step: resume, keep it
     after all, withdraw what is planned, redeem a coupon."""
-    now = _now(visit)
+    now = visit.now
     subscription = standing.find(visit.account)
     if request.method == "POST":
         require_manager(visit)
@@ -70,7 +68,7 @@ def plan(request: HttpRequest, visit: Visit) -> HttpResponse:
 def pause(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Ask whether to pause, saying what that means; on POST pause."""
     require_manager(visit)
-    now = _now(visit)
+    now = visit.now
     subscription = _running(visit)
     form = TokenForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
@@ -87,7 +85,7 @@ def pause(request: HttpRequest, visit: Visit) -> HttpResponse:
 def cancel(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Ask whether to cancel and when, saying what that means; on POST cancel."""
     require_manager(visit)
-    now = _now(visit)
+    now = visit.now
     subscription = _running(visit)
     form = CancelForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
@@ -115,7 +113,7 @@ def next_invoice(request: HttpRequest, visit: Visit) -> HttpResponse:
     """What the next invoice says as things stand; as a part of the plan's page, or a page of its own."""
     subscription = _running(visit)
     context: dict[str, Any] = {"visit": visit, "subscription": subscription, "next_invoice": None, "problem": ""}
-    now = _now(visit)
+    now = visit.now
     if visit.looking:
         # It is found out by trying it and undoing that, which those who only look cannot.
         context["problem"] = _("It is not shown to those who look through this account's eyes.")
@@ -150,11 +148,6 @@ def history(request: HttpRequest, visit: Visit) -> HttpResponse:
         "newer_url": visit.url("plan_history") if before else "",
     }
     return render_page(request, visit, "plan_history", context)
-
-
-def _now(visit: Visit) -> datetime:
-    """What time it is for the account."""
-    return visit.now
 
 
 def _running(visit: Visit) -> Subscription:

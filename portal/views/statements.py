@@ -13,7 +13,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
-from billing.accounts import clocks
 from billing.invoicing import issuing
 from billing.notifications.wording import inert
 from billing.payments import account_statement
