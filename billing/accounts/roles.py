@@ -12,7 +12,8 @@ from django.contrib.auth.models import Group, Permission
 _OFFICE = (
     "view_account", "view_accountnote", "add_accountnote", "view_creditpool", "view_meter", "view_ratecard",
     "view_ratecardversion", "view_rate", "view_pack", "view_packtier", "view_dailyusage", "view_plan",
-    "view_planversion", "view_planprice", "view_coupon", "view_dunningpolicy",
+    "view_planversion", "view_planprice", "view_coupon", "view_dunningpolicy", "view_subscription",
+    "view_contractterms",
 )  # fmt: skip
 _LEDGER = ("view_creditgrant", "view_posting", "view_hold", "view_approval")
 _DOCUMENTS = (
@@ -55,7 +56,7 @@ FINANCE = StaffRole(
             "change_creditpool", "view_taxrate", "add_taxrate", "change_taxrate",
             "view_taxexemption", "add_taxexemption", "change_taxexemption", "view_taxnumbercheck",
             "change_taxnumbercheck", "view_taxcalculation", "view_ledgerseal",
-            "change_account", "add_dunningpolicy", "change_dunningpolicy",
+            "change_account", "change_subscription", "add_contractterms", "add_dunningpolicy", "change_dunningpolicy",
             "add_invoice", "change_invoice", "view_pendingitem", "change_pendingitem", "view_exchangerate",
             "change_collection",
             "view_banktransfer", "add_banktransfer", "change_banktransfer",
@@ -70,7 +71,7 @@ SUPPORT = StaffRole(
             *_OFFICE, *_LEDGER, *_DOCUMENTS, "change_account", "impersonate_account", "view_member", "add_member",
             "change_member", "view_user", "view_usageevent", "add_eventreversal", "view_rejectedevent",
             "change_rejectedevent", "view_importrun", "view_notification", "change_notification",
-            "view_notificationdelivery", "change_notificationdelivery", "add_creditgrant",
+            "view_notificationdelivery", "change_notificationdelivery", "add_creditgrant", "change_subscription",
         }
     ),
 )  # fmt: skip

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from django.db import connection
 from django.db.models import BooleanField, ExpressionWrapper, F, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.functions import JSONObject
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -24,6 +25,7 @@ from billing.ledger.models import CreditGrant, CreditPool, Hold
 from billing.metering.models import DailyUsage
 from billing.notifications.wording import credits_text, exact_credits_text
 from billing.payments.models import Payment
+from billing.subscriptions.models import Subscription
 
 LOTS, HOLDS, INVOICES, NOTES, MOMENTS = 20, 10, 6, 5, 20
 USAGE_DAYS = 30
@@ -55,9 +57,10 @@ def read(*, account_id: int, user: User, before: datetime, now: datetime) -> dic
 
     `before` is where the timeline goes on. Parts that the person may not see are left out.
     """
-    pools = list(
+    pools: list[Any] = list(
         CreditPool.objects.filter(account_id=account_id)
         .select_related("account__account_manager")
+        .annotate(plan=_plan_of())
         .order_by("kind", "name", "pk")
     )
     if not pools:
@@ -74,6 +77,7 @@ def read(*, account_id: int, user: User, before: datetime, now: datetime) -> dic
         "holds": _list_holds(pools) if may_ledger else [],
         "may_money": may_money,
         "invoices": _list_invoices(account_id) if may_money else [],
+        "plan": _read_plan(pools[0]),
         "usage": _usage(account, now),
         "notes": _list_notes(account_id) if user.has_perm("billing.view_accountnote") else [],
         "timeline": list_moments(account_id, pools, user, before),
@@ -114,6 +118,23 @@ def _list_invoices(account_id: int) -> QuerySet[Invoice]:
     last = Payment.objects.filter(invoice=OuterRef("pk")).order_by("-pk")
     states = {"payment_id": Subquery(last.values("pk")[:1]), "payment_state": Subquery(last.values("state")[:1])}
     return Invoice.objects.filter(account_id=account_id).annotate(**states).order_by("-pk")[:INVOICES]
+
+
+def _plan_of() -> Subquery:
+    """The account's subscription, the live one or the last there was, to be read together with its pools."""
+    rows = Subscription.objects.filter(account=OuterRef("account")).order_by("-pk")
+    facts = JSONObject(
+        pk="pk", name="plan_version__plan__name", number="plan_version__number", state="state", seats="seats",
+        ends_at="period_ends_at", ended_at="ended_at", parked_at="parked_at",
+    )  # fmt: skip
+    return Subquery(rows.values(facts=facts)[:1])
+
+
+def _read_plan(pool: Any) -> dict[str, Any] | None:
+    if pool.plan is None:
+        return None
+    ends_at = datetime.fromisoformat(pool.plan["ended_at"] or pool.plan["ends_at"])
+    return {**pool.plan, "state_text": Subscription.State(pool.plan["state"]).label, "ends_at": ends_at}
 
 
 def _usage(account: Account, now: datetime) -> Usage:

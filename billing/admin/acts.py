@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy
 
 from billing.accounts import approvals, clocks
 from billing.accounts.models import Approval, User
+from billing.invoicing import tax
 from billing.ledger import posting
 from billing.ledger.models import CreditGrant, CreditPool, GrantKind
 from billing.metering import reversal
@@ -25,6 +26,8 @@ from billing.notifications.wording import exact_credits_text, money_text
 from billing.payments import refunding
 from billing.payments.models import Refund
 from billing.purchases import refunds
+from billing.subscriptions import acts as plan_acts
+from billing.subscriptions import changes, lifecycle
 
 # What staff need to ask for an act.
 PERMISSIONS = {
@@ -34,6 +37,8 @@ PERMISSIONS = {
     "reverse": "billing.add_posting",
     "unuse": "billing.add_eventreversal",
     "refund": "billing.add_refund",
+    "plan_change": "billing.change_subscription",
+    "plan_cancel": "billing.change_subscription",
 }
 MAX_TOLD = 50
 # What the rooms refuse, and what staff are told of it.
@@ -48,6 +53,10 @@ _REFUSALS: dict[type[Exception], Any] = {
     refunds.NothingToRefund: gettext_lazy("Nothing of this purchase can be refunded any more."),
     refunds.NoPaymentToRefund: gettext_lazy("No payment of the invoice has so much left to give back."),
     posting.ReferenceConflict: gettext_lazy("Another posting has this reference."),
+    plan_acts.NotAllowed: gettext_lazy("The subscription's state does not allow this."),
+    plan_acts.RenewalDue: gettext_lazy("The subscription is about to be renewed: try again after that."),
+    changes.NothingToChange: gettext_lazy("It has that plan and those seats already."),
+    tax.TaxNotPrepared: gettext_lazy("The tax of it has to be worked out first. Ask for it anew."),
 }
 
 
@@ -107,7 +116,7 @@ def reject(*, approval_id: int, user: User, note: str, now: datetime) -> Approva
 def _do(approval: Approval, *, now: datetime) -> None:
     acts: dict[str, Callable[..., None]] = {
         "grant": _grant, "revoke": _revoke, "adjust": _adjust, "reverse": _reverse, "unuse": _unuse,
-        "refund": _refund,
+        "refund": _refund, "plan_change": _plan_change, "plan_cancel": _plan_cancel,
     }  # fmt: skip
     now = clocks.time_of(approval.account, now)
     try:
@@ -204,6 +213,18 @@ def _refund(approval: Approval, asked: dict[str, Any], *, actor: str, now: datet
         reference=approval.reference,
         now=now,
     )
+
+
+def _plan_change(approval: Approval, asked: dict[str, Any], *, actor: str, now: datetime) -> None:
+    changes.change(**asked, by_staff=True, reference=approval.reference, actor=actor, now=now)
+
+
+def _plan_cancel(approval: Approval, asked: dict[str, Any], *, actor: str, now: datetime) -> None:
+    """End it now and give the unused days back."""
+    lifecycle.cancel(
+        **asked, when=changes.When.NOW, reason=approval.reason[:200], gives_back=True, reference=approval.reference,
+        actor=actor, now=now,
+    )  # fmt: skip
 
 
 def send_refund(approval: Approval, *, now: datetime) -> None:

@@ -26,6 +26,8 @@ NAMES = {
     "reverse": gettext_lazy("Reverse a posting"),
     "unuse": gettext_lazy("Reverse a usage event"),
     "refund": gettext_lazy("Refund a purchase"),
+    "plan_change": gettext_lazy("Change a plan and give unused days back"),
+    "plan_cancel": gettext_lazy("End a subscription and give unused days back"),
 }
 
 

@@ -14,7 +14,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from billing.admin.rules import FactsAdmin, FactsInline, credits_column, plain_id
+from billing.admin.rules import FactsInline, credits_column, plain_id
+from billing.admin.subscription_acts import SubscriptionPages
 from billing.notifications import wording
 from billing.subscriptions.models import (
     Allocation,
@@ -164,7 +165,7 @@ class ChangeInline(_PartInline):
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(FactsAdmin):
+class SubscriptionAdmin(SubscriptionPages):
     """Who has which plan, how it stands and what comes next."""
 
     list_display = (

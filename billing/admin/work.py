@@ -15,6 +15,7 @@ from billing.metering.models import RejectedEvent
 from billing.notifications.models import Notification, NotificationDelivery
 from billing.payments.models import BankTransfer, Collection, Dispute, GatewayEvent, GatewayName, Payment, Refund
 from billing.purchases.models import TopUpRule
+from billing.subscriptions.models import Subscription
 
 # A queue with more rows is shown as having so many and more.
 COUNTED = 10_000
@@ -112,6 +113,14 @@ def _sources(now: datetime) -> list[_Source]:
             _("Gateway reports not understood"), _("Look at the error, then process them again."),
             GatewayEvent.objects.filter(processed_at=None).exclude(last_error=""), "received_at",
             "queue=open",
+        ),
+        _Source(
+            _("Parked subscriptions"), _("They failed to renew: see the problem, mend it, then release them."),
+            Subscription.objects.filter(parked_at__isnull=False), "parked_at", "parked_at__isempty=0",
+        ),
+        _Source(
+            _("Subscriptions past due"), _("Dunning is under way; a call may help."),
+            Subscription.objects.filter(state=Subscription.State.PAST_DUE), "past_due_at", "state__exact=past_due",
         ),
         _Source(
             _("Parked accounts"), _("Examine the ledger, then release them."),

@@ -111,7 +111,9 @@ def cancel(request: HttpRequest, visit: Visit) -> HttpResponse:
 @account_page
 def next_invoice(request: HttpRequest, visit: Visit) -> HttpResponse:
     """What the next invoice says as things stand; as a part of the plan's page, or a page of its own."""
-    subscription = _running(visit)
+    subscription = standing.find(visit.account)
+    if subscription is None or not subscription.is_live:
+        return redirect(visit.url("plan"))
     context: dict[str, Any] = {"visit": visit, "subscription": subscription, "next_invoice": None, "problem": ""}
     now = visit.now
     if visit.looking:
