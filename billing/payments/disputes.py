@@ -49,7 +49,7 @@ def record(*, payment_id: int, report: DisputeReport, now: datetime) -> Dispute:
         if dispute.state not in Dispute.ENDED:
             dispute.respond_by = report.respond_by
             _move(payment, dispute, State(report.state), now=now)
-    log.info("dispute.recorded", dispute_id=dispute.pk, payment_id=payment_id, state=dispute.state)
+    log.info("dispute.recorded", dispute_id=dispute.pk, payment_id=payment_id, state=str(dispute.state))
     return dispute
 
 

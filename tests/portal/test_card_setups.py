@@ -7,11 +7,12 @@ import pytest
 from django.test import Client, override_settings
 
 from billing.invoicing.models import Issuer
-from billing.payments import transfers
+from billing.payments import disputes, transfers
+from billing.payments.gateway import DisputeReport
 from billing.payments.models import CardSetup, PaymentMethod
 from tests.payments.stripe_process import Stripe, fake
 from tests.portal.conftest import MAX_QUERIES, Stage
-from tests.portal.shop import make_card, make_invoice, sign_in_as, text_of
+from tests.portal.shop import make_card, make_invoice, pay_with, sign_in_as, text_of
 
 __all__ = ["fake"]
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -118,6 +119,16 @@ def test_an_invoice_leads_to_the_gateways_page_and_is_paid_with_a_saved_card(
     assert alice.post(f"{address}/pay", form).status_code == 302
     invoice.refresh_from_db()
     assert invoice.state == "paid"
+
+
+def test_a_disputed_payment_says_so(alice: Client, stage: Stage, shop: object) -> None:
+    invoice = make_invoice(stage)
+    pay_with(stage, invoice, "4242424242424242")
+    payment = invoice.payments.get()
+    report = DisputeReport("k", "du_1", payment.amount, "USD", "fraudulent", "open", stage.now)
+    disputes.record(payment_id=payment.pk, report=report, now=stage.now)
+    page = text_of(alice.get(f"{stage.url}/invoices/{invoice.pk}"))
+    assert "$1,190.00 disputed at the bank" in page
 
 
 def test_a_bank_that_wants_a_proof_is_a_link_away(fake: Stripe, alice: Client, stage: Stage, shop: object) -> None:
