@@ -1,8 +1,9 @@
 """How money comes in and goes back: gateways, payment methods, attempts, refunds, and what gateways report.
 
-Nouns: `PaymentMethod`, `Payment` (one attempt to collect an invoice), `Refund`, `GatewayEvent` (a webhook received), `BankTransfer` (matched
-with invoices, each match a payment), `Dispute`, `CardSetup` and `GatewayCustomer` (cards typed on a gateway's page);
-`SandboxCard`, `SandboxCharge`, `SandboxRefund`, `SandboxEvent` are the sandbox gateway's own memory.
+Nouns: `PaymentMethod`, `Payment` (one attempt to collect an invoice), `Refund`, `GatewayEvent` (a webhook received),
+`BankTransfer` (matched with invoices, each match a payment), `Dispute`, `Collection`; `CardSetup` and `GatewayCustomer`
+(cards typed on a gateway's page); `SandboxCard`, `SandboxCharge`, `SandboxRefund`, `SandboxEvent` are the sandbox
+gateway's own memory.
 
 Promises: a payment has one idempotency key for ever; at most one payment of an invoice is under way at a time; a
 gateway is never called inside a database transaction; an answer that did not come makes the payment `unknown`, and
