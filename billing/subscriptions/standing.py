@@ -6,6 +6,7 @@ Locks: the subscription's row, then the collection's, then what the act locks.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 from django.db import OperationalError, transaction
@@ -14,7 +15,7 @@ from billing.accounts import clocks
 from billing.accounts.models import Account
 from billing.catalog import plans
 from billing.catalog.pricing import round_money
-from billing.invoicing import settling
+from billing.invoicing import engines, settling
 from billing.invoicing.models import Invoice
 from billing.ledger import posting
 from billing.ledger.models import CreditGrant
@@ -57,7 +58,8 @@ def follow_up(*, now: datetime, limit: int, account_id: int | None = None) -> Ro
     followed = abandoned = failed = 0
     for collection_id, purpose in list(news.order_by("pk").values_list("pk", "purpose")[:limit]):
         try:
-            followed += _follow(collection_id, int(purpose.removeprefix(PURPOSE)), now=now)
+            act = partial(_follow, collection_id, int(purpose.removeprefix(PURPOSE)), now=now)
+            followed += engines.with_tax(act, now=now)
         except OperationalError:
             raise
         except Exception:

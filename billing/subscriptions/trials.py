@@ -1,13 +1,14 @@
 """Saying in time that a trial ends. Locks: the subscription's row."""
 
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 from django.db import transaction
 
 from billing.accounts import clocks
 from billing.catalog.pricing import round_money
-from billing.invoicing import issuing
+from billing.invoicing import engines, issuing
 from billing.notifications import outbox
 from billing.payments import methods
 from billing.subscriptions import coupons, lines
@@ -30,7 +31,7 @@ def remind_due(*, now: datetime, limit: int, account_id: int | None = None) -> i
     told = 0
     for subscription_id in list(trials.order_by("trial_ends_at", "pk").values_list("pk", flat=True)[:limit]):
         try:
-            told += _remind(subscription_id, now=now)
+            told += engines.with_tax(partial(_remind, subscription_id, now=now), now=now)
         except Exception:
             log.exception("trial.reminder_failed", subscription_id=subscription_id)
     return told
