@@ -187,6 +187,6 @@ def _share(line: InvoiceLine, credits: Decimal) -> Decimal:
 def _payment_with(payments: Sequence[Payment], total: Decimal) -> Payment:
     """The first payment that so much can go back to."""
     for payment in payments:
-        if payment.amount - payment.amount_refunded >= total:
+        if payment.refundable >= total:
             return payment
     raise NoPaymentToRefund(total)

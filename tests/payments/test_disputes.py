@@ -76,6 +76,14 @@ def test_nothing_of_it_can_be_refunded_meanwhile(invoice, paid):
     assert money_of(paid) == (0, 1000, 0, 0)
 
 
+def test_what_is_not_disputed_of_a_purchase_can_be_refunded_meanwhile(invoice, paid):
+    tell(paid, "open", amount="595.00")
+    line = invoice.lines.get()
+    note = refunds.refund(line_id=line.pk, credits=None, reason="x", actor="t", reference="r", now=NOW)
+    assert note.total == 595
+    assert (pool_of(invoice), money_of(paid)) == ((0, 0), (595, 595, 595, 595))
+
+
 def test_a_dispute_that_is_lost_is_a_credit_note_and_a_refund(invoice, paid):
     spend(invoice, "6000")
     dispute = tell(paid, "open", "lost", "lost", "won")
