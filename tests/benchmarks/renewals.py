@@ -50,12 +50,15 @@ def _run(workers: list[subprocess.Popen[str]], expected: int) -> tuple[float, in
     return 60 * expected / seconds, expected
 
 
-def make_due_subscriptions(number: int) -> None:
-    """Monthly subscriptions whose period has just ended: one made by the services, and copies of its rows."""
+def make_due_subscriptions(number: int, *, with_cards: bool = False) -> None:
+    """Monthly subscriptions whose period has just ended: one made by the services, and copies of its rows. With cards
+    each is charged to one of its own."""
     from billing.catalog import plans
     from billing.catalog.models import Plan, PlanPrice
     from billing.invoicing.models import Issuer
     from billing.ledger import pools
+    from billing.payments import methods
+    from billing.payments.models import SandboxCard
     from billing.subscriptions import subscribing
     from billing.subscriptions.models import SubscriptionPeriod
 
@@ -97,5 +100,18 @@ def make_due_subscriptions(number: int) -> None:
             },
         ),
     }  # fmt: skip
+    if with_cards:
+        card = methods.add_card(
+            account_id=account.pk, number="4242424242424242", exp_month=12, exp_year=2040, cvc="123", make_default=True,
+            now=past,
+        )  # fmt: skip
+        subscription.collection = "automatic"
+        subscription.save(update_fields=["collection"])
+        copies |= {
+            "billing_paymentmethod": (
+                card.pk, {"account_id": f"{account.pk} + n", "gateway_reference": "'card-' || n"},
+            ),
+            "billing_sandboxcard": (SandboxCard.objects.get().pk, {"reference": "'card-' || n"}),
+        }  # fmt: skip
     place.copy_rows(copies, number - 1)
     place.copy_entries(allocation.posting_id, lot_id, number - 1)
