@@ -75,21 +75,21 @@ class LineForm(forms.Form):
     """A line of a draft; one without a description is left out."""
 
     description = forms.CharField(
-        label=gettext_lazy("Description"), max_length=200, widget=forms.TextInput(attrs={"size": 30})
+        label=gettext_lazy("Description"), max_length=200, widget=forms.TextInput(attrs={"size": 26})
     )
     quantity = forms.DecimalField(
         label=gettext_lazy("Quantity"), initial=1, max_digits=18, decimal_places=6, max_value=10**9,
-        min_value=-(10**9), widget=forms.TextInput(attrs={"size": 6, "inputmode": "decimal"}),
+        min_value=-(10**9), widget=forms.TextInput(attrs={"size": 4, "inputmode": "decimal"}),
     )  # fmt: skip
     unit_price = forms.DecimalField(
         label=gettext_lazy("Unit price, net"), max_digits=24, decimal_places=12, min_value=0, max_value=10**9,
-        widget=forms.TextInput(attrs={"size": 9, "inputmode": "decimal"}),
+        widget=forms.TextInput(attrs={"size": 8, "inputmode": "decimal"}),
     )  # fmt: skip
     category = forms.CharField(
         label=gettext_lazy("Tax category"),
         max_length=20,
         initial="standard",
-        widget=forms.TextInput(attrs={"size": 9}),
+        widget=forms.TextInput(attrs={"size": 8}),
     )
     starts_on = forms.DateField(
         label=gettext_lazy("For service from"), required=False, widget=forms.DateInput(attrs={"type": "date"})
