@@ -21,6 +21,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("seeded")]
 
 PASSWORD = "florin-demo"
 OWNER, STAFF = "olivia@meridian.example", "staff@lumen.example"
+# Has a plan with seats, which the owner has not.
+SUBSCRIBER = "owner@brightloop.example"
 # A file that only an invoice of which something was taken back leads to: its own test opens it.
 BEHIND_A_REFUND = {"credit_note_pdf"}
 # A page on the way to a gateway that takes cards on its own: see tests/portal/test_card_setups.py.
@@ -132,7 +134,12 @@ def test_an_owner_finds_every_page_of_the_portal_fit_to_be_seen(seeded_florin: F
         found = follow(person, urlsplit(person.page.url).path, is_portals)
         found = follow(person, home, is_portals, found)
         person.is_content()
-    names = {name.split(":")[-1] for name in (*found.pages, *found.acts)}
+    with visitor(browser, seeded_florin.url) as person:
+        sign_in(person, SUBSCRIBER, PASSWORD)
+        start = f"{urlsplit(person.page.url).path}/plan"
+        plans = follow(person, start, lambda name: name.startswith("portal:plan"))
+        person.is_content()
+    names = {name.split(":")[-1] for name in (*found.pages, *found.acts, *plans.pages, *plans.acts)}
     assert portal_names() - names - BEHIND_A_REFUND - BEHIND_STRIPE == set()
 
 

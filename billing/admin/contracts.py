@@ -1,0 +1,196 @@
+"""Staff pages of contract terms: what was agreed with one account instead of its plan's terms.
+
+Terms are agreed and ended, never changed: what a period was billed by stays as it was.
+"""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from billing.accounts.models import Account
+from billing.admin.rules import Act, FactsAdmin, MomentWidget, PickOne, plain_id, staff_user
+from billing.admin.subscriptions import link
+from billing.admin.trail import settle
+from billing.notifications import wording
+from billing.subscriptions import contracts
+from billing.subscriptions.contracts import Agreed, TermsInvalid, TermsOverlap
+from billing.subscriptions.models import ContractTerms
+
+MAY_AGREE = "billing.add_contractterms"
+MONEY: dict[str, Any] = {"max_digits": 18, "decimal_places": 3, "required": False, "min_value": 0}
+
+
+class AgreeForm(forms.Form):
+    """What is agreed. What is left empty stays the plan's."""
+
+    account = forms.ModelChoiceField(queryset=Account.objects.all(), label=gettext_lazy("Account"))
+    currency = forms.CharField(
+        label=gettext_lazy("Currency"), max_length=3, required=False,
+        help_text=gettext_lazy("Empty: the account's own."),
+    )  # fmt: skip
+    starts_at = forms.SplitDateTimeField(
+        label=gettext_lazy("For periods that begin from"), widget=MomentWidget("From"), initial=timezone.now
+    )
+    ends_at = forms.SplitDateTimeField(
+        label=gettext_lazy("Until, without it"), widget=MomentWidget("Until"), required=False
+    )
+    fee = forms.DecimalField(label=gettext_lazy("Fee of a period"), **MONEY)
+    seat_price = forms.DecimalField(label=gettext_lazy("Price of an extra seat"), **MONEY)
+    minimum = forms.DecimalField(label=gettext_lazy("Least amount of a period"), **MONEY)
+    included_credits = forms.DecimalField(
+        label=gettext_lazy("Credits included"), max_digits=24, decimal_places=6, required=False, min_value=0
+    )
+    seats_included = forms.IntegerField(label=gettext_lazy("Seats included"), required=False, min_value=0)
+    discount_percent = forms.DecimalField(
+        label=gettext_lazy("Discount in percent"), max_digits=6, decimal_places=3, required=False, min_value=0,
+        max_value=100,
+    )  # fmt: skip
+    overage_tiers = forms.JSONField(
+        label=gettext_lazy("Overage prices"), required=False,
+        help_text='[{"up_to": "10000", "price": "2"}, {"up_to": null, "price": "1.5"}]',
+    )  # fmt: skip
+    note = forms.CharField(
+        label=gettext_lazy("Note"), max_length=200, widget=forms.TextInput(attrs={"class": "vTextField"})
+    )
+
+    def agreed(self) -> Agreed:
+        """The terms of a valid form."""
+        names = (
+            "fee",
+            "seat_price",
+            "minimum",
+            "included_credits",
+            "seats_included",
+            "overage_tiers",
+            "discount_percent",
+        )
+        return Agreed(**{name: self.cleaned_data[name] for name in names})
+
+
+class EndForm(forms.Form):
+    """From when on they do not hold any more."""
+
+    at = forms.SplitDateTimeField(
+        label=gettext_lazy("For periods that begin from"), widget=MomentWidget("From"), initial=timezone.now
+    )
+
+
+@admin.register(ContractTerms)
+class ContractTermsAdmin(FactsAdmin):
+    """Terms agreed with single accounts."""
+
+    list_display = (plain_id, "account", "currency", "what", "starts_at", "ends_at", "note")
+    list_select_related = ("account",)
+    list_filter = ("currency", "starts_at")
+    search_fields = ("=id", "account__name", "account__external_id", "note")
+    ordering = ("-id",)
+    fields = ("account_link", "currency", "what", "starts_at", "ends_at", "note", "created_at", "actor")
+    readonly_fields = fields
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        return [
+            path("agree/", view(self.agree_view), name="billing_contractterms_agree"),
+            path("<int:pk>/end/", view(self.end_view), name="billing_contractterms_end"),
+            *super().get_urls(),
+        ]
+
+    def list_pages(self, request: HttpRequest) -> list[Act]:
+        may = request.user.has_perm(MAY_AGREE)
+        return [Act(_("Agree terms with an account"), self.page_url("agree"))] if may else []
+
+    def list_acts(self, request: HttpRequest, row: ContractTerms) -> list[Act]:
+        is_over = row.ends_at is not None and row.ends_at <= timezone.now()
+        return (
+            [] if is_over or not request.user.has_perm(MAY_AGREE) else [Act(_("End them"), self.page_url("end", row))]
+        )
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        return lookup in ("account", "account__id__exact") or super().lookup_allowed(lookup, value, request)
+
+    def name_of(self, row: ContractTerms) -> str:
+        return _("Terms of %(account)s") % {"account": row.account}
+
+    def agree_view(self, request: HttpRequest) -> HttpResponse:
+        """Ask what is agreed with whom, and note it."""
+        self.require(request.user.has_perm(MAY_AGREE))
+        form = AgreeForm(request.POST or None, initial={"account": request.GET.get("account")})
+        relation = ContractTerms._meta.get_field("account")
+        form.fields["account"].widget = PickOne(relation, self.admin_site, choices=form.fields["account"].choices)  # type: ignore[attr-defined]
+        if request.method == "POST" and form.is_valid():
+            typed = form.cleaned_data
+            try:
+                terms = contracts.agree(
+                    account_id=typed["account"].pk,
+                    currency=typed["currency"].upper() or typed["account"].currency,
+                    agreed=form.agreed(),
+                    starts_at=typed["starts_at"],
+                    ends_at=typed["ends_at"],
+                    note=typed["note"],
+                    actor=f"user:{staff_user(request).pk}",
+                    now=timezone.now(),
+                )
+            except TermsInvalid as fault:
+                form.add_error(fault.field if fault.field in form.fields else None, str(fault))
+            except TermsOverlap:
+                form.add_error(None, _("Other terms are agreed for a part of that time: end those first."))
+            else:
+                self.note(request, "agree", terms, reason=typed["note"])
+                self.message_user(request, _("The terms hold for the periods to come."), messages.SUCCESS)
+                return HttpResponseRedirect(self.page_url("change", terms))
+        return self.render_act(
+            request, None, title=_("Agree terms with an account"), button=_("Agree"), form=form,
+            warning=_("They replace those terms of the plan that are filled in, for periods that begin in their time."),
+        )  # fmt: skip
+
+    def end_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Ask from when on, and let them hold no longer."""
+        self.require(request.user.has_perm(MAY_AGREE))
+        row = ContractTerms.objects.select_related("account").filter(pk=pk).first()
+        if row is None:
+            raise Http404
+        self.watch(request, row)
+        form = EndForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            try:
+                contracts.end(terms_id=pk, at=form.cleaned_data["at"], now=timezone.now())
+            except TermsInvalid as fault:
+                settle(request)
+                form.add_error("at", str(fault))
+            else:
+                self.note(request, "end", row)
+                self.message_user(request, _("They end then."), messages.SUCCESS)
+                return HttpResponseRedirect(self.page_url("change", row))
+        facts = [(_("Account"), row.account), (_("Terms"), self.what(row))]
+        return self.render_act(
+            request, row, title=_("End these terms?"), button=_("End them"), form=form, facts=facts,
+            warning=_("The period that runs keeps them; the plan's own terms follow."),
+        )  # fmt: skip
+
+    @admin.display(description=gettext_lazy("account"))
+    def account_link(self, row: ContractTerms) -> Any:
+        return link("account", row.account)
+
+    @admin.display(description=gettext_lazy("agreed"))
+    def what(self, row: ContractTerms) -> str:
+        money = (
+            (_("fee %(value)s"), row.fee),
+            (_("extra seat %(value)s"), row.seat_price),
+            (_("at least %(value)s"), row.minimum),
+        )
+        parts = [text % {"value": wording.money_text(sum_, row.currency)} for text, sum_ in money if sum_ is not None]
+        if row.included_credits is not None:
+            parts.append(_("%(value)s credits") % {"value": wording.exact_credits_text(row.included_credits)})
+        if row.seats_included is not None:
+            parts.append(_("%(value)s seats included") % {"value": row.seats_included})
+        if row.discount_percent is not None:
+            parts.append(_("%(value)s %% off") % {"value": wording.exact_credits_text(row.discount_percent)})
+        if row.overage_tiers is not None:
+            parts.append(_("own overage prices"))
+        return ", ".join(parts)

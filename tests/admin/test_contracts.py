@@ -1,0 +1,72 @@
+"""Staff pages of contract terms: agree, look, end."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.test import Client
+
+from billing.accounts.models import StaffAct
+from billing.subscriptions.models import ContractTerms
+from tests.admin.conftest import Office, post, text_of
+from tests.admin.test_approvals import _staff
+
+B = "/admin/billing/contractterms"
+
+
+def _form(office: Office, **fields: object) -> dict[str, object]:
+    day = office.now + timedelta(days=1)
+    given = {
+        "account": office.account.pk, "currency": "", "starts_at_0": f"{day:%Y-%m-%d}", "starts_at_1": "00:00:00",
+        "fee": "400", "discount_percent": "10", "note": "Signed in May",
+    }  # fmt: skip
+    return {**given, **fields}
+
+
+def test_terms_are_agreed_shown_and_ended(staff: Client, office: Office) -> None:
+    assert "Agree terms with an account" in text_of(staff, f"{B}/")
+    assert "Overage prices" in text_of(staff, f"{B}/agree/?account={office.account.pk}")
+    page = post(staff, f"{B}/agree/", **_form(office))
+    assert "The terms hold for the periods to come." in page
+    terms = ContractTerms.objects.get()
+    assert (terms.fee, terms.discount_percent, terms.currency) == (Decimal(400), Decimal(10), office.account.currency)
+    assert "10 % off" in text_of(staff, f"{B}/")
+    assert "They replace" not in text_of(staff, f"{B}/{terms.pk}/end/")
+    day = office.now + timedelta(days=40)
+    post(staff, f"{B}/{terms.pk}/end/", at_0=f"{day:%Y-%m-%d}", at_1="00:00:00")
+    terms.refresh_from_db()
+    assert terms.ends_at is not None
+    assert [act.act for act in StaffAct.objects.order_by("pk")] == ["agree", "end"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"fee": "", "discount_percent": ""}, "Agree at least one term that differs"),
+        ({"fee": "1.001"}, "whole minor units"),
+        ({"account": "0"}, "Select a valid choice."),
+        ({"note": ""}, "This field is required."),
+        ({"discount_percent": "101"}, "less than or equal to 100"),
+    ],
+)
+def test_what_cannot_be_agreed_is_said(
+    staff: Client, office: Office, fields: dict[str, object], complaint: str
+) -> None:
+    assert complaint in post(staff, f"{B}/agree/", **_form(office, **fields))
+    assert not ContractTerms.objects.exists()
+
+
+def test_other_terms_of_that_time_are_in_the_way(staff: Client, office: Office) -> None:
+    post(staff, f"{B}/agree/", **_form(office))
+    assert "Other terms are agreed" in post(staff, f"{B}/agree/", **_form(office))
+    assert ContractTerms.objects.count() == 1
+
+
+def test_who_may_only_look_agrees_and_ends_nothing(client: Client, office: Office, staff: Client) -> None:
+    post(staff, f"{B}/agree/", **_form(office))
+    terms = ContractTerms.objects.get()
+    client.force_login(_staff("sam", "view_contractterms"))
+    assert "Agree terms" not in text_of(client, f"{B}/")
+    for page in (f"{B}/agree/", f"{B}/{terms.pk}/end/"):
+        assert client.get(page).status_code == client.post(page, _form(office)).status_code == 403
+    assert ContractTerms.objects.get().ends_at is None
