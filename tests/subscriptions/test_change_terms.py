@@ -8,7 +8,7 @@ import pytest
 from billing.accounts.models import Account
 from billing.catalog.models import Coupon, PlanVersion, RateCardAssignment
 from billing.invoicing import settling
-from billing.invoicing.models import Invoice, InvoiceLine
+from billing.invoicing.models import Invoice, InvoiceLine, PendingItem, TaxRate
 from billing.ledger import pools, posting
 from billing.ledger.models import CreditPool
 from billing.notifications.models import Notification
@@ -171,3 +171,22 @@ def test_credits_that_are_only_promised_are_given_up_first(acme):
     promised.refresh_from_db()
     assert (promised.cancelled_at, available(acme, noon(11))) == (noon(11), 310)
     assert sum(InvoiceLine.objects.values_list("amount", flat=True)) == 31 + 21
+
+
+def test_prices_with_tax_in_them_are_prorated_as_they_are_to_be_paid(acme):
+    TaxRate.objects.update(percent=19)
+    small = plan("small", "59.50", 310, prices_include_tax=True)
+    large = plan("large", "119.00", 620, prices_include_tax=True)
+    subscription = subscribe(acme, small, now=START)
+    change(subscription, noon(11), large)
+    # For 21 of 31 days: 119.00 - 38.39 less 59.50 - 19.19, tax and all.
+    invoice = Invoice.objects.latest("pk")
+    assert (invoice.total, invoice.subtotal + invoice.tax_total) == (D("40.30"), D("40.30"))
+    lot = subscription.allocations.get(kind="allocation", reference__endswith=":c1:1")
+    assert round(lot.credits * lot.cost_basis, 2) == invoice.subtotal
+    # And back: what is left to pay comes off the next invoice, tax and all.
+    change(subscription, noon(11), small, when="now", by_staff=True)
+    item = PendingItem.objects.get(invoice_line=None)
+    assert (item.amount, item.includes_tax) == (D("-40.30"), True)
+    run(noon(1, 2))
+    assert Invoice.objects.latest("pk").total == D("59.50") - D("40.30")
