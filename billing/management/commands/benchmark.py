@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 class Command(BaseCommand):
     """Run tests/benchmarks in a process of its own, on a durable embedded PostgreSQL that is deleted afterwards."""
 
-    help = "Measure ingest, charges, balances and expiries against their floors. Options: see --help of the run."
+    help = "Measure ingest, charges, balances, expiries and renewals against their floors. Options: --help."
     requires_system_checks: list[str] = []
 
     def run_from_argv(self, argv: list[str]) -> None:
