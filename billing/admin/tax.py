@@ -41,8 +41,8 @@ class TaxRateForm(DatedForm):
 class TaxRateAdmin(RoomAdmin):
     """Tax rates. To change a rate, end it and add the next one: a rate that has been in force keeps what it said."""
 
-    list_display = ("country", "region", "category", "name", "percent_text", "valid_from", "valid_to", "source")
-    list_filter = ("country", "category")
+    list_display = ("country", "region", "category", "name", "percent_text", "valid_from", "valid_to", "source_on")
+    list_filter = ("country", "category", ("source", admin.EmptyFieldListFilter))
     search_fields = ("=country", "=region", "name")
     ordering = ("country", "region", "category", "-valid_from", "pk")
     actions = None
