@@ -18,6 +18,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from billing.accounts import clocks
 from billing.accounts.models import Account, AccountNote, User
 from billing.admin.charts import BarChart, bar_chart
 from billing.invoicing.models import Invoice
@@ -52,10 +53,10 @@ class Usage:
     by_meter: list[tuple[str, Decimal]]
 
 
-def read(*, account_id: int, user: User, before: datetime, now: datetime) -> dict[str, Any] | None:
+def read(*, account_id: int, user: User, before: datetime | None, now: datetime) -> dict[str, Any] | None:
     """What the page shows, by the names of its template; None when there is no such account.
 
-    `before` is where the timeline goes on. Parts that the person may not see are left out.
+    `before` is where the timeline goes on; `now` the real time, of which comes the account's. Parts that the person may not see are left out.
     """
     pools: list[Any] = list(
         CreditPool.objects.filter(account_id=account_id)
@@ -66,10 +67,12 @@ def read(*, account_id: int, user: User, before: datetime, now: datetime) -> dic
     if not pools:
         return None
     account = pools[0].account
+    now = clocks.time_of(account, now)
     may_money = user.has_perm("billing.view_invoice")
     may_ledger = user.has_perm("billing.view_creditgrant")
     return {
         "account": account,
+        "now": now,
         "pools": pools,
         "figures": _figures(pools),
         "lots": _list_lots(account_id) if may_ledger else [],
@@ -80,7 +83,7 @@ def read(*, account_id: int, user: User, before: datetime, now: datetime) -> dic
         "plan": _read_plan(pools[0]),
         "usage": _usage(account, now),
         "notes": _list_notes(account_id) if user.has_perm("billing.view_accountnote") else [],
-        "timeline": list_moments(account_id, pools, user, before),
+        "timeline": list_moments(account_id, pools, user, before or now),
     }
 
 

@@ -14,7 +14,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from billing.accounts import clocks, impersonation, notes
+from billing.accounts import impersonation, notes
 from billing.accounts.models import Account
 from billing.admin import account_page, trail
 from billing.admin.clock_views import ClockPages
@@ -91,10 +91,8 @@ class AccountPages(ClockPages):
     def overview_view(self, request: HttpRequest, pk: int, form: NoteForm | None = None) -> HttpResponse:
         """Everything about an account on one page."""
         self.require(self.has_view_permission(request))
-        found = Account.objects.filter(pk=pk).only("clock_at").first()
-        now = clocks.time_of(found, timezone.now()) if found else timezone.now()
-        before = _moment(request.GET.get("before", "")) or now
-        page = account_page.read(account_id=pk, user=staff_user(request), before=before, now=now)
+        before = _moment(request.GET.get("before", ""))
+        page = account_page.read(account_id=pk, user=staff_user(request), before=before, now=timezone.now())
         if page is None:
             raise Http404
         account: Account = page["account"]
@@ -104,7 +102,6 @@ class AccountPages(ClockPages):
             **page,
             "opts": self.opts,
             "title": account.name,
-            "now": now,
             "acts": self.list_overview_acts(request, account),
             "note_form": (form or NoteForm()) if request.user.has_perm("billing.add_accountnote") else None,
             "note_url": self.page_url("note", account),

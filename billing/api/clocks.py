@@ -3,14 +3,13 @@
 from typing import Any
 
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiExample, extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.accounts.models import Account, Scope, TestClock
-from billing.api.base import ApiView, get_account, read_body
-from billing.api.errors import Problem
+from billing.api.base import ApiView, get_account, now_of, read_body
 from billing.api.fields import Document, Instant, Strict
 from billing.api.idempotency import idempotent
 from billing.api.schema import refusals
@@ -40,16 +39,24 @@ class NewTime(Strict):
 class ClockDocument(Document):
     """How a clock stands."""
 
-    now = Instant(source="account.clock_at", help_text="What time it is for the account.")
+    now = serializers.SerializerMethodField(help_text="What time it is for the account.")
     state = serializers.SerializerMethodField(
-        help_text="`ready`, `moving` towards `advance_to` (ask again), or `stopped` there by `problem`."
+        help_text="`ready`, `moving` towards `advance_to` (ask again), `stopped` on the way by `problem`, or `real` for "
+        "an account that is on no clock."
     )
     advance_to = Instant(source="target_at", allow_null=True)
     problem = serializers.CharField()
-    created_at = Instant()
+    created_at = Instant(allow_null=True)
+
+    @extend_schema_field(Instant())
+    def get_now(self, clock: TestClock) -> Any:
+        """The account's time."""
+        return Instant().to_representation(now_of(clock.account))
 
     def get_state(self, clock: TestClock) -> str:
-        """ready, moving or stopped."""
+        """ready, moving, stopped or real."""
+        if clock.pk is None:
+            return "real"
         if clock.problem:
             return "stopped"
         return "moving" if clock.target_at is not None else "ready"
@@ -65,7 +72,7 @@ class AccountClock(ApiView):
         operation_id="get_test_clock", summary="Read a test clock", tags=TAGS, responses={200: ClockDocument}
     )
     def get(self, request: Request, account: str) -> Response:
-        """How the account's clock stands; 404 for an account that lives in real time. Scope `read`."""
+        """How the account's clock stands. Scope `read`."""
         return Response(ClockDocument(_get_clock(get_account(request, account))).data)
 
     @extend_schema(
@@ -106,7 +113,6 @@ class AccountClock(ApiView):
 
 
 def _get_clock(account: Account) -> TestClock:
+    """The account's clock, or one that is not stored for an account in real time."""
     clock = TestClock.objects.select_related("account").filter(account=account).first()
-    if clock is None:
-        raise Problem("not_found")
-    return clock
+    return clock or TestClock(account=account)

@@ -115,7 +115,7 @@ def subscription_lapsed(about: About) -> Message:
     act = about.text("act")
     return Message(
         title=titles.get(act, _("Invoice %(number)s is still not paid")) % names,
-        lead=leads.get(act, _("%(total)s was not paid in time. Your plan goes on, but the invoice stays owed."))
+        lead=leads.get(act, _("%(total)s was not paid in time. We ask for it no more by ourselves, but it stays owed."))
         % names,
         tone="bad",
         facts=_owed(about),

@@ -156,16 +156,16 @@ def _note_overdue(subscription: Subscription, collection: Collection, *, now: da
 
 def _lapse(subscription: Subscription, collection: Collection, *, now: datetime) -> None:
     """Do what the dunning policy ends with. But for a pause the invoice is given up; money that comes settles it."""
-    act = str(collection.policy.get("final_act") or "keep")
+    act = str(collection.policy.get("final_act") or "keep") if subscription.is_live else "keep"
     if subscription.state == State.INCOMPLETE:
         ending.abandon(subscription, now=now)
         return
     plan_name, new_plan_name = subscription.plan_version.plan.name, ""
-    if act == "pause" and subscription.is_live:
+    if act == "pause":
         _pause(subscription, collection, now=now)
     else:
         settling.give_up(invoice_id=collection.invoice_id, now=now)
-        if subscription.is_live and act in ("cancel", "downgrade"):
+        if act in ("cancel", "downgrade"):
             _take_back_unpaid(collection, now=now)
             new_plan_name = _downgrade(subscription, collection, now=now) if act == "downgrade" else ""
             if not new_plan_name:

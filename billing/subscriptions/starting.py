@@ -12,6 +12,7 @@ from decimal import Decimal
 from django.conf import settings
 
 from billing.catalog import rate_cards
+from billing.catalog.models import DunningPolicy
 from billing.catalog.pricing import round_money
 from billing.invoicing import issuing
 from billing.invoicing.issuing import LineDraft
@@ -272,7 +273,7 @@ def bill_many(bills: Sequence[Bill], *, now: datetime) -> list[Invoice | None]:
         collecting.new_collection(
             invoice=invoice,
             purpose=purpose_of(each.subscription),
-            policy=policies[each.terms.version.pk],
+            policy=_policy(each, policies[each.terms.version.pk]),
             method_id=each.subscription.method_id,
             is_automatic=_is_automatic(each.subscription),
             now=now,
@@ -281,6 +282,13 @@ def bill_many(bills: Sequence[Bill], *, now: datetime) -> list[Invoice | None]:
     )
     outbox.write_many([_told(each.subscription, each.terms, invoice, now=now) for each, invoice in issued])
     return invoices
+
+
+def _policy(bill: Bill, policy: dict[str, object]) -> dict[str, object]:
+    """How the invoice is dunned: what is billed last leaves no subscription that could end for want of payment."""
+    if not bill.reference.startswith("final:"):
+        return policy
+    return {**policy, "final_act": DunningPolicy.FinalAct.KEEP.value, "downgrade_to": None}
 
 
 def _issue(bills: Sequence[Bill], *, now: datetime) -> list[Invoice | None]:

@@ -41,8 +41,10 @@ def test_customers_neither_see_others_clocks_nor_move_their_own(mallory, alice, 
     assert not Account.objects.filter(clock_at__isnull=False).exists()
 
 
-def test_an_account_in_real_time_has_no_clock(platform, fresh):
-    assert_problem(platform.get(PATH), 404, "not_found")
+def test_an_account_in_real_time_says_so(platform, fresh):
+    answer = platform.get(PATH).json()
+    assert (answer["state"], answer["advance_to"], answer["created_at"]) == ("real", None, None)
+    assert abs(datetime.fromisoformat(answer["now"]) - datetime.now(UTC)) < timedelta(minutes=1)
 
 
 def test_an_account_is_put_on_a_clock_and_moved_through_its_renewals(platform, fresh, shop):

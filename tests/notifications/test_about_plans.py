@@ -92,7 +92,7 @@ def test_a_reminder_of_a_transfer_speaks_of_no_card(acme: Account, mailoutbox: l
     [
         ("downgrade", "Your plan Team was changed: invoice INV-7 is not paid", "so your plan is now Basic"),
         ("cancel", "Your plan Team has ended: invoice INV-7 is not paid", "Credits that you bought stay yours"),
-        ("keep", "Invoice INV-7 is still not paid", "the invoice stays owed"),
+        ("keep", "Invoice INV-7 is still not paid", "it stays owed"),
     ],
 )
 def test_the_end_of_dunning_says_what_was_done(

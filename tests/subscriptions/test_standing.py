@@ -11,11 +11,11 @@ from billing.invoicing.models import Invoice
 from billing.ledger import pools, posting
 from billing.ledger.posting import AccountPaused
 from billing.notifications.models import Notification
-from billing.payments import methods, paying
+from billing.payments import by_hand, methods, paying
 from billing.payments.models import Collection
 from billing.subscriptions import standing
 from tests.factories import NOW, make_plan
-from tests.subscriptions.makers import add_card, available, make_team, run, subscribe
+from tests.subscriptions.makers import add_card, available, make_team, run, subscribe, tiers
 
 pytestmark = pytest.mark.django_db
 
@@ -176,6 +176,28 @@ def test_a_customer_who_is_kept_goes_on_and_the_invoice_is_given_up(account):
     assert (subscription.state, subscription.past_due_at) == ("active", None)
     assert Invoice.objects.latest("pk").state == "uncollectible"
     assert available(account, APRIL + 8 * DAY) == 1000
+
+
+def test_what_is_billed_last_ends_nothing_and_is_not_told_of_as_an_end(account):
+    """After April's cancellation its overage is invoiced, which the card declines too."""
+    terms = {"policy": "overage", "prices": {"USD": {"fee": "50.00", "overage_tiers": tiers((None, "0.10"))}}}
+    subscription = fail_in_april(account, make_policy("cancel"), **terms)
+    pool = pools.get_main_pool(account.pk)
+    posting.spend(pool_id=pool.pk, credits=Decimal(1500), reference="much", now=APRIL + DAY)
+    for days in (8, 9, 20, 30):
+        run(APRIL + days * DAY)
+    last = Invoice.objects.get(reference=f"final:{subscription.pk}")
+    assert (last.total, last.state, last.collection.policy["final_act"]) == (Decimal("50.00"), "uncollectible", "keep")
+    told = Notification.objects.filter(kind="subscription_lapsed").order_by("pk")
+    assert [each.payload["act"] for each in told] == ["cancel", "keep"]
+
+
+def test_a_stopped_collection_leaves_it_in_good_standing(account):
+    subscription = fail_in_april(account, make_policy("cancel"))
+    by_hand.stop(collection_id=Collection.objects.latest("pk").pk, now=APRIL + DAY)
+    run(APRIL + DAY)
+    subscription.refresh_from_db()
+    assert (subscription.state, subscription.past_due_at) == ("active", None)
 
 
 def test_one_that_fails_leaves_the_others_and_is_tried_again(account, monkeypatch):
