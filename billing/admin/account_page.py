@@ -56,7 +56,7 @@ class Usage:
 def read(*, account_id: int, user: User, before: datetime | None, now: datetime) -> dict[str, Any] | None:
     """What the page shows, by the names of its template; None when there is no such account.
 
-    `before` is where the timeline goes on; `now` the real time, of which comes the account's. Parts that the person may not see are left out.
+    `before` is where the timeline goes on; `now` the real time. Parts that the person may not see are left out.
     """
     pools: list[Any] = list(
         CreditPool.objects.filter(account_id=account_id)

@@ -41,8 +41,8 @@ class ClockDocument(Document):
 
     now = serializers.SerializerMethodField(help_text="What time it is for the account.")
     state = serializers.SerializerMethodField(
-        help_text="`ready`, `moving` towards `advance_to` (ask again), `stopped` on the way by `problem`, or `real` for "
-        "an account that is on no clock."
+        help_text="`ready`, `moving` towards `advance_to` (ask again), `stopped` on the way by `problem`, or "
+        "`real` for an account that is on no clock."
     )
     advance_to = Instant(source="target_at", allow_null=True)
     problem = serializers.CharField()
@@ -55,7 +55,7 @@ class ClockDocument(Document):
 
     def get_state(self, clock: TestClock) -> str:
         """ready, moving, stopped or real."""
-        if clock.pk is None:
+        if clock._state.adding:
             return "real"
         if clock.problem:
             return "stopped"

@@ -32,10 +32,10 @@ def make_policy(final_act: str = "cancel", **fields: object) -> DunningPolicy:
     )
 
 
-def fail_in_april(account: Account, policy: DunningPolicy, **fields: object):
+def fail_in_april(account: Account, dunning: DunningPolicy, **fields: object):
     """A subscription whose second period the card declines; the first one was paid with another."""
     add_card(account)
-    subscription = subscribe(account, make_team(dunning_policy=policy, **fields), collection="automatic")
+    subscription = subscribe(account, make_team(dunning_policy=dunning, **fields), collection="automatic")
     run(NOW)
     add_card(account, DECLINED)
     run(APRIL)
