@@ -187,7 +187,7 @@ def test_what_is_billed_last_ends_nothing_and_is_not_told_of_as_an_end(account):
     for days in (8, 9, 20, 30):
         run(APRIL + days * DAY)
     last = Invoice.objects.get(reference=f"final:{subscription.pk}")
-    assert (last.total, last.state, last.collection.policy["final_act"]) == (Decimal("50.00"), "uncollectible", "keep")
+    assert (last.total, last.state, last.collection.policy["final_act"]) == (Decimal("59.50"), "uncollectible", "keep")
     told = Notification.objects.filter(kind="subscription_lapsed").order_by("pk")
     assert [each.payload["act"] for each in told] == ["cancel", "keep"]
 
