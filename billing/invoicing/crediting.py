@@ -11,7 +11,7 @@ from decimal import Decimal
 from django.db import transaction
 
 from billing.catalog import pricing
-from billing.invoicing import contents, numbering, settling
+from billing.invoicing import contents, numbering, pending, settling
 from billing.invoicing.issuing import ReferenceTaken
 from billing.invoicing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine
 from billing.invoicing.settling import TooMuch
@@ -75,7 +75,8 @@ def credit(
 
 
 def void(*, invoice_id: int, now: datetime) -> Invoice:
-    """Take back an invoice as a whole before any money has come; it keeps its number. Again it changes nothing.
+    """Take back an invoice as a whole before any money has come; it keeps its number, and credits that it took are
+    pending again. Again it changes nothing.
 
     The caller has made sure, under the invoice's lock, that no payment is under way. Raises NotVoidable.
     """
@@ -186,3 +187,4 @@ def _reduce(invoice: Invoice, total: Decimal, *, now: datetime) -> None:
 def _void(invoice: Invoice, *, now: datetime) -> None:
     invoice.state, invoice.voided_at = Invoice.State.VOID, now
     invoice.save(update_fields=["state", "voided_at"])
+    pending.put_back(invoice, now=now)

@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
 from billing.catalog import pricing
-from billing.invoicing.models import InvoiceLine, PendingItem
+from billing.invoicing.models import Invoice, InvoiceLine, PendingItem
 from billing.invoicing.tax import STANDARD
 
 ZERO = Decimal(0)
@@ -138,11 +138,24 @@ def mark(taken: Sequence[Taken], lines: Sequence[InvoiceLine], *, now: datetime)
         item.save(update_fields=["invoice_line", "quantity", "unit_price", "amount"])
 
 
+def put_back(invoice: Invoice, *, now: datetime) -> None:
+    """Let the credits that a void invoice has taken stand on the account's next one, each as a new item.
+
+    The caller holds the invoice's lock, and has made it void just now.
+    """
+    for item in PendingItem.objects.filter(invoice_line__invoice=invoice, amount__lt=0).order_by("pk"):
+        _write_again(item, item.amount, reference=f"back:{item.pk}", now=now)
+
+
 def _leave(item: PendingItem, left: Decimal, *, now: datetime) -> None:
+    _write_again(item, left, reference=f"left-of:{item.pk}", now=now)
+
+
+def _write_again(item: PendingItem, left: Decimal, *, reference: str, now: datetime) -> None:
     PendingItem.objects.create(
         account_id=item.account_id,
         currency=item.currency,
-        reference=f"left-of:{item.pk}",
+        reference=reference,
         description=item.description,
         quantity=Decimal(-1),
         unit_price=-left,

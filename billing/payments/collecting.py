@@ -31,6 +31,12 @@ log = structlog.get_logger(__name__)
 
 State = Collection.State
 
+# After dunning has ended nothing is owed any more, or nobody asks for it: a pause is over.
+LATE = Q(state=State.EXHAUSTED) & (
+    Q(invoice__state__in=(Invoice.State.PAID, Invoice.State.VOID))
+    | Q(invoice__state=Invoice.State.UNCOLLECTIBLE, policy__final_act="pause")
+)
+
 # A payment's end wakes its collection; this is for the case that it did not.
 WATCH_GAP = timedelta(hours=1)
 # For a fault of ours, so that it neither fills the log nor keeps others waiting.
@@ -149,8 +155,7 @@ def take_turn(*, collection_id: int, done: Counter[str], now: datetime) -> Payme
 def _list_due(*, now: datetime, limit: int, account_id: int | None) -> list[int]:
     due = Q(next_at__lte=now)
     over = Q(closed_at=None) & ~Q(invoice__state=Invoice.State.OPEN)
-    late = Q(state=State.EXHAUSTED, invoice__state=Invoice.State.PAID)
-    rows = clocks.narrow(Collection.objects.filter(due | over | late), account_id=account_id, road="invoice__account")
+    rows = clocks.narrow(Collection.objects.filter(due | over | LATE), account_id=account_id, road="invoice__account")
     return list(rows.order_by("next_at", "pk").values_list("pk", flat=True)[:limit])
 
 
@@ -165,8 +170,8 @@ def _lock(collection_id: int, *, now: datetime) -> Collection | None:
     row.invoice = invoice
     is_due = row.next_at is not None and row.next_at <= now
     is_over = row.closed_at is None and invoice.state != Invoice.State.OPEN
-    is_late = row.state == State.EXHAUSTED and invoice.state == Invoice.State.PAID
-    return row if is_due or is_over or is_late else None
+    is_late = Collection.objects.filter(LATE, pk=row.pk)
+    return row if is_due or is_over or is_late.exists() else None
 
 
 def _look(row: Collection, *, now: datetime) -> Payment | None:

@@ -43,23 +43,28 @@ class CouponRefused(Exception):
         self.reason = reason
 
 
-def check(*, code: str, plan_id: int, currency: str, now: datetime) -> Coupon:
-    """The coupon of a code, good for a plan and currency now; redeems nothing. Raises CouponRefused."""
+def check(*, account_id: int, code: str, plan_id: int, currency: str, now: datetime) -> Coupon:
+    """The coupon of a code, good for an account, plan and currency now; redeems nothing. Raises CouponRefused."""
     coupon = Coupon.objects.filter(code=code.strip().upper()).first()
     if coupon is None:
         raise CouponRefused(Refusal.UNKNOWN)
     _ensure_good(coupon, plan_id=plan_id, currency=currency, now=now)
+    if _has_had(coupon, account_id):
+        raise CouponRefused(Refusal.REDEEMED)
     return coupon
 
 
 def redeem(subscription: Subscription, *, code: str, now: datetime) -> CouponRedemption:
-    """Give a subscription the discounts of a coupon, from its next invoice on. Raises CouponRefused; nothing is written
-    then. The caller holds the subscription's lock. Locks the coupon's row until the transaction ends."""
+    """Give a subscription the discounts of a coupon, from its next invoice on; once per account. Raises CouponRefused;
+    nothing is written then.
+
+    The caller holds the subscription's lock. Locks the coupon's row until the transaction ends.
+    """
     coupon = Coupon.objects.select_for_update(no_key=True).filter(code=code.strip().upper()).first()
     if coupon is None:
         raise CouponRefused(Refusal.UNKNOWN)
     _ensure_good(coupon, plan_id=subscription.plan_version.plan_id, currency=subscription.currency, now=now)
-    if subscription.redemptions.filter(coupon=coupon).exists():
+    if _has_had(coupon, subscription.account_id):
         raise CouponRefused(Refusal.REDEEMED)
     Coupon.objects.filter(pk=coupon.pk).update(times_redeemed=F("times_redeemed") + 1)
     return CouponRedemption.objects.create(
@@ -153,6 +158,11 @@ def _ensure_good(coupon: Coupon, *, plan_id: int, currency: str, now: datetime) 
         raise CouponRefused(Refusal.OTHER_CURRENCY)
     if not _is_for(coupon, plan_id):
         raise CouponRefused(Refusal.OTHER_PLAN)
+
+
+def _has_had(coupon: Coupon, account_id: int) -> bool:
+    """Whether a subscription of the account that came about has had the coupon."""
+    return coupon.redemptions.filter(subscription__account=account_id, removed_at=None).exists()
 
 
 def _is_for(coupon: Coupon, plan_id: int) -> bool:

@@ -104,7 +104,8 @@ def cancel(
 
 
 def reactivate(*, subscription_id: int, reference: str, actor: str, now: datetime) -> Subscription:
-    """Take a cancellation back before the period has ended: it renews again. Raises what `acts` raises."""
+    """Take a cancellation back before the period has ended: it renews again, once it is paid if the account is paused
+    for an unpaid invoice. Raises what `acts` raises."""
     with transaction.atomic():
         subscription = acts.lock(subscription_id)
         if acts.is_repeat(subscription, reference=reference, acts=(Act.REACTIVATE,), asked={}):
@@ -112,7 +113,8 @@ def reactivate(*, subscription_id: int, reference: str, actor: str, now: datetim
         acts.ensure_allowed(subscription, (State.CANCELLED,), now=now)
         subscription.state = _state_before(subscription)
         subscription.cancelled_at, subscription.cancel_reason = None, ""
-        subscription.save(update_fields=["state", "cancelled_at", "cancel_reason"])
+        subscription.paused_at = now if subscription.state == State.PAUSED else None
+        subscription.save(update_fields=["state", "paused_at", "cancelled_at", "cancel_reason"])
         _note(subscription, Act.REACTIVATE, reference, actor=actor, now=now)
         return subscription
 
@@ -164,6 +166,8 @@ def _end(subscription: Subscription, *, reason: str, gives_back: bool, actor: st
 
 
 def _state_before(subscription: Subscription) -> str:
+    if subscription.account.paused_at is not None:
+        return State.PAUSED
     if subscription.period_number == 0:
         return State.TRIALING
     return State.ACTIVE if subscription.past_due_at is None else State.PAST_DUE

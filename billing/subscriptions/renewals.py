@@ -337,7 +337,8 @@ def _renew_cycle(subscription: Subscription, terms: Terms, facts: Facts, *, now:
     assert boundary is not None  # noqa: S101
     opened = _open([subscription], facts, now=now)
     cycles = starting.cycles_of(subscription, terms)
-    number, cycle = next((i, each) for i, each in enumerate(cycles, start=1) if each[1] > boundary)
+    # The cycle that ends may, counted in the zone that the account has now, end a few hours after the boundary.
+    number, cycle = next((i, each) for i, each in enumerate(cycles, start=1) if each[1] > boundary + MOST_DRIFT)
     name = f"{subscription.pk}:{subscription.period_number}:{number}"
     arrears = overage.bill(subscription, facts.lots[subscription.pk], before=boundary, closes=False, now=now)
     invoice = None

@@ -57,7 +57,9 @@ def set_out(subscription: Subscription, *, terms: Terms, now: datetime) -> None:
 def take_up(subscription: Subscription, *, reference: str, actor: str, now: datetime) -> None:
     """Let a paused subscription go on: in its period while that runs, else with a new one from today."""
     terms = agreed.of(subscription, at=now)
-    subscription.state, subscription.paused_at = Subscription.State.ACTIVE, None
+    is_overdue = subscription.past_due_at is not None
+    subscription.state = Subscription.State.PAST_DUE if is_overdue else Subscription.State.ACTIVE
+    subscription.paused_at = None
     invoice = None
     if subscription.next_due_at is None or subscription.period_ends_at <= now:
         invoice = start_afresh(subscription, terms=terms, reference=reference, now=now).invoice

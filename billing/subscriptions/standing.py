@@ -21,7 +21,7 @@ from billing.ledger import posting
 from billing.ledger.models import CreditGrant
 from billing.notifications import outbox
 from billing.payments.models import Collection
-from billing.subscriptions import allocations, ending, history, overage, resuming, starting, subscribing
+from billing.subscriptions import acts, allocations, ending, history, overage, resuming, starting, subscribing
 from billing.subscriptions import terms as agreed
 from billing.subscriptions.models import Allocation, Subscription, SubscriptionChange
 
@@ -31,6 +31,8 @@ State = Subscription.State
 Act = SubscriptionChange.Act
 
 PURPOSE = "subscription:"
+# What references of acts for want of payment begin with.
+LAPSE = "lapse:"
 # A day less an hour, so that whoever comes back the next day at the same time begins anew.
 INCOMPLETE_FOR = timedelta(hours=23)
 
@@ -86,7 +88,7 @@ def _follow(collection_id: int, subscription_id: int, *, now: datetime) -> bool:
             _note_overdue(subscription, collection, now=now)
         elif collection.state == Collection.State.EXHAUSTED:
             _lapse(subscription, collection, now=now)
-        elif subscription.is_live:  # Nobody asks for the money any more.
+        else:  # Nobody asks for the money any more.
             _recover(subscription, collection, now=now)
         return True
 
@@ -130,8 +132,14 @@ def _recover(subscription: Subscription, collection: Collection, *, now: datetim
         subscription.state = State.ACTIVE
     subscription.save(update_fields=["past_due_at", "state"])
     _note(subscription, Act.RECOVER, f"recover:{collection.pk}", collection, now=now)
-    if was_paused and subscription.state == State.PAUSED:
+    if was_paused and subscription.state == State.PAUSED and _was_lapse(subscription):
         resuming.take_up(subscription, reference=f"resume:{collection.pk}", actor=history.SYSTEM, now=now)
+
+
+def _was_lapse(subscription: Subscription) -> bool:
+    """Whether it was paused for want of payment, not by whoever has it."""
+    last = subscription.changes.filter(act=Act.PAUSE).order_by("-pk").first()
+    return last is not None and last.reference.startswith(LAPSE)
 
 
 def _activate(subscription: Subscription, collection: Collection, *, now: datetime) -> None:
@@ -170,18 +178,22 @@ def _lapse(subscription: Subscription, collection: Collection, *, now: datetime)
             new_plan_name = _downgrade(subscription, collection, now=now) if act == "downgrade" else ""
             if not new_plan_name:
                 act = "cancel"
-                _end(subscription, f"lapse:{collection.pk}", now=now)
+                _end(subscription, f"{LAPSE}{collection.pk}", now=now)
         if subscription.is_live:
             _recover(subscription, collection, now=now)
     _tell_lapsed(subscription, collection, act, plan_name, new_plan_name, now=now)
 
 
 def _pause(subscription: Subscription, collection: Collection, *, now: datetime) -> None:
-    """No credit can be used, and nothing renews, until the invoice is paid."""
+    """No credit can be used, and nothing renews, until the invoice is paid. What was cancelled runs out all the same,
+    and what its customer has paused is theirs to resume."""
     Account.objects.filter(pk=subscription.account_id).update(paused_at=now)
-    subscription.state, subscription.paused_at = State.PAUSED, now
-    subscription.save(update_fields=["state", "paused_at"])
-    _note(subscription, Act.PAUSE, f"lapse:{collection.pk}", collection, now=now)
+    if subscription.state == State.PAUSED:
+        return
+    if subscription.state != State.CANCELLED:
+        subscription.state, subscription.paused_at = State.PAUSED, now
+        subscription.save(update_fields=["state", "paused_at"])
+    _note(subscription, Act.PAUSE, f"{LAPSE}{collection.pk}", collection, now=now)
 
 
 def _take_back_unpaid(collection: Collection, *, now: datetime) -> None:
@@ -194,11 +206,13 @@ def _take_back_unpaid(collection: Collection, *, now: datetime) -> None:
 
 
 def _downgrade(subscription: Subscription, collection: Collection, *, now: datetime) -> str:
-    """Begin anew today with the plan that the policy names; its name, or nothing where there is none to go down to."""
+    """Begin anew today with the plan that the policy names; its name, or nothing where there is none to go down to, or
+    the subscription is cancelled. A change that waited is withdrawn."""
     plan_id = collection.policy.get("downgrade_to")
     before = subscription.plan_version
-    if not isinstance(plan_id, int) or plan_id == before.plan_id:
+    if not isinstance(plan_id, int) or plan_id == before.plan_id or subscription.state == State.CANCELLED:
         return ""
+    acts.drop_scheduled(subscription, now=now)
     version = plans.get_newest_version(plan_id)
     arrears = ending.close_period(subscription, now=now)
     allocations.cancel(subscription, now=now)
@@ -206,7 +220,7 @@ def _downgrade(subscription: Subscription, collection: Collection, *, now: datet
     subscription.plan_version, subscription.state = version, State.ACTIVE
     terms = agreed.of(subscription, at=now)
     subscription.seats = max(terms.seats_included, min(seats, version.seats_max or seats))
-    reference = f"lapse:{collection.pk}"
+    reference = f"{LAPSE}{collection.pk}"
     started = resuming.start_afresh(subscription, terms=terms, arrears=arrears.drafts, reference=reference, now=now)
     overage.save(arrears, started.invoice)
     history.write(

@@ -81,7 +81,9 @@ def preview(
     draft = _draft(account, terms, seats, now=now)
     redemptions = []
     if coupon_code:
-        coupon = coupons.check(code=coupon_code, plan_id=terms.version.plan_id, currency=terms.currency, now=now)
+        coupon = coupons.check(
+            account_id=account.pk, code=coupon_code, plan_id=terms.version.plan_id, currency=terms.currency, now=now
+        )
         redemptions = [CouponRedemption(coupon=coupon, periods_left=coupon.duration_periods)]
     is_trial = draft.period_number == 0
     first = draft if not is_trial else _after_trial(draft, terms)
@@ -117,7 +119,7 @@ def subscribe(
     actor: str,
     now: datetime,
 ) -> Subscription:
-    """Give an account a plan from now on: on trial, or billed for its first period.
+    """Give an account a plan from now on: on trial, once per account, or billed for its first period.
 
     Where a method is charged for it (`method_id`; None: the account's default at the time) it is incomplete, without
     its credits, until that invoice is paid (`standing.follow_up`); otherwise active at once. An incomplete one that
@@ -230,6 +232,9 @@ def _draft(account: Account, terms: Terms, seats: int, *, now: datetime) -> Subs
     """The subscription as it would begin now: its trial, or its first period."""
     today = periods.day_of(now, account.time_zone)
     trial_days = terms.version.trial_days
+    # Who has tried once has tried, whatever plan it was.
+    if trial_days and account.subscriptions.filter(trial_ends_at__isnull=False).exists():
+        trial_days = 0
     subscription = Subscription(
         account=account,
         plan_version=terms.version,
