@@ -3,7 +3,9 @@
 What was asked for in advance (sold, or waiting for an invoice) stands against what earned it: use and breakage of the
 credits that it paid for, or time. What of it pays for nothing any more is `adjusted`, and so earned (or given up): what
 rounding a cost per credit leaves over, promised credits that were never granted, credits taken back without a credit
-note. `closing` = money - earned = credits in hand + credits promised + time to come, by construction.
+note. Credits revoked because a payer had the bank take their money back are neither, as long as the bank has not
+decided: they are `in_dispute`. Lost, they are gone, as with a refund; won, they are in hand again.
+`closing` = money - earned = credits in hand + credits promised + time to come + in dispute, by construction.
 """
 
 from collections import defaultdict
@@ -32,9 +34,10 @@ class Column(StrEnum):
     TIME = "time"
     BREAKAGE = "breakage"
     ADJUSTED = "adjusted"
-    # Of which at the end: credits in hand, and promised ones.
+    # Of which at the end: credits in hand, promised ones, and those whose money a bank holds.
     IN_LOTS = "in_lots"
     PROMISED = "promised"
+    IN_DISPUTE = "in_dispute"
     # Earned when it was invoiced; never deferred.
     AT_ONCE = "at_once"
     # Lots that have a cost and no document of ours.
@@ -84,8 +87,14 @@ def _add_value(found: Movements, value: Value) -> None:
     if not value.paid:
         _add(found, value, _OTHER[value.flow], value.money)
         return
+    if value.flow == "lost":
+        _add(found, value, Column.IN_DISPUTE, value.money)
+        _add(found, value, Column.ADJUSTED, value.money)
+        return
     _add(found, value, Column.IN_LOTS, value.money)
-    if value.flow in _EARNED:
+    if value.flow in ("disputed", "won"):
+        _add(found, value, Column.IN_DISPUTE, -value.money)
+    elif value.flow in _EARNED:
         _add(found, value, _EARNED[value.flow], value.money)
     else:
         # A grant keeps what was paid for; what is revoked pays for nothing any more.

@@ -20,8 +20,8 @@ OTHER = (Column.OTHER_GRANTED, Column.OTHER_USED, Column.OTHER_BREAKAGE, Column.
 COLUMNS = (
     "currency", "month", "opening", "sold", "waiting_for_invoice", "refunded", "voided", "recognised_by_use",
     "recognised_by_time", "breakage", "adjusted", "rounding", "closing", "closing_credits_in_hand",
-    "closing_credits_promised", "closing_time_to_come", "not_invoiced_opening", "not_invoiced_granted",
-    "not_invoiced_used", "not_invoiced_breakage", "not_invoiced_revoked", "not_invoiced_rounding",
+    "closing_credits_promised", "closing_time_to_come", "closing_in_dispute", "not_invoiced_opening",
+    "not_invoiced_granted", "not_invoiced_used", "not_invoiced_breakage", "not_invoiced_revoked", "not_invoiced_rounding",
     "not_invoiced_closing",
 )  # fmt: skip
 
@@ -45,19 +45,21 @@ class Roll:
 class Row:
     """A month: deferred revenue that documents stand behind, and lots with a cost that none does (`other`).
 
-    `in_lots`, `promised` and `ahead` make up its closing: credits in hand, credits still to be granted, time to come.
+    `in_lots`, `promised`, `ahead` and `in_dispute` make up its closing: credits in hand, credits still to be granted,
+    time to come, credits revoked while a bank holds their money.
     """
 
     month: date
     deferred: Roll
     in_lots: Decimal
     promised: Decimal
+    in_dispute: Decimal
     other: Roll
 
     @property
     def ahead(self) -> Decimal:
         """What is paid for time to come."""
-        return self.deferred.closing - self.in_lots - self.promised
+        return self.deferred.closing - self.in_lots - self.promised - self.in_dispute
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ def _row(totals: Totals, currency: str, month: date) -> Row:
         deferred=_roll(totals, currency, month, CAME_AND_WENT),
         in_lots=round_money(totals.upto(currency, Column.IN_LOTS, month), currency),
         promised=round_money(totals.upto(currency, Column.PROMISED, month), currency),
+        in_dispute=round_money(totals.upto(currency, Column.IN_DISPUTE, month), currency),
         other=_roll(totals, currency, month, OTHER),
     )
 
@@ -125,7 +128,7 @@ def csv_rows(sheets: list[Sheet]) -> list[list[object]]:
     return [
         [
             sheet.currency, f"{row.month:%Y-%m}", *row.deferred.values, row.in_lots, row.promised, row.ahead,
-            *row.other.values,
+            row.in_dispute, *row.other.values,
         ]
         for sheet in sheets for row in sheet.rows
     ]  # fmt: skip

@@ -1,6 +1,6 @@
 """Issued documents and the money that came and went for them, as rows with their dates.
 
-Three statements over documents of the whole past; the ledger is not read.
+Four statements over documents of the whole past; the ledger is not read.
 """
 
 from dataclasses import dataclass, field
@@ -29,12 +29,30 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Money:
-    """A payment that succeeded, or a refund (negative), by its gateway."""
+    """A payment that succeeded, or a refund (negative), by its gateway. `was_held`: a dispute that was lost, so the
+    bank had the money already."""
 
     name: str
     at: datetime
     amount: Decimal
     gateway: str
+    was_held: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Money of a payment that a bank took back for a dispute, until it was decided. `came_back`: it was not lost."""
+
+    name: str
+    at: datetime
+    until: datetime | None
+    amount: Decimal
+    gateway: str
+    came_back: bool
+
+    def is_held(self, at: datetime) -> bool:
+        """Whether the bank had it before a moment, undecided."""
+        return self.at < at and (self.until is None or self.until >= at)
 
 
 @dataclass(slots=True)
@@ -59,6 +77,7 @@ class Bill:
     paid_at: datetime | None
     notes: list[Note] = field(default_factory=list)
     money: list[Money] = field(default_factory=list)
+    held: list[Held] = field(default_factory=list)
 
     def voided(self, name: str) -> Decimal:
         """What voiding took away of `at_once`, `advance`, `tax` or `total`: all that no credit note had."""
@@ -111,13 +130,20 @@ GROUP BY n.id ORDER BY n.issued_at, n.id
 """
 
 _MONEY = """
-SELECT p.invoice_id, 'pay_' || p.id, p.finished_at AS at, p.amount, p.gateway
+SELECT p.invoice_id, 'pay_' || p.id, p.finished_at AS at, p.amount, p.gateway, false
 FROM billing_payment p WHERE p.state = 'succeeded' AND p.finished_at < %(until)s
 UNION ALL
-SELECT p.invoice_id, 'ref_' || r.id, r.finished_at, -r.amount, p.gateway
+SELECT p.invoice_id, 'ref_' || r.id, r.finished_at, -r.amount, p.gateway, d.id IS NOT NULL
 FROM billing_refund r JOIN billing_payment p ON p.id = r.payment_id
+LEFT JOIN billing_dispute d ON d.refund_id = r.id
 WHERE r.state = 'succeeded' AND r.finished_at < %(until)s
 ORDER BY at
+"""
+
+_HELD = """
+SELECT p.invoice_id, 'dis_' || d.id, d.taken_back_at, d.closed_at, d.amount, p.gateway, d.state <> 'lost'
+FROM billing_dispute d JOIN billing_payment p ON p.id = d.payment_id
+WHERE d.taken_back_at < %(until)s ORDER BY d.taken_back_at, d.id
 """
 
 
@@ -132,4 +158,7 @@ def list_bills(*, until: datetime) -> list[Bill]:
         cursor.execute(_MONEY, {"until": until})
         for invoice_id, *rest in cursor.fetchall():
             bills[invoice_id].money.append(Money(*rest))
+        cursor.execute(_HELD, {"until": until})
+        for invoice_id, *rest in cursor.fetchall():
+            bills[invoice_id].held.append(Held(*rest))
     return list(bills.values())

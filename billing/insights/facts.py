@@ -1,6 +1,6 @@
 """What happened to money that was asked for in advance, as rows: from invoices, credit notes and the ledger.
 
-Five statements, whatever the number of accounts. Sums over entries are made in the database, exactly: credits with six
+Six statements, whatever the number of accounts. Sums over entries are made in the database, exactly: credits with six
 decimals by costs with twelve.
 """
 
@@ -20,7 +20,9 @@ PACKS, OTHER = "packs", "other"
 class Value(NamedTuple):
     """What entries of a month moved, at what the credits have cost: `flow` is the entries', `meter` what was used.
 
-    `paid`: an invoice or a subscription is behind the lot; `moved`: it came from another lot, or went to one.
+    `paid`: an invoice or a subscription is behind the lot; `moved`: it came from another lot, or went to one. Three
+    flows are of credits whose money a payer had the bank take back: `disputed` (revoked meanwhile), `won` (granted
+    again) and `lost` (gone for good; no entry says so, the dispute does).
     """
 
     month: date
@@ -110,15 +112,34 @@ _OF_ALLOCATION = _PLAN_OF.format(
     subscription="a.subscription_id", number=r"substring(a.reference FROM '^\d+:(\d+):')::int"
 )
 
+# What was taken back of a line's lot while its money was disputed, and given back when it came again. LIMIT
+# has each looked up by its index, however plans are made.
+CHARGEBACKS = """
+chargeback (posting_id, dispute_id, flow) AS (
+    SELECT p.id, d.id, word.flow
+    FROM billing_dispute d
+    JOIN billing_payment pay ON pay.id = d.payment_id
+    JOIN billing_invoiceline l ON l.invoice_id = pay.invoice_id AND l.posting_id IS NOT NULL
+    CROSS JOIN (VALUES ('', 'revoke'), (':back', 'grant')) word (ending, flow)
+    CROSS JOIN LATERAL (
+        SELECT id FROM billing_posting
+        WHERE pool_id = l.pool_id AND reference = 'chargeback:' || d.id || ':' || l.id || word.ending LIMIT 1
+    ) p
+)
+"""
+
 # A lot that was rolled over or transferred is of the lot that it began as; documents stand behind those in `paid`.
 ORIGINS = f"""
 WITH RECURSIVE origin (id, root) AS (
     SELECT id, id FROM billing_creditgrant WHERE source_id IS NULL AND cost_basis > 0
     UNION ALL
     SELECT g.id, o.root FROM origin o JOIN billing_creditgrant g ON g.source_id = o.id WHERE g.cost_basis > 0
-), paid (root, source) AS (
+), {CHARGEBACKS}, paid (root, source) AS (
     SELECT e.grant_id, %(packs)s FROM billing_invoiceline l
     JOIN billing_ledgerentry e ON e.posting_id = l.posting_id AND e.flow = 'grant'
+    UNION
+    SELECT e.grant_id, %(packs)s FROM chargeback c
+    JOIN billing_ledgerentry e ON e.posting_id = c.posting_id AND e.flow = 'grant'
     UNION
     SELECT e.grant_id, plan.name FROM billing_allocation a
     JOIN billing_ledgerentry e ON e.posting_id = a.posting_id AND e.flow = 'grant'
@@ -129,18 +150,33 @@ WITH RECURSIVE origin (id, root) AS (
 _VALUES = f"""
 {ORIGINS}
 SELECT date_trunc('month', p.posted_at AT TIME ZONE 'UTC')::date, g.currency, paid.root IS NOT NULL,
-       coalesce(paid.source, %(other)s), e.flow, e.flow = 'transfer' OR (e.flow = 'grant' AND g.source_id IS NOT NULL),
+       coalesce(paid.source, %(other)s),
+       CASE WHEN c.flow IS DISTINCT FROM e.flow THEN e.flow WHEN c.flow = 'revoke' THEN 'disputed' ELSE 'won' END,
+       e.flow = 'transfer' OR (e.flow = 'grant' AND g.source_id IS NOT NULL),
        coalesce(m.name, ''), sum(e.amount * g.cost_basis)
 FROM origin o
 JOIN billing_creditgrant g ON g.id = o.id
 JOIN billing_ledgerentry e ON e.grant_id = g.id
 JOIN billing_posting p ON p.id = e.posting_id
+LEFT JOIN chargeback c ON c.posting_id = p.id
 LEFT JOIN billing_posting undone ON undone.id = p.reverses_id
 LEFT JOIN billing_meter m ON m.id = coalesce(p.meter_id, undone.meter_id)
 LEFT JOIN paid ON paid.root = o.root
 WHERE p.posted_at < %(until)s
 GROUP BY 1, 2, 3, 4, 5, 6, 7
 """  # noqa: S608  (only constants of this module)
+
+_LOST = f"""
+WITH {CHARGEBACKS}
+SELECT date_trunc('month', d.closed_at AT TIME ZONE 'UTC')::date, g.currency, true, %(packs)s, 'lost', false, '',
+       sum(e.amount * g.cost_basis)
+FROM billing_dispute d
+JOIN chargeback c ON c.dispute_id = d.id AND c.flow = 'revoke'
+JOIN billing_ledgerentry e ON e.posting_id = c.posting_id AND e.flow = 'revoke'
+JOIN billing_creditgrant g ON g.id = e.grant_id AND g.cost_basis > 0
+WHERE d.state = 'lost' AND d.closed_at < %(until)s
+GROUP BY 1, 2
+"""  # noqa: S608
 
 # One posting may charge events of several meters: what it earned is theirs by the credits that each was charged.
 _METERS = f"""
@@ -204,18 +240,24 @@ WHERE a.created_at < %(until)s AND a.cost_basis > 0
 
 
 def read(*, until: datetime) -> Facts:
-    """What happened before a moment, from the beginning. Five statements; the first passes over all entries of lots
+    """What happened before a moment, from the beginning. Six statements; the first passes over all entries of lots
     that have cost something, the others over documents."""
     given: dict[str, datetime | str] = {"until": until, "packs": PACKS, "other": OTHER}
     with connection.cursor() as cursor:
         found = []
-        for statement, row in ((_VALUES, Value), (_LINES, Line), (_PENDING, Line), (_CREDITED, Credited)):
+        for statement, row in (
+            (_VALUES, Value),
+            (_LOST, Value),
+            (_LINES, Line),
+            (_PENDING, Line),
+            (_CREDITED, Credited),
+        ):
             cursor.execute(statement, given)
             found.append([row(*each) for each in cursor.fetchall()])
         cursor.execute(_PROMISES, given)
         promises = [Promise(*each) for each in cursor.fetchall()]
-    values, lines, pending, credited = found
-    return Facts(values, [*lines, *pending], credited, promises)  # type: ignore[arg-type, list-item]
+    values, lost, lines, pending, credited = found
+    return Facts([*values, *lost], [*lines, *pending], credited, promises)  # type: ignore[arg-type, list-item]
 
 
 def read_meters(*, since: datetime, until: datetime) -> list[Share]:

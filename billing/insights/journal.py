@@ -1,8 +1,8 @@
 """The journal: every document as a double entry that balances, and each month's recognition as one.
 
-Documents: invoices, voids, credit notes, payments, refunds, write-offs, and one accrual per month and currency. Their
-entries of `deferred_revenue` add up to the deferred sheet, of `receivables` to the ageing, of `tax:<issuer>` to the tax
-report.
+Documents: invoices, voids, credit notes, payments, refunds, disputes, write-offs, and one accrual per month and
+currency. Their entries of `deferred_revenue` add up to the deferred sheet, of `receivables` to the ageing, of
+`tax:<issuer>` to the tax report. Money that a bank holds in an open dispute stands in `cash_in_dispute:<gateway>` instead of `cash:<gateway>`.
 """
 
 from collections import defaultdict
@@ -20,6 +20,7 @@ ZERO = Decimal(0)
 COLUMNS = ("date", "kind", "document", "account", "debit", "credit", "currency", "customer")
 
 RECEIVABLES, DEFERRED, WAITING = "receivables", "deferred_revenue", "waiting_for_invoice"
+CASH, CASH_IN_DISPUTE = "cash:", "cash_in_dispute:"
 AT_ONCE, BAD_DEBTS = "revenue:at_once", "bad_debts"
 OTHER_DEFERRED, NOT_INVOICED = "deferred_not_invoiced", "credits_not_invoiced"
 
@@ -72,9 +73,19 @@ def _of_bill(bill: Bill, until: datetime) -> Iterator[Document]:
         yield document
     for money in bill.money:
         document = begin(money.at, "payment" if money.amount > 0 else "refund", money.name)
-        document.debit(f"cash:{money.gateway}", money.amount)
+        document.debit(f"{CASH_IN_DISPUTE if money.was_held else CASH}{money.gateway}", money.amount)
         document.credit(_receivable(bill, money.at), money.amount)
         yield document
+    for held in bill.held:
+        document = begin(held.at, "dispute", held.name)
+        document.debit(f"{CASH_IN_DISPUTE}{held.gateway}", held.amount)
+        document.credit(f"{CASH}{held.gateway}", held.amount)
+        yield document
+        if held.came_back and held.until is not None and held.until < until:
+            document = begin(held.until, "dispute_won", held.name)
+            document.debit(f"{CASH}{held.gateway}", held.amount)
+            document.credit(f"{CASH_IN_DISPUTE}{held.gateway}", held.amount)
+            yield document
     if bill.voided_at is not None and bill.voided_at < until:
         document = begin(bill.voided_at, "void", bill.number)
         document.credit(_receivable(bill, bill.voided_at), bill.voided("total"))

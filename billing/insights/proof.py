@@ -12,7 +12,7 @@ from billing.insights import deferred, journal, receivables, tax_report
 from billing.insights.accrual import Column, Movements
 from billing.insights.deferred import Sheet, Totals
 from billing.insights.documents import Bill
-from billing.insights.facts import ORIGINS, OTHER, PACKS
+from billing.insights.facts import CHARGEBACKS, ORIGINS, OTHER, PACKS
 from billing.insights.journal import Document
 from billing.insights.months import Months, first_moment, last_day, month_of
 
@@ -67,6 +67,18 @@ SELECT currency, sum(money * greatest(extract(epoch FROM ends_at - greatest(%(un
 ) ahead WHERE ends_at > %(until)s GROUP BY 1
 """
 
+_DISPUTED = f"""
+WITH {CHARGEBACKS}
+SELECT g.currency, -sum(e.amount * g.cost_basis)
+FROM billing_dispute d
+JOIN chargeback c ON c.dispute_id = d.id AND c.flow = 'revoke'
+JOIN billing_ledgerentry e ON e.posting_id = c.posting_id AND e.flow = 'revoke'
+JOIN billing_creditgrant g ON g.id = e.grant_id AND g.cost_basis > 0
+WHERE d.closed_at IS NULL GROUP BY 1
+"""  # noqa: S608
+
+_HELD = "SELECT currency, sum(amount_disputed) FROM billing_payment GROUP BY 1"
+
 _INVOICED = """
 SELECT currency, sum(net), sum(tax), sum(total), sum(line_net), sum(line_tax), sum(paid - refunded), sum(owed) FROM (
     SELECT i.currency, i.subtotal AS net, i.tax_total AS tax, i.total, i.amount_paid AS paid,
@@ -101,6 +113,7 @@ def nothing_since(until: datetime) -> bool:
             " AND NOT EXISTS (SELECT FROM billing_creditnote WHERE issued_at >= %(until)s)"
             " AND NOT EXISTS (SELECT FROM billing_payment WHERE finished_at >= %(until)s)"
             " AND NOT EXISTS (SELECT FROM billing_refund WHERE finished_at >= %(until)s)"
+            " AND NOT EXISTS (SELECT FROM billing_dispute WHERE greatest(taken_back_at, closed_at) >= %(until)s)"
             " AND NOT EXISTS (SELECT FROM billing_pendingitem WHERE greatest(created_at, cancelled_at) >= %(until)s)"
             " AND NOT EXISTS (SELECT FROM billing_allocation WHERE greatest(created_at, cancelled_at) >= %(until)s)",
             {"until": until},
@@ -163,16 +176,23 @@ def _of_sheets(
         ]  # fmt: skip
     for currency, each in ageing.items():
         tax = sum(_of_accounts(accounts, currency, "tax:"), ZERO)
-        cash = sum(_of_accounts(accounts, currency, "cash:"), ZERO)
+        cash = sum(_of_accounts(accounts, currency, journal.CASH), ZERO)
+        held = sum(_of_accounts(accounts, currency, journal.CASH_IN_DISPUTE), ZERO)
         receivable = accounts.get((currency, journal.RECEIVABLES), ZERO)
         come = sum((money.amount for bill in mine[currency] for money in bill.money), ZERO)
         checks += [
             Check(currency, "journal: receivables = ageing", receivable, each.net),
             Check(currency, "journal: tax = what documents say", -tax,
                   sum((_left(bill, until)[1] for bill in mine[currency]), ZERO)),
-            Check(currency, "journal: cash = payments - refunds", cash, come),
+            Check(currency, "journal: cash = payments - refunds", cash + held, come),
+            Check(currency, "journal: cash in dispute = open disputes", held, _held(mine[currency], until)),
         ]  # fmt: skip
     return checks
+
+
+def _held(bills: Iterable[Bill], until: datetime) -> Decimal:
+    """What banks hold in disputes that are open."""
+    return sum((held.amount for bill in bills for held in bill.held if held.is_held(until)), ZERO)
 
 
 def _of_accounts(accounts: Mapping[tuple[str, str], Decimal], currency: str, prefix: str) -> list[Decimal]:
@@ -183,21 +203,25 @@ def _of_rows(found: Movements, bills: list[Bill], until: datetime) -> list[Check
     """What entries and documents add up to, against what lots, promises and invoices say of themselves."""
     totals, checks = Totals(found), []
     month = last_day(until)
-    lots, promised, ahead = _sums(_LOTS, 2), _sums(_PROMISED, 1), _sums(_AHEAD, 1, until)
+    lots, promised, ahead, disputed = (
+        _sums(_LOTS, 2), _sums(_PROMISED, 1), _sums(_AHEAD, 1, until), _sums(_DISPUTED, 1)
+    )  # fmt: skip
     for currency in totals.currencies:
 
         def rounded(*columns: Column, currency: str = currency) -> Decimal:
             return round_money(sum((totals.upto(currency, each, month) for each in columns), ZERO), currency)
 
         in_lots, other = lots.get(currency, (ZERO, ZERO))
-        whole = in_lots + promised.get(currency, (ZERO,))[0] + ahead.get(currency, (ZERO,))[0]
+        stands = [each.get(currency, (ZERO,))[0] for each in (promised, ahead, disputed)]
         checks += [
             Check(currency, "entries = lots: credits in hand at their cost", rounded(Column.IN_LOTS),
                   round_money(in_lots, currency)),
             Check(currency, "entries = lots: credits not invoiced", rounded(*deferred.OTHER),
                   round_money(other, currency)),
-            Check(currency, "deferred = lots in hand + promised + time to come", rounded(*deferred.CAME_AND_WENT),
-                  round_money(whole, currency)),
+            Check(currency, "entries = disputes: credits whose money banks hold", rounded(Column.IN_DISPUTE),
+                  round_money(stands[-1], currency)),
+            Check(currency, "deferred = lots in hand + promised + time to come + in dispute",
+                  rounded(*deferred.CAME_AND_WENT), round_money(in_lots + sum(stands, ZERO), currency)),
         ]  # fmt: skip
     return [*checks, *_of_invoices(bills, until)]
 
@@ -205,6 +229,7 @@ def _of_rows(found: Movements, bills: list[Bill], until: datetime) -> list[Check
 def _of_invoices(bills: list[Bill], until: datetime) -> list[Check]:
     checks = []
     ageing = {each.currency: each for each in receivables.age(bills, at=until)}
+    held = _sums(_HELD, 1)
     for currency, (net, tax, total, line_net, line_tax, paid, owed) in _sums(_INVOICED, 7).items():
         mine = [bill for bill in bills if bill.currency == currency]
         come = sum((money.amount for bill in mine for money in bill.money), ZERO)
@@ -213,6 +238,8 @@ def _of_invoices(bills: list[Bill], until: datetime) -> list[Check]:
             Check(currency, "invoices: tax = their lines", tax, line_tax),
             Check(currency, "invoices: total = net + tax", total, net + tax),
             Check(currency, "payments - refunds = paid - refunded of invoices", come, paid),
+            Check(currency, "open disputes = what payments say is disputed", _held(mine, until),
+                  held.get(currency, (ZERO,))[0]),
             Check(currency, "ageing = what invoices say is owed", ageing[currency].total + ageing[currency].given_up,
                   owed),
         ]  # fmt: skip

@@ -104,7 +104,7 @@ BREAKAGES = {
     "payments - refunds = paid - refunded of invoices": "UPDATE billing_payment SET amount = amount + 1",
     "tax report: net = invoices - credit notes - voided": "UPDATE billing_invoiceline SET amount = amount - 1"
     " WHERE credits IS NULL",
-    "deferred = lots in hand + promised + time to come": "UPDATE billing_allocation SET granted_at = NULL",
+    "deferred = lots in hand + promised + time to come + in dispute": "UPDATE billing_allocation SET granted_at = NULL",
 }
 
 

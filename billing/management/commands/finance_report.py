@@ -72,7 +72,8 @@ class Command(BaseCommand):
             last = sheet.rows[-1]
             self.stdout.write(
                 f"  of which credits in hand {money_text(last.in_lots, currency)}, credits promised "
-                f"{money_text(last.promised, currency)}, time to come {money_text(last.ahead, currency)}"
+                f"{money_text(last.promised, currency)}, time to come {money_text(last.ahead, currency)}, "
+                f"in dispute {money_text(last.in_dispute, currency)}"
             )
             if any(any(row.other.values) for row in sheet.rows):
                 self.stdout.write(f"{currency}: credits with a cost that no invoice stands behind")
