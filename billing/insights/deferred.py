@@ -21,8 +21,8 @@ COLUMNS = (
     "currency", "month", "opening", "sold", "waiting_for_invoice", "refunded", "voided", "recognised_by_use",
     "recognised_by_time", "breakage", "adjusted", "rounding", "closing", "closing_credits_in_hand",
     "closing_credits_promised", "closing_time_to_come", "closing_in_dispute", "not_invoiced_opening",
-    "not_invoiced_granted", "not_invoiced_used", "not_invoiced_breakage", "not_invoiced_revoked", "not_invoiced_rounding",
-    "not_invoiced_closing",
+    "not_invoiced_granted", "not_invoiced_used", "not_invoiced_breakage", "not_invoiced_revoked",
+    "not_invoiced_rounding", "not_invoiced_closing",
 )  # fmt: skip
 
 

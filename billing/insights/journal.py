@@ -2,7 +2,8 @@
 
 Documents: invoices, voids, credit notes, payments, refunds, disputes, write-offs, and one accrual per month and
 currency. Their entries of `deferred_revenue` add up to the deferred sheet, of `receivables` to the ageing, of
-`tax:<issuer>` to the tax report. Money that a bank holds in an open dispute stands in `cash_in_dispute:<gateway>` instead of `cash:<gateway>`.
+`tax:<issuer>` to the tax report. Money that a bank holds in an open dispute stands
+in `cash_in_dispute:<gateway>` instead of `cash:<gateway>`.
 """
 
 from collections import defaultdict

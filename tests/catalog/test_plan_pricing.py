@@ -143,6 +143,10 @@ def test_a_true_up_is_what_the_minimum_of_the_days_exceeds_what_was_charged_by(m
     assert true_up(minimum=D(minimum), charged=D(charged), part=part, of=of, currency="EUR") == D(due)
 
 
+def test_a_true_up_is_of_the_whole_period_unless_told_otherwise():
+    assert true_up(minimum=D(500), charged=D(120), currency="EUR") == D(380)
+
+
 @pytest.mark.parametrize(
     ("amount", "percent", "off", "taken"),
     [
@@ -203,6 +207,7 @@ def test_a_bonus_is_rounded_to_six_places_half_even():
         ([], None),
         (STEPS, None),
         ([{"from_period": 1, "percent": "1000"}], None),
+        ([{"from_period": 1, "percent": "0.1"}], None),
         ([{"from_period": 0, "percent": "5"}], "later period"),
         (STEPS[::-1], "later period"),
         ([STEPS[0], STEPS[0]], "later period"),
