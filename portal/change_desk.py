@@ -6,6 +6,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _lazy
 
 from billing.invoicing import engines, issuing, tax
 from billing.subscriptions import acts, changes, subscribing
@@ -15,6 +16,9 @@ from portal.features import has_seats
 from portal.forms_plans import PlanForm
 from portal.plan_desk import GONE, NO_ISSUER, NO_TAX, Asked, Desk, pay_now, reference_of
 from portal.plan_quotes import Sheet, rows_of_change, sheet_to_change
+
+UNPAID = _lazy("An invoice of your plan is not paid yet: pay it first, or let the change come with the next period.")
+USED = _lazy("Credits that would go back have been used already: let the change come with the next period.")
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,10 @@ class ChangeDesk(Desk):
             return None, self.too_many_seats
         except (acts.NotAllowed, acts.RenewalDue):
             return None, _("Your plan cannot be changed at the moment. Please try again in a few minutes.")
+        except changes.InvoiceUnpaid:
+            return None, str(UNPAID)
+        except changes.CreditsUsed:
+            return None, str(USED)
         except (subscribing.PlanNotOffered, changes.CurrencyFixed):
             return None, str(GONE)
         except issuing.NoIssuer:
@@ -123,6 +131,10 @@ class ChangeDesk(Desk):
             form.add_error(None, _("Your plan cannot be changed like this any more. Nothing was charged."))
         except (subscribing.PlanNotOffered, subscribing.SeatsNotOffered, changes.CurrencyFixed):
             form.add_error(None, str(GONE))
+        except changes.InvoiceUnpaid:
+            form.add_error(None, str(UNPAID))
+        except changes.CreditsUsed:
+            form.add_error(None, str(USED))
         except tax.TaxUnavailable:
             form.add_error(None, str(NO_TAX))
         else:

@@ -275,6 +275,8 @@ def _translate_subscription(error: Exception) -> Problem | None:
             return Problem("nothing_to_change")
         case changes.InvoiceUnpaid():
             return Problem("invoice_unpaid")
+        case changes.CreditsUsed():
+            return Problem("credits_used")
         case changes.TotalChanged():
             return Problem("total_changed", total=write_decimal(error.total), currency=error.currency)
         case lifecycle.NothingScheduled():

@@ -126,6 +126,9 @@ KINDS: dict[str, Kind] = {
     "currency_fixed": Kind(422, "Currency fixed", "A subscription keeps its `currency`."),
     "nothing_to_change": Kind(422, "Nothing to change", "The subscription has that plan and those seats already."),
     "total_changed": Kind(409, "Total changed", "It costs `total` now, not `expected_total`; preview it again."),
+    "credits_used": Kind(
+        409, "Credits used", "Credits that would go back have been used: change at the end of the period."
+    ),
     "invoice_unpaid": Kind(
         409, "Invoice unpaid", "Pay the subscription's open invoice first, or change at the end of the period."
     ),

@@ -80,7 +80,7 @@ class ChangePreviewDocument(Document):
 
 
 CHANGE_REFUSALS = (
-    "plan_not_offered", "seats_not_offered", "currency_fixed", "nothing_to_change", "invoice_unpaid",
+    "plan_not_offered", "seats_not_offered", "currency_fixed", "nothing_to_change", "invoice_unpaid", "credits_used",
     "subscription_state", "renewal_due", *OF_MONEY,
 )  # fmt: skip
 

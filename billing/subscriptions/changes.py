@@ -27,11 +27,20 @@ from billing.subscriptions import (
     starting,
 )
 from billing.subscriptions.models import ScheduledChange, Subscription, SubscriptionChange
-from billing.subscriptions.previews import ChangePreview, CurrencyFixed, Draft, InvoiceUnpaid, NothingToChange, When
+from billing.subscriptions.previews import (
+    ChangePreview,
+    CreditsUsed,
+    CurrencyFixed,
+    Draft,
+    InvoiceUnpaid,
+    NothingToChange,
+    When,
+)
 from billing.subscriptions.subscribing import PlanNotOffered, SeatsNotOffered
 
 __all__ = [
     "ChangePreview",
+    "CreditsUsed",
     "CurrencyFixed",
     "InvoiceUnpaid",
     "NothingToChange",
@@ -88,10 +97,11 @@ def change(
 
     Now: unused days are given back, those of the new terms charged, credits follow. Where a method is charged for a
     customer's change, credits that come wait for the payment. At the end of the period: it is written down, in place of
-    what waited before. `by_staff`: also a plan that is not on offer to the account, and whatever is unpaid. Once per
-    reference; repeating it changes nothing. Raises acts.SubscriptionNotFound, NotAllowed, RenewalDue and
-    ReferenceConflict, PlanNotOffered, SeatsNotOffered, CurrencyFixed, NothingToChange, InvoiceUnpaid, TotalChanged
-    where it costs something else than expected, and issuing.NoIssuer; nothing is written then.
+    what waited before. `by_staff`: also a plan that is not on offer to the account, whatever is unpaid, and although
+    credits to be given back are used. Once per reference; repeating it changes nothing. Raises
+    acts.SubscriptionNotFound, NotAllowed, RenewalDue and ReferenceConflict, PlanNotOffered, SeatsNotOffered,
+    CurrencyFixed, NothingToChange, InvoiceUnpaid, CreditsUsed, TotalChanged where it costs something else than
+    expected, and issuing.NoIssuer; nothing is written then.
     """
     asked = {"plan_version": plan_version_id, "seats": seats, "when": when}
     with transaction.atomic():

@@ -57,6 +57,10 @@ class InvoiceUnpaid(Exception):
     """An invoice of the subscription is open: pay it first, or change at the end of the period."""
 
 
+class CreditsUsed(Exception):
+    """Money would go back for credits that have been used already: change at the end of the period."""
+
+
 class NothingToChange(Exception):
     """The subscription has that plan and those seats already."""
 
@@ -136,6 +140,7 @@ def draft_change(
         _work_out(draft, subscription, now=now)
         if not by_staff:
             _ensure_paid(draft, subscription)
+            _ensure_unused(draft, subscription, now=now)
     return draft
 
 
@@ -146,6 +151,16 @@ def _ensure_paid(draft: Draft, subscription: Subscription) -> None:
     unpaid = Collection.objects.filter(purpose=starting.purpose_of(subscription), invoice__state=Invoice.State.OPEN)
     if subscription.state == State.PAST_DUE or unpaid.exists():
         raise InvoiceUnpaid(subscription)
+
+
+def _ensure_unused(draft: Draft, subscription: Subscription, *, now: datetime) -> None:
+    """Raise CreditsUsed where a customer's change would give back money, but not the credits that it had paid for."""
+    if lines.net([*draft.gone, *draft.come]) >= 0:
+        return
+    left = adjusting.cycle_left(subscription, draft.old, now=now)
+    kept = ZERO if draft.begins is not None else left.left(draft.new)
+    if left.left(draft.old) - kept > adjusting.left_to_take(subscription, ends_at=left.cycle[1], now=now):
+        raise CreditsUsed(subscription)
 
 
 def _version(subscription: Subscription, pk: int | None, *, by_staff: bool) -> PlanVersion:

@@ -215,6 +215,18 @@ def test_an_overdue_invoice_says_what_happens_when(alice: Client, stage: Stage, 
     assert "Change the card" in page
 
 
+def test_what_is_overdue_is_paid_before_another_plan_is_chosen(
+    alice: Client, stage: Stage, team: PlanVersion, url: str
+) -> None:
+    make_card(stage)
+    large = make_plan("large", prices={"USD": {"fee": "900.00"}})
+    _subscribe(stage, team)
+    Subscription.objects.update(state="past_due", past_due_at=timezone.now())
+    page = alice.get(f"{stage.url}/plans/large?form={uuid.uuid4()}")
+    assert "pay it first, or let the change come with the next period" in text_of(page)
+    assert not Subscription.objects.filter(plan_version=large).exists()
+
+
 def test_a_parked_renewal_is_ours_to_mend(alice: Client, stage: Stage, team: PlanVersion, url: str) -> None:
     _subscribe(stage, team)
     Subscription.objects.update(parked_at=stage.now, problem="KeyError: secret")

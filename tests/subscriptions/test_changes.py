@@ -212,7 +212,7 @@ def test_credits_that_were_spent_are_not_taken_back(acme, small, large):
     subscription = subscribe(acme, large, now=START)
     pool = pools.get_main_pool(acme.pk)
     posting.spend(pool_id=pool.pk, credits=D(1900), reference="s:1", now=noon(5))
-    change(subscription, noon(11), plan_version_id=small.pk, when="now")
+    change(subscription, noon(11), plan_version_id=small.pk, when="now", by_staff=True)
     assert available(acme, noon(11)) == 0
 
 

@@ -121,6 +121,23 @@ def test_voiding_the_invoice_that_paused_it_lets_it_go_on(account):
     assert (subscription.state, account.paused_at) == ("active", None)
 
 
+def test_credits_that_were_used_are_not_paid_for_with_a_change_back(account):
+    add_card(account)
+    small, large = make_team(), make_plan("large", included_credits=50_000, prices={"USD": {"fee": "2000.00"}})
+    subscription = subscribe(account, small, collection="automatic")
+    run(NOW)
+    act(changes.change, subscription, NOW + DAY, plan_version_id=large.pk)
+    run(NOW + DAY)
+    spend(account, 40_000, NOW + DAY)
+    later = NOW + DAY + timedelta(hours=1)
+    with pytest.raises(changes.CreditsUsed):
+        act(changes.change, subscription, later, plan_version_id=small.pk, when="now")
+    subscription.refresh_from_db()
+    assert (subscription.plan_version, PendingItem.objects.count()) == (large, 0)
+    act(changes.change, subscription, later, plan_version_id=small.pk)
+    assert subscription.scheduled_changes.get().plan_version == small
+
+
 def test_what_was_cancelled_ends_where_others_are_downgraded(account):
     free = make_plan("free", included_credits=Decimal(10), prices={"USD": {"fee": "5.00"}})
     subscription = fail_in_april(account, make_policy("downgrade", downgrade_to=free.plan))
