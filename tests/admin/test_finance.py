@@ -8,6 +8,7 @@ from billing.accounts.models import User
 from tests.admin.conftest import Office, text_of
 from tests.factories import make_account, make_issuer
 from tests.insights.makers import at, issue, sell, use
+from tests.insights.test_disputes import tell
 from tests.invoicing.makers import plain_line
 
 PAGE = "/admin/finance/"
@@ -37,6 +38,15 @@ def test_the_page_shows_all_parts_and_that_they_meet(
     assert "Later months have begun" in page
     assert "€" not in page
     assert "€90.00" in text_of(staff, f"{PAGE}?since=2025-01&until=2025-02")
+
+
+def test_what_a_bank_holds_is_shown_where_it_holds_any(staff: Client, sold: None) -> None:
+    query = "?currency=USD&since=2025-01&until=2025-02"
+    assert "of which in dispute" not in text_of(staff, PAGE + query)
+    tell("open", now=at(2, 20))
+    page = text_of(staff, PAGE + query)
+    assert "<strong>$75.00</strong> <span>of which in dispute</span>" in page
+    assert "<strong>0</strong> <span>Differences in" in page
 
 
 @pytest.mark.parametrize("part", ["deferred", "revenue", "receivables", "tax", "journal", "proof"])

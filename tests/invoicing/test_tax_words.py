@@ -120,12 +120,21 @@ def test_tax_is_taken_out_of_a_price_that_includes_it():
 
 
 def test_what_keeps_tax_from_being_known_says_of_what():
-    assert TaxNotPrepared(SALE).sale is SALE
+    missing = TaxNotPrepared(SALE)
+    assert (missing.sale, str(missing)) == (SALE, "The tax of this sale has still to be worked out.")
     unavailable = TaxUnavailable("no such postal code")
     assert (unavailable.reason, str(unavailable)) == ("no such postal code", "no such postal code")
 
 
-@pytest.mark.parametrize(("of", "name"), [(SALE, "country"), (LINE, "amount"), (tax.exempt(""), "note")])
+@pytest.mark.parametrize(
+    ("of", "name"),
+    [
+        (SALE, "country"),
+        (LINE, "amount"),
+        (tax.exempt(""), "note"),
+        (tax.line_tax(LINE, tax.exempt(""), D(0)), "net"),
+    ],
+)
 def test_what_was_said_of_a_sale_stays(of, name):
     with pytest.raises(FrozenInstanceError):
         setattr(of, name, getattr(of, name))
