@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from billing.accounts import clocks
 from billing.accounts.models import Account
 from billing.admin.rules import Act, FactsAdmin, MomentWidget, PickOne, plain_id, staff_user
 from billing.admin.subscriptions import link
@@ -106,7 +107,7 @@ class ContractTermsAdmin(FactsAdmin):
         return [Act(_("Agree terms with an account"), self.page_url("agree"))] if may else []
 
     def list_acts(self, request: HttpRequest, row: ContractTerms) -> list[Act]:
-        is_over = row.ends_at is not None and row.ends_at <= timezone.now()
+        is_over = row.ends_at is not None and row.ends_at <= clocks.time_of(row.account, timezone.now())
         return (
             [] if is_over or not request.user.has_perm(MAY_AGREE) else [Act(_("End them"), self.page_url("end", row))]
         )
@@ -134,7 +135,7 @@ class ContractTermsAdmin(FactsAdmin):
                     ends_at=typed["ends_at"],
                     note=typed["note"],
                     actor=f"user:{staff_user(request).pk}",
-                    now=timezone.now(),
+                    now=clocks.time_of(typed["account"], timezone.now()),
                 )
             except TermsInvalid as fault:
                 form.add_error(fault.field if fault.field in form.fields else None, str(fault))
@@ -159,7 +160,7 @@ class ContractTermsAdmin(FactsAdmin):
         form = EndForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             try:
-                contracts.end(terms_id=pk, at=form.cleaned_data["at"], now=timezone.now())
+                contracts.end(terms_id=pk, at=form.cleaned_data["at"], now=clocks.time_of(row.account, timezone.now()))
             except TermsInvalid as fault:
                 settle(request)
                 form.add_error("at", str(fault))

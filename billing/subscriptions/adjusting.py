@@ -56,18 +56,22 @@ def adjust(
     now: datetime,
 ) -> None:
     """Let the credits of the period from today on be those of the new side: the difference for the rest of the cycle
-    that runs, all of them for cycles to come.
+    that runs, all of them for cycles to come. Where more of them wait for a payment, what is promised already does not.
 
     `paid` is the net money of the change that pays for credits; with what the credits taken back had cost it makes the
     cost basis of those that come. `name` tells this change apart.
     """
     left = cycle_left(subscription, old, now=now)
     difference = left.left(new) - left.left(old)
-    value = paid + forgo(subscription, left, now=now)
+    later, value = new.included, paid
+    if waits_for_payment and new.included > old.included:
+        later -= old.included
+    else:
+        value += forgo(subscription, left, now=now)
     if difference < 0:
         value += take_back(subscription, -difference, ends_at=left.cycle[1], name=name, actor=actor, now=now)
     wanted = [(left.cycle, difference)] if difference > 0 else []
-    wanted += [(cycle, new.included) for cycle in left.later if new.included]
+    wanted += [(cycle, later) for cycle in left.later if later]
     total = sum((credits for _, credits in wanted), ZERO)
     cost_basis = pricing.cost_per_credit(max(value, ZERO), total) if total else ZERO
     Allocation.objects.bulk_create(

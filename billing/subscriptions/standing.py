@@ -1,7 +1,7 @@
 """What becomes of a subscription once its invoices are paid, or are not: it reads the news that payments leaves on its
 collections.
 
-Locks: the subscription's row, then the collection's, then what the act locks.
+Locks: the subscription's row, then the invoice's, the collection's, then what the act locks.
 """
 
 from dataclasses import dataclass
@@ -75,6 +75,7 @@ def follow_up(*, now: datetime, limit: int, account_id: int | None = None) -> Ro
 def _follow(collection_id: int, subscription_id: int, *, now: datetime) -> bool:
     with transaction.atomic():
         subscription = _lock(subscription_id)
+        Invoice.objects.select_for_update(no_key=True).filter(collection=collection_id).first()
         rows = Collection.objects.select_for_update(no_key=True, of=("self",)).filter(pk=collection_id, has_news=True)
         collection = rows.select_related("invoice").first()
         if subscription is None or collection is None:

@@ -138,6 +138,25 @@ def test_credits_that_were_used_are_not_paid_for_with_a_change_back(account):
     assert subscription.scheduled_changes.get().plan_version == small
 
 
+def test_credits_that_are_paid_for_come_although_more_of_them_are_not(account):
+    add_card(account)
+    version = make_team(
+        interval="year", grants_monthly=True, credits_per_seat=Decimal(100), seats_max=None,
+        prices={"USD": {"fee": "600.00", "seat_price": "60.00"}},
+    )  # fmt: skip
+    subscription = subscribe(account, version, collection="automatic")
+    run(NOW)
+    add_card(account, DECLINED)
+    act(changes.change, subscription, NOW + DAY, seats=5)
+    run(APRIL)
+    assert available(account, APRIL) == 1000
+    pay(account, APRIL + DAY)
+    run(APRIL + DAY)
+    assert available(account, APRIL + DAY) == 1500
+    run(MAY)
+    assert available(account, MAY) == 1500
+
+
 def test_what_was_cancelled_ends_where_others_are_downgraded(account):
     free = make_plan("free", included_credits=Decimal(10), prices={"USD": {"fee": "5.00"}})
     subscription = fail_in_april(account, make_policy("downgrade", downgrade_to=free.plan))
