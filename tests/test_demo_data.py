@@ -4,18 +4,23 @@ import hashlib
 import io
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import pytest
 from django.contrib.auth import authenticate
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
+from django.db.models import F, Sum
 
 from billing.accounts import keys
 from billing.accounts.models import Account, ApiKey, Member
+from billing.invoicing.models import Invoice
 from billing.ledger import balance, pools, verification
 from billing.ledger.models import CreditGrant, Hold, Posting
 from billing.management.commands import _demo_cast as cast
 from billing.metering.models import EventReversal, RejectedEvent, UsageEvent
+from billing.payments.models import Payment
+from billing.subscriptions.models import Subscription
 from tests.factories import make_account
 
 UNTIL = "2026-07-14T10:20:00+00:00"
@@ -121,6 +126,35 @@ def test_a_year_is_told_once_and_is_true_to_the_last_credit():
     again, progress = seed()
     assert (again, progress) == (logins, "Demo data is there already.\n")
     assert digest() == before
+    live_through_another_quarter()
+
+
+def live_through_another_quarter():
+    """Every job in order for 92 days; then all that was ever invoiced, credited, paid, deferred and earned meets."""
+    before, ends = Invoice.objects.count(), "2026-10-14T10:20:00+00:00"
+    call_command("simulate", "--from", UNTIL, "--to", ends, stdout=io.StringIO(), stderr=io.StringIO())
+    # Plans by the month renewed three times, each period once.
+    assert Invoice.objects.count() - before >= 9
+    assert not Subscription.objects.filter(parked_at__isnull=False).exists()
+    assert verification.verify(now=datetime.fromisoformat(ends)).findings == []
+    call_command("verify_invoices", stdout=io.StringIO(), stderr=io.StringIO())
+
+    printed = io.StringIO()
+    # What happened at the last moment of all lies before the report's end, which is half-open.
+    after = (datetime.fromisoformat(ends) + timedelta(seconds=1)).isoformat()
+    call_command("finance_report", "--from", "2025-07", "--now", after, stdout=printed)
+    assert printed.getvalue().splitlines()[-1].endswith(" checks, 0 differences.")
+    assert "were not compared" not in printed.getvalue()
+
+    invoiced = Invoice.objects.filter(issued_at__isnull=False).exclude(state=Invoice.State.VOID)
+    sums = invoiced.values("currency").annotate(
+        due=Sum(F("total") - F("amount_credited")), kept=Sum(F("amount_paid") - F("amount_refunded"))
+    )
+    for row in sums:
+        owed = sum(each.owed for each in invoiced.filter(currency=row["currency"]))
+        paid = Payment.objects.filter(state=Payment.State.SUCCEEDED, currency=row["currency"])
+        kept = paid.aggregate(kept=Sum(F("amount") - F("amount_refunded")))["kept"]
+        assert (row["due"], row["kept"]) == (kept + owed, kept), row["currency"]
 
 
 def test_the_printed_logins_and_key_work():

@@ -3,7 +3,7 @@
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -37,10 +37,13 @@ class Command(BaseCommand):
         parser.add_argument("--to", type=_month, metavar="YYYY-MM", help="last month (default: this one, so far)")
         parser.add_argument("--currency", metavar="EUR", help="only this one")
         parser.add_argument("--csv", type=Path, metavar="DIR", help="write each part as a file into this folder")
+        parser.add_argument(
+            "--now", type=_moment, metavar="TIME", help="for a database that `simulate` has moved into the future"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Read, print, write, and exit with the code that the help promises."""
-        report = self._read(options["from"], options["to"])
+        report = self._read(options["from"], options["to"], now=options["now"] or timezone.now())
         if (currency := options["currency"]) is not None:
             if currency.upper() not in report.currencies:
                 raise CommandError(f"nothing has happened in {currency!r}", returncode=COULD_NOT_RUN)
@@ -53,8 +56,7 @@ class Command(BaseCommand):
         if not report.holds:
             sys.exit(DIFFERENCES)
 
-    def _read(self, first: date | None, last: date | None) -> Report:
-        now = timezone.now()
+    def _read(self, first: date | None, last: date | None, *, now: datetime) -> Report:
         last = last or now.date().replace(day=1)
         first = first or day_of(index_of(last) - 11)
         if first > last or first_moment(first) > now:
@@ -136,6 +138,11 @@ class Command(BaseCommand):
 
 def _text(value: object, currency: str) -> str:
     return money_text(value, currency) if isinstance(value, Decimal) else str(value)
+
+
+def _moment(text: str) -> datetime:
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _month(text: str) -> date:
