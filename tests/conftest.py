@@ -9,7 +9,14 @@ from django.db import connection
 from django.db.backends.postgresql.operations import DatabaseOperations
 
 from billing.apps import APPEND_ONLY_TABLES
+from billing.subscriptions import terms
 from config.embedded import ValkeyServer
+
+
+@pytest.fixture(autouse=True)
+def _forget_terms() -> None:
+    """Published terms are kept in memory by id, for ever; a flush begins to count ids anew."""
+    terms.forget()
 
 
 @pytest.fixture(scope="session", autouse=True)

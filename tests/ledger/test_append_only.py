@@ -43,7 +43,7 @@ COLUMNS = {
     "billing_subscriptionchange": 12,
     "billing_ledgerseal": 5,
     "billing_sealedrange": 6,
-    "billing_creditnote": 13,
+    "billing_creditnote": 18,
     "billing_creditnoteline": 7,
     "billing_staffact": 12,
     "billing_accountnote": 5,

@@ -55,7 +55,7 @@ def test_without_its_locks_the_same_race_mails_some_twice(sent, monkeypatch):
     fanout.expand_due(now=NOW, limit=NOTIFICATIONS)
     together = threading.Barrier(WORKERS)
 
-    def claim_without_lock(now):
+    def claim_without_lock(now, account_id):
         row = NotificationDelivery.objects.select_related("notification__account", "user").filter(state="pending")
         found = row.order_by("id").first()
         if not sent:

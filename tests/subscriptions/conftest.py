@@ -7,7 +7,6 @@ import pytest
 
 from billing.accounts.models import Account
 from billing.ledger import verification
-from billing.subscriptions import terms
 from tests.factories import NOW, make_account, make_issuer
 
 
@@ -20,7 +19,6 @@ def account() -> Account:
 
 @pytest.fixture(autouse=True)
 def _ledger_adds_up(request: pytest.FixtureRequest) -> Iterator[None]:
-    terms.forget()
     yield
     if "account" in request.fixturenames:
         assert verification.verify(now=NOW + timedelta(days=10_000)).findings == []
