@@ -14,9 +14,9 @@ from config.embedded import PostgresServer, ValkeyServer
 
 
 class Command(BaseCommand):
-    """Run pytest on two processes. Arguments go to pytest: `manage.py test tests/api -k charge -x`."""
+    """Run pytest on three processes, for many tests wait for others. Arguments go to pytest: `manage.py test tests/api -k charge -x`."""
 
-    help = "Run the tests. All arguments go to pytest; -n sets the number of processes (default 2, 0 for none)."
+    help = "Run the tests. All arguments go to pytest; -n sets the number of processes (default 3, 0 for none)."
     requires_system_checks: list[str] = []
 
     def run_from_argv(self, argv: list[str]) -> None:
@@ -33,7 +33,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, arguments: list[str], **options: Any) -> None:
         """Run pytest in a fresh process (so that coverage sees every import) and exit with its code."""
         own_n = any(word == "-n" or word.startswith(("-n", "--numprocesses")) for word in arguments)
-        command = [sys.executable, "-m", "pytest", *([] if own_n else ["-n", "2", "--dist", "loadgroup"]), *arguments]
+        command = [sys.executable, "-m", "pytest", *([] if own_n else ["-n", "3", "--dist", "loadgroup"]), *arguments]
         environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings_test"}
         tests = subprocess.Popen(command, cwd=settings.BASE_DIR, env=environment)
         # Ctrl-C reaches pytest by itself; here it must not cut off the wait. A plain kill is passed on.
