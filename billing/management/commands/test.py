@@ -14,7 +14,7 @@ from config.embedded import PostgresServer, ValkeyServer
 
 
 class Command(BaseCommand):
-    """Run pytest on three processes, for many tests wait for others. Arguments go to pytest: `manage.py test tests/api -k charge -x`."""
+    """Run pytest on three processes. Arguments go to pytest: `manage.py test tests/api -k charge -x`."""
 
     help = "Run the tests. All arguments go to pytest; -n sets the number of processes (default 3, 0 for none)."
     requires_system_checks: list[str] = []
