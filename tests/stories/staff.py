@@ -53,8 +53,6 @@ def open_shop(person: Visitor) -> None:
     person.goes_to("/admin/billing/issuer/add/")
     issuer = {"name": "Lumen AI", "key": "lumen", "address": "Hafen 1\n20457 Hamburg", "country": "DE"}
     assert "added successfully" in save(person, **issuer)
-    person.goes_to("/admin/billing/taxrate/add/")
-    assert "added successfully" in save(person, country="DE", percent="19", valid_from="2025-01-01")
     person.goes_to("/admin/billing/pack/add/")
     amounts = {"min_credits": "100", "max_credits": "100000", "step_credits": "100", "validity_days": "365"}
     tier = {"tiers-0-from_credits": "100", "tiers-0-unit_price": "0.10"}
