@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("seeded")]
 PASSWORD = "florin-demo"
 OWNER, STAFF = "olivia@meridian.example", "staff@lumen.example"
 # Has a plan with seats, which the owner has not.
-SUBSCRIBER = "owner@papaya.example"
+SUBSCRIBER = "owner@harvest.example"
 # A file that only an invoice of which something was taken back leads to: its own test opens it.
 BEHIND_A_REFUND = {"credit_note_pdf"}
 # A page on the way to a gateway that takes cards on its own: see tests/portal/test_card_setups.py.
