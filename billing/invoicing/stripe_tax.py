@@ -15,7 +15,7 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from billing.catalog import pricing
-from billing.invoicing import tax
+from billing.invoicing import stripe_units, tax
 from billing.invoicing.models import TaxCalculation
 from billing.invoicing.tax import LineTax, Sale, Tax, TaxNotPrepared, TaxUnavailable, Treatment, line_tax
 
@@ -27,10 +27,6 @@ RETRIES = 2
 MOST_DAYS_BACK = timedelta(days=30)
 KEPT_FOR = timedelta(days=60)
 ZERO = Decimal(0)
-
-# How Stripe counts minor units; all other currencies have two decimals there.
-_NO_DECIMALS = frozenset("BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF UGX VND VUV XAF XOF XPF".split())  # noqa: SIM905
-_THREE_DECIMALS = frozenset({"BHD", "JOD", "KWD", "OMR", "TND"})
 
 # A category of goods, and whether its prices include tax.
 Group = tuple[str, bool]
@@ -64,7 +60,7 @@ def prepare(sale: Sale, *, now: datetime) -> None:
     for number, (group, asked) in enumerate(sums.items()):
         item = answered[str(number)]
         found = _read_tax(sale, item["tax_breakdown"] or [])
-        whole = Decimal(item["amount_tax"]) / _minor_units(sale.currency)
+        whole = stripe_units.amount_of(item["amount_tax"], sale.currency)
         indexes = [index for index, line in enumerate(sale.lines) if (line.category, line.includes_tax) == group]
         shares = pricing.share_money(
             whole, [sale.lines[index].amount for index in indexes], of=asked, currency=sale.currency
@@ -109,7 +105,7 @@ def _ask(sale: Sale, sums: Mapping[Group, Decimal], *, now: datetime) -> Any:
         items.append(
             {
                 "reference": str(number),
-                "amount": int(amount * _minor_units(sale.currency)),
+                "amount": stripe_units.nearest(amount, sale.currency),
                 "tax_behavior": "inclusive" if includes_tax else "exclusive",
                 **({"tax_code": code} if code else {}),
             }
@@ -176,9 +172,3 @@ def _line_document(found: Tax, amount: Decimal) -> dict[str, str]:
         "note": found.note,
         "amount": f"{amount:f}",
     }
-
-
-def _minor_units(currency: str) -> int:
-    if currency in _NO_DECIMALS:
-        return 1
-    return 1000 if currency in _THREE_DECIMALS else 100

@@ -18,6 +18,7 @@ import stripe
 import structlog
 from django.conf import settings
 
+from billing.invoicing import stripe_units
 from billing.payments import stripe_words
 from billing.payments.gateway import (
     Charge,
@@ -50,8 +51,8 @@ def charge(request: Charge, *, now: datetime) -> Outcome:
     """Take money. The key is sent as Stripe's idempotency key, made the customer's own, so a repeat within its day
     charges once and answers as the first did."""
     try:
-        amount = stripe_words.minor_units(request.amount, request.currency)
-    except stripe_words.NotChargeable:
+        amount = stripe_units.exact(request.amount, request.currency)
+    except stripe_units.NotChargeable:
         return stripe_words.failed("amount_not_chargeable")
     params: dict[str, Any] = {
         "amount": amount,
@@ -100,8 +101,8 @@ def find_charge(request: Charge, *, now: datetime) -> Outcome | None:
 def refund(request: Return, *, now: datetime) -> Outcome:
     """Give money back, once per key."""
     try:
-        amount = stripe_words.minor_units(request.amount, request.currency)
-    except stripe_words.NotChargeable:
+        amount = stripe_units.exact(request.amount, request.currency)
+    except stripe_units.NotChargeable:
         return Outcome(state="failed", reference="", failure_message="Stripe cannot move this amount.")
     params: Any = {
         "payment_intent": request.charge_reference,
@@ -223,7 +224,7 @@ def _read_dispute(reference: str) -> DisputeReport | None:
     return DisputeReport(
         key=key,
         reference=reference,
-        amount=stripe_words.amount_of(found["amount"], currency),
+        amount=stripe_units.amount_of(found["amount"], currency),
         currency=currency,
         reason=found["reason"],
         state=stripe_words.dispute_state(found["status"]),

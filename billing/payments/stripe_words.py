@@ -1,24 +1,13 @@
-"""What Stripe says, in our words: amounts, brands, reasons, and how things stand. Pure.
-
-Amounts are whole minor units as Stripe counts them, which is not always as ISO 4217 does: forints, krónur and Ugandan
-shillings have two decimals there, and dinars of three decimals must end in zero.
-"""
+"""What Stripe says, in our words: brands, reasons, and how things stand. Pure; amounts are `stripe_units`'."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
+from billing.invoicing import stripe_units
 from billing.payments import failures
 from billing.payments.gateway import Outcome, State, StoredCard
 from billing.payments.models import Dispute
-
-_NO_DECIMALS = frozenset({
-    "BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF",
-})  # fmt: skip
-_THREE_DECIMALS = frozenset({"BHD", "JOD", "KWD", "OMR", "TND"})
-# Two decimals that must be zero.
-_WHOLE_ONLY = frozenset({"ISK", "UGX"})
 
 # Stripe's codes of why a payment failed, and ours; what is not here is `card_declined`.
 _CODES = {
@@ -49,30 +38,6 @@ _DISPUTES = {
     "won": Dispute.State.WON,
     "lost": Dispute.State.LOST,
 }
-
-
-class NotChargeable(Exception):
-    """Stripe cannot charge this amount in this currency."""
-
-
-def minor_units(amount: Decimal, currency: str) -> int:
-    """The amount as Stripe wants it. Raises NotChargeable for one that Stripe's units cannot say."""
-    units = amount * _per_whole(currency)
-    step = 10 if currency in _THREE_DECIMALS else 100 if currency in _WHOLE_ONLY else 1
-    if units != int(units) or int(units) % step:
-        raise NotChargeable(f"{amount} {currency}")
-    return int(units)
-
-
-def amount_of(units: int, currency: str) -> Decimal:
-    """The amount that Stripe means."""
-    return Decimal(units) / _per_whole(currency)
-
-
-def _per_whole(currency: str) -> int:
-    if currency in _NO_DECIMALS:
-        return 1
-    return 1000 if currency in _THREE_DECIMALS else 100
 
 
 def card_of(method: Any) -> StoredCard:
@@ -107,7 +72,7 @@ def charge_outcome(intent: Any) -> Outcome:
         failure_message=failures.text(code) if code else "",
         action_url=_action_url(intent) if state == "requires_action" else "",
         hard=code in failures.HARD,
-        amount=amount_of(intent["amount"], currency),
+        amount=stripe_units.amount_of(intent["amount"], currency),
         currency=currency,
     )
 
@@ -149,7 +114,7 @@ def refund_outcome(refund: Any) -> Outcome:
         state=state,
         reference=refund["id"],
         failure_message=f"Stripe says: {reason}." if state == "failed" else "",
-        amount=amount_of(refund["amount"], currency),
+        amount=stripe_units.amount_of(refund["amount"], currency),
         currency=currency,
     )
 

@@ -97,8 +97,12 @@ def test_a_category_that_only_takes_away_has_its_tax_taken_away(issuer, account,
 
 
 @pytest.mark.parametrize(
-    ("currency", "amount", "asked", "tax_total"), [("JPY", "1099", "1099", "209"), ("KWD", "1.235", "1235", "0.235")]
-)
+    ("currency", "amount", "asked", "tax_total"),
+    [
+        ("JPY", "1099", "1099", "209"), ("KWD", "1.235", "1235", "0.235"), ("UGX", "1099", "109900", "209"),
+        ("ISK", "5", "500", "1"), ("MGA", "1099.50", "1100", "209"),
+    ],
+)  # fmt: skip
 def test_amounts_are_asked_about_in_stripes_minor_units(issuer, account, services, currency, amount, asked, tax_total):
     invoice = issue_with_tax(account, plain_line(amount), currency=currency)
     assert services.calls()[0]["line_items[0][amount]"] == asked

@@ -175,7 +175,9 @@ def test_a_charge_among_many_is_found_and_one_that_never_was_is_not(fake, invoic
     assert stripe_gateway.find_charge(ask(999), now=timezone.now()) is None
 
 
-@pytest.mark.parametrize(("currency", "amount", "units"), [("JPY", "1190", 1190), ("KWD", "11.900", 11_900)])
+@pytest.mark.parametrize(
+    ("currency", "amount", "units"), [("JPY", "1190", 1190), ("KWD", "11.900", 11_900), ("UGX", "1190", 119_000)]
+)
 def test_other_currencies_are_charged_in_their_own_minor_units(fake, account, currency, amount, units):
     invoice = issue(account, plain_line(str(Decimal(amount) / Decimal("1.19"))), currency=currency)
     payment = pay(fake, invoice)
