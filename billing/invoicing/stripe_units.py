@@ -1,7 +1,7 @@
 """Amounts as Stripe counts them, for charging as for tax: whole minor units, which are not always those of ISO 4217.
 
-Ariary have none there. Icelandic krónur and Ugandan shillings have two decimals, which must be zero: 500 is 5 UGX. Dinars
-and rials of three decimals end in zero where they are charged. Pure.
+Ariary have none there. Icelandic krónur and Ugandan shillings have two decimals, which must be zero: 500 is 5 UGX.
+Dinars and rials of three decimals end in zero where they are charged. Pure.
 """
 
 from decimal import ROUND_HALF_UP, Decimal
