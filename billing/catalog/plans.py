@@ -1,4 +1,4 @@
-"""Plans' life: draft a version, publish it, sell it, retire the plan. Locks: the plan's row."""
+"""Plans' life: draft a version, publish it, sell it, retire the plan. Locks: the plan's row, then the version's."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -62,7 +62,8 @@ def publish(*, version_id: int, published_by: User | None = None, now: datetime)
     version keeps it. Raises AlreadyPublished, or NotPublishable with the reason."""
     with transaction.atomic():
         plan = _lock(PlanVersion.objects.values_list("plan_id", flat=True).get(pk=version_id))
-        version = PlanVersion.objects.select_related("dunning_policy", "rate_card").get(pk=version_id)
+        # Whoever edits the draft or its prices is waited for: what is checked is what is published.
+        version = PlanVersion.objects.select_for_update(no_key=True).get(pk=version_id)
         if version.is_published:
             raise AlreadyPublished
         if plan.retired_at is not None:

@@ -1,4 +1,5 @@
-"""Rate cards' life: draft a version, publish it, assign a card to an account. Locks: the rate card's row."""
+"""Rate cards' life: draft a version, publish it, assign a card to an account. Locks: the rate card's row,
+then the version's."""
 
 from datetime import datetime
 
@@ -52,7 +53,8 @@ def publish(
     with transaction.atomic():
         card_id = RateCardVersion.objects.values_list("rate_card_id", flat=True).get(pk=version_id)
         RateCard.objects.select_for_update(no_key=True).get(pk=card_id)
-        version = RateCardVersion.objects.get(pk=version_id)
+        # Whoever edits the draft or its rates is waited for: what is checked is what is published.
+        version = RateCardVersion.objects.select_for_update(no_key=True).get(pk=version_id)
         if version.is_published:
             raise AlreadyPublished
         _check_rates(version)

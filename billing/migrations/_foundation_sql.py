@@ -27,39 +27,40 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
 ALTER TABLE {table} ENABLE ALWAYS TRIGGER append_only;
 """
 
-# A published version and its rates never change; the publishing itself is the last change a version sees.
+# A published version and its parts never change; the publishing itself is the last change a version sees. Whoever edits
+# a part waits for a publication under way, and a publication (which locks the version) for what is being edited.
 _PUBLISHED = """
-CREATE FUNCTION florin_keep_published_version() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION {keep_version}() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF OLD.published_at IS NOT NULL THEN
-        RAISE EXCEPTION 'rate card version % is published: % refused', OLD.id, TG_OP
+        RAISE EXCEPTION '{version} % is published: % refused', OLD.id, TG_OP
             USING ERRCODE = 'insufficient_privilege';
     END IF;
     IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
     RETURN NEW;
 END $$;
-CREATE TRIGGER published_immutable BEFORE UPDATE OR DELETE ON billing_ratecardversion
-    FOR EACH ROW EXECUTE FUNCTION florin_keep_published_version();
-ALTER TABLE billing_ratecardversion ENABLE ALWAYS TRIGGER published_immutable;
+CREATE TRIGGER published_immutable BEFORE UPDATE OR DELETE ON {versions}
+    FOR EACH ROW EXECUTE FUNCTION {keep_version}();
+ALTER TABLE {versions} ENABLE ALWAYS TRIGGER published_immutable;
 
-CREATE FUNCTION florin_keep_published_rate() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION {keep_part}() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE touched bigint[];
 BEGIN
     touched := CASE TG_OP
         WHEN 'INSERT' THEN ARRAY[NEW.version_id]
         WHEN 'DELETE' THEN ARRAY[OLD.version_id]
         ELSE ARRAY[OLD.version_id, NEW.version_id] END;
-    PERFORM 1 FROM billing_ratecardversion v WHERE v.id = ANY (touched) FOR SHARE;
-    IF EXISTS (SELECT 1 FROM billing_ratecardversion v WHERE v.id = ANY (touched) AND v.published_at IS NOT NULL) THEN
-        RAISE EXCEPTION 'rate of a published rate card version: % refused', TG_OP
+    PERFORM 1 FROM {versions} v WHERE v.id = ANY (touched) FOR SHARE;
+    IF EXISTS (SELECT 1 FROM {versions} v WHERE v.id = ANY (touched) AND v.published_at IS NOT NULL) THEN
+        RAISE EXCEPTION '{part} of a published {version}: % refused', TG_OP
             USING ERRCODE = 'insufficient_privilege';
     END IF;
     IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
     RETURN NEW;
 END $$;
-CREATE TRIGGER published_immutable BEFORE INSERT OR UPDATE OR DELETE ON billing_rate
-    FOR EACH ROW EXECUTE FUNCTION florin_keep_published_rate();
-ALTER TABLE billing_rate ENABLE ALWAYS TRIGGER published_immutable;
+CREATE TRIGGER published_immutable BEFORE INSERT OR UPDATE OR DELETE ON {parts}
+    FOR EACH ROW EXECUTE FUNCTION {keep_part}();
+ALTER TABLE {parts} ENABLE ALWAYS TRIGGER published_immutable;
 """
 
 # Every change of what prices depend on raises the revision in its own transaction; processes reload when it has risen.
@@ -98,14 +99,25 @@ def refuse_changes(table: str) -> str:
     return _REFUSE_TRIGGER.format(table=table)
 
 
+def keep_published(*, versions: str, keep_version: str, version: str, parts: str, keep_part: str, part: str) -> str:
+    """SQL that lets nobody change published rows of the table `versions`, nor rows of the table `parts` that have the
+    `version_id` of one. `keep_version` and `keep_part` name the functions; `version` and `part` are for people."""
+    return _PUBLISHED.format(
+        versions=versions, keep_version=keep_version, version=version, parts=parts, keep_part=keep_part, part=part
+    )
+
+
 FORWARD = "".join(
     [
         _REFUSE,
         *(refuse_changes(table) for table in APPEND_ONLY),
-        _PUBLISHED,
+        keep_published(
+            versions="billing_ratecardversion", keep_version="florin_keep_published_version",
+            version="rate card version", parts="billing_rate", keep_part="florin_keep_published_rate", part="rate",
+        ),
         _REVISION,
         *(_REVISION_TRIGGER.format(table=table) for table in CATALOG),
         _STORAGE,
         _SUMMARIES,
     ]
-)
+)  # fmt: skip
