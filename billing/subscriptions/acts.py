@@ -1,7 +1,10 @@
 """What every act on a subscription begins with: its lock, whether it was done before, whether it may be done now."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
+from typing import Any
+
+from django.db.models import QuerySet
 
 from billing.subscriptions.models import Subscription, SubscriptionChange
 
@@ -32,6 +35,21 @@ def lock(subscription_id: int) -> Subscription:
     if Subscription.objects.select_for_update(no_key=True).filter(pk=subscription_id).first() is None:
         raise SubscriptionNotFound(subscription_id)
     return get(subscription_id)
+
+
+def find_unlocked(subscription_id: int) -> Subscription | None:
+    """`lock` for whoever works through many: None where another has locked it, or there is none."""
+    rows = Subscription.objects.select_for_update(skip_locked=True, no_key=True).filter(pk=subscription_id)
+    return None if rows.first() is None else get(subscription_id)
+
+
+def in_turn(rows: QuerySet[Any], *, size: int) -> Iterator[int]:
+    """The primary keys of rows in their order, read so many at a time. Whoever takes as many of them as they can act
+    on, not the first so many, lets those that fail for ever keep no others waiting."""
+    last = 0
+    while page := list(rows.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:size]):
+        yield from page
+        last = page[-1]
 
 
 def get(subscription_id: int) -> Subscription:

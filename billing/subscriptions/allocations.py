@@ -20,7 +20,7 @@ from billing.ledger.book import Book
 from billing.ledger.books import open_books, write_books
 from billing.ledger.models import GrantKind
 from billing.ledger.pipeline import Statement, columns, pipelined
-from billing.subscriptions import overage
+from billing.subscriptions import acts, overage
 from billing.subscriptions.models import Allocation, Subscription
 from billing.subscriptions.overage import OverageLot
 from billing.subscriptions.terms import Terms
@@ -94,25 +94,28 @@ def promise_trial(
 def grant_due(*, now: datetime, limit: int, account_id: int | None = None) -> int:
     """Grant what is due and not the next renewal's to grant: what waited for a payment that has come. How many.
 
-    Safe to run at any time, twice, or in several workers. A fault with one subscription is logged, the others go on.
+    For at most `limit` subscriptions; safe to run at any time, twice, or in several workers. A fault with one
+    subscription is logged, the others go on.
     """
     waiting = due(now=now).filter(Q(subscription__next_due_at=None) | Q(starts_at__lt=F("subscription__next_due_at")))
     waiting = waiting.filter(subscription__parked_at=None).exclude(subscription__state=Subscription.State.ENDED)
     waiting = clocks.narrow(waiting, account_id=account_id, road="subscription__account")
-    granted = 0
-    ids = waiting.order_by("subscription_id").values_list("subscription_id", flat=True).distinct()[:limit]
-    for subscription_id in list(ids):
+    granted = done = 0
+    for subscription_id in acts.in_turn(Subscription.objects.filter(pk__in=waiting.values("subscription")), size=limit):
+        if done == limit:
+            break
         try:
-            granted += _grant_of(subscription_id, now=now)
+            rows = _grant_of(subscription_id, now=now)
         except Exception:
             log.exception("allocation.failed", subscription_id=subscription_id)
+        else:
+            granted, done = granted + rows, done + bool(rows)
     return granted
 
 
 def _grant_of(subscription_id: int, *, now: datetime) -> int:
     with transaction.atomic():
-        locked = Subscription.objects.select_for_update(skip_locked=True, no_key=True).filter(pk=subscription_id)
-        subscription = locked.first()
+        subscription = acts.find_unlocked(subscription_id)
         if subscription is None or subscription.state == Subscription.State.ENDED:
             return 0
         return grant_now(subscription, now=now)

@@ -50,31 +50,41 @@ def follow_up(*, now: datetime, limit: int, account_id: int | None = None) -> Ro
     """Let subscriptions follow what became of their invoices, and end those whose first one stays unpaid.
 
     Paid: what waited is granted, and nothing overdue is left of it: active. Overdue: past due. Exhausted: what the
-    dunning policy ends with. Safe to run at any time, twice, or in several workers; one that fails is logged and tried
-    again, the others go on.
+    dunning policy ends with. At most `limit` of each; safe to run at any time, twice, or in several workers. One that
+    fails is logged and tried again, the others go on.
     """
     news = Collection.objects.filter(has_news=True, purpose__startswith=PURPOSE)
     waiting = Subscription.objects.filter(state=State.INCOMPLETE, started_at__lte=now - INCOMPLETE_FOR)
     news = clocks.narrow(news, account_id=account_id, road="invoice__account")
     waiting = clocks.narrow(waiting, account_id=account_id)
     followed = abandoned = failed = 0
-    for collection_id, purpose in list(news.order_by("pk").values_list("pk", "purpose")[:limit]):
+    for collection_id in acts.in_turn(news, size=limit):
+        if followed == limit:
+            break
         try:
-            act = partial(_follow, collection_id, int(purpose.removeprefix(PURPOSE)), now=now)
-            followed += engines.with_tax(act, now=now)
+            followed += engines.with_tax(partial(_follow, collection_id, now=now), now=now)
         except OperationalError:
             raise
         except Exception:
             failed += 1
             log.exception("standing.failed", collection_id=collection_id)
-    for subscription_id in list(waiting.order_by("pk").values_list("pk", flat=True)[:limit]):
-        abandoned += _give_up(subscription_id, now=now)
+    for subscription_id in acts.in_turn(waiting, size=limit):
+        if abandoned == limit:
+            break
+        try:
+            abandoned += _give_up(subscription_id, now=now)
+        except OperationalError:
+            raise
+        except Exception:
+            failed += 1
+            log.exception("standing.not_given_up", subscription_id=subscription_id)
     return Round(followed, abandoned, failed)
 
 
-def _follow(collection_id: int, subscription_id: int, *, now: datetime) -> bool:
+def _follow(collection_id: int, *, now: datetime) -> bool:
+    purpose = Collection.objects.values_list("purpose", flat=True).get(pk=collection_id)
     with transaction.atomic():
-        subscription = _lock(subscription_id)
+        subscription = acts.find_unlocked(int(purpose.removeprefix(PURPOSE)))
         Invoice.objects.select_for_update(no_key=True).filter(collection=collection_id).first()
         rows = Collection.objects.select_for_update(no_key=True, of=("self",)).filter(pk=collection_id, has_news=True)
         collection = rows.select_related("invoice").first()
@@ -94,14 +104,9 @@ def _follow(collection_id: int, subscription_id: int, *, now: datetime) -> bool:
         return True
 
 
-def _lock(subscription_id: int) -> Subscription | None:
-    rows = Subscription.objects.select_for_update(skip_locked=True, no_key=True, of=("self",))
-    return rows.filter(pk=subscription_id).select_related("account", "plan_version").first()
-
-
 def _give_up(subscription_id: int, *, now: datetime) -> bool:
     with transaction.atomic():
-        subscription = _lock(subscription_id)
+        subscription = acts.find_unlocked(subscription_id)
         if subscription is None or subscription.state != State.INCOMPLETE:
             return False
         return ending.abandon(subscription, now=now)

@@ -11,7 +11,7 @@ from billing.catalog.pricing import round_money
 from billing.invoicing import engines, issuing
 from billing.notifications import outbox
 from billing.payments import methods
-from billing.subscriptions import coupons, lines
+from billing.subscriptions import acts, coupons, lines
 from billing.subscriptions import terms as agreed
 from billing.subscriptions.models import Subscription
 from billing.subscriptions.terms import Terms
@@ -22,14 +22,16 @@ REMIND_BEFORE = timedelta(days=3)
 
 
 def remind_due(*, now: datetime, limit: int, account_id: int | None = None) -> int:
-    """Tell the accounts whose trial ends within three days, once each; how many. A trial of up to three days ends too
-    soon to be told of. Safe to run at any time, twice, or in several workers."""
+    """Tell at most `limit` accounts whose trial ends within three days, once each; how many. A trial of up to three
+    days ends too soon to be told of. Safe to run at any time, twice, or in several workers."""
     trials = Subscription.objects.filter(
         state=Subscription.State.TRIALING, trial_reminded_at=None, trial_ends_at__lte=now + REMIND_BEFORE
     ).filter(trial_ends_at__gt=now)
     trials = clocks.narrow(trials, account_id=account_id)
     told = 0
-    for subscription_id in list(trials.order_by("trial_ends_at", "pk").values_list("pk", flat=True)[:limit]):
+    for subscription_id in acts.in_turn(trials, size=limit):
+        if told == limit:
+            break
         try:
             told += engines.with_tax(partial(_remind, subscription_id, now=now), now=now)
         except Exception:
