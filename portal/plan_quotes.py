@@ -8,10 +8,12 @@ from decimal import Decimal
 from django.utils.formats import date_format
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from billing.invoicing.issuing import Quote, QuotedLine
 from billing.notifications.wording import credits_text, exact_credits_text, money_text
 from billing.subscriptions.changes import ChangePreview, When
+from billing.subscriptions.models import ScheduledChange
 from billing.subscriptions.subscribing import SubscribePreview
 from billing.subscriptions.terms import Terms
 from portal.features import Row, compare, has_seats, per_text
@@ -83,6 +85,7 @@ def _day(at: datetime) -> str:
 def sheet_to_change(preview: ChangePreview, terms: Terms, *, is_manual: bool) -> Sheet:
     """What a change would do. `is_manual`: it is invoiced, and nothing is charged."""
     quote, total, currency = preview.quote, preview.total, preview.currency
+    withdrawn = preview.withdraws.pk if preview.withdraws is not None else ""
     is_now = preview.when == When.NOW
     facts = [
         (_("Takes hold"), _("today, at once") if is_now else _day(preview.effective_at)),
@@ -100,6 +103,8 @@ def sheet_to_change(preview: ChangePreview, terms: Terms, *, is_manual: bool) ->
     if preview.credit:
         money = {"money": money_text(abs(preview.credit), currency)}
         facts.append((_("In your favour"), _("%(money)s, taken off your next invoices") % money))
+    if preview.withdraws is not None:
+        facts.append((_("Withdrawn by this"), withdrawn_text(preview.withdraws)))
     if total:
         money = {"money": money_text(total, currency)}
         button = _("Change now, with an invoice over %(money)s") if is_manual else _("Pay %(money)s and change now")
@@ -116,9 +121,23 @@ def sheet_to_change(preview: ChangePreview, terms: Terms, *, is_manual: bool) ->
         taxes=taxes_of(quote),
         tax_note=quote.tax_note if quote else "",
         facts=facts,
-        seen=seen_text(total, currency, preview.credit, preview.when, preview.seats),
+        seen=seen_text(total, currency, preview.credit, preview.when, preview.seats, withdrawn),
         button=button,
     )
+
+
+def withdrawn_text(waiting: ScheduledChange) -> str:
+    """That a planned change will be withdrawn by what is about to be done."""
+    day = {"day": _day(waiting.subscription.period_ends_at)}
+    if waiting.plan_version_id != waiting.subscription.plan_version_id:
+        name = waiting.plan_version.plan.name
+        return _("The change to %(plan)s planned for %(day)s will be withdrawn.") % {"plan": name, **day}
+    text = ngettext(
+        "The change to %(seats)d seat planned for %(day)s will be withdrawn.",
+        "The change to %(seats)d seats planned for %(day)s will be withdrawn.",
+        waiting.seats,
+    )
+    return text % {"seats": waiting.seats, **day}
 
 
 def taxes_of(quote: Quote | None) -> list[tuple[str, Decimal]]:

@@ -24,8 +24,8 @@ from billing.admin.rules import Act, FactsAdmin, staff_user
 from billing.catalog.models import PlanVersion
 from billing.invoicing import engines, issuing, tax
 from billing.notifications.wording import exact_credits_text, money_text
-from billing.subscriptions import acts, changes, coupons, lifecycle, lines, renewals, sides, subscribing
-from billing.subscriptions.models import Subscription
+from billing.subscriptions import acts, changes, coupons, lifecycle, lines, renewals, scheduled, sides, subscribing
+from billing.subscriptions.models import ScheduledChange, Subscription
 from billing.subscriptions.terms import NoPrice
 
 State = Subscription.State
@@ -121,7 +121,7 @@ class SubscriptionPages(FactsAdmin):
         offered = (
             (row.parked_at is not None, "release", _("Release")),
             (row.state in RUNNING, "change-plan", _("Change plan or seats")),
-            (row.state in RUNNING and waits, "withdraw", _("Withdraw the scheduled change")),
+            (row.state in (*RUNNING, State.PAUSED) and waits, "withdraw", _("Withdraw the scheduled change")),
             (row.state in (*RUNNING, State.PAUSED), "coupon", _("Redeem a coupon")),
             (row.state == State.ACTIVE, "pause", _("Pause")),
             (row.state == State.PAUSED, "resume", _("Resume")),
@@ -181,6 +181,7 @@ class SubscriptionPages(FactsAdmin):
         back = _unused(row, now=_now(row))
         if back:
             facts.append((_("Unused days, before tax"), money_text(back, row.currency)))
+        facts += _withdrawn(scheduled.find(row))
         if request.method == "POST" and form.is_valid():
             typed = form.cleaned_data
             if typed["gives_back"] and back:
@@ -255,6 +256,8 @@ class SubscriptionPages(FactsAdmin):
         ]  # fmt: skip
         if row.problem:
             facts.append((_("What went wrong"), row.problem))
+        if name == "pause":
+            facts += _withdrawn(scheduled.find(row))
         return self.render_act(request, row, title=title, button=button, form=form, facts=facts, warning=said)
 
     def _finish(
@@ -352,4 +355,16 @@ def _facts_of(preview: changes.ChangePreview) -> list[tuple[str, object]]:
         facts.append((_("Each period from then on"), money_text(preview.renewal.total, preview.currency)))
     if preview.credits_delta:
         facts.append((_("Credits"), exact_credits_text(preview.credits_delta)))
-    return facts
+    return [*facts, *_withdrawn(preview.withdraws)]
+
+
+def _withdrawn(waiting: ScheduledChange | None) -> list[tuple[str, object]]:
+    """That the act withdraws what waits for the end of the period."""
+    if waiting is None:
+        return []
+    said = _("the change to %(plan)s, %(seats)d seats, planned for %(at)s") % {
+        "plan": waiting.plan_version.plan,
+        "seats": waiting.seats,
+        "at": f"{waiting.subscription.period_ends_at:%Y-%m-%d %H:%M}",
+    }
+    return [(_("Withdrawn by this"), said)]

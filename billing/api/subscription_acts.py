@@ -23,6 +23,7 @@ from billing.api.subscriptions import (
     OF_MONEY,
     TAGS,
     PlanRefDocument,
+    ScheduledChangeDocument,
     SubscriptionDocument,
     SubscriptionQuoteDocument,
     document_of,
@@ -77,6 +78,9 @@ class ChangePreviewDocument(Document):
     credits_delta = Amount(help_text="Credits more or fewer; at the end of the period, of each grant from then on.")
     due_now = SubscriptionQuoteDocument(source="quote", allow_null=True, help_text="Today's invoice; null: none.")
     renewal = SubscriptionQuoteDocument(allow_null=True, help_text="A whole period from then on; null: it is free.")
+    withdraws = ScheduledChangeDocument(
+        allow_null=True, help_text="The scheduled change that is withdrawn by this one; null: none waits."
+    )
 
 
 CHANGE_REFUSALS = (
@@ -157,8 +161,8 @@ class PauseSubscription(ApiView):
     )
     @idempotent
     def post(self, request: Request, subscription: str) -> Response:
-        """Let it rest: it does not renew, and what is paid can be used until the period ends. Scope
-        `payments:write`."""
+        """Let it rest: it does not renew, and what is paid can be used until the period ends. A `scheduled_change` is
+        withdrawn. Scope `payments:write`."""
         return _act(request, get_subscription(request, subscription), read_body(request, ActBody), lifecycle.pause)
 
 
@@ -211,8 +215,8 @@ class CancelSubscription(ApiView):
     )
     @idempotent
     def post(self, request: Request, subscription: str) -> Response:
-        """End it with its period, until which it can be reactivated, or now: then what is in arrears is invoiced. Scope
-        `payments:write`."""
+        """End it with its period, until which it can be reactivated, or now: then what is in arrears is invoiced. A
+        `scheduled_change` is withdrawn. Scope `payments:write`."""
         found, asked = get_subscription(request, subscription), read_body(request, Cancellation)
         if asked["gives_back"] and not _is_platform(request):
             raise Problem("platform_key_required")

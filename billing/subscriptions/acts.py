@@ -80,12 +80,6 @@ def is_repeat(
     return True
 
 
-def drop_scheduled(subscription: Subscription, *, now: datetime) -> bool:
-    """Withdraw the change that waits for the end of the period; False where none does. The caller holds the lock."""
-    waiting = subscription.scheduled_changes.filter(applied_at=None, withdrawn_at=None)
-    return bool(waiting.update(withdrawn_at=now))
-
-
 def ensure_allowed(subscription: Subscription, states: Collection[str], *, now: datetime) -> None:
     """Raise NotAllowed outside of these states, and RenewalDue while a boundary that has passed is not renewed."""
     if subscription.state not in states:

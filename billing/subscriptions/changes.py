@@ -24,6 +24,7 @@ from billing.subscriptions import (
     overage,
     previews,
     resuming,
+    scheduled,
     starting,
 )
 from billing.subscriptions.models import ScheduledChange, Subscription, SubscriptionChange
@@ -96,9 +97,9 @@ def change(
     at the end of the period.
 
     Now: unused days are given back, those of the new terms charged, credits follow. Where a method is charged for a
-    customer's change, credits that come wait for the payment. At the end of the period: it is written down, in place of
-    what waited before. `by_staff`: also a plan that is not on offer to the account, whatever is unpaid, and although
-    credits to be given back are used. Once per reference; repeating it changes nothing. Raises
+    customer's change, credits that come wait for the payment. At the end of the period: it is written down. In either
+    case a change that waited before is withdrawn. `by_staff`: also a plan that is not on offer to the account, whatever
+    is unpaid, and although credits to be given back are used. Once per reference; repeating it changes nothing. Raises
     acts.SubscriptionNotFound, NotAllowed, RenewalDue and ReferenceConflict, PlanNotOffered, SeatsNotOffered,
     CurrencyFixed, NothingToChange, InvoiceUnpaid, CreditsUsed, TotalChanged where it costs something else than
     expected, and issuing.NoIssuer; nothing is written then.
@@ -114,7 +115,7 @@ def change(
             found = previews.preview_of(subscription, draft, now=now)
             if found.total != expected_total:
                 raise TotalChanged(found.total, found.currency)
-        acts.drop_scheduled(subscription, now=now)
+        scheduled.withdraw(subscription, actor=actor, now=now)
         name = acts.name(subscription, reference)
         if draft.when == When.PERIOD_END:
             _schedule(subscription, draft, name=name, asked=asked, actor=actor, now=now)

@@ -11,7 +11,7 @@ from billing.invoicing.models import Invoice
 from billing.ledger import pools
 from billing.notifications import outbox
 from billing.payments import paying
-from billing.subscriptions import allocations, coupons, history, overage, starting
+from billing.subscriptions import allocations, coupons, history, overage, scheduled, starting
 from billing.subscriptions import terms as agreed
 from billing.subscriptions.models import Subscription, SubscriptionChange
 from billing.subscriptions.overage import Arrears
@@ -38,7 +38,7 @@ def end(
     """
     terms = agreed.of(subscription, at=subscription.period_starts_at)
     invoice = settle_up(subscription, reference=f"final:{subscription.pk}", now=now)
-    _close(subscription, now=now)
+    _close(subscription, actor=actor, now=now)
     rate_cards.set_plan_card(account_id=subscription.account_id, rate_card_id=None, starts_at=now)
     history.write(
         subscription,
@@ -87,7 +87,7 @@ def abandon(subscription: Subscription, *, now: datetime) -> bool:
             return False
         crediting.void(invoice_id=invoice.pk, now=now)
     coupons.give_back(subscription, now=now)
-    _close(subscription, now=now)
+    _close(subscription, actor=history.SYSTEM, now=now)
     history.write(
         subscription,
         SubscriptionChange.Act.END,
@@ -100,8 +100,8 @@ def abandon(subscription: Subscription, *, now: datetime) -> bool:
     return True
 
 
-def _close(subscription: Subscription, *, now: datetime) -> None:
+def _close(subscription: Subscription, *, actor: str, now: datetime) -> None:
     allocations.cancel(subscription, now=now)
-    subscription.scheduled_changes.filter(applied_at=None, withdrawn_at=None).update(withdrawn_at=now)
+    scheduled.withdraw(subscription, actor=actor, now=now)
     subscription.state, subscription.ended_at, subscription.next_due_at = State.ENDED, now, None
     subscription.save(update_fields=["state", "ended_at", "next_due_at"])

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from billing.notifications import outbox
-from billing.subscriptions import acts, coupons, ending, giving_back, history, resuming
+from billing.subscriptions import acts, coupons, ending, giving_back, history, resuming, scheduled
 from billing.subscriptions.acts import NotAllowed
 from billing.subscriptions.coupons import CouponRefused
 from billing.subscriptions.models import CouponRedemption, Subscription, SubscriptionChange
@@ -38,7 +38,7 @@ def pause(*, subscription_id: int, reference: str, actor: str, now: datetime) ->
         if acts.is_repeat(subscription, reference=reference, acts=(Act.PAUSE,), asked={}):
             return subscription
         acts.ensure_allowed(subscription, (State.ACTIVE,), now=now)
-        acts.drop_scheduled(subscription, now=now)
+        scheduled.withdraw(subscription, actor=actor, now=now)
         subscription.state, subscription.paused_at = State.PAUSED, now
         subscription.save(update_fields=["state", "paused_at"])
         _note(subscription, Act.PAUSE, reference, actor=actor, now=now)
@@ -96,7 +96,7 @@ def cancel(
         if is_now:
             _end(subscription, reason=reason, gives_back=gives_back, actor=actor, now=now)
             return subscription
-        acts.drop_scheduled(subscription, now=now)
+        scheduled.withdraw(subscription, actor=actor, now=now)
         subscription.state, subscription.paused_at = State.CANCELLED, None
         subscription.save(update_fields=["state", "paused_at"])
         _tell(subscription, "subscription_cancelled", reference, now=now)
@@ -125,10 +125,10 @@ def withdraw_scheduled(*, subscription_id: int, reference: str, actor: str, now:
         subscription = acts.lock(subscription_id)
         if acts.is_repeat(subscription, reference=reference, acts=(Act.UNSCHEDULE,), asked={}):
             return subscription
-        acts.ensure_allowed(subscription, RUNNING, now=now)
-        if not acts.drop_scheduled(subscription, now=now):
+        acts.ensure_allowed(subscription, (*RUNNING, State.PAUSED), now=now)
+        name = acts.name(subscription, reference)
+        if not scheduled.withdraw(subscription, reference=name, actor=actor, now=now):
             raise NothingScheduled(subscription)
-        _note(subscription, Act.UNSCHEDULE, reference, actor=actor, now=now)
         return subscription
 
 

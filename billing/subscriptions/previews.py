@@ -24,10 +24,11 @@ from billing.subscriptions import (
     overage,
     proration,
     resuming,
+    scheduled,
     sides,
     starting,
 )
-from billing.subscriptions.models import Subscription, SubscriptionPeriod
+from billing.subscriptions.models import ScheduledChange, Subscription, SubscriptionPeriod
 from billing.subscriptions.proration import Cut
 from billing.subscriptions.sides import Side
 from billing.subscriptions.subscribing import PlanNotOffered, SeatsNotOffered
@@ -70,7 +71,7 @@ class ChangePreview:
     """What a change would do. `quote` is today's invoice, what is pending on it, None where there is none; `credit`
     (zero or negative, as the plan's prices are) is left to go back on later ones. `renewal` is what a whole period
     costs from then on, None if nothing. `credits_delta` are credits more or fewer, of the cycle that runs or, at the
-    end of the period, of each from then on.
+    end of the period, of each from then on. `withdraws` is the planned change that it takes the place of, if one waits.
     """
 
     when: When
@@ -83,6 +84,7 @@ class ChangePreview:
     credit: Decimal
     renewal: Quote | None
     credits_delta: Decimal
+    withdraws: ScheduledChange | None
 
     @property
     def total(self) -> Decimal:
@@ -212,6 +214,7 @@ def preview_of(subscription: Subscription, draft: Draft, *, now: datetime) -> Ch
         credit=credit,
         renewal=_renewal(subscription, draft, now=now),
         credits_delta=_credits_delta(subscription, draft, now=now),
+        withdraws=scheduled.find(subscription),
     )
 
 

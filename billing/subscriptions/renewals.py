@@ -22,15 +22,14 @@ from django.db.models import QuerySet
 from psycopg.errors import DeadlockDetected, SerializationFailure
 
 from billing.accounts import clocks
-from billing.catalog import periods, plans, rate_cards
+from billing.catalog import periods, plans
 from billing.invoicing import engines
 from billing.invoicing.tax import TaxUnavailable
 from billing.ledger import moves
 from billing.ledger import terms as pool_terms
 from billing.ledger.books import OpenBooks, open_books, write_books
 from billing.ledger.pipeline import Statement, columns
-from billing.notifications import outbox
-from billing.subscriptions import allocations, ending, history, overage, starting
+from billing.subscriptions import allocations, ending, history, overage, scheduled, starting
 from billing.subscriptions import facts as reading
 from billing.subscriptions import terms as agreed
 from billing.subscriptions.facts import Facts
@@ -231,7 +230,7 @@ class _Renewal:
     terms: Terms
     boundary: datetime
     seats_before: int
-    scheduled: ScheduledChange | None
+    change: ScheduledChange | None
     arrears: Arrears
     opening: Opening
 
@@ -259,8 +258,11 @@ def _renew_periods(renewing: Sequence[tuple[Subscription, Terms]], facts: Facts,
         statements.append(allocations.granted(rows))
     write_books(opened, now=now, extras=statements)
     for each in renewals:
-        if each.scheduled is not None:
-            _note_change(each, each.scheduled, now=now)
+        if each.change is not None:
+            scheduled.note_made(
+                each.subscription, each.change, old=each.old, old_seats=each.seats_before, terms=each.terms,
+                at=each.boundary, now=now,
+            )  # fmt: skip
     SubscriptionChange.objects.bulk_create(
         history.change(
             each.subscription,
@@ -280,8 +282,8 @@ def _prepare(subscription: Subscription, old: Terms, facts: Facts, *, now: datet
     """What is in arrears, and what the next period is billed as; the subscription's row, unsaved, says that period."""
     boundary, seats = subscription.period_ends_at, subscription.seats
     arrears = _arrears(subscription, old, facts, boundary, now=now)
-    scheduled = facts.scheduled.get(subscription.pk)
-    terms = move_on(subscription, scheduled, boundary, contracts=facts.contracts[subscription.account_id])
+    change = facts.scheduled.get(subscription.pk)
+    terms = move_on(subscription, change, boundary, contracts=facts.contracts[subscription.account_id])
     if subscription.state == State.TRIALING:
         subscription.state = State.ACTIVE
     subscription.problem = ""
@@ -292,7 +294,7 @@ def _prepare(subscription: Subscription, old: Terms, facts: Facts, *, now: datet
         redemptions=facts.redemptions[subscription.pk],
         reference=f"renewal:{subscription.pk}:{subscription.period_number}",
     )
-    return _Renewal(subscription, old, terms, boundary, seats, scheduled, arrears, opening)
+    return _Renewal(subscription, old, terms, boundary, seats, change, arrears, opening)
 
 
 def _arrears(subscription: Subscription, old: Terms, facts: Facts, boundary: datetime, *, now: datetime) -> Arrears:
@@ -390,16 +392,16 @@ def _post(
 
 def move_on(
     subscription: Subscription,
-    scheduled: ScheduledChange | None,
+    change: ScheduledChange | None,
     boundary: datetime,
     *,
     contracts: Sequence[ContractTerms] | None = None,
 ) -> Terms:
     """Let the subscription's row, unsaved, say what the period from `boundary` on is; its terms."""
     subscription.period_number += 1
-    if scheduled is not None:
-        before, after = subscription.plan_version, scheduled.plan_version
-        subscription.plan_version, subscription.seats = after, scheduled.seats
+    if change is not None:
+        before, after = subscription.plan_version, change.plan_version
+        subscription.plan_version, subscription.seats = after, change.seats
         if (after.interval, after.interval_count) != (before.interval, before.interval_count):
             subscription.anchor_on = periods.day_of(boundary, subscription.account.time_zone)
             subscription.anchor_number = subscription.period_number
@@ -408,33 +410,6 @@ def move_on(
     subscription.period_starts_at = boundary
     subscription.period_ends_at = starting.end_of(subscription, terms)
     return terms
-
-
-def _note_change(renewal: _Renewal, scheduled: ScheduledChange, *, now: datetime) -> None:
-    scheduled.applied_at = now
-    scheduled.save(update_fields=["applied_at"])
-    subscription, version = renewal.subscription, renewal.terms.version
-    rate_cards.set_plan_card(
-        account_id=subscription.account_id, rate_card_id=version.rate_card_id, starts_at=renewal.boundary
-    )
-    history.write(
-        subscription,
-        SubscriptionChange.Act.CHANGE,
-        reference=f"change:scheduled:{scheduled.pk}",
-        at=renewal.boundary,
-        actor=scheduled.actor or history.SYSTEM,
-        from_version=renewal.old.version,
-        to_version=version,
-        from_seats=renewal.seats_before,
-        to_seats=subscription.seats,
-    )
-    outbox.write(
-        kind="plan_changed",
-        dedupe_key=f"plan_changed:scheduled:{scheduled.pk}",
-        account_id=subscription.account_id,
-        payload={"previous_plan_name": renewal.old.plan_name, **starting.facts(subscription, renewal.terms)},
-        now=now,
-    )
 
 
 def _rest(subscription: Subscription, *, now: datetime) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from billing.catalog import periods
 from billing.invoicing.issuing import LineDraft
 from billing.notifications import outbox
-from billing.subscriptions import history, starting
+from billing.subscriptions import history, scheduled, starting
 from billing.subscriptions import terms as agreed
 from billing.subscriptions.models import Subscription, SubscriptionChange
 from billing.subscriptions.starting import Started
@@ -55,15 +55,23 @@ def set_out(subscription: Subscription, *, terms: Terms, now: datetime) -> None:
 
 
 def take_up(subscription: Subscription, *, reference: str, actor: str, now: datetime) -> None:
-    """Let a paused subscription go on: in its period while that runs, else with a new one from today."""
-    terms = agreed.of(subscription, at=now)
+    """Let a paused subscription go on: in its period while that runs, else with a new one from today, and with the
+    change that was to be made at the end of the old one."""
     is_overdue = subscription.past_due_at is not None
     subscription.state = Subscription.State.PAST_DUE if is_overdue else Subscription.State.ACTIVE
     subscription.paused_at = None
     invoice = None
     if subscription.next_due_at is None or subscription.period_ends_at <= now:
+        change, old, old_seats = scheduled.find(subscription), agreed.of(subscription, at=now), subscription.seats
+        if change is not None:
+            subscription.plan_version, subscription.seats = change.plan_version, change.seats
+        terms = agreed.of(subscription, at=now)
+        subscription.seats = max(subscription.seats, terms.seats_included)
         invoice = start_afresh(subscription, terms=terms, reference=reference, now=now).invoice
+        if change is not None:
+            scheduled.note_made(subscription, change, old=old, old_seats=old_seats, terms=terms, at=now, now=now)
     else:
+        terms = agreed.of(subscription, at=now)
         subscription.save(update_fields=["state", "paused_at"])
     history.write(
         subscription, SubscriptionChange.Act.RESUME, reference=reference, at=now, actor=actor, invoice=invoice

@@ -14,6 +14,7 @@ from django.db import OperationalError, transaction
 from billing.accounts import clocks
 from billing.accounts.models import Account
 from billing.catalog import plans
+from billing.catalog.models import PlanVersion
 from billing.catalog.pricing import round_money
 from billing.invoicing import engines, settling
 from billing.invoicing.models import Invoice
@@ -21,7 +22,17 @@ from billing.ledger import posting
 from billing.ledger.models import CreditGrant
 from billing.notifications import outbox
 from billing.payments.models import Collection
-from billing.subscriptions import acts, allocations, ending, history, overage, resuming, starting, subscribing
+from billing.subscriptions import (
+    acts,
+    allocations,
+    ending,
+    history,
+    overage,
+    resuming,
+    scheduled,
+    starting,
+    subscribing,
+)
 from billing.subscriptions import terms as agreed
 from billing.subscriptions.models import Allocation, Subscription, SubscriptionChange
 
@@ -212,23 +223,30 @@ def _take_back_unpaid(collection: Collection, *, now: datetime) -> None:
 
 
 def _downgrade(subscription: Subscription, collection: Collection, *, now: datetime) -> str:
-    """Begin anew today with the plan that the policy names; its name, or nothing where there is none to go down to, or
-    the subscription is cancelled. A change that waited is withdrawn."""
-    plan_id = collection.policy.get("downgrade_to")
-    before = subscription.plan_version
-    if not isinstance(plan_id, int) or plan_id == before.plan_id or subscription.state == State.CANCELLED:
+    """Begin anew today with the plan that the policy names, or, what its customer has paused, once it is resumed; its
+    name, or nothing where there is none to go down to, or the subscription is cancelled. A change that waited is
+    withdrawn."""
+    before, version = subscription.plan_version, _lower_version(subscription, collection, now=now)
+    if version is None:
         return ""
-    acts.drop_scheduled(subscription, now=now)
-    version = plans.get_newest_version(plan_id)
+    scheduled.withdraw(subscription, actor=history.SYSTEM, now=now)
     arrears = ending.close_period(subscription, now=now)
     allocations.cancel(subscription, now=now)
     seats = subscription.seats
-    subscription.plan_version, subscription.state = version, State.ACTIVE
+    subscription.plan_version = version
     terms = agreed.of(subscription, at=now)
     subscription.seats = max(terms.seats_included, min(seats, version.seats_max or seats))
     reference = f"{LAPSE}{collection.pk}"
-    started = resuming.start_afresh(subscription, terms=terms, arrears=arrears.drafts, reference=reference, now=now)
-    overage.save(arrears, started.invoice)
+    if subscription.state == State.PAUSED:
+        invoice = starting.bill(subscription, terms=terms, drafts=arrears.drafts, reference=reference, now=now)
+        subscription.period_ends_at, subscription.next_due_at = min(subscription.period_ends_at, now), None
+        subscription.save(update_fields=["plan_version", "seats", "period_ends_at", "next_due_at"])
+    else:
+        subscription.state = State.ACTIVE
+        invoice = resuming.start_afresh(
+            subscription, terms=terms, arrears=arrears.drafts, reference=reference, now=now
+        ).invoice
+    overage.save(arrears, invoice)
     history.write(
         subscription,
         Act.CHANGE,
@@ -239,10 +257,27 @@ def _downgrade(subscription: Subscription, collection: Collection, *, now: datet
         to_version=version,
         from_seats=seats,
         to_seats=subscription.seats,
-        invoice=started.invoice,
+        invoice=invoice,
         details={"reason": "unpaid"},
     )
     return terms.plan_name
+
+
+def _lower_version(subscription: Subscription, collection: Collection, *, now: datetime) -> PlanVersion | None:
+    """The plan that the policy lets it go down to, if it may, and the plan is priced in its currency."""
+    plan_id = collection.policy.get("downgrade_to")
+    if not isinstance(plan_id, int) or subscription.state == State.CANCELLED:
+        return None
+    if plan_id == subscription.plan_version.plan_id:
+        return None
+    try:
+        version = plans.get_newest_version(plan_id)
+        agreed.resolve(
+            account_id=subscription.account_id, version_id=version.pk, currency=subscription.currency, at=now
+        )
+    except (plans.NoSuchPlan, agreed.NoPrice):
+        return None
+    return version
 
 
 def _end(subscription: Subscription, reference: str, *, now: datetime) -> None:

@@ -23,7 +23,7 @@ from portal.dunning import list_steps
 from portal.features import has_seats, list_features
 from portal.forms_plans import COUPON_REFUSALS, CancelForm, CouponForm, TokenForm
 from portal.plan_desk import NO_ISSUER, NO_TAX, reference_of
-from portal.plan_quotes import taxes_of
+from portal.plan_quotes import taxes_of, withdrawn_text
 from portal.progress import Progress, answer_poll, read_progress
 from portal.views.frame import render_page
 from portal.views.invoices import new_pay_form
@@ -76,7 +76,12 @@ def pause(request: HttpRequest, visit: Visit) -> HttpResponse:
         if _do(request, lambda: lifecycle.pause(**_named(visit, subscription, token), now=now), now=now):
             messages.success(request, _("Your plan is paused."))
         return redirect(visit.url("plan"))
-    context = {"subscription": subscription, "form": form, "may_pause": subscription.state == State.ACTIVE}
+    context = {
+        "subscription": subscription,
+        "form": form,
+        "may_pause": subscription.state == State.ACTIVE,
+        "withdrawn": _withdrawn(subscription),
+    }
     return render_page(request, visit, "plan_pause", context, status=422 if form.errors else 200)
 
 
@@ -103,6 +108,7 @@ def cancel(request: HttpRequest, visit: Visit) -> HttpResponse:
         "now": now,
         "may_cancel": subscription.state in CANCELLABLE,
         "may_pause": subscription.state == State.ACTIVE,
+        "withdrawn": _withdrawn(subscription),
     }
     return render_page(request, visit, "plan_cancel", context, status=422 if form.errors else 200)
 
@@ -158,6 +164,12 @@ def _running(visit: Visit) -> Subscription:
     if subscription is None or not subscription.is_live:
         raise Http404("No plan.")
     return subscription
+
+
+def _withdrawn(subscription: Subscription) -> str:
+    """What is said of the change that waits, before it is withdrawn; empty where none does."""
+    waiting = standing.waiting_change(subscription)
+    return withdrawn_text(waiting) if waiting is not None else ""
 
 
 def _named(visit: Visit, subscription: Subscription, token: uuid.UUID) -> dict[str, Any]:

@@ -101,6 +101,10 @@ def test_a_change_at_the_end_is_scheduled_and_withdrawn(staff: Client, subscript
     form = _form(plan=small.pk, seats=0, when="period_end")
     post(staff, _url(subscription, "change-plan"), **form, _confirmed="1")
     assert subscription.scheduled_changes.get().plan_version == small
+    said = f"the change to Small, 0 seats, planned for {subscription.period_ends_at:%Y-%m-%d %H:%M}"
+    for page in ("pause", "cancel"):
+        assert said in text_of(staff, _url(subscription, page))
+    assert said in post(staff, _url(subscription, "change-plan"), **_form(plan=subscription.plan_version_id, seats=5))
     assert "It stays as it is." in post(staff, _url(subscription, "withdraw"), **_form())
     assert subscription.scheduled_changes.get().withdrawn_at is not None
 

@@ -70,8 +70,11 @@ def test_seats_are_a_change_too_and_fewer_wait(alice, path):
     waiting = alice.post(f"{path}/change", {"seats": 3}).json()
     assert (waiting["seats"], waiting["scheduled_change"]["seats"]) == (5, 3)
     assert waiting["scheduled_change"]["effective_at"] == waiting["period_ends_at"]
+    told = alice.post(f"{path}/preview", {"seats": 6}).json()
+    assert told["withdraws"] == waiting["scheduled_change"]
     back = alice.post(f"{path}/withdraw-change").json()
     assert (back["seats"], back["scheduled_change"]) == (5, None)
+    assert alice.post(f"{path}/preview", {"seats": 6}).json()["withdraws"] is None
     refused(alice.post(f"{path}/withdraw-change"), 409, "nothing_scheduled", everything())
 
 

@@ -4,10 +4,12 @@ import uuid
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.test import Client
 from django.utils import timezone
+from django.utils.formats import date_format
 
 from billing.catalog.models import Coupon, Pack, PlanVersion
 from billing.invoicing.models import Issuer
@@ -192,6 +194,13 @@ def test_a_planned_change_is_shown_and_withdrawn(alice: Client, stage: Stage, te
         subscription_id=subscription.pk, plan_version_id=small.pk, reference="down", actor="test", now=timezone.now()
     )
     assert "Changes to Small on" in text_of(alice.get(url))
+    said = "The change to Small planned for"
+    for page in (f"{url}/pause", f"{url}/cancel"):
+        assert said in text_of(alice.get(page))
+    large = make_plan("large", prices={"USD": {"fee": "900"}})
+    day = date_format(timezone.localtime(subscription.period_ends_at, ZoneInfo(stage.account.time_zone)), "j F Y")
+    choice = text_of(alice.get(f"{url}s/{large.plan.key}", follow=True))
+    assert f"{said} {day} will be withdrawn." in choice
     page = text_of(alice.post(url, _act("withdraw"), follow=True))
     assert "The planned change is withdrawn." in page
     assert "Changes to Small" not in page

@@ -260,7 +260,7 @@ def test_a_coupon_is_taken_off_the_next_invoice(subscription):
         (lifecycle.resume, ["incomplete", "trialing", "active", "past_due", "cancelled"]),
         (lifecycle.cancel, ["cancelled"]),
         (lifecycle.reactivate, ["incomplete", "trialing", "active", "past_due", "paused"]),
-        (lifecycle.withdraw_scheduled, ["incomplete", "paused", "cancelled"]),
+        (lifecycle.withdraw_scheduled, ["incomplete", "cancelled"]),
     ],
 )
 def test_an_act_that_a_state_does_not_allow_is_refused(subscription, does, states):

@@ -166,6 +166,14 @@ def test_what_was_cancelled_ends_where_others_are_downgraded(account):
     assert (subscription.state, Invoice.objects.count()) == ("ended", 2)
 
 
+def test_what_can_go_down_to_no_plan_of_its_currency_ends(account):
+    abroad = make_plan("abroad", prices={"EUR": {"fee": "5.00"}})
+    subscription = fail_in_april(account, make_policy("downgrade", downgrade_to=abroad.plan))
+    run(APRIL + 8 * DAY)
+    subscription.refresh_from_db()
+    assert (subscription.state, Invoice.objects.latest("pk").state) == ("ended", "uncollectible")
+
+
 def test_a_downgrade_for_want_of_payment_withdraws_what_was_scheduled(account):
     free = make_plan("free", included_credits=Decimal(10), prices={"USD": {"fee": "0"}})
     small = make_plan("small", included_credits=Decimal(500), prices={"USD": {"fee": "20.00"}})
