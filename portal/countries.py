@@ -10,8 +10,8 @@ from django.utils.translation import get_language
 from django.utils.translation.trans_real import parse_accept_lang_header
 from moneyed import CURRENCIES
 
-# Groupings and places without an ISO 3166-1 code of their own.
-NO_COUNTRIES = frozenset({"AC", "CP", "CQ", "DG", "EA", "EU", "EZ", "IC", "QO", "TA", "UN", "XA", "XB", "ZZ"})
+from billing.accounts.fields import country_codes
+
 # Where the first zone by the alphabet is not where most people live.
 MAIN_ZONES = {
     "AR": "America/Argentina/Buenos_Aires", "AU": "Australia/Sydney", "BR": "America/Sao_Paulo",
@@ -36,7 +36,7 @@ def list_currencies() -> list[tuple[str, str]]:
 @cache
 def _countries(language: str) -> tuple[tuple[str, str], ...]:
     names = _locale(language).territories
-    countries = ((code, name) for code, name in names.items() if len(code) == 2 and code not in NO_COUNTRIES)
+    countries = ((code, name) for code, name in names.items() if code in country_codes())
     return tuple(sorted(countries, key=lambda country: country[1]))
 
 

@@ -4,9 +4,13 @@ import re
 from functools import cache
 from zoneinfo import available_timezones
 
+from babel import Locale
 from django.core.exceptions import ValidationError
 from django.db import models
 from moneyed import CURRENCIES
+
+# Groupings and places without an ISO 3166-1 code of their own.
+NO_COUNTRIES = frozenset({"AC", "CP", "CQ", "DG", "EA", "EU", "EZ", "IC", "QO", "TA", "UN", "XA", "XB", "ZZ"})
 
 _EXTERNAL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,99}\Z", re.ASCII)
 
@@ -36,6 +40,19 @@ def validate_currency(value: str) -> None:
     """Refuse what is not an ISO 4217 currency code."""
     if value not in CURRENCIES:
         raise ValidationError("Use a three-letter ISO 4217 currency code, e.g. EUR.", code="invalid_currency")
+
+
+@cache
+def country_codes() -> frozenset[str]:
+    """The ISO 3166-1 codes of all countries, with XK for Kosovo."""
+    codes = map(str, Locale("en").territories)
+    return frozenset(code for code in codes if len(code) == 2) - NO_COUNTRIES
+
+
+def validate_country(value: str) -> None:
+    """Refuse what is not an ISO 3166-1 country code: of a country that nobody knows no tax would be asked."""
+    if value not in country_codes():
+        raise ValidationError("Use a two-letter ISO 3166-1 country code, e.g. DE or GB.", code="invalid_country")
 
 
 class LowerEmailField(models.EmailField):

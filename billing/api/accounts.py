@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.accounts import details
-from billing.accounts.fields import validate_currency, validate_external_id, validate_time_zone
+from billing.accounts.fields import validate_country, validate_currency, validate_external_id, validate_time_zone
 from billing.accounts.models import Account, Scope
 from billing.api import ids
 from billing.api.base import ApiView, caller, get_account, read_body, read_query
@@ -30,7 +30,7 @@ class Details(Strict):
 
     name = Text(max_length=200)
     billing_email = Email(max_length=254, help_text="Where invoices and balance alerts go.")
-    country = serializers.RegexField(r"^[A-Z]{2}\Z", help_text="ISO 3166-1, two letters.")
+    country = Text(max_length=2, validators=[validate_country], help_text="ISO 3166-1, two letters.")
     region = Text(
         max_length=10,
         required=False,

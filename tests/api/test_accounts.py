@@ -273,3 +273,13 @@ def test_certificates_are_listed_until_they_are_withdrawn(platform, acme):
     assert platform.get("/accounts/acme").json()["tax_exemptions"] == expected
     (listed,) = platform.get("/accounts").json()["items"]
     assert listed["tax_exemptions"] == expected
+
+
+@pytest.mark.parametrize("country", ["UK", "EL", "ZZ", "EU", "XX", "de", "DEU", ""])
+def test_what_is_no_country_is_refused_and_not_left_untaxed(platform, acme, country):
+    assert_problem(platform.patch("/accounts/acme", {"country": country}), 400, "invalid_request", "country")
+    body = {"external_id": "n", "name": "N", "billing_email": "n@n.example", "country": country}
+    before = written()
+    assert_problem(platform.post("/accounts", body), 400, "invalid_request", "country")
+    assert written() == before
+    assert platform.patch("/accounts/acme", {"country": "GB"}).json()["country"] == "GB"
