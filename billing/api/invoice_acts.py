@@ -5,7 +5,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.accounts.models import Scope
-from billing.api.base import ApiView, now_of
+from billing.api.base import ApiView, now_of, read_body
+from billing.api.fields import Strict
 from billing.api.idempotency import idempotent
 from billing.api.invoices import TAGS, InvoiceDocument, get_invoice
 from billing.api.schema import refusals
@@ -31,6 +32,7 @@ class VoidInvoice(ApiView):
         """Nobody owes it any more, and it keeps its number; again it changes nothing. What it was for is not taken
         back by this. Scope `payments:write`, platform keys only."""
         found = get_invoice(request, invoice)
+        read_body(request, Strict)
         voiding.void(invoice_id=found.pk, now=now_of(found.account))
         return Response(InvoiceDocument(get_invoice(request, invoice)).data)
 
@@ -53,5 +55,6 @@ class GiveUpInvoice(ApiView):
         """Nobody asks for the money any more; it is still owed, and a payment still settles it. Again it changes
         nothing. Scope `payments:write`, platform keys only."""
         found = get_invoice(request, invoice)
+        read_body(request, Strict)
         settling.give_up(invoice_id=found.pk, now=now_of(found.account))
         return Response(InvoiceDocument(get_invoice(request, invoice)).data)
