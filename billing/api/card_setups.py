@@ -53,7 +53,10 @@ class CardSetups(ApiView):
         summary="Let the customer type a card on the gateway's page",
         tags=METHODS,
         request=NewCardSetup,
-        responses={201: CardSetupDocument, **refusals("too_many_methods", "no_gateway", "gateway_unavailable")},
+        responses={
+            201: CardSetupDocument,
+            **refusals("too_many_methods", "no_gateway", "no_card_page", "gateway_unavailable"),
+        },
     )
     @idempotent
     def post(self, request: Request, account: str) -> Response:

@@ -188,6 +188,8 @@ def _translate_money(error: Exception) -> Problem | None:
             return Problem("not_found")
         case methods.TooManyMethods():
             return Problem("too_many_methods")
+        case gateway.NoCardPage():
+            return Problem("no_card_page")
         case gateway.NoGateway():
             return Problem("no_gateway")
         case gateway.CardsOnPage():

@@ -27,6 +27,10 @@ class NoGateway(Exception):
     """No gateway is configured, or not this one."""
 
 
+class NoCardPage(NoGateway):
+    """The gateway has no page where cards are typed."""
+
+
 class CardsOnPage(Exception):
     """The gateway takes cards on its own page only: begin a setup there (`setups.begin`)."""
 
@@ -231,12 +235,12 @@ def card_form(name: str) -> CardForm:
 
 
 def card_page(name: str) -> CardPage:
-    """The gateway of this name if cards are typed on its page. Raises NoGateway."""
+    """The gateway of this name if cards are typed on its page. Raises NoGateway, NoCardPage where it has none."""
     if name == GatewayName.STRIPE and settings.FLORIN_STRIPE_SECRET_KEY:
         from billing.payments import stripe_gateway
 
         return stripe_gateway
-    raise NoGateway(name)
+    raise (NoCardPage if name == GatewayName.SANDBOX else NoGateway)(name)
 
 
 def is_reachable(name: str) -> bool:

@@ -19,6 +19,7 @@ from portal.views.frame import render_page
 
 _PROBLEMS: dict[type[Exception], Promise] = {
     gateway.NoGateway: gettext_lazy("Cards cannot be taken at the moment."),
+    gateway.NoCardPage: gettext_lazy("Cards cannot be taken at the moment."),
     gateway.GatewayUnavailable: gettext_lazy("The payment provider gives no answer just now. Please try again."),
     methods.TooManyMethods: gettext_lazy("There are too many cards already. Remove one that you do not use any more."),
 }

@@ -66,3 +66,8 @@ def test_a_key_and_its_scope_are_needed(anonymous, scoped, mallory, acme):
 def test_what_is_none_is_not_found(alice, acme):
     for name in ("cst_9", "pm_1", "x"):
         assert_problem(alice.get(f"{PATH}/{name}"), 404, "not_found")
+
+
+def test_a_gateway_without_a_page_says_where_its_cards_go(alice, shop):
+    problem = assert_problem(alice.post("/accounts/acme/card-setups"), 409, "no_card_page")
+    assert "payment-methods" in problem["detail"]
