@@ -138,7 +138,7 @@ class Desk:
                 ),
                 now=self.now,
             )
-        except subscribing.AlreadySubscribed:
+        except (subscribing.AlreadySubscribed, subscribing.ReferenceTaken):
             form.add_error(None, _("This account has a plan already. Nothing was charged."))
         except (subscribing.PlanNotOffered, subscribing.NoPrice, subscribing.SeatsNotOffered):
             form.add_error(None, str(GONE))

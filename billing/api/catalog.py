@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.accounts.models import Scope
-from billing.api.base import ApiView, caller, read_query
+from billing.api.base import ApiView, caller, get_account, read_query
 from billing.api.fields import Amount, Document, Instant
 from billing.api.pagination import PageQuery, newest_first, page_of
 from billing.api.schema import refusals
@@ -221,8 +221,8 @@ class PlanPriceDocument(Document):
 class PlanDocument(Document):
     """A plan on sale, in its newest edition, which never changes. Subscribers of older ones keep theirs."""
 
-    id = serializers.IntegerField(help_text="Of the version: what a subscription names.")
-    key = serializers.CharField(source="plan.key")
+    id = serializers.IntegerField(help_text="Of the version: what a subscription names as `plan_version`.")
+    key = serializers.CharField(source="plan.key", help_text="What a subscription names as `plan`.")
     name = serializers.CharField(source="plan.name")
     description = serializers.CharField(source="plan.description")
     version = serializers.IntegerField(source="number")
@@ -251,6 +251,16 @@ class PlanDocument(Document):
     prices = PlanPriceDocument(many=True)
 
 
+class PlanQuery(PageQuery):
+    """Filters of the list."""
+
+    account = serializers.CharField(
+        required=False,
+        max_length=100,
+        help_text="Only what this account can subscribe to: our id or your `external_id`.",
+    )
+
+
 class Plans(ApiView):
     """Plans on sale."""
 
@@ -260,14 +270,14 @@ class Plans(ApiView):
         operation_id="list_plans",
         summary="List plans",
         tags=TAGS,
-        parameters=[PageQuery],
-        responses={200: page_of(PlanDocument, "Plan"), **refusals("invalid_cursor")},
+        parameters=[PlanQuery],
+        responses={200: page_of(PlanDocument, "Plan"), **refusals("invalid_cursor", "not_found")},
     )
     def get(self, request: Request) -> Response:
-        """Plans on sale, newest first, with their prices; to a key bound to an account those that it can subscribe to,
-        in its currency. Scope `read`."""
-        query = read_query(request, PageQuery)
-        own = caller(request).account
+        """Plans on sale, newest first, with their prices; with `account`, or a key bound to one, those that it can
+        subscribe to, in its currency. Scope `read`."""
+        query = read_query(request, PlanQuery)
+        own = get_account(request, query["account"]) if "account" in query else caller(request).account
         prices = PlanPrice.objects.order_by("currency")
         rows = plans.versions_on_sale()
         if own is not None:

@@ -52,9 +52,12 @@ class NewContractTerms(Strict):
     """What is agreed; what is left out stays the plan's."""
 
     currency = Text(
-        max_length=3, validators=[validate_currency], required=False, help_text="The account's if left out."
+        max_length=3,
+        validators=[validate_currency],
+        required=False,
+        help_text="Of the subscriptions that they are for; the account's if left out.",
     )
-    starts_at = Instant(required=False, help_text="Now if left out.")
+    starts_at = Instant(required=False, help_text="Now if left out, or if it has passed.")
     ends_at = Instant(required=False)
     fee = Amount(digits=14, decimals=3, required=False)
     seat_price = Amount(digits=14, decimals=3, required=False)

@@ -51,7 +51,7 @@ KINDS: dict[str, Kind] = {
         409, "Request in progress", "The first request with this Idempotency-Key runs; wait `Retry-After` seconds."
     ),
     "reference_conflict": Kind(
-        409, "Reference conflict", "The reference names an earlier, different act on this pool."
+        409, "Reference conflict", "The reference names an earlier act that was another, or asked for something else."
     ),
     "id_conflict": Kind(409, "Id conflict", "The id names an earlier, different event or charge of this account."),
     # --- test clocks
@@ -89,6 +89,9 @@ KINDS: dict[str, Kind] = {
     # --- money
     "too_many_methods": Kind(409, "Too many payment methods", "The account has as many as it may; remove one first."),
     "no_gateway": Kind(409, "No payment gateway", "The operator has configured none, so no card can be kept."),
+    "no_card_page": Kind(
+        409, "No page for cards", "The account's gateway has no page where cards are typed: POST to `payment-methods`."
+    ),
     "cards_on_page": Kind(
         409, "Cards are typed on the gateway's page", "Begin a card setup and send the customer to its `url`."
     ),
@@ -120,7 +123,7 @@ KINDS: dict[str, Kind] = {
     "no_issuer": Kind(409, "No issuer", "The operator has not set up who issues invoices, so nothing can be sold."),
     # --- subscriptions
     "already_subscribed": Kind(409, "Already subscribed", "The account has a subscription: change it, or end it."),
-    "plan_not_offered": Kind(422, "Plan not offered", "No such version is on sale to the account, in that currency."),
+    "plan_not_offered": Kind(422, "Plan not offered", "No such plan is on sale to the account, in that currency."),
     "seats_not_offered": Kind(422, "Seats not offered", "The plan is not sold for so many seats."),
     "coupon_refused": Kind(422, "Coupon refused", "`reason` says why the coupon cannot be redeemed."),
     "currency_fixed": Kind(422, "Currency fixed", "A subscription keeps its `currency`."),

@@ -29,6 +29,7 @@ from billing.api.subscriptions import (
     document_of,
     follow_up,
     get_subscription,
+    one_plan,
     priced,
     reference_of,
     rows,
@@ -43,7 +44,10 @@ OF_ANY_ACT = ("subscription_state", "renewal_due", "reference_conflict")
 class Change(Strict):
     """What is to be different; what is left out stays."""
 
-    plan_version = Whole(min_value=1, max_value=ids.MAX_PK, required=False)
+    plan = Text(max_length=60, required=False, help_text="`key` of a plan: its edition that is on sale.")
+    plan_version = Whole(
+        min_value=1, max_value=ids.MAX_PK, required=False, help_text="Instead of `plan`: the `id` of one edition."
+    )
     seats = Whole(min_value=0, max_value=MOST_SEATS, required=False)
     currency = Text(max_length=3, required=False, help_text="Only to be sure: a subscription keeps its currency.")
     when = Choice(
@@ -52,9 +56,9 @@ class Change(Strict):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Something must be asked for."""
-        if "plan_version" not in attrs and "seats" not in attrs:
-            raise serializers.ValidationError("Give a plan_version, seats, or both.", code="required")
-        return attrs
+        if not {"plan", "plan_version", "seats"} & attrs.keys():
+            raise serializers.ValidationError("Give a plan, seats, or both.", code="required")
+        return one_plan(attrs)
 
 
 class ChangeBody(Change):
@@ -128,7 +132,8 @@ class ChangeSubscription(ApiView):
     @idempotent
     def post(self, request: Request, subscription: str) -> Response:
         """Change the plan, the number of seats, or both: now, billed by the day, or at the end of the period. With a
-        key of the account, credits that come wait for the payment. Scope `payments:write`."""
+        key of the account, credits that come wait for the payment; a platform key may also name a plan that is not on
+        offer to the account. Scope `payments:write`."""
         found, asked = get_subscription(request, subscription), read_body(request, ChangeBody)
         return _act(
             request,
@@ -308,6 +313,7 @@ def _act(
 def _wanted(asked: dict[str, Any]) -> dict[str, Any]:
     return {
         "plan_version_id": asked.get("plan_version"),
+        "plan_key": asked.get("plan"),
         "seats": asked.get("seats"),
         "when": asked.get("when"),
         "currency": asked.get("currency"),

@@ -127,10 +127,19 @@ class SubscriptionDocument(Document):
 class NewSubscription(Strict):
     """What to subscribe to."""
 
-    plan_version = Whole(min_value=1, max_value=ids.MAX_PK, help_text="`id` of a plan that is on sale to the account.")
+    plan = Text(max_length=60, required=False, help_text="`key` of a plan that is on sale to the account.")
+    plan_version = Whole(
+        min_value=1, max_value=ids.MAX_PK, required=False, help_text="Instead of `plan`: its `id`, as `/plans` has it."
+    )
     seats = Whole(min_value=0, max_value=MOST_SEATS, default=0, help_text="At least those that the plan includes.")
     currency = Text(max_length=3, required=False, help_text="The account's if left out.")
     coupon = Text(max_length=40, required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """It must be said which plan, in one way."""
+        if not {"plan", "plan_version"} & attrs.keys():
+            raise serializers.ValidationError({"plan": "Give a plan, or a plan_version."}, code="required")
+        return one_plan(attrs)
 
 
 class SubscribeBody(NewSubscription):
@@ -194,7 +203,7 @@ class AccountSubscriptions(ApiView):
             OpenApiExample(
                 "Three seats by the default card",
                 request_only=True,
-                value={"plan_version": 7, "seats": 3, "reference": "signup-42"},
+                value={"plan": "team", "seats": 3, "reference": "signup-42"},
             )
         ],
     )  # fmt: skip
@@ -210,7 +219,8 @@ class AccountSubscriptions(ApiView):
         subscription = priced(
             lambda: subscribing.subscribe(
                 account_id=found.pk,
-                plan_version_id=asked["plan_version"],
+                plan_version_id=asked.get("plan_version"),
+                plan_key=asked.get("plan"),
                 seats=asked["seats"],
                 currency=asked.get("currency"),
                 coupon_code=asked.get("coupon", ""),
@@ -221,9 +231,6 @@ class AccountSubscriptions(ApiView):
                 now=now,
             )
         )
-        first = subscription.changes.get(act=SubscriptionChange.Act.SUBSCRIBE)
-        if first.to_version_id != asked["plan_version"]:
-            raise Problem("reference_conflict")
         follow_up(found, now)
         return Response(document_of(rows().get(pk=subscription.pk)), status=201)
 
@@ -249,7 +256,8 @@ class PreviewSubscription(ApiView):
         preview = priced(
             lambda: subscribing.preview(
                 account_id=found.pk,
-                plan_version_id=asked["plan_version"],
+                plan_version_id=asked.get("plan_version"),
+                plan_key=asked.get("plan"),
                 seats=asked["seats"],
                 currency=asked.get("currency"),
                 coupon_code=asked.get("coupon", ""),
@@ -338,6 +346,13 @@ class SubscriptionHistory(ApiView):
         rows = get_subscription(request, subscription).changes.select_related("from_version__plan", "to_version__plan")
         page, next_cursor = newest_first(rows, query)
         return Response({"items": HistoryDocument(page, many=True).data, "next_cursor": next_cursor})
+
+
+def one_plan(attrs: dict[str, Any]) -> dict[str, Any]:
+    """What was asked for, unless it names a plan in two ways."""
+    if {"plan", "plan_version"} <= attrs.keys():
+        raise serializers.ValidationError({"plan": "Give a plan or a plan_version, not both."}, code="invalid")
+    return attrs
 
 
 def rows() -> QuerySet[Subscription]:

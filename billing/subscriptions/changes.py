@@ -68,6 +68,7 @@ def preview(
     *,
     subscription_id: int,
     plan_version_id: int | None = None,
+    plan_key: str | None = None,
     seats: int | None = None,
     when: str | None = None,
     currency: str | None = None,
@@ -76,7 +77,8 @@ def preview(
 ) -> ChangePreview:
     """What `change` would do now, to the minor unit; writes nothing. Raises what it raises."""
     subscription = acts.get(subscription_id)
-    draft = previews.draft_change(subscription, plan_version_id, seats, when, currency, by_staff=by_staff, now=now)
+    wanted = previews.Wanted(plan_version_id, plan_key, seats, when, currency)
+    draft = previews.draft_change(subscription, wanted, by_staff=by_staff, now=now)
     return previews.preview_of(subscription, draft, now=now)
 
 
@@ -84,6 +86,7 @@ def change(
     *,
     subscription_id: int,
     plan_version_id: int | None = None,
+    plan_key: str | None = None,
     seats: int | None = None,
     when: str | None = None,
     currency: str | None = None,
@@ -93,8 +96,8 @@ def change(
     actor: str,
     now: datetime,
 ) -> Subscription:
-    """Change the plan version, the seats or both; what is None stays. `when` None: what is dearer now, what is cheaper
-    at the end of the period.
+    """Change the plan version (by its id, or what is on sale of a plan's key), the seats or both; what is None stays.
+    `when` None: what is dearer now, what is cheaper at the end of the period.
 
     Now: unused days are given back, those of the new terms charged, credits follow. Where a method is charged for a
     customer's change, credits that come wait for the payment. At the end of the period: it is written down. In either
@@ -104,13 +107,14 @@ def change(
     CurrencyFixed, NothingToChange, InvoiceUnpaid, CreditsUsed, TotalChanged where it costs something else than
     expected, and issuing.NoIssuer; nothing is written then.
     """
-    asked = {"plan_version": plan_version_id, "seats": seats, "when": when}
+    wanted = previews.Wanted(plan_version_id, plan_key, seats, when, currency)
+    asked = {"plan": plan_key, "plan_version": plan_version_id, "seats": seats, "when": when}
     with transaction.atomic():
         subscription = acts.lock(subscription_id)
         if acts.is_repeat(subscription, reference=reference, acts=(Act.CHANGE, Act.SCHEDULE), asked=asked):
             return subscription
         pools.lock(subscription.account.pools.values_list("pk", flat=True))
-        draft = previews.draft_change(subscription, plan_version_id, seats, when, currency, by_staff=by_staff, now=now)
+        draft = previews.draft_change(subscription, wanted, by_staff=by_staff, now=now)
         if expected_total is not None:
             found = previews.preview_of(subscription, draft, now=now)
             if found.total != expected_total:

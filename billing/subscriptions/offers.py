@@ -15,6 +15,12 @@ def versions_to(account: Account) -> QuerySet[PlanVersion]:
     return plans.versions_on_sale().filter(for_whom)
 
 
+def find(versions: QuerySet[PlanVersion], *, version_id: int | None, plan_key: str | None) -> PlanVersion | None:
+    """The one of these versions that a primary key names, or its plan's key."""
+    named = versions.filter(pk__in=[version_id]) if plan_key is None else versions.filter(plan__key=plan_key)
+    return named.select_related("plan").order_by("-number").first()
+
+
 def versions_for(account: Account, *, currency: str = "") -> QuerySet[PlanVersion]:
     """The plan versions on sale to an account, in the order of the plans: those to everyone or to its segment, with a
     price in the account's currency or in another that its subscription is billed in."""

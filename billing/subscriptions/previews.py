@@ -10,6 +10,7 @@ from enum import StrEnum
 from django.db import transaction
 from django.utils.translation import gettext as _
 
+from billing.catalog import plans
 from billing.catalog.models import PlanVersion
 from billing.invoicing import issuing, pending
 from billing.invoicing.issuing import LineDraft, Quote
@@ -67,6 +68,17 @@ class NothingToChange(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be different; None: it stays. A plan is named by its version, or by its key."""
+
+    plan_version_id: int | None
+    plan_key: str | None
+    seats: int | None
+    when: str | None
+    currency: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ChangePreview:
     """What a change would do. `quote` is today's invoice, what is pending on it, None where there is none; `credit`
     (zero or negative, as the plan's prices are) is left to go back on later ones. `renewal` is what a whole period
@@ -107,21 +119,13 @@ class Draft:
     begins: Subscription | None = None
 
 
-def draft_change(
-    subscription: Subscription,
-    plan_version_id: int | None,
-    seats: int | None,
-    when: str | None,
-    currency: str | None,
-    *,
-    by_staff: bool,
-    now: datetime,
-) -> Draft:
+def draft_change(subscription: Subscription, wanted: Wanted, *, by_staff: bool, now: datetime) -> Draft:
     """Work a change out. Raises what refuses it."""
     acts.ensure_allowed(subscription, CHANGEABLE, now=now)
-    if currency is not None and currency != subscription.currency:
+    if wanted.currency is not None and wanted.currency != subscription.currency:
         raise CurrencyFixed(subscription.currency)
-    version = _version(subscription, plan_version_id, by_staff=by_staff)
+    version = _version(subscription, wanted, by_staff=by_staff)
+    seats, when = wanted.seats, wanted.when
     period = subscription.periods.get(number=subscription.period_number)
     old = sides.before(subscription, period)
     try:
@@ -165,16 +169,18 @@ def _ensure_unused(draft: Draft, subscription: Subscription, *, now: datetime) -
         raise CreditsUsed(subscription)
 
 
-def _version(subscription: Subscription, pk: int | None, *, by_staff: bool) -> PlanVersion:
-    """The version asked for: the present one, one on offer to the account, for staff any that is published."""
-    if pk is None or pk == subscription.plan_version_id:
+def _version(subscription: Subscription, wanted: Wanted, *, by_staff: bool) -> PlanVersion:
+    """The version asked for: the present one, one on offer to the account, for staff any that is published; of a plan's
+    key the one on sale."""
+    pk, key = wanted.plan_version_id, wanted.plan_key
+    if key is None and (pk is None or pk == subscription.plan_version_id):
         return subscription.plan_version
-    rows = PlanVersion.objects.filter(published_at__isnull=False)
-    if not by_staff:
-        rows = offers.versions_to(subscription.account)
-    found = rows.select_related("plan").filter(pk=pk).first()
+    rows = offers.versions_to(subscription.account)
+    if by_staff:
+        rows = PlanVersion.objects.filter(published_at__isnull=False) if key is None else plans.versions_on_sale()
+    found = offers.find(rows, version_id=pk, plan_key=key)
     if found is None:
-        raise PlanNotOffered(pk)
+        raise PlanNotOffered(key or pk)
     return found
 
 

@@ -3,6 +3,7 @@
 Locks: the account's row, then the coupon's, then its pools, then the issuer's.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -44,7 +45,7 @@ class SeatsNotOffered(ValueError):
 
 
 class ReferenceTaken(Exception):
-    """The reference is in use for a subscription of another account."""
+    """The reference is in use for a subscription of another account, or one that was asked for in other words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,8 @@ class SubscribePreview:
 def preview(
     *,
     account_id: int,
-    plan_version_id: int,
+    plan_version_id: int | None = None,
+    plan_key: str | None = None,
     seats: int,
     currency: str | None = None,
     coupon_code: str = "",
@@ -76,7 +78,7 @@ def preview(
     Raises PlanNotOffered, NoPrice, SeatsNotOffered, CouponRefused or issuing.NoIssuer.
     """
     account = Account.objects.get(pk=account_id)
-    terms = _offered(account, plan_version_id, currency or account.currency, now=now)
+    terms = _offered(account, plan_version_id, plan_key, currency or account.currency, now=now)
     seats = _seats(terms, seats)
     draft = _draft(account, terms, seats, now=now)
     redemptions = []
@@ -109,7 +111,8 @@ def preview(
 def subscribe(
     *,
     account_id: int,
-    plan_version_id: int,
+    plan_version_id: int | None = None,
+    plan_key: str | None = None,
     seats: int,
     currency: str | None = None,
     coupon_code: str = "",
@@ -119,19 +122,23 @@ def subscribe(
     actor: str,
     now: datetime,
 ) -> Subscription:
-    """Give an account a plan from now on: on trial, once per account, or billed for its first period.
+    """Give an account a plan from now on, a version or what is on sale of a plan's key: on trial, once per account, or
+    billed for its first period.
 
     Where a method is charged for it (`method_id`; None: the account's default at the time) it is incomplete, without
     its credits, until that invoice is paid (`standing.follow_up`); otherwise active at once. An incomplete one that
-    nobody paid gives way to another. Once per reference: repeating it returns the first. Raises AlreadySubscribed,
-    PlanNotOffered, NoPrice, SeatsNotOffered, CouponRefused, MethodNotUsable, ReferenceTaken or issuing.NoIssuer;
-    nothing is written then.
+    nobody paid gives way to another. Once per reference: repeating it in the same words returns the first, in others
+    raises ReferenceTaken. Raises AlreadySubscribed, PlanNotOffered, NoPrice, SeatsNotOffered, CouponRefused,
+    MethodNotUsable or issuing.NoIssuer, too; nothing is written then.
     """
+    asked = {
+        "plan": plan_key, "plan_version": plan_version_id, "seats": seats, "currency": currency, "coupon": coupon_code,
+    }  # fmt: skip
     with transaction.atomic():
         account = Account.objects.select_for_update(no_key=True).get(pk=account_id)
-        if (first := _find(account_id, reference)) is not None:
+        if (first := _find(account_id, reference, asked)) is not None:
             return first
-        terms = _offered(account, plan_version_id, currency or account.currency, now=now)
+        terms = _offered(account, plan_version_id, plan_key, currency or account.currency, now=now)
         seats = _seats(terms, seats)
         if method_id is not None:
             methods.get_usable(account_id=account_id, method_id=method_id)
@@ -151,7 +158,7 @@ def subscribe(
             to_version=terms.version,
             to_seats=seats,
             invoice=invoice,
-            details={"coupon": coupon_code} if coupon_code else {},
+            details={"asked": asked, **({"coupon": coupon_code} if coupon_code else {})},
         )
         if subscription.state != State.INCOMPLETE:
             welcome(subscription, terms, now=now)
@@ -197,17 +204,23 @@ def _begin(subscription: Subscription, terms: Terms, *, now: datetime) -> Invoic
     return invoice
 
 
-def _find(account_id: int, reference: str) -> Subscription | None:
+def _find(account_id: int, reference: str, asked: Mapping[str, object]) -> Subscription | None:
     first = Subscription.objects.filter(reference=reference).select_related("account").first()
-    if first is not None and first.account_id != account_id:
+    if first is None:
+        return None
+    if first.account_id != account_id:
+        raise ReferenceTaken(reference)
+    if first.changes.get(act=SubscriptionChange.Act.SUBSCRIBE).details["asked"] != dict(asked):
         raise ReferenceTaken(reference)
     return first
 
 
-def _offered(account: Account, version_id: int, currency: str, *, now: datetime) -> Terms:
-    if not offers.versions_for(account, currency=currency).filter(pk=version_id).exists():
-        raise PlanNotOffered(version_id)
-    return agreed.resolve(account_id=account.pk, version_id=version_id, currency=currency, at=now)
+def _offered(account: Account, version_id: int | None, plan_key: str | None, currency: str, *, now: datetime) -> Terms:
+    on_offer = offers.versions_for(account, currency=currency)
+    version = offers.find(on_offer, version_id=version_id, plan_key=plan_key)
+    if version is None:
+        raise PlanNotOffered(plan_key or version_id)
+    return agreed.resolve(account_id=account.pk, version_id=version.pk, currency=currency, at=now)
 
 
 def _seats(terms: Terms, seats: int) -> int:
