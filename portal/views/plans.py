@@ -95,7 +95,7 @@ def _list_offered(visit: Visit, current: Terms | None) -> list[Terms]:
     currency = current.currency if current else visit.account.currency
     versions = offers.versions_for(visit.account, currency=currency)
     prices = PlanPrice.objects.filter(version__in=versions, currency=currency).select_related("version__plan")
-    return [list_terms(price) for price in prices]
+    return [list_terms(price) for price in prices.order_by("version__plan__position", "version__plan_id")]
 
 
 def _open_desk(visit: Visit, key: str, *, now: datetime) -> Desk:

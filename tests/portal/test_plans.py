@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from billing.catalog.models import Coupon, Pack, PlanVersion
+from billing.catalog.models import Coupon, Pack, Plan, PlanVersion
 from billing.invoicing.models import Invoice, Issuer
 from billing.ledger import balance
 from billing.payments.models import Payment, PaymentMethod
@@ -59,6 +59,13 @@ def test_plans_stand_side_by_side_in_plain_words(alice: Client, stage: Stage, te
     assert "Pay for what you use: $0.014 a credit" in page
     assert "Side by side Team Metered Fee $49.00 a month No fee" in page
     assert "Prices are before tax." in page
+
+
+def test_plans_stand_in_the_order_that_staff_gave_them(alice: Client, stage: Stage, team: PlanVersion) -> None:
+    for position, key in enumerate(("small", "large", "middle")):
+        version = make_plan(key, prices={"USD": {"fee": "5"}})
+        Plan.objects.filter(pk=version.plan_id).update(position=9 - position)
+    assert "Side by side Team Middle Large Small Fee" in text_of(alice.get(f"{stage.url}/plans"))
 
 
 def test_yearly_plans_have_a_shelf_of_their_own(alice: Client, stage: Stage, team: PlanVersion) -> None:
