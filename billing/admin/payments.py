@@ -5,6 +5,7 @@ What speaks to a gateway runs apart from the pages' transaction, and is in the a
 """
 
 import uuid
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -144,15 +145,15 @@ class PaymentAdmin(QueueAdmin):
     @admin.action(description=lazy("Ask the gateway now"), permissions=["act"])
     def ask(self, request: HttpRequest, rows: QuerySet[Payment]) -> None:
         ended = silent = 0
-        ids = list(rows.exclude(state=Payment.State.SUCCEEDED).values_list("pk", flat=True)[:MAX_ASKED])
-        for pk in ids:
+        asked = list(rows.exclude(state=Payment.State.SUCCEEDED).select_related("invoice__account")[:MAX_ASKED])
+        for row in asked:
             try:
-                ended += checking.check(payment_id=pk, now=timezone.now()).state not in Payment.LIVE
+                ended += checking.check(payment_id=row.pk, now=_now(row)).state not in Payment.LIVE
             except gateway.NoGateway:
                 silent += 1
-        text = ngettext("%(count)d asked about", "%(count)d asked about", len(ids)) % {"count": len(ids)}
+        text = ngettext("%(count)d asked about", "%(count)d asked about", len(asked)) % {"count": len(asked)}
         text += ngettext(", %(count)d has an outcome.", ", %(count)d have an outcome.", ended) % {"count": ended}
-        self.message_user(request, text, messages.WARNING if silent or ended < len(ids) else messages.SUCCESS)
+        self.message_user(request, text, messages.WARNING if silent or ended < len(asked) else messages.SUCCESS)
 
     @trail.apart
     def ask_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -161,7 +162,7 @@ class PaymentAdmin(QueueAdmin):
         if request.method == "POST":
             self.watch(request, payment)
             try:
-                payment = checking.check(payment_id=pk, now=clocks.time_of(payment.invoice.account, timezone.now()))
+                payment = checking.check(payment_id=pk, now=_now(payment))
             except gateway.NoGateway:
                 self.message_user(request, _("Its gateway is not configured any more."), messages.ERROR)
             else:
@@ -202,7 +203,7 @@ class PaymentAdmin(QueueAdmin):
                 method_id=form.cleaned_data["method"].pk,
                 key=f"staff:{form.cleaned_data['token']}",
                 off_session=True,
-                now=clocks.time_of(payment.invoice.account, timezone.now()),
+                now=_now(payment),
             )
         except tuple(refusals) as refusal:
             form.add_error(None, refusals[type(refusal)])
@@ -214,6 +215,11 @@ class PaymentAdmin(QueueAdmin):
             raise Http404
         self.require(self.has_act_permission(request))
         return payment
+
+
+def _now(payment: Payment) -> datetime:
+    """What time it is for the account that pays."""
+    return clocks.time_of(payment.invoice.account, timezone.now())
 
 
 def _facts(payment: Payment) -> list[tuple[str, object]]:
@@ -255,9 +261,9 @@ class RefundAdmin(QueueAdmin):
     def try_again(self, request: HttpRequest, rows: QuerySet[Refund]) -> None:
         """Within seconds the beat sends what this opens again."""
         opened = refused = 0
-        for pk in rows.filter(state=Refund.State.FAILED).values_list("pk", flat=True)[:MAX_ASKED]:
+        for row in rows.filter(state=Refund.State.FAILED).select_related("payment__invoice__account")[:MAX_ASKED]:
             try:
-                refunding.retry(refund_id=pk, now=timezone.now())
+                refunding.retry(refund_id=row.pk, now=_now(row.payment))
             except (refunding.TooMuch, refunding.NotFailed):
                 refused += 1
             else:
@@ -272,23 +278,24 @@ class RefundAdmin(QueueAdmin):
     @admin.action(description=lazy("Ask the gateway now"), permissions=["act"])
     def ask(self, request: HttpRequest, rows: QuerySet[Refund]) -> None:
         ended = 0
-        ids = list(rows.exclude(state=Refund.State.SUCCEEDED).values_list("pk", flat=True)[:MAX_ASKED])
-        for pk in ids:
+        unended = rows.exclude(state=Refund.State.SUCCEEDED)
+        asked = list(unended.select_related("payment__invoice__account")[:MAX_ASKED])
+        for row in asked:
             try:
-                ended += refunding.check(refund_id=pk, now=timezone.now()).state not in refunding.LIVE
+                ended += refunding.check(refund_id=row.pk, now=_now(row.payment)).state not in refunding.LIVE
             except gateway.NoGateway:
                 self.message_user(request, _("A gateway is not configured any more."), messages.ERROR)
-        text = _("%(asked)d asked about, %(ended)d with an outcome.") % {"asked": len(ids), "ended": ended}
-        self.message_user(request, text, messages.SUCCESS if ended == len(ids) else messages.WARNING)
+        text = _("%(asked)d asked about, %(ended)d with an outcome.") % {"asked": len(asked), "ended": ended}
+        self.message_user(request, text, messages.SUCCESS if ended == len(asked) else messages.WARNING)
 
     @admin.action(description=lazy("The money was sent back by transfer"), permissions=["act"])
     def sent_by_hand(self, request: HttpRequest, rows: QuerySet[Refund]) -> None:
         """What was paid by transfer goes back by hand, and staff say so here."""
         waiting = rows.filter(payment__gateway=GatewayName.MANUAL, state__in=refunding.LIVE)
         done = 0
-        for row in waiting.select_related("payment")[:MAX_ASKED]:
+        for row in waiting.select_related("payment__invoice__account")[:MAX_ASKED]:
             outcome = gateway.Outcome(state="succeeded", reference=f"staff:{request.user.pk}")
-            refunding.record(refund_id=row.pk, attempt=row.attempt, outcome=outcome, now=timezone.now())
+            refunding.record(refund_id=row.pk, attempt=row.attempt, outcome=outcome, now=_now(row.payment))
             done += 1
         text = ngettext("%(count)d has gone back.", "%(count)d have gone back.", done) % {"count": done}
         self.message_user(request, text, messages.SUCCESS if done else messages.WARNING)

@@ -6,7 +6,10 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
+from billing.accounts import clocks
 from billing.admin.invoice_acts import ReasonForm
 from billing.admin.rules import Act, FactsAdmin, credits_column, money_column, plain_id
 from billing.invoicing import pending
@@ -39,9 +42,9 @@ class PendingItemAdmin(FactsAdmin):
         may = request.user.has_perm("billing.change_pendingitem")
         if not may or row.invoice_line_id is not None or row.cancelled_at is not None:
             return []
-        return [Act("Cancel", self.page_url("cancel", row))]
+        return [Act(_("Cancel"), self.page_url("cancel", row))]
 
-    @admin.display
+    @admin.display(description=gettext_lazy("invoice"))
     def invoice(self, item: PendingItem) -> str | SafeString:
         return "-" if item.invoice_line is None else _link(item.invoice_line.invoice)
 
@@ -55,15 +58,17 @@ class PendingItemAdmin(FactsAdmin):
         form = ReasonForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             try:
-                pending.cancel(item_id=pk, now=timezone.now())
+                pending.cancel(item_id=pk, now=clocks.time_of(item.account, timezone.now()))
             except pending.NotPending:
-                form.add_error(None, "It stands on an invoice by now.")
+                form.add_error(None, _("It stands on an invoice by now."))
             else:
                 self.note(request, "cancel", item, reason=form.cleaned_data["reason"])
-                self.message_user(request, "It is cancelled.", messages.SUCCESS)
+                self.message_user(request, _("It is cancelled."), messages.SUCCESS)
                 return HttpResponseRedirect(self.page_url("change", item))
-        facts = [("Account", item.account), ("Amount", wording.money_text(item.amount, item.currency))]
-        return self.render_act(request, item, title="Cancel this item?", button="Cancel it", form=form, facts=facts)
+        facts = [(_("Account"), item.account), (_("Amount"), wording.money_text(item.amount, item.currency))]
+        return self.render_act(
+            request, item, title=_("Cancel this item?"), button=_("Cancel it"), form=form, facts=facts
+        )
 
 
 def _link(invoice: Invoice) -> SafeString:

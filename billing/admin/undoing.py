@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from billing.accounts import clocks
 from billing.admin import acts, asking, trail
 from billing.admin.asking import SMALLEST, Asked, OnceForm
 from billing.admin.rules import Act, RoomAdmin
@@ -298,7 +299,8 @@ class RefundPages(RoomAdmin):
         """What would go back; None, with the form saying why, when that is not possible."""
         credits = form.cleaned_data.get("credits") if form.is_bound and form.is_valid() else None
         try:
-            return refunds.preview(line_id=row.pk, now=timezone.now(), credits=credits)
+            now = clocks.time_of(row.invoice.account, timezone.now())
+            return refunds.preview(line_id=row.pk, now=now, credits=credits)
         except NotEnoughLeft as error:
             form.add_error(
                 "credits", _("At most what is left and not held can be taken back: %s") % exact_credits_text(error.free)

@@ -12,6 +12,7 @@ from decimal import Decimal
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
+from billing.accounts import clocks
 from billing.accounts.models import Account
 from billing.catalog import pricing
 from billing.invoicing import settling
@@ -93,13 +94,14 @@ def record(
 
 def match(*, transfer_id: int, invoice_id: int, amount: Decimal | None = None, key: str, now: datetime) -> Payment:
     """Let a transfer, or `amount` of it (default: as much as both allow), pay what is owed on an invoice; once per key.
+    Where the invoice's account is on a test clock, that happens at its time.
 
     Raises OtherCurrency, NothingOwed, TooMuch or KeyTaken; nothing is written then. A card payment of the invoice that
     is under way goes on: what it brings beyond what is then owed goes back by itself.
     """
     key = f"transfer:{transfer_id}:{key}"
     with transaction.atomic():
-        invoice = Invoice.objects.select_for_update().get(pk=invoice_id)
+        invoice = Invoice.objects.select_for_update(of=("self",)).select_related("account").get(pk=invoice_id)
         transfer = BankTransfer.objects.select_for_update().get(pk=transfer_id)
         known = Payment.objects.filter(idempotency_key=key).first()
         if known is not None:
@@ -114,7 +116,7 @@ def match(*, transfer_id: int, invoice_id: int, amount: Decimal | None = None, k
         paid = most if amount is None else amount
         if not 0 < paid <= most:
             raise TooMuch(most)
-        return _pay(invoice, transfer, paid, key, now=now)
+        return _pay(invoice, transfer, paid, key, now=clocks.time_of(invoice.account, now))
 
 
 def _pay(invoice: Invoice, transfer: BankTransfer, amount: Decimal, key: str, *, now: datetime) -> Payment:
