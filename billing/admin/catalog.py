@@ -2,18 +2,17 @@
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from billing.admin.rules import RoomAdmin
+from billing.admin.rules import KeptAdmin
 from billing.catalog.models import Meter
 
 
 @admin.register(Meter)
-class MeterAdmin(RoomAdmin):
+class MeterAdmin(KeptAdmin):
     """What is counted. How a meter counts is settled when it is added: usage has been counted that way since."""
 
     list_display = ("name", "key", "kind", "unit", "unit_cost", "unit_cost_currency", "archived_at")
@@ -34,14 +33,6 @@ class MeterAdmin(RoomAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         settled = ("key", "unit", "kind", "aggregation", "unique_property", "series_property", "gauge_unit_seconds")
         return ("created_at", "archived_at", *(settled if obj else ()))
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def save_model(self, request: HttpRequest, obj: Meter, form: forms.ModelForm, change: bool) -> None:
-        if not change:
-            obj.created_at = timezone.now()
-        super().save_model(request, obj, form, change)
 
     @admin.action(description="Archive: refuse new events", permissions=["change"])
     def archive(self, request: HttpRequest, rows: QuerySet[Meter]) -> None:

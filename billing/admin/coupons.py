@@ -6,12 +6,11 @@ from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from billing.accounts.fields import validate_currency
-from billing.admin.rules import RoomAdmin
+from billing.admin.rules import KeptAdmin
 from billing.catalog.models import Coupon
 from billing.catalog.pricing import round_money
 from billing.notifications.wording import exact_credits_text, money_text
@@ -47,7 +46,7 @@ class CouponForm(forms.ModelForm):
 
 
 @admin.register(Coupon)
-class CouponAdmin(RoomAdmin):
+class CouponAdmin(KeptAdmin):
     """Discounts on what a subscription pays in advance. One that is not active can be redeemed by nobody."""
 
     form = CouponForm
@@ -74,16 +73,8 @@ class CouponAdmin(RoomAdmin):
             Coupon.objects.select_for_update(no_key=True).filter(pk=int(object_id)).first()
         return super().get_object(request, object_id, from_field)
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
     def get_queryset(self, request: HttpRequest) -> QuerySet[Coupon]:
         return super().get_queryset(request).prefetch_related("plans")
-
-    def save_model(self, request: HttpRequest, obj: Coupon, form: forms.ModelForm, change: bool) -> None:
-        if not change:
-            obj.created_at = timezone.now()
-        super().save_model(request, obj, form, change)
 
     @admin.display(description=gettext_lazy("discount"))
     def discount(self, coupon: Coupon) -> str:

@@ -5,11 +5,10 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from billing.admin.rules import RoomAdmin
+from billing.admin.rules import KeptAdmin
 from billing.catalog.models import DunningPolicy
 
 DAYS = ("retry_days", "reminder_days")
@@ -40,7 +39,7 @@ class PolicyForm(forms.ModelForm):
 
 
 @admin.register(DunningPolicy)
-class DunningPolicyAdmin(RoomAdmin):
+class DunningPolicyAdmin(KeptAdmin):
     """Policies of dunning. What is being collected already goes on by the days that it began with."""
 
     form = PolicyForm
@@ -56,14 +55,6 @@ class DunningPolicyAdmin(RoomAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("key", "created_at") if obj else ("created_at",)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def save_model(self, request: HttpRequest, obj: DunningPolicy, form: forms.ModelForm, change: bool) -> None:
-        if not change:
-            obj.created_at = timezone.now()
-        super().save_model(request, obj, form, change)
 
     @admin.display(description=gettext_lazy("tries again on days"))
     def retries(self, policy: DunningPolicy) -> str:

@@ -6,7 +6,6 @@ the way on is a new draft made from it.
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -18,8 +17,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from billing.admin.plan_terms import PriceInline, SoldPriceInline, VersionForm
-from billing.admin.rules import Act, FactsInline, RoomAdmin, staff_user
+from billing.admin.rules import Act, FactsInline, KeptAdmin, staff_user
 from billing.admin.trail import settle
+from billing.admin.versions import VersionAdmin, is_draft
 from billing.catalog import plan_words, plans
 from billing.catalog.models import Plan, PlanVersion
 from billing.notifications.wording import money_text
@@ -39,7 +39,7 @@ class VersionInline(FactsInline):
 
 
 @admin.register(Plan)
-class PlanAdmin(RoomAdmin):
+class PlanAdmin(KeptAdmin):
     """What recurs, by name. What a plan costs and includes is in its versions."""
 
     list_display = ("name", "key", "state", "on_sale", "versions_count", "position", "retired_at")
@@ -58,9 +58,6 @@ class PlanAdmin(RoomAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("key", "created_at", "retired_at") if obj else ("created_at", "retired_at")
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
         return [
@@ -77,11 +74,6 @@ class PlanAdmin(RoomAdmin):
         if not self.has_change_permission(request, row) or row.retired_at:
             return []
         return [Act(_("New draft"), self.page_url("draft", row)), Act(_("Retire"), self.page_url("retire", row))]
-
-    def save_model(self, request: HttpRequest, obj: Plan, form: forms.ModelForm, change: bool) -> None:
-        if not change:
-            obj.created_at = timezone.now()
-        super().save_model(request, obj, form, change)
 
     def draft_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Begin a draft: from the version with the highest number, or empty for a new plan."""
@@ -158,15 +150,12 @@ class PlanAdmin(RoomAdmin):
         return plan.versions_count  # type: ignore[attr-defined]
 
 
-def _is_draft(version: PlanVersion | None) -> bool:
-    return version is None or not version.is_published
-
-
 @admin.register(PlanVersion)
-class PlanVersionAdmin(RoomAdmin):
+class PlanVersionAdmin(VersionAdmin):
     """Editions of plans: drafts to edit and publish, published ones to look at."""
 
     form = VersionForm
+    draft_from = staticmethod(plans.draft_from)
     list_display = ("plan", "number", "state", "period", "prices", "included", "published_at", "published_by", "note")
     list_select_related = ("plan", "published_by")
     list_filter = (("published_at", admin.EmptyFieldListFilter), "plan", "interval")
@@ -207,36 +196,18 @@ class PlanVersionAdmin(RoomAdmin):
         return _("%(plan)s, version %(number)s") % {"plan": row.plan, "number": row.number}
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
-        return self.inlines if _is_draft(obj) else (SoldPriceInline,)
+        return self.inlines if is_draft(obj) else (SoldPriceInline,)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PlanVersion]:
         return super().get_queryset(request).prefetch_related("prices")
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        # Drafts begin on the plan's page, where their number and terms come from.
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return _is_draft(obj) and super().has_change_permission(request, obj)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return obj is not None and _is_draft(obj) and super().has_delete_permission(request, obj)
-
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view
-        return [
-            path("<int:pk>/publish/", view(self.publish_view), name="billing_planversion_publish"),
-            path("<int:pk>/draft/", view(self.draft_view), name="billing_planversion_draft"),
-            *super().get_urls(),
-        ]
-
     def list_acts(self, request: HttpRequest, row: PlanVersion) -> list[Act]:
         newest = plans.newest_versions().filter(plan_id=row.plan_id).exclude(pk=row.pk).first()
         acts = [Act(_("Beside what is on sale"), compare_url([newest.pk, row.pk]))] if newest else []
-        if not super().has_change_permission(request, row):
+        if not self.may_draft(request):
             return acts
         acts.append(Act(_("New draft from this"), self.page_url("draft", row)))
-        return [Act(_("Publish"), self.page_url("publish", row)), *acts] if _is_draft(row) else acts
+        return [Act(_("Publish"), self.page_url("publish", row)), *acts] if is_draft(row) else acts
 
     @admin.action(description=gettext_lazy("Compare side by side"), permissions=["view"])
     def compare(self, request: HttpRequest, rows: QuerySet[PlanVersion]) -> HttpResponse:
@@ -245,7 +216,7 @@ class PlanVersionAdmin(RoomAdmin):
 
     def publish_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Show what the version says and what changes by it, and publish it."""
-        version = self._get(request, pk)
+        version = self.get_version(request, pk)
         if version.is_published:
             self.message_user(request, _("This version is published already."), messages.WARNING)
             return HttpResponseRedirect(self.page_url("change", version))
@@ -269,21 +240,10 @@ class PlanVersionAdmin(RoomAdmin):
             warning=_("A published version cannot be changed any more. Who has an older version keeps it."),
         )  # fmt: skip
 
-    def draft_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Begin a draft with a copy of this version's terms and prices."""
-        version = self._get(request, pk)
-        if request.method != "POST":
-            title = _("New draft from %(version)s") % {"version": self.name_of(version)}
-            return self.render_act(request, version, title=title, button=_("Begin the draft"))
-        draft = plans.draft_from(version_id=pk, now=timezone.now())
-        self.note(request, "draft", draft, facts={"from": version.number})
-        return HttpResponseRedirect(self.page_url("change", draft))
-
-    def _get(self, request: HttpRequest, pk: int) -> PlanVersion:
+    def get_version(self, request: HttpRequest, pk: int) -> PlanVersion:
         rows = PlanVersion.objects.select_related("plan", "rate_card", "dunning_policy")
         version = rows.prefetch_related("prices").filter(pk=pk).first()
-        # A published version may be looked at only; drafting from it needs the right to change drafts.
-        self.require(self.has_change_permission(request))
+        self.require(self.may_draft(request))
         if version is None:
             raise Http404
         self.watch(request, version)

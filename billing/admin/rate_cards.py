@@ -16,7 +16,8 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
 from billing.admin.rate_previews import PreviewPages
-from billing.admin.rules import Act, FactsInline, MomentWidget, RoomAdmin, staff_user
+from billing.admin.rules import Act, FactsInline, KeptAdmin, MomentWidget, RoomAdmin, staff_user
+from billing.admin.versions import is_draft
 from billing.catalog import rate_cards
 from billing.catalog.models import Rate, RateCard, RateCardAssignment, RateCardVersion
 from billing.catalog.pricing import Tier, check_tiers
@@ -84,17 +85,13 @@ class RateInline(admin.StackedInline):
         return super().get_queryset(request).select_related("meter").order_by("meter__name", "pk")
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return _is_draft(obj) and super().has_add_permission(request, obj)
+        return is_draft(obj) and super().has_add_permission(request, obj)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return _is_draft(obj) and super().has_change_permission(request, obj)
+        return is_draft(obj) and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return _is_draft(obj) and super().has_delete_permission(request, obj)
-
-
-def _is_draft(version: RateCardVersion | None) -> bool:
-    return version is None or not version.is_published
+        return is_draft(obj) and super().has_delete_permission(request, obj)
 
 
 class VersionInline(FactsInline):
@@ -107,7 +104,7 @@ class VersionInline(FactsInline):
 
 
 @admin.register(RateCard)
-class RateCardAdmin(RoomAdmin):
+class RateCardAdmin(KeptAdmin):
     """Price lists for usage. What a card says is in its versions."""
 
     list_display = ("name", "key", "is_default", "versions_count", "created_at")
@@ -123,20 +120,12 @@ class RateCardAdmin(RoomAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("key", "created_at") if obj else ("created_at",)
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
     def get_urls(self) -> list[URLPattern]:
         draft = path("<int:pk>/draft/", self.admin_site.admin_view(self.draft_view), name="billing_ratecard_draft")
         return [draft, *super().get_urls()]
 
     def list_acts(self, request: HttpRequest, row: RateCard) -> list[Act]:
         return [Act("New draft", self.page_url("draft", row))]
-
-    def save_model(self, request: HttpRequest, obj: RateCard, form: forms.ModelForm, change: bool) -> None:
-        if not change:
-            obj.created_at = timezone.now()
-        super().save_model(request, obj, form, change)
 
     @admin.display(description="versions", ordering="versions_count")
     def versions_count(self, card: RateCard) -> int:
@@ -173,6 +162,7 @@ class PublishForm(forms.Form):
 class RateCardVersionAdmin(PreviewPages):
     """Editions of rate cards: drafts to edit and publish, published ones to look at."""
 
+    draft_from = staticmethod(rate_cards.draft_from)
     list_display = ("rate_card", "number", "state", "effective_at", "published_by", "note")
     list_select_related = ("rate_card", "published_by")
     list_filter = ("rate_card", ("published_at", admin.EmptyFieldListFilter))
@@ -193,34 +183,16 @@ class RateCardVersionAdmin(PreviewPages):
             return "draft"
         return "published" if version.effective_at <= timezone.now() else "published, not yet in force"
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        # Drafts begin on the card's page, where their number and rates come from.
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return _is_draft(obj) and super().has_change_permission(request, obj)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return obj is not None and _is_draft(obj) and super().has_delete_permission(request, obj)
-
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view
-        return [
-            path("<int:pk>/publish/", view(self.publish_view), name="billing_ratecardversion_publish"),
-            path("<int:pk>/draft/", view(self.draft_view), name="billing_ratecardversion_draft"),
-            *super().get_urls(),
-        ]
-
     def list_acts(self, request: HttpRequest, row: RateCardVersion) -> list[Act]:
         preview = Act("What would last month have cost?", self.page_url("preview", row))
-        if not super().has_change_permission(request, row):
+        if not self.may_draft(request):
             return [preview]
         draft = Act("New draft from this", self.page_url("draft", row))
-        return [Act("Publish", self.page_url("publish", row)), preview, draft] if _is_draft(row) else [preview, draft]
+        return [Act("Publish", self.page_url("publish", row)), preview, draft] if is_draft(row) else [preview, draft]
 
     def publish_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Confirm when the version takes effect, and publish it."""
-        version = self._get(request, pk)
+        version = self.get_version(request, pk)
         if version.is_published:
             self.message_user(request, "This version is published already.", messages.WARNING)
             return HttpResponseRedirect(self.page_url("change", version))
@@ -253,20 +225,9 @@ class RateCardVersionAdmin(PreviewPages):
             form.add_error(None, "Somebody has published it meanwhile.")
         return form.is_valid()
 
-    def draft_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Begin a draft with a copy of this version's rates."""
-        version = self._get(request, pk)
-        title = f"New draft from {version.rate_card.name}, version {version.number}"
-        if request.method != "POST":
-            return self.render_act(request, version, title=title, button="Begin the draft")
-        draft = rate_cards.draft_from(version_id=version.pk, now=timezone.now())
-        self.note(request, "draft", draft, facts={"from": version.number})
-        return HttpResponseRedirect(self.page_url("change", draft))
-
-    def _get(self, request: HttpRequest, pk: int) -> RateCardVersion:
+    def get_version(self, request: HttpRequest, pk: int) -> RateCardVersion:
         version = RateCardVersion.objects.select_related("rate_card").filter(pk=pk).first()
-        # A published version may be looked at only; drafting from it needs the right to change drafts.
-        if version is None or not self.has_change_permission(request):
+        if version is None or not self.may_draft(request):
             raise Http404
         self.watch(request, version)
         return version

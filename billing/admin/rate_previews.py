@@ -14,7 +14,8 @@ from django.utils.translation import gettext_lazy
 
 from billing.accounts.models import Account
 from billing.admin import csv_files
-from billing.admin.rules import PickOne, RoomAdmin
+from billing.admin.rules import PickOne
+from billing.admin.versions import VersionAdmin
 from billing.catalog.models import RateCardAssignment, RateCardVersion
 from billing.metering import rerating
 
@@ -43,7 +44,7 @@ class PreviewForm(forms.Form):
     )
 
 
-class PreviewPages(RoomAdmin):
+class PreviewPages(VersionAdmin):
     """For versions of rate cards: what would last month have cost."""
 
     def get_urls(self) -> list[URLPattern]:

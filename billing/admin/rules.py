@@ -21,6 +21,7 @@ from django.db.models import DateTimeField, Field, Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, reverse
+from django.utils import timezone
 from django.utils.functional import cached_property
 from djmoney.models.fields import CurrencyField
 
@@ -264,6 +265,18 @@ class FactsAdmin(RoomAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+class KeptAdmin(RoomAdmin):
+    """Rows that staff add and nobody deletes: what others refer to, or what once held. `created_at` is when."""
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Any, form: forms.ModelForm, change: bool) -> None:
+        if not change:
+            obj.created_at = timezone.now()
+        super().save_model(request, obj, form, change)
 
 
 class FactsInline(admin.TabularInline):

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from billing.admin.rules import Act, FactsAdmin, RoomAdmin
+from billing.admin.rules import Act, FactsAdmin, KeptAdmin, RoomAdmin
 from billing.admin.trail import apart, settle
 from billing.invoicing import tax_numbers
 from billing.invoicing.models import TaxCalculation, TaxExemption, TaxNumberCheck, TaxRate
@@ -69,7 +69,7 @@ class TaxExemptionForm(DatedForm):
 
 
 @admin.register(TaxExemption)
-class TaxExemptionAdmin(RoomAdmin):
+class TaxExemptionAdmin(KeptAdmin):
     """Certificates by which accounts need not pay tax. What one says stays; it can be ended or withdrawn."""
 
     list_display = ("number", "account", "country", "region", "valid_from", "valid_to", "standing")
@@ -90,9 +90,6 @@ class TaxExemptionAdmin(RoomAdmin):
         fixed = ("account", "country", "region", "number", "valid_from", "standing", "created_at", "withdrawn_at")
         return fixed if obj.withdrawn_at is None else (*fixed, "note", "valid_to")
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.withdraw_view)
         return [path("<int:pk>/withdraw/", view, name="billing_taxexemption_withdraw"), *super().get_urls()]
@@ -101,11 +98,6 @@ class TaxExemptionAdmin(RoomAdmin):
         if row.withdrawn_at is not None or not self.has_change_permission(request, row):
             return []
         return [Act(_("Withdraw"), self.page_url("withdraw", row))]
-
-    def save_model(self, request: HttpRequest, obj: TaxExemption, form: forms.ModelForm, change: bool) -> None:
-        if not change:
-            obj.created_at = timezone.now()
-        super().save_model(request, obj, form, change)
 
     def withdraw_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask, then let a certificate that was wrong count no more."""
