@@ -24,7 +24,7 @@ from billing.admin.rules import Act, FactsAdmin, staff_user
 from billing.catalog.models import PlanVersion
 from billing.invoicing import engines, issuing, tax
 from billing.notifications.wording import exact_credits_text, money_text
-from billing.subscriptions import acts, changes, coupons, lifecycle, lines, renewals, scheduled, sides, subscribing
+from billing.subscriptions import acts, changes, coupons, giving_back, lifecycle, renewals, scheduled, subscribing
 from billing.subscriptions.models import ScheduledChange, Subscription
 from billing.subscriptions.terms import NoPrice
 
@@ -335,12 +335,10 @@ def _now(row: Subscription) -> Any:
 
 
 def _unused(row: Subscription, *, now: Any) -> Decimal:
-    """What the days that are left were paid with, before tax; nothing outside of a paid period."""
-    period = row.periods.filter(number=row.period_number).first()
-    if period is None or not row.period_starts_at <= now < row.period_ends_at:
+    """What ending it now would give back at most, before tax; nothing outside of a paid period."""
+    if not row.period_number or row.state == State.INCOMPLETE or not row.period_starts_at <= now < row.period_ends_at:
         return Decimal(0)
-    side = sides.before(row, period)
-    return -lines.net(sides.unused(side, cut=sides.cut_of(row, now=now), of=sides.rest_of(row, now=now)))
+    return giving_back.worth(row, now=now)
 
 
 def _facts_of(preview: changes.ChangePreview) -> list[tuple[str, object]]:

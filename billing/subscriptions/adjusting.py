@@ -1,4 +1,5 @@
-"""Credits when a plan changes within a period: more for the rest of the cycle, or some of them back.
+"""Credits when a plan changes within a period: more for the rest of the cycle, or some of them back; and what those
+were worth that cannot come back, for they are used.
 
 Locks: the caller holds those of the subscription's row and the account's pools.
 """
@@ -9,12 +10,15 @@ from datetime import datetime
 from decimal import Decimal
 
 from django.db.models import F
+from django.utils.translation import gettext as _
 
 from billing.catalog import pricing
-from billing.invoicing.models import Invoice
+from billing.invoicing.issuing import LineDraft
+from billing.invoicing.models import Invoice, InvoiceLine
 from billing.ledger import pools, posting
 from billing.ledger.models import CreditGrant, GrantKind
-from billing.subscriptions import proration, starting
+from billing.subscriptions import lines, proration, sides, starting
+from billing.subscriptions.lines import Span
 from billing.subscriptions.models import Allocation, Subscription
 from billing.subscriptions.sides import Side
 
@@ -72,7 +76,7 @@ def adjust(
         value += take_back(subscription, -difference, ends_at=left.cycle[1], name=name, actor=actor, now=now)
     wanted = [(left.cycle, difference)] if difference > 0 else []
     wanted += [(cycle, later) for cycle in left.later if later]
-    total = sum((credits for _, credits in wanted), ZERO)
+    total = sum((credits for _cycle, credits in wanted), ZERO)
     cost_basis = pricing.cost_per_credit(max(value, ZERO), total) if total else ZERO
     Allocation.objects.bulk_create(
         Allocation(
@@ -117,6 +121,28 @@ def left_to_take(subscription: Subscription, *, ends_at: datetime, now: datetime
     """The most that `take_back` could take."""
     promised = sum((row.credits for row in _promised(subscription, ends_at=ends_at, now=now)), ZERO)
     return promised + sum((lot.remaining - lot.held for lot in _lots(subscription, ends_at=ends_at)), ZERO)
+
+
+def used_ahead(
+    subscription: Subscription, old: Side, *, kept: Decimal, cut: proration.Cut, of: Span, now: datetime
+) -> LineDraft | None:
+    """What credits had cost that were for the days from today on and have been used already, but for `kept` ones that
+    what follows has anyway: to be taken off what is given back of the fee that they were paid with."""
+    left = cycle_left(subscription, old, now=now)
+    own = left.left(old)
+    ahead = own - kept - left_to_take(subscription, ends_at=left.cycle[1], now=now)
+    if ahead <= 0 or old.earned != InvoiceLine.Recognition.CREDITS:
+        return None
+    price = pricing.part_of_money(
+        -lines.net(sides.unused(old, cut=cut, of=of)),
+        part=ahead,
+        of=own + old.included * len(left.later),
+        currency=old.terms.currency,
+    )
+    if price <= 0:
+        return None
+    text = _("Credits of %(plan)s used ahead of time") % {"plan": old.terms.plan_name}
+    return lines.line(old.terms, text, Decimal(1), price, of=of, earned=old.earned)
 
 
 def forgo(subscription: Subscription, left: CycleLeft, *, now: datetime) -> Decimal:

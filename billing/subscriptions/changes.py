@@ -99,13 +99,13 @@ def change(
     """Change the plan version (by its id, or what is on sale of a plan's key), the seats or both; what is None stays.
     `when` None: what is dearer now, what is cheaper at the end of the period.
 
-    Now: unused days are given back, those of the new terms charged, credits follow. Where a method is charged for a
-    customer's change, credits that come wait for the payment. At the end of the period: it is written down. In either
-    case a change that waited before is withdrawn. `by_staff`: also a plan that is not on offer to the account, whatever
-    is unpaid, and although credits to be given back are used. Once per reference; repeating it changes nothing. Raises
-    acts.SubscriptionNotFound, NotAllowed, RenewalDue and ReferenceConflict, PlanNotOffered, SeatsNotOffered,
-    CurrencyFixed, NothingToChange, InvoiceUnpaid, CreditsUsed, TotalChanged where it costs something else than
-    expected, and issuing.NoIssuer; nothing is written then.
+    Now: unused days are given back, less what credits of them are used already, those of the new terms charged, credits
+    follow. Where a method is charged for a customer's change, credits that come wait for the payment. At the end of the
+    period: it is written down. In either case a change that waited before is withdrawn. `by_staff`: also a plan that is
+    not on offer to the account, whatever is unpaid, and within the period although credits of it are used. Once per
+    reference; repeating it changes nothing. Raises acts.SubscriptionNotFound, NotAllowed, RenewalDue and
+    ReferenceConflict, PlanNotOffered, SeatsNotOffered, CurrencyFixed, NothingToChange, InvoiceUnpaid, CreditsUsed,
+    TotalChanged where it costs something else than expected, and issuing.NoIssuer; nothing is written then.
     """
     wanted = previews.Wanted(plan_version_id, plan_key, seats, when, currency)
     asked = {"plan": plan_key, "plan_version": plan_version_id, "seats": seats, "when": when}

@@ -21,17 +21,18 @@ ZERO = Decimal(0)
 
 
 def give_back(subscription: Subscription, *, reason: str, actor: str, now: datetime) -> list[CreditNote]:
-    """Credit the days of the period from today on, discounts considered, and take back their credits, as many as are
-    free. Credit notes are for the period's invoices, the latest first, and never for more than those charged.
+    """Credit the days of the period from today on, discounts considered, less what credits of them are used already;
+    and take back their credits, as many as are free. Credit notes are for the period's invoices, the latest first, and
+    never for more than those charged.
 
     Where a payment can take a note's total back it is refunded; what came otherwise is for staff to pay out.
     """
-    cut, rest = sides.cut_of(subscription, now=now), sides.rest_of(subscription, now=now)
+    rest = sides.rest_of(subscription, now=now)
     side = sides.before(subscription, subscription.periods.get(number=subscription.period_number))
-    price = -lines.net(sides.unused(side, cut=cut, of=rest))
     invoices = _lock_invoices(subscription)
     payments = _lock_payments(invoices)
     pools.lock(subscription.account.pools.values_list("pk", flat=True))
+    price = worth(subscription, now=now)
     left = adjusting.cycle_left(subscription, side, now=now)
     adjusting.take_back(subscription, left.left(side), ends_at=left.cycle[1], name="end", actor=actor, now=now)
     notes = []
@@ -47,6 +48,16 @@ def give_back(subscription: Subscription, *, reason: str, actor: str, now: datet
         )
         _refund(notes[-1], [payment for payment in payments if payment.invoice_id == invoice.pk], now=now)
     return notes
+
+
+def worth(subscription: Subscription, *, now: datetime) -> Decimal:
+    """What `give_back` credits by the plan's prices, as far as invoices say it."""
+    cut, rest = sides.cut_of(subscription, now=now), sides.rest_of(subscription, now=now)
+    side = sides.before(subscription, subscription.periods.get(number=subscription.period_number))
+    gone = sides.unused(side, cut=cut, of=rest)
+    if (ahead := adjusting.used_ahead(subscription, side, kept=ZERO, cut=cut, of=rest, now=now)) is not None:
+        gone.append(ahead)
+    return -lines.net(gone)
 
 
 def _lock_invoices(subscription: Subscription) -> list[Invoice]:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from billing.catalog import plans
@@ -60,7 +61,8 @@ class InvoiceUnpaid(Exception):
 
 
 class CreditsUsed(Exception):
-    """Money would go back for credits that have been used already: change at the end of the period."""
+    """Less would go back than the days are worth, for credits of them have been used already: change at the end of the
+    period."""
 
 
 class NothingToChange(Exception):
@@ -106,8 +108,9 @@ class ChangePreview:
 
 @dataclass(slots=True)
 class Draft:
-    """A change worked out: both sides of it, the lines that give back (`gone`) and charge (`come`). `cut` is None where
-    nothing was paid in advance; `begins` is the subscription as it would be where another period begins today."""
+    """A change worked out: both sides of it, the lines that give back (`gone`, less what credits used `ahead` of time
+    were worth) and charge (`come`). `cut` is None where nothing was paid in advance; `begins` is the subscription as it
+    would be where another period begins today."""
 
     when: When
     old: Side
@@ -117,6 +120,7 @@ class Draft:
     gone: list[LineDraft] = field(default_factory=list)
     come: list[LineDraft] = field(default_factory=list)
     begins: Subscription | None = None
+    ahead: Decimal = ZERO
 
 
 def draft_change(subscription: Subscription, wanted: Wanted, *, by_staff: bool, now: datetime) -> Draft:
@@ -146,26 +150,27 @@ def draft_change(subscription: Subscription, wanted: Wanted, *, by_staff: bool, 
         _work_out(draft, subscription, now=now)
         if not by_staff:
             _ensure_paid(draft, subscription)
-            _ensure_unused(draft, subscription, now=now)
+            _ensure_unused(draft, subscription)
     return draft
 
 
 def _ensure_paid(draft: Draft, subscription: Subscription) -> None:
-    """Raise InvoiceUnpaid where a customer's change would give back money that has not come, or is overdue."""
+    """Raise InvoiceUnpaid where a customer's change would give back money that has not come, is overdue or given up."""
     if subscription.state != State.PAST_DUE and lines.net([*draft.gone, *draft.come]) >= 0:
         return
-    unpaid = Collection.objects.filter(purpose=starting.purpose_of(subscription), invoice__state=Invoice.State.OPEN)
-    if subscription.state == State.PAST_DUE or unpaid.exists():
+    own = Q(purpose=starting.purpose_of(subscription))
+    unpaid = Q(invoice__state=Invoice.State.OPEN) | Q(
+        invoice__state=Invoice.State.UNCOLLECTIBLE,
+        invoice__lines__period_reference=starting.span_of(subscription).reference,
+    )
+    if subscription.state == State.PAST_DUE or Collection.objects.filter(own & unpaid).exists():
         raise InvoiceUnpaid(subscription)
 
 
-def _ensure_unused(draft: Draft, subscription: Subscription, *, now: datetime) -> None:
-    """Raise CreditsUsed where a customer's change would give back money, but not the credits that it had paid for."""
-    if lines.net([*draft.gone, *draft.come]) >= 0:
-        return
-    left = adjusting.cycle_left(subscription, draft.old, now=now)
-    kept = ZERO if draft.begins is not None else left.left(draft.new)
-    if left.left(draft.old) - kept > adjusting.left_to_take(subscription, ends_at=left.cycle[1], now=now):
+def _ensure_unused(draft: Draft, subscription: Subscription) -> None:
+    """Raise CreditsUsed where a customer's change would give back money within the period, but not the credits that it
+    had paid for: at the end of the period nothing is to be paid for them."""
+    if draft.ahead and draft.begins is None and lines.net([*draft.gone, *draft.come]) < draft.ahead:
         raise CreditsUsed(subscription)
 
 
@@ -191,8 +196,11 @@ def _work_out(draft: Draft, subscription: Subscription, *, now: datetime) -> Non
     draft.cut = cut
     if sides.keeps_period(old.terms, new.terms):
         draft.gone, draft.come = sides.swapped(old, new, cut=cut, of=rest)
+        kept = adjusting.cycle_left(subscription, old, now=now).left(new)
+        _take_off(draft, adjusting.used_ahead(subscription, old, kept=kept, cut=cut, of=rest, now=now))
         return
     draft.gone = sides.unused(old, cut=cut, of=rest)
+    _take_off(draft, adjusting.used_ahead(subscription, old, kept=ZERO, cut=cut, of=rest, now=now))
     begins = copy.copy(subscription)
     begins.plan_version, begins.seats = new.terms.version, new.seats
     resuming.set_out(begins, terms=new.terms, now=now)
@@ -200,6 +208,13 @@ def _work_out(draft: Draft, subscription: Subscription, *, now: datetime) -> Non
     advance = lines.advance(new.terms, seats=new.seats, of=span)
     taken_off, _used = coupons.discounts(coupons.active(subscription), terms=new.terms, advance=advance, of=span)
     draft.come, draft.begins = [*advance, *taken_off], begins
+
+
+def _take_off(draft: Draft, ahead: LineDraft | None) -> None:
+    """Let less go back where credits of it are used, but never less than nothing."""
+    draft.ahead = min(ahead.amount, -lines.net(draft.gone)) if ahead is not None else ZERO
+    if ahead is not None and draft.ahead > 0:
+        draft.gone.append(replace(ahead, amount=draft.ahead, unit_price=draft.ahead))
 
 
 def preview_of(subscription: Subscription, draft: Draft, *, now: datetime) -> ChangePreview:
@@ -319,7 +334,7 @@ def count_fees(draft: Draft) -> None:
     if cut is None:
         return
     fee, seats_fee = draft.period.fee, draft.period.seats_fee
-    fee -= proration.money_left(draft.old.fee, cut, currency)
+    fee -= proration.money_left(draft.old.fee, cut, currency) - draft.ahead
     seats_fee -= proration.money_left(draft.old.seats_fee, cut, currency)
     if draft.begins is None:
         fee += proration.money_left(draft.new.fee, cut, currency)
