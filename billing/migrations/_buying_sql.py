@@ -1,4 +1,4 @@
-"""What the second migration needs beyond Django's own operations: documents that cannot change, acts that stay."""
+"""Documents that cannot change, and acts that stay."""
 
 from billing.migrations._foundation_sql import refuse_changes
 

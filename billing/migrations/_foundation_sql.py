@@ -1,4 +1,4 @@
-"""What the first migration needs beyond Django's own operations: guards that hold for every role, and storage hints."""
+"""What the ledger needs beyond Django's own operations: guards that hold for every role, and storage hints."""
 
 APPEND_ONLY = (
     "billing_posting",

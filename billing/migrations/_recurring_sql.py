@@ -1,4 +1,4 @@
-"""What the third migration needs beyond Django's own operations: plans that stay as published, histories that stay."""
+"""Published plans that cannot change, and histories that stay."""
 
 from billing.migrations._foundation_sql import keep_published, refuse_changes
 

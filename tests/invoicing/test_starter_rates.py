@@ -7,7 +7,6 @@ from decimal import Decimal
 import eu_vat_rates_data
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
 
 from billing.invoicing import starter_rates
 from billing.invoicing.models import TaxRate
@@ -133,8 +132,8 @@ def test_migrating_gives_rates_to_a_new_installation_only(settings, has_issuer, 
         make_issuer(rates={})
     if has_rate:
         TaxRate.objects.create(country="AT", percent=19, valid_from=date(2020, 1, 1))
-    migrate.load_tax_rates(connection)
+    migrate.load_tax_rates()
     assert TaxRate.objects.count() == has_rate
     settings.FLORIN_STARTER_TAX_RATES = True
-    migrate.load_tax_rates(connection)
+    migrate.load_tax_rates()
     assert (TaxRate.objects.count() > 50) == (not has_issuer and not has_rate)

@@ -21,10 +21,8 @@ from billing.invoicing.models import Issuer, TaxRate
 
 # Any number will do, as long as nothing else in this database takes the same advisory lock.
 MIGRATION_LOCK = 7_061_983
-# The last table that a role has a right to; when one migrates back or only so far, there are no roles to make.
-APP_HAS_ROLES = "billing_accountnote"
-# The table that came with the sources of tax rates.
-APP_HAS_RATES = "billing_taxexemption"
+# When one migrates back, or other applications only, there are no tables that roles have rights to or rates belong in.
+APP_IS_THERE = "billing_user"
 
 
 class Command(migrate.Command):
@@ -47,16 +45,14 @@ class Command(migrate.Command):
             super().handle(*args, **options)
             if not (options["plan"] or options["check_unapplied"]):
                 grant_privileges(connection, settings.DATABASE_RUNTIME_ROLE)
-                if APP_HAS_ROLES in connection.introspection.table_names():
+                if APP_IS_THERE in connection.introspection.table_names():
                     roles.ensure()
-                load_tax_rates(connection)
+                    load_tax_rates()
 
 
-def load_tax_rates(connection: BaseDatabaseWrapper) -> None:
+def load_tax_rates() -> None:
     """Give a new installation the tax rates that come along; one that has an issuer loads them when it wants to."""
-    if not settings.FLORIN_STARTER_TAX_RATES or APP_HAS_RATES not in connection.introspection.table_names():
-        return
-    if not (TaxRate.objects.exists() or Issuer.objects.exists()):
+    if settings.FLORIN_STARTER_TAX_RATES and not (TaxRate.objects.exists() or Issuer.objects.exists()):
         starter_rates.load(on=timezone.now().date())
 
 
