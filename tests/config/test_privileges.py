@@ -5,7 +5,9 @@ from django.core.management import call_command
 from django.db import ProgrammingError, connection, transaction
 
 from billing.apps import APPEND_ONLY_TABLES
+from billing.ledger.models import Posting
 from billing.management.commands.migrate import grant_privileges
+from tests.factories import give_credits, make_account
 
 ALL = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 
@@ -82,13 +84,15 @@ def test_the_flush_after_a_transactional_test_leaves_every_trigger_as_it_was(dja
             " $$ BEGIN RAISE EXCEPTION 'append-only'; END $$"
         )
         cursor.execute(
-            "CREATE TRIGGER refuse_for_test BEFORE TRUNCATE ON billing_posting"
-            " FOR EACH STATEMENT EXECUTE FUNCTION refuse_for_test()"
+            "CREATE TRIGGER refuse_for_test BEFORE DELETE ON billing_posting"
+            " FOR EACH ROW EXECUTE FUNCTION refuse_for_test()"
         )
         cursor.execute("ALTER TABLE billing_posting ENABLE ALWAYS TRIGGER refuse_for_test")
+    give_credits(make_account(), "5")
     before = triggers()
     try:
         call_command("flush", verbosity=0, interactive=False)
+        assert not Posting.objects.exists()
         assert triggers() == before
     finally:
         with connection.cursor() as cursor:
