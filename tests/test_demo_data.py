@@ -24,7 +24,7 @@ from billing.subscriptions.models import Subscription
 from tests.factories import make_account
 
 UNTIL = "2026-07-14T10:20:00+00:00"
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.long]
 
 # Every row a story leaves behind, ids included; only the random parts of keys and invitations are left out.
 TOLD = {

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.faults
+@pytest.mark.long
 def test_every_benchmark_runs_and_is_told(tmp_path):
     clean = {name: value for name, value in os.environ.items() if name in {"HOME", "PATH", "FLORIN_VAR"}}
     command = [sys.executable, str(ROOT / "manage.py"), "benchmark", "--quick", "--json"]
