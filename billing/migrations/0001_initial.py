@@ -21,7 +21,7 @@ import billing.invoicing.models
 import billing.invoicing.transfers
 import billing.ledger.models
 import billing.subscriptions.models
-from billing.migrations import _buying_sql, _foundation_sql, _recurring_sql
+from billing.migrations import _guards
 
 
 class Migration(migrations.Migration):
@@ -4644,7 +4644,5 @@ class Migration(migrations.Migration):
             model_name="hold",
             index=models.Index(condition=models.Q(("state", "open")), fields=["member"], name="hold_open_of_member"),
         ),
-        migrations.RunSQL(_foundation_sql.FORWARD),
-        migrations.RunSQL(_buying_sql.FORWARD),
-        migrations.RunSQL(_recurring_sql.FORWARD),
+        migrations.RunSQL(_guards.FORWARD),
     ]
