@@ -6,7 +6,7 @@ to the currency's minor units. Arithmetic runs in a context of 60 digits, so not
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, ROUND_UP, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_HALF_UP, ROUND_UP, Context, Decimal
 
 from moneyed import get_currency
 
@@ -174,6 +174,21 @@ def round_money(amount: Decimal, currency: str) -> Decimal:
     """Round money half-up to the currency's minor units (2 decimals for EUR, 0 for JPY, 3 for KWD)."""
     sub_unit = get_currency(currency).sub_unit
     return amount.quantize(Decimal(1) / Decimal(sub_unit), rounding=ROUND_HALF_UP, context=_EXACT)
+
+
+def round_parts(parts: Sequence[Decimal], currency: str) -> list[Decimal]:
+    """Round parts of money such that they add up to their rounded sum: down, and a minor unit more for those that lost
+    most, the first of equals.
+
+    Example: 3.3333, 3.3333 and 3.3334: 3.33, 3.33, 3.34.
+    """
+    unit = Decimal(1) / Decimal(get_currency(currency).sub_unit)
+    rounded = [part.quantize(unit, rounding=ROUND_FLOOR, context=_EXACT) for part in parts]
+    short = int((round_money(sum(parts, Decimal(0)), currency) - sum(rounded, Decimal(0))) / unit)
+    by_loss = sorted(range(len(parts)), key=lambda index: rounded[index] - parts[index])
+    for index in by_loss[:short]:
+        rounded[index] += unit
+    return rounded
 
 
 def pack_price(tiers: Sequence[tuple[Decimal, Decimal]], credits: Decimal, currency: str) -> tuple[Decimal, Decimal]:

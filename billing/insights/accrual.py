@@ -9,13 +9,13 @@ decided: they are `in_dispute`. Lost, they are gone, as with a refund; won, they
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from decimal import Context, Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
-from billing.insights.facts import Credited, Facts, Line, Promise, Value
+from billing.insights.facts import Beyond, Credited, Facts, Line, Promise, Value
 from billing.insights.months import Months, index_of, month_of
 
 ZERO = Decimal(0)
@@ -40,6 +40,7 @@ class Column(StrEnum):
     IN_DISPUTE = "in_dispute"
     # Earned when it was invoiced; never deferred.
     AT_ONCE = "at_once"
+    OVERAGE = "overage"
     # Lots that have a cost and no document of ours.
     OTHER_GRANTED = "other_granted"
     OTHER_USED = "other_used"
@@ -50,7 +51,7 @@ class Column(StrEnum):
 
 
 class Key(NamedTuple):
-    """Where a movement belongs. `meter` is empty but for what was used."""
+    """Where a movement belongs. `meter` is empty but for what was used, and what went beyond the credits."""
 
     currency: str
     month: date
@@ -70,9 +71,12 @@ def movements(facts: Facts, *, until: datetime) -> Movements:
     notes: dict[int, list[Credited]] = defaultdict(list)
     for note in facts.credited:
         notes[note.line_id].append(note)
+    meters: dict[int, list[Beyond]] = defaultdict(list)
+    for each in facts.beyond:
+        meters[each.line_id].append(each)
     for line in facts.lines:
         if line.how == "at_once":
-            _add_at_once(found, line, notes[line.id], until)
+            _add_at_once(found, line, notes[line.id], meters[line.id], until)
         else:
             _add_advance(found, line, notes[line.id], until)
     for promise in facts.promises:
@@ -120,16 +124,34 @@ def _put(found: Movements, of: Line | Promise, at: datetime, column: Column, mon
     found[Key(of.currency, month_of(at), column, of.source, "")] += money
 
 
-def _add_at_once(found: Movements, line: Line, notes: Iterable[Credited], until: datetime) -> None:
+def _add_at_once(
+    found: Movements, line: Line, notes: Iterable[Credited], meters: Sequence[Beyond], until: datetime
+) -> None:
     if line.pending:
         return
     left = line.amount
-    _put(found, line, line.since, Column.AT_ONCE, -line.amount)
+    moved = [(line.since, -line.amount)]
     for note in notes:
         left -= note.amount
-        _put(found, line, note.at, Column.AT_ONCE, note.amount)
+        moved.append((note.at, note.amount))
     if line.until is not None and line.until < until:
-        _put(found, line, line.until, Column.AT_ONCE, left)
+        moved.append((line.until, left))
+    for at, money in moved:
+        if not meters:
+            _put(found, line, at, Column.AT_ONCE, money)
+        for meter, part in _by_meter(meters, money):
+            found[Key(line.currency, month_of(at), Column.OVERAGE, line.source, meter)] += part
+
+
+def _by_meter(meters: Sequence[Beyond], money: Decimal) -> Iterator[tuple[str, Decimal]]:
+    """Money of an overage line as the meters have caused it; the parts add up to it, whatever a division leaves."""
+    whole, given = sum((each.weight for each in meters), ZERO), ZERO
+    for each in meters[1:]:
+        part = _EXACT.divide(_EXACT.multiply(money, each.weight), whole)
+        given = _EXACT.add(given, part)
+        yield each.meter, part
+    if meters:
+        yield meters[0].meter, _EXACT.subtract(money, given)
 
 
 def _add_advance(found: Movements, line: Line, notes: list[Credited], until: datetime) -> None:

@@ -1,6 +1,6 @@
 """What happened to money that was asked for in advance, as rows: from invoices, credit notes and the ledger.
 
-Six statements, whatever the number of accounts. Sums over entries are made in the database, exactly: credits with six
+Seven statements, whatever the number of accounts. Sums over entries are made in the database, exactly: credits with six
 decimals by costs with twelve.
 """
 
@@ -68,6 +68,14 @@ class Share(NamedTuple):
     weight: Decimal
 
 
+class Beyond(NamedTuple):
+    """What of an overage line's money is due to a meter, or to no meter: a weight; those of a line do not sum to 0."""
+
+    line_id: int
+    meter: str
+    weight: Decimal
+
+
 class Credited(NamedTuple):
     """What a credit note took back of a line, net."""
 
@@ -95,6 +103,7 @@ class Facts:
     lines: list[Line]
     credited: list[Credited]
     promises: list[Promise]
+    beyond: list[Beyond]
 
 
 # The plan of a subscription's period, by the reference that lines and allocations carry.
@@ -223,6 +232,67 @@ LEFT JOIN billing_invoiceline l ON l.id = n.invoice_line_id LEFT JOIN billing_in
 WHERE w.since < %(until)s
 """  # noqa: S608
 
+# A charge of an overage lot is due to the meters that drew on the lot since the charge before it. Of a period's lines
+# that are earned at once the first is its overage, where its charges came to more than nothing; where they came to less
+# an item waited for an invoice, which names the lot. LIMIT has each looked up by its index, however plans are made.
+_BEYOND = """
+WITH RECURSIVE charge AS (
+    SELECT c.id, c.invoice_id, c.amount, 'subscription:' || c.subscription_id || ':' || sp.number AS period,
+           sum(c.amount) OVER (PARTITION BY c.invoice_id, c.subscription_id, sp.number) AS together,
+           'overage:' || c.grant_id || ':' || c.number AS reference,
+           c.grant_id, c.created_at, prev.created_at AS since
+    FROM billing_overagecharge c
+    JOIN billing_creditgrant g ON g.id = c.grant_id
+    LEFT JOIN billing_overagecharge prev ON prev.grant_id = c.grant_id AND prev.number = c.number - 1
+    CROSS JOIN LATERAL (
+        SELECT number FROM billing_subscriptionperiod
+        WHERE subscription_id = c.subscription_id AND starts_at <= g.created_at ORDER BY number DESC LIMIT 1
+    ) sp
+    WHERE c.amount <> 0 AND c.created_at < %(until)s
+), wait (id, reference) AS (
+    SELECT id, reference FROM billing_pendingitem WHERE reference LIKE 'overage:%%'
+    UNION ALL
+    SELECT n.id, w.reference FROM wait w JOIN billing_pendingitem n ON n.reference = 'left-of:' || w.id
+), line (id, charge_id, money) AS (
+    SELECT first.id, c.id, c.amount FROM charge c
+    CROSS JOIN LATERAL (
+        SELECT l.id FROM billing_invoiceline l
+        WHERE l.invoice_id = c.invoice_id AND l.period_reference = c.period AND l.recognition = 'at_once'
+        ORDER BY l.id LIMIT 1
+    ) first
+    WHERE c.together > 0
+    UNION ALL
+    SELECT n.invoice_line_id, c.id, n.amount FROM wait w
+    JOIN billing_pendingitem n ON n.id = w.id AND n.invoice_line_id IS NOT NULL
+    JOIN charge c ON c.reference = w.reference
+), drawn AS (
+    SELECT c.id AS charge_id, coalesce(undone.id, p.id) AS posting_id,
+           coalesce(p.meter_id, undone.meter_id) AS meter_id, -sum(e.amount) AS credits
+    FROM charge c
+    JOIN billing_ledgerentry e ON e.grant_id = c.grant_id AND e.flow IN ('spend', 'reverse')
+    JOIN billing_posting p ON p.id = e.posting_id AND p.posted_at <= c.created_at
+        AND (c.since IS NULL OR p.posted_at > c.since)
+    LEFT JOIN billing_posting undone ON undone.id = p.reverses_id
+    GROUP BY 1, 2, 3
+), mixed AS (
+    SELECT posting_id, meter_id, sum(credits) / sum(sum(credits)) OVER (PARTITION BY posting_id) AS part
+    FROM billing_usageevent
+    WHERE posting_id IN (SELECT posting_id FROM drawn WHERE meter_id IS NULL) AND credits > 0
+    GROUP BY 1, 2
+), due AS (
+    SELECT d.charge_id, coalesce(m.name, '') AS meter, sum(d.credits * coalesce(x.part, 1)) AS credits
+    FROM drawn d
+    LEFT JOIN mixed x ON x.posting_id = d.posting_id AND d.meter_id IS NULL
+    LEFT JOIN billing_meter m ON m.id = coalesce(d.meter_id, x.meter_id)
+    GROUP BY 1, 2
+), whole AS (SELECT charge_id, sum(credits) AS credits FROM due GROUP BY 1)
+SELECT l.id, coalesce(d.meter, ''), sum(CASE WHEN w.credits <> 0 THEN l.money * d.credits / w.credits ELSE l.money END)
+FROM line l
+LEFT JOIN whole w ON w.charge_id = l.charge_id
+LEFT JOIN due d ON d.charge_id = l.charge_id AND w.credits <> 0
+GROUP BY 1, 2 ORDER BY 1, 2
+"""
+
 _CREDITED = """
 SELECT cl.invoice_line_id, n.issued_at, cl.amount
 FROM billing_creditnote n JOIN billing_creditnoteline cl ON cl.credit_note_id = n.id WHERE n.issued_at < %(until)s
@@ -240,8 +310,8 @@ WHERE a.created_at < %(until)s AND a.cost_basis > 0
 
 
 def read(*, until: datetime) -> Facts:
-    """What happened before a moment, from the beginning. Six statements; the first passes over all entries of lots
-    that have cost something, the others over documents."""
+    """What happened before a moment, from the beginning. Seven statements; the first passes over all entries of lots
+    that have cost something, the last over usage events, the others over documents."""
     given: dict[str, datetime | str] = {"until": until, "packs": PACKS, "other": OTHER}
     with connection.cursor() as cursor:
         found = []
@@ -256,8 +326,10 @@ def read(*, until: datetime) -> Facts:
             found.append([row(*each) for each in cursor.fetchall()])
         cursor.execute(_PROMISES, given)
         promises = [Promise(*each) for each in cursor.fetchall()]
+        cursor.execute(_BEYOND, given)
+        beyond = [Beyond(*each) for each in cursor.fetchall()]
     values, lost, lines, pending, credited = found
-    return Facts([*values, *lost], [*lines, *pending], credited, promises)  # type: ignore[arg-type, list-item]
+    return Facts([*values, *lost], [*lines, *pending], credited, promises, beyond)  # type: ignore[arg-type, list-item]
 
 
 def read_meters(*, since: datetime, until: datetime) -> list[Share]:

@@ -66,7 +66,7 @@ def read(*, starts_on: date, until: datetime) -> Report:
     """The months from that of `starts_on` up to `until`, in one snapshot while others write; writes nothing.
 
     It reads every entry of lots that have cost something and every document since the beginning, because what is there
-    when a month opens is worked from them; up to twenty-three statements.
+    when a month opens is worked from them; up to twenty-four statements.
     """
     months = Months(starts_on.replace(day=1), until)
     with snapshot(), _bulk_plans():

@@ -1,13 +1,14 @@
-"""Recognised revenue by month: of which plan (or packs), by which way of earning it, and by meter for what was used."""
+"""Recognised revenue by month: of which plan (or packs), by which way of earning it, and by meter for what was used,
+within the credits and beyond them."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
 from billing.catalog.plan_pricing import share_money
-from billing.catalog.pricing import round_money
+from billing.catalog.pricing import round_money, round_parts
 from billing.insights.accrual import Column, Key, Movements
 from billing.insights.facts import Share
 from billing.insights.months import Months
@@ -17,20 +18,22 @@ ZERO = Decimal(0)
 WAYS = {
     Column.USED: "use",
     Column.TIME: "time",
+    Column.OVERAGE: "overage",
     Column.AT_ONCE: "at_once",
     Column.BREAKAGE: "breakage",
     Column.ADJUSTED: "adjusted",
     Column.OTHER_USED: "not_invoiced_use",
     Column.OTHER_BREAKAGE: "not_invoiced_breakage",
 }
-INVOICED = ("use", "time", "at_once", "breakage", "adjusted", "rounding")
+INVOICED = ("use", "overage", "time", "at_once", "breakage", "adjusted", "rounding")
 ROUNDING = "rounding"
+BY_METER = ("use", "overage", "not_invoiced_use")
 COLUMNS = ("currency", "month", "source", "way", "meter", "revenue")
 
 
 @dataclass(frozen=True, slots=True)
 class Earned:
-    """What was earned in a month: `way` is one of WAYS, `meter` is empty but for what was used."""
+    """What was earned in a month: `way` is one of WAYS, `meter` is empty but for those of BY_METER."""
 
     currency: str
     month: date
@@ -54,12 +57,12 @@ def list_earned(found: Movements, months: Months, shares: Iterable[Share]) -> li
     what was used by several meters at once."""
     sums: dict[Key, Decimal] = defaultdict(lambda: ZERO)
     for key, money in found.items():
-        if key.column in WAYS:
+        if key.column in WAYS and key.month >= months.starts_on:
             sums[key] -= money
-    rows = []
+    rows = _beyond(sums)
     weights = _weights(shares)
     for key, money in sums.items():
-        if key.month >= months.starts_on and (rounded := round_money(money, key.currency)):
+        if key.column != Column.OVERAGE and (rounded := round_money(money, key.currency)):
             rows += _by_meter(key, rounded, weights.get((key.month, key.currency, key.column, key.source), {}))
     for total in list_totals(found, months):
         mine = [row for row in rows if (row.currency, row.month) == (total.currency, total.month)]
@@ -67,6 +70,20 @@ def list_earned(found: Movements, months: Months, shares: Iterable[Share]) -> li
         if left:
             rows.append(Earned(total.currency, total.month, "", ROUNDING, "", left))
     return sorted(_joined(rows), key=lambda row: (row.currency, row.month, row.source, row.way, row.meter))
+
+
+def _beyond(sums: Mapping[Key, Decimal]) -> list[Earned]:
+    """Overage by meter: the parts of each plan's and month's add up to what it comes to, by largest remainder."""
+    together: dict[tuple[str, date, str], dict[str, Decimal]] = defaultdict(dict)
+    for key, money in sums.items():
+        if key.column == Column.OVERAGE:
+            together[key.currency, key.month, key.source][key.meter] = money
+    return [
+        Earned(currency, month, source, WAYS[Column.OVERAGE], meter, part)
+        for (currency, month, source), parts in together.items()
+        for meter, part in zip(parts, round_parts(list(parts.values()), currency), strict=True)
+        if part
+    ]
 
 
 def _joined(rows: Iterable[Earned]) -> list[Earned]:
@@ -122,10 +139,10 @@ def by_source(rows: Iterable[Earned]) -> dict[tuple[str, str], Decimal]:
 
 
 def by_meter(rows: Iterable[Earned]) -> dict[str, Decimal]:
-    """Sums by meter, of what was used."""
+    """Sums by meter, of what was used, within the credits and beyond them."""
     found: dict[str, Decimal] = defaultdict(lambda: ZERO)
     for row in rows:
-        if row.way in ("use", "not_invoiced_use"):
+        if row.way in BY_METER:
             found[row.meter] += row.money
     return dict(found)
 

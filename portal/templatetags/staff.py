@@ -92,6 +92,7 @@ def way_name(way: str) -> str:
     """How revenue was earned, in words."""
     names = {
         "use": _("Used"),
+        "overage": _("Overage"),
         "time": _("By time"),
         "at_once": _("When invoiced"),
         "breakage": _("Breakage"),

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.catalog.pricing import Tier, cost_per_credit, part_of_money, percent_saved, round_money, share_tax
+from billing.catalog.pricing import (
+    Tier,
+    cost_per_credit,
+    part_of_money,
+    percent_saved,
+    round_money,
+    round_parts,
+    share_tax,
+)
 from tests.catalog.pricing_makers import D, price
 
 
@@ -36,6 +44,30 @@ def test_no_share_is_negative_or_off_by_more_than_a_cent(cents, thousandths):
     for amount, tax in zip(amounts, taxes, strict=True):
         assert tax >= 0
         assert abs(tax - amount * percent / 100) <= D("0.01")
+
+
+@pytest.mark.parametrize(
+    ("parts", "currency", "rounded"),
+    [
+        (["3.3333", "3.3333", "3.3334"], "EUR", ["3.33", "3.33", "3.34"]),
+        (["0.005", "0.005"], "EUR", ["0.01", "0.00"]),
+        # What goes back is shared out the same way.
+        (["-3.3333", "-6.6667"], "EUR", ["-3.33", "-6.67"]),
+        (["101.006", "-100.002"], "EUR", ["101.00", "-100.00"]),
+        (["0.6", "0.7", "0.7"], "JPY", ["0", "1", "1"]),
+        ([], "EUR", []),
+    ],
+)
+def test_parts_are_rounded_by_largest_remainder(parts, currency, rounded):
+    assert round_parts([D(each) for each in parts], currency) == [D(each) for each in rounded]
+
+
+@given(st.lists(st.integers(-(10**9), 10**9), max_size=9))
+def test_rounded_parts_add_up_and_none_is_off_by_a_cent(parts):
+    exact = [D(each) / 10_000 for each in parts]
+    rounded = round_parts(exact, "EUR")
+    assert sum(rounded) == round_money(sum(exact, D(0)), "EUR")
+    assert all(abs(part - each) < D("0.01") for part, each in zip(rounded, exact, strict=True))
 
 
 @pytest.mark.parametrize(

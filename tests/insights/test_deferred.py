@@ -154,8 +154,8 @@ def test_overage_is_earned_when_it_is_invoiced_and_never_deferred(acme):
     found = report(at(2, 10))
     assert moved(rows(found)[1]) == {"sold": "50.00", "used": "-50.00"}
     assert moved(rows(found)[2]) == {"sold": "50.00"}
-    (overage,) = [row for row in found.earned if row.way == "at_once"]
-    assert (overage.month.month, overage.source, overage.money) == (2, "Team", 25)
+    (overage,) = [row for row in found.earned if row.way == "overage"]
+    assert (overage.month.month, overage.source, overage.meter, overage.money) == (2, "Team", "", 25)
 
 
 def test_what_no_invoice_paid_for_stands_apart(acme):
