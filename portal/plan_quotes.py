@@ -10,7 +10,7 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from billing.invoicing.issuing import Quote, QuotedLine
+from billing.invoicing.lines import Quote, QuotedLine
 from billing.notifications.wording import credits_text, exact_credits_text, money_text
 from billing.subscriptions.changes import ChangePreview, When
 from billing.subscriptions.models import ScheduledChange

@@ -22,7 +22,7 @@ from billing.admin import trail
 from billing.admin.rules import Act, PickOne, RoomAdmin
 from billing.catalog import periods, pricing
 from billing.invoicing import drafting, engines, issuing, tax
-from billing.invoicing.issuing import LineDraft
+from billing.invoicing.lines import LineDraft
 from billing.invoicing.models import Invoice, InvoiceLine
 from billing.ledger.models import CreditPool
 from billing.notifications import wording

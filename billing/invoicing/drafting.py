@@ -12,7 +12,7 @@ from django.db import transaction
 from billing.accounts.models import Account
 from billing.catalog import pricing
 from billing.invoicing import issuing
-from billing.invoicing.issuing import LineDraft
+from billing.invoicing.lines import LineDraft, rows_of
 from billing.invoicing.models import Invoice, InvoiceLine
 
 
@@ -102,7 +102,7 @@ def _rewrite(invoice: Invoice, lines: Sequence[LineDraft], *, now: datetime) -> 
         setattr(invoice, column, value)
     invoice.save()
     invoice.lines.all().delete()
-    return InvoiceLine.objects.bulk_create(issuing.lines_of(invoice, quoted))
+    return InvoiceLine.objects.bulk_create(rows_of(invoice, quoted))
 
 
 def _draft_of(line: InvoiceLine) -> LineDraft:

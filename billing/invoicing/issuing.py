@@ -1,10 +1,10 @@
-"""Issuing invoices: what some lines cost with tax, and the numbered document of it.
+"""Issuing invoices: what lines cost an account with tax, and the numbered document of it.
 
 Locks: pending items by primary key where they are taken, the new invoice, pools where nothing is to be paid, and last
 the issuer's row for the number. Callers lock whatever else they need before.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -13,19 +13,17 @@ from zoneinfo import ZoneInfo
 
 import structlog
 from django.db import IntegrityError, transaction
-from moneyed import get_currency
 
 from billing.accounts.models import Account
 from billing.catalog import pricing
 from billing.invoicing import contents, engines, exchange, numbering, pending, settling, tax
-from billing.invoicing.models import Invoice, InvoiceLine, Issuer, PendingItem, TaxExemption
+from billing.invoicing.lines import LineDraft, Quote, check, choose_pending, draft_of, rows_of, sale_lines, sum_up
+from billing.invoicing.models import Invoice, InvoiceLine, Issuer, TaxExemption
 from billing.ledger import pools
-from billing.ledger.models import CreditPool
 
 log = structlog.get_logger(__name__)
 
 ZERO = Decimal(0)
-MOST_SUB_UNITS = 1000
 
 
 class NoIssuer(Exception):
@@ -37,57 +35,6 @@ class NoIssuer(Exception):
 
 class ReferenceTaken(Exception):
     """The reference is in use for an invoice of another account."""
-
-
-@dataclass(frozen=True, slots=True)
-class LineDraft:
-    """A line to be: `amount` is money in the invoice's currency, rounded to its minor units; net, as `unit_price` is,
-    or with `includes_tax` what is to be paid, whatever tax is in it.
-
-    With `pool_id`, `credits` and `grant_kind` it carries a fulfilment: that many credits are granted once the invoice
-    is paid, valid for `validity_days` from then (None: for ever). What takes away has a negative quantity and amount.
-    `recognition` (`InvoiceLine.Recognition`), `[starts_at, ends_at)` and `period_reference` stand on the line as given.
-    """
-
-    description: str
-    quantity: Decimal
-    unit_price: Decimal
-    amount: Decimal
-    category: str = tax.STANDARD
-    includes_tax: bool = False
-    pack_id: int | None = None
-    pool_id: int | None = None
-    credits: Decimal | None = None
-    grant_kind: str = ""
-    validity_days: int | None = None
-    recognition: str = InvoiceLine.Recognition.AT_ONCE
-    starts_at: datetime | None = None
-    ends_at: datetime | None = None
-    period_reference: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class QuotedLine:
-    """A line with its tax: `amount` and `unit_price` are net, whatever the draft's are."""
-
-    draft: LineDraft
-    unit_price: Decimal
-    amount: Decimal
-    tax_name: str
-    tax_percent: Decimal
-    tax_amount: Decimal
-    treatment: InvoiceLine.Treatment
-
-
-@dataclass(frozen=True, slots=True)
-class Quote:
-    """What lines cost. All money is of the asked currency; `subtotal` is net, `total` is what is to be paid."""
-
-    subtotal: Decimal
-    tax_total: Decimal
-    total: Decimal
-    tax_note: str
-    lines: tuple[QuotedLine, ...]
 
 
 def get_issuer() -> Issuer:
@@ -112,12 +59,12 @@ def quote(
     shared out over its lines, so lines plus tax equal the totals and the tax table. Raises NoIssuer,
     tax.TaxNotPrepared, and ValueError for lines that no invoice can hold.
     """
-    _check(account, currency, lines, are_all=not take_pending)
+    check(account, currency, lines, are_all=not take_pending)
     issuer = get_issuer()
     if take_pending:
         items = pending.list_open(account_id=account.pk, currency=currency)
-        taken = _choose_pending(items, lines)
-        lines = [*lines, *(_draft_of(each) for each in taken)]
+        taken = choose_pending(items, lines)
+        lines = [*lines, *(draft_of(each) for each in taken)]
     return _quote(issuer, account, currency, lines, on)
 
 
@@ -144,11 +91,11 @@ def issue(
             return first
         account = Account.objects.get(pk=account_id)
         issuer = get_issuer()
-        _check(account, currency, lines, are_all=not take_pending)
+        check(account, currency, lines, are_all=not take_pending)
         on = supply_date(account, now)
         items = pending.list_open(account_id=account_id, currency=currency).select_for_update(no_key=True)
-        taken = _choose_pending(items, lines) if take_pending else ()
-        drafts = [*lines, *(_draft_of(each) for each in taken)]
+        taken = choose_pending(items, lines) if take_pending else ()
+        drafts = [*lines, *(draft_of(each) for each in taken)]
         if not drafts:
             raise ValueError("an invoice needs a line")
         try:
@@ -194,7 +141,7 @@ def issue_many(orders: Sequence[Order], *, now: datetime) -> list[Invoice]:
             invoices.append(Invoice(reference=order.reference, created_at=now, due_at=due_at, **said))
             lines.append(quoted)
         Invoice.objects.bulk_create(invoices)
-        written = [lines_of(invoice, quoted) for invoice, quoted in zip(invoices, lines, strict=True)]
+        written = [rows_of(invoice, quoted) for invoice, quoted in zip(invoices, lines, strict=True)]
         InvoiceLine.objects.bulk_create([line for of_it in written for line in of_it])
         free = [of_it for invoice, of_it in zip(invoices, written, strict=True) if not invoice.total]
         pools.lock(line.pool_id for of_it in free for line in of_it)
@@ -214,18 +161,18 @@ def _quote_many(issuer: Issuer, orders: Sequence[Order], now: datetime) -> list[
     quotes = []
     for order in orders:
         account = order.account
-        _check(account, order.currency, order.lines)
+        check(account, order.currency, order.lines)
         sale = tax.sale_of(
             account=account,
             issuer=issuer,
             currency=order.currency,
-            lines=_sale_lines(order.lines),
+            lines=sale_lines(order.lines),
             on=supply_date(account, now),
             may_be_exempt=account.pk in exempt,
         )
         if sale not in known:
             known[sale] = engines.current().work_out(sale)
-        quotes.append(_sum_up(order.lines, known[sale]))
+        quotes.append(sum_up(order.lines, known[sale]))
     return quotes
 
 
@@ -248,7 +195,7 @@ def _write(
     said = what_is_said(issuer=issuer, account=account, currency=currency, quoted=quoted, now=now)
     due_at = due_at or now + timedelta(days=issuer.payment_terms_days)
     invoice = Invoice.objects.create(reference=reference, created_at=now, due_at=due_at, **said)
-    return invoice, InvoiceLine.objects.bulk_create(lines_of(invoice, quoted))
+    return invoice, InvoiceLine.objects.bulk_create(rows_of(invoice, quoted))
 
 
 def what_is_said(*, issuer: Issuer, account: Account, currency: str, quoted: Quote, now: datetime) -> dict[str, Any]:
@@ -299,108 +246,9 @@ def number(invoice: Invoice, lines: Sequence[InvoiceLine], *, now: datetime) -> 
     return invoice if invoice.total else settling.settle(invoice_id=invoice.pk, amount=ZERO, now=now)
 
 
-def _choose_pending(items: Iterable[PendingItem], lines: Sequence[LineDraft]) -> tuple[pending.Taken, ...]:
-    """Choose of the account's pending items. A credit takes no more than its own category has to pay, of prices that
-    have tax in them or have not, as it has, so that neither the net sum nor any tax falls below nothing."""
-
-    def room(taken: Sequence[pending.Taken], credit: PendingItem) -> Decimal:
-        drafts = [*lines, *(_draft_of(each) for each in taken)]
-        alike = (credit.category, credit.includes_tax)
-        return sum((line.amount for line in drafts if (line.category, line.includes_tax) == alike), ZERO)
-
-    return pending.choose(list(items), room=room)
-
-
-def _draft_of(taken: pending.Taken) -> LineDraft:
-    item = taken.item
-    is_whole = taken.amount == item.amount
-    return LineDraft(
-        description=item.description,
-        quantity=item.quantity if is_whole else Decimal(-1),
-        unit_price=item.unit_price if is_whole else -taken.amount,
-        amount=taken.amount,
-        category=item.category,
-        includes_tax=item.includes_tax,
-        recognition=item.recognition,
-        starts_at=item.starts_at,
-        ends_at=item.ends_at,
-        period_reference=item.period_reference,
-    )
-
-
-def _check(account: Account, currency: str, lines: Sequence[LineDraft], *, are_all: bool = True) -> None:
-    if are_all and not lines:
-        raise ValueError("an invoice needs a line")
-    if get_currency(currency).sub_unit > MOST_SUB_UNITS:
-        raise ValueError("money is kept to three decimals")
-    for line in lines:
-        if not line.quantity or line.quantity * line.amount < 0:
-            raise ValueError("a line needs a quantity, and an amount of the same sign")
-        if line.amount != pricing.round_money(line.amount, currency):
-            raise ValueError("a line needs an amount in whole minor units")
-        if (line.pool_id is None, line.credits is None, not line.grant_kind) not in ((True,) * 3, (False,) * 3):
-            raise ValueError("a fulfilment needs a pool, credits and a kind")
-    if sum(line.amount for line in lines) < 0:
-        raise ValueError("an invoice cannot be about less than nothing")
-    pool_ids = {line.pool_id for line in lines if line.pool_id is not None}
-    if pool_ids and CreditPool.objects.filter(account=account, pk__in=pool_ids).count() != len(pool_ids):
-        raise ValueError("a line grants credits to a pool of another account")
-
-
 def _quote(issuer: Issuer, account: Account, currency: str, lines: Sequence[LineDraft], on: date) -> Quote:
-    sale = tax.sale_of(account=account, issuer=issuer, currency=currency, lines=_sale_lines(lines), on=on)
-    return _sum_up(lines, engines.current().work_out(sale))
-
-
-def _sale_lines(lines: Sequence[LineDraft]) -> list[tax.SaleLine]:
-    return [tax.SaleLine(line.amount, line.category, line.includes_tax) for line in lines]
-
-
-def _sum_up(lines: Sequence[LineDraft], taxes: Sequence[tax.LineTax]) -> Quote:
-    quoted = tuple(_quoted(line, found) for line, found in zip(lines, taxes, strict=True))
-    subtotal = sum((line.amount for line in quoted), ZERO)
-    tax_total = sum((line.tax_amount for line in quoted), ZERO)
-    if subtotal < 0 or tax_total < 0:
-        raise ValueError("an invoice cannot be about less than nothing")
-    note = " ".join(dict.fromkeys(found.tax.note for found in taxes if found.tax.note))
-    return Quote(subtotal, tax_total, subtotal + tax_total, note, quoted)
-
-
-def _quoted(line: LineDraft, found: tax.LineTax) -> QuotedLine:
-    unit_price = pricing.net_unit_price(line.unit_price, net=found.net, gross=line.amount)
-    each = found.tax
-    return QuotedLine(line, unit_price, found.net, each.name, each.percent, found.amount, each.treatment)
-
-
-def lines_of(invoice: Invoice, quoted: Quote) -> list[InvoiceLine]:
-    """The rows of an invoice's lines, to be written."""
-    return [
-        InvoiceLine(
-            invoice=invoice,
-            position=position,
-            description=line.draft.description,
-            quantity=line.draft.quantity,
-            unit_price=line.unit_price,
-            amount=line.amount,
-            includes_tax=line.draft.includes_tax,
-            category=line.draft.category,
-            tax_name=line.tax_name,
-            tax_percent=line.tax_percent,
-            tax_amount=line.tax_amount,
-            tax_treatment=line.treatment,
-            pack_id=line.draft.pack_id,
-            pool_id=line.draft.pool_id,
-            credits=line.draft.credits,
-            grant_kind=line.draft.grant_kind,
-            validity_days=line.draft.validity_days,
-            recognition=line.draft.recognition,
-            starts_at=line.draft.starts_at,
-            ends_at=line.draft.ends_at,
-            period_reference=line.draft.period_reference,
-            cost_basis=pricing.cost_per_credit(line.amount, line.draft.credits) if line.draft.credits else None,
-        )
-        for position, line in enumerate(quoted.lines, start=1)
-    ]
+    sale = tax.sale_of(account=account, issuer=issuer, currency=currency, lines=sale_lines(lines), on=on)
+    return sum_up(lines, engines.current().work_out(sale))
 
 
 def seller_of(issuer: Issuer) -> dict[str, str]:

@@ -12,6 +12,7 @@ from billing.accounts.models import Account
 from billing.catalog.models import Pack, PackTier
 from billing.catalog.pricing import pack_price, percent_saved
 from billing.invoicing import issuing
+from billing.invoicing.lines import LineDraft
 from billing.invoicing.models import InvoiceLine
 from billing.ledger.models import GrantKind
 from billing.notifications import wording
@@ -133,7 +134,7 @@ def quote_offer(offer: Offer, *, account: Account, credits: Decimal, on: date) -
     """`quote` for an offer at hand, into whichever pool. Raises AmountNotOffered, issuing.NoIssuer or
     tax.TaxNotPrepared."""
     unit_price, amount = _price(offer, credits)
-    draft = issuing.LineDraft(
+    draft = LineDraft(
         description=offer.name,
         quantity=credits,
         unit_price=unit_price,
@@ -156,7 +157,7 @@ def quote_offer(offer: Offer, *, account: Account, credits: Decimal, on: date) -
     )
 
 
-def line_draft(offer: Offer, *, account: Account, credits: Decimal, pool_id: int) -> issuing.LineDraft:
+def line_draft(offer: Offer, *, account: Account, credits: Decimal, pool_id: int) -> LineDraft:
     """The invoice line of an amount of an offer, which grants the credits to a pool of the account once it is paid.
 
     Raises AmountNotOffered or PoolNotFound.
@@ -164,7 +165,7 @@ def line_draft(offer: Offer, *, account: Account, credits: Decimal, pool_id: int
     unit_price, amount = _price(offer, credits)
     if not account.pools.filter(pk=pool_id).exists():
         raise PoolNotFound(pool_id)
-    return issuing.LineDraft(
+    return LineDraft(
         description=f"{offer.name}: {wording.exact_credits_text(credits)} credits",
         quantity=credits,
         unit_price=unit_price,

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from billing.invoicing.issuing import LineDraft
+from billing.invoicing.lines import LineDraft
 from billing.invoicing.models import Invoice, InvoiceLine
 from billing.ledger import pools
 from billing.notifications import outbox

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from billing.catalog import plan_pricing
 from billing.catalog.models import Coupon
-from billing.invoicing.issuing import LineDraft
+from billing.invoicing.lines import LineDraft
 from billing.subscriptions import lines
 from billing.subscriptions.lines import Span
 from billing.subscriptions.models import CouponRedemption, Subscription

@@ -8,7 +8,7 @@ from decimal import Decimal
 from django.utils.translation import ngettext
 
 from billing.catalog import pricing
-from billing.invoicing.issuing import LineDraft
+from billing.invoicing.lines import LineDraft
 from billing.invoicing.models import InvoiceLine
 from billing.subscriptions.terms import Terms
 

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from billing.catalog import periods, plan_pricing
 from billing.invoicing import pending
-from billing.invoicing.issuing import LineDraft
+from billing.invoicing.lines import LineDraft
 from billing.invoicing.models import Invoice, InvoiceLine
 from billing.ledger.books import OpenBooks
 from billing.ledger.pipeline import Statement, columns, pipelined

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from billing.catalog import plans
 from billing.catalog.models import PlanVersion
 from billing.invoicing import issuing, pending
-from billing.invoicing.issuing import LineDraft, Quote
+from billing.invoicing.lines import LineDraft, Quote
 from billing.invoicing.models import Invoice
 from billing.payments.models import Collection
 from billing.subscriptions import (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from billing.catalog import periods
-from billing.invoicing.issuing import LineDraft
+from billing.invoicing.lines import LineDraft
 from billing.notifications import outbox
 from billing.subscriptions import history, scheduled, starting
 from billing.subscriptions import terms as agreed

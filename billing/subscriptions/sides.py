@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 
 from billing.catalog import periods, plan_pricing
 from billing.catalog.models import Coupon, PlanVersion
-from billing.invoicing.issuing import LineDraft
+from billing.invoicing.lines import LineDraft
 from billing.subscriptions import lines, proration, starting
 from billing.subscriptions import terms as agreed
 from billing.subscriptions.lines import Span

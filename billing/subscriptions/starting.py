@@ -15,7 +15,7 @@ from billing.catalog import rate_cards
 from billing.catalog.models import DunningPolicy
 from billing.catalog.pricing import round_money
 from billing.invoicing import issuing
-from billing.invoicing.issuing import LineDraft
+from billing.invoicing.lines import LineDraft
 from billing.invoicing.models import Invoice, InvoiceLine, PendingItem
 from billing.ledger import pools
 from billing.ledger.terms import PoolTerms

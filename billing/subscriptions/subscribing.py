@@ -14,7 +14,7 @@ from billing.accounts.models import Account
 from billing.catalog import periods
 from billing.catalog.pricing import round_credits
 from billing.invoicing import issuing
-from billing.invoicing.issuing import Quote
+from billing.invoicing.lines import Quote
 from billing.invoicing.models import Invoice
 from billing.notifications import outbox
 from billing.payments import methods

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from billing.catalog.models import PlanVersion
 from billing.invoicing import issuing, pending
-from billing.invoicing.issuing import LineDraft, Quote
+from billing.invoicing.lines import LineDraft, Quote
 from billing.subscriptions import acts, coupons, lines, overage, renewals, scheduled, starting
 from billing.subscriptions.models import Subscription
 from billing.subscriptions.previews import CHANGEABLE

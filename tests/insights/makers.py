@@ -9,7 +9,7 @@ from billing.insights.accrual import Column
 from billing.insights.deferred import Row
 from billing.insights.reports import Report
 from billing.invoicing import issuing, settling
-from billing.invoicing.issuing import LineDraft
+from billing.invoicing.lines import LineDraft
 from billing.invoicing.models import Invoice
 from billing.ledger import expiry, pools, posting
 from billing.ledger.models import CreditGrant

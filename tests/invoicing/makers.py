@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from billing.accounts.models import Account
 from billing.invoicing import issuing
-from billing.invoicing.issuing import LineDraft
+from billing.invoicing.lines import LineDraft
 from billing.invoicing.models import Invoice
 from billing.ledger import pools
 from tests.factories import NOW
