@@ -58,28 +58,6 @@ class Round:
     stopped: int = 0
 
 
-def open_collection(
-    *,
-    invoice: Invoice,
-    purpose: str,
-    policy: Mapping[str, Any],
-    method_id: int | None,
-    is_automatic: bool,
-    now: datetime,
-) -> Collection:
-    """Let an issued invoice be collected from now on, in the transaction that issued it; once per invoice.
-
-    `is_automatic`: charge `method_id`, or for None the account's default at the time, at once; else wait for the money
-    until the invoice is due. `policy` has `retry_days`, `reminder_days`, `final_days`, `final_act` and `downgrade_to`,
-    and is kept as it is. What becomes of it is told by `has_news`.
-    """
-    row = new_collection(
-        invoice=invoice, purpose=purpose, policy=policy, method_id=method_id, is_automatic=is_automatic, now=now
-    )
-    row.save(force_insert=True)
-    return row
-
-
 def new_collection(
     *,
     invoice: Invoice,
@@ -89,7 +67,13 @@ def new_collection(
     is_automatic: bool,
     now: datetime,
 ) -> Collection:
-    """What `open_collection` writes, for whoever writes many at once."""
+    """What lets an issued invoice be collected from now on, once per invoice: a row, to be written in the transaction
+    that issued it.
+
+    `is_automatic`: charge `method_id`, or for None the account's default at the time, at once; else wait for the money
+    until the invoice is due. `policy` has `retry_days`, `reminder_days`, `final_days`, `final_act` and `downgrade_to`,
+    and is kept as it is. What becomes of it is told by `has_news`.
+    """
     is_paid = invoice.state == Invoice.State.PAID
     return Collection(
         invoice=invoice,

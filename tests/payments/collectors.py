@@ -25,7 +25,14 @@ def make_collection(
     """Of an invoice over 119.00 euros, charged automatically unless told otherwise."""
     invoice = issue(account, plain_line(), reference=reference, now=now)
     given = {"purpose": "subscription:1", "policy": POLICY, "method_id": None, "is_automatic": True, **fields}
-    return collecting.open_collection(invoice=invoice, now=now, **given)
+    return collect(invoice, now=now, **given)
+
+
+def collect(invoice: Invoice, *, now: datetime = NOW, **fields: Any) -> Collection:
+    """Let the invoice be collected."""
+    row = collecting.new_collection(invoice=invoice, now=now, **fields)
+    row.save(force_insert=True)
+    return row
 
 
 def run(now: datetime = NOW) -> Round:

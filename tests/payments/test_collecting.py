@@ -12,7 +12,7 @@ from billing.payments.models import Collection, Payment, SandboxCharge
 from tests.factories import NOW
 from tests.invoicing.makers import issue, plain_line
 from tests.payments import makers
-from tests.payments.collectors import DAY, POLICY, make_collection, run, run_days, told, tries
+from tests.payments.collectors import DAY, POLICY, collect, make_collection, run, run_days, told, tries
 from tests.payments.makers import make_card
 
 pytestmark = pytest.mark.django_db
@@ -53,9 +53,7 @@ def test_a_named_method_that_was_removed_gives_way_to_the_default(account):
 
 def test_an_invoice_of_nothing_to_pay_is_collected_from_the_start(account):
     invoice = issue(account, plain_line("0.00"))
-    collecting.open_collection(
-        invoice=invoice, purpose="subscription:1", policy=POLICY, method_id=None, is_automatic=True, now=NOW
-    )
+    collect(invoice, purpose="subscription:1", policy=POLICY, method_id=None, is_automatic=True)
     assert state() == ("paid", True, None)
     assert run() == collecting.Round()
     assert not Payment.objects.exists()
@@ -137,9 +135,7 @@ def test_an_invoice_is_collected_once(account):
 
     row = make_collection(account)
     with pytest.raises(IntegrityError), transaction.atomic():
-        collecting.open_collection(
-            invoice=row.invoice, purpose="x", policy=POLICY, method_id=None, is_automatic=True, now=NOW
-        )
+        collect(row.invoice, purpose="x", policy=POLICY, method_id=None, is_automatic=True)
     assert Collection.objects.count() == 1
 
 
