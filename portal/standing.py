@@ -94,10 +94,6 @@ class Cycle:
     credits: Bar
 
     @property
-    def days_left(self) -> int:
-        return self.days - self.day
-
-    @property
     def over(self) -> Decimal:
         return max(ZERO, self.spent - self.allocation)
 

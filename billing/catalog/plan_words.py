@@ -92,7 +92,7 @@ def period_text(version: PlanVersion) -> str:
 
 
 def included_text(version: PlanVersion) -> str:
-    """What is granted and when: `10,000 a month and 500 for each seat`."""
+    """What is granted and when: `10,000 each month and 500 for each seat`."""
     if not version.included_credits and not version.credits_per_seat:
         return NOTHING
     credits = exact_credits_text(version.included_credits)
@@ -136,7 +136,7 @@ def policy_text(version: PlanVersion) -> str:
 
 
 def overage_text(version: PlanVersion, price: PlanPrice) -> str:
-    """What overage costs: `$2.00 up to 10,000, $1.50 beyond, per 1,000 credits (graduated)`."""
+    """What overage costs: `$2.00 up to 10,000, $1.50 beyond, per 1,000 credits (each slice at its own price)`."""
     unit = exact_credits_text(version.overage_unit)
     tiers = [_tier_text(tier, price.currency) for tier in price.overage_tiers]
     if len(tiers) == 1:
@@ -166,7 +166,7 @@ def trial_text(version: PlanVersion) -> str:
 
 
 def loyalty_text(version: PlanVersion) -> str:
-    """The bonus that staying brings: `5 % more from the 7th period`."""
+    """The bonus that staying brings: `5 % more from period 7 on`."""
     said = [
         _("%(percent)s %% more from period %(number)s on")
         % {"percent": exact_credits_text(_decimal(step["percent"])), "number": step["from_period"]}

@@ -19,7 +19,7 @@ ZERO = Decimal(0)
 
 
 class ReferenceTaken(Exception):
-    """The reference is in use for an item of another account, currency or amount."""
+    """The reference is in use for an item of another account or currency."""
 
 
 class NotPending(Exception):
@@ -55,8 +55,9 @@ def add(
     """Put `amount` (a credit is negative, as is its quantity) on the account's next invoice of the currency: net unless
     it `includes_tax`. The quantity is one unless told otherwise.
 
-    Once per reference: repeating it returns the first item. Raises ReferenceTaken when that is about something else,
-    and ValueError for an amount that is nothing, of another sign than its quantity, or not in whole minor units.
+    Once per reference: repeating it returns the first item. Raises ReferenceTaken when that is another account's or in
+    another currency, and ValueError for an amount that is nothing, of another sign than its quantity, or not in whole
+    minor units.
     """
     if quantity is None:
         quantity = Decimal(-1 if amount < 0 else 1)
