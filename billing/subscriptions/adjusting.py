@@ -41,7 +41,7 @@ class CycleLeft:
 
 def cycle_left(subscription: Subscription, side: Side, *, now: datetime) -> CycleLeft:
     """The cycles of the subscription's period under one side's terms, as they stand now."""
-    cycles = starting.cycles_of(subscription, side.terms)
+    cycles = starting.running_cycles(subscription, side.terms)
     running = next(cycle for cycle in cycles if now < cycle[1])
     cut = proration.cut(starts_at=running[0], ends_at=running[1], at=now, time_zone=subscription.account.time_zone)
     return CycleLeft(running, cut, [cycle for cycle in cycles if cycle[0] >= running[1]])

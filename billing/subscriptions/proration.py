@@ -37,10 +37,13 @@ def cut(*, starts_at: datetime, ends_at: datetime, at: datetime, time_zone: str)
     """Cut the period `[starts_at, ends_at)` at the day that `at` lies in, in the time zone.
 
     The day a period begins counts whole, at whatever hour it begins; it ends with the last moment of a day. Days are
-    days of the calendar, so one of 23 or 25 hours weighs as much as any other. Raises OutsidePeriod.
+    days of the calendar, so one of 23 or 25 hours weighs as much as any other. Where the days of the zone have moved
+    since, what is left of the period beyond its last one belongs to that. Raises OutsidePeriod.
     """
     first, last = periods.day_of(starts_at, time_zone), periods.day_of(ends_at, time_zone)
     found = Cut((last - first).days, (periods.day_of(at, time_zone) - first).days)
+    if at < ends_at and found.used == found.days:
+        found = Cut(found.days, found.days - 1)
     if not 0 <= found.used < found.days:
         raise OutsidePeriod(f"{at} is no day of the period from {starts_at} to {ends_at}")
     return found

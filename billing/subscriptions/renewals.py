@@ -12,7 +12,7 @@ Locks: the subscription's row, then its pools', then the issuer's.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from itertools import takewhile
 
@@ -53,8 +53,6 @@ MOST_ATTEMPTS = 5
 TOGETHER = 25
 # What a renewal may write on the ledger: a rollover, and two allocations with what they repay.
 POSTINGS = 1 + 2 * allocations.POSTINGS_EACH
-# The account may have moved to another time zone since; more than that apart, the dates are not the anchor's.
-MOST_DRIFT = timedelta(hours=27)
 NOTHING_ROLLS = moves.RolloverRule(cap=Decimal(0), max_periods=0)
 
 
@@ -205,7 +203,7 @@ def _ensure_consistent(subscription: Subscription, terms: Terms) -> None:
     number = subscription.period_number
     if number and subscription.anchor_number <= number:
         ends_at = starting.end_of(subscription, terms)
-        if abs(ends_at - subscription.period_ends_at) > MOST_DRIFT:
+        if abs(ends_at - subscription.period_ends_at) > starting.MOST_DRIFT:
             raise Inconsistent(f"period {number} ends at {subscription.period_ends_at}, by its anchor at {ends_at}")
     if subscription.next_due_at is not None and subscription.next_due_at > subscription.period_ends_at:
         raise Inconsistent(f"due at {subscription.next_due_at}, after the period's end")
@@ -338,9 +336,11 @@ def _renew_cycle(subscription: Subscription, terms: Terms, facts: Facts, *, now:
     boundary = subscription.next_due_at
     assert boundary is not None  # noqa: S101
     opened = _open([subscription], facts, now=now)
-    cycles = starting.cycles_of(subscription, terms)
-    # The cycle that ends may, counted in the zone that the account has now, end a few hours after the boundary.
-    number, cycle = next((i, each) for i, each in enumerate(cycles, start=1) if each[1] > boundary + MOST_DRIFT)
+    cycles = starting.running_cycles(subscription, terms)
+    # Without credits promised, the cycle that ends may by the days of now end a few hours after the boundary.
+    number, cycle = next(
+        (i, each) for i, each in enumerate(cycles, start=1) if each[1] > boundary + starting.MOST_DRIFT
+    )
     name = f"{subscription.pk}:{subscription.period_number}:{number}"
     arrears = overage.bill(subscription, facts.lots[subscription.pk], before=boundary, closes=False, now=now)
     invoice = None

@@ -161,7 +161,7 @@ def _was_lapse(subscription: Subscription) -> bool:
 
 def _activate(subscription: Subscription, collection: Collection, *, now: datetime) -> None:
     terms = agreed.of(subscription, at=subscription.period_starts_at)
-    cycle = starting.cycles_of(subscription, terms)[0]
+    cycle = starting.running_cycles(subscription, terms)[0]
     subscription.state, subscription.next_due_at = State.ACTIVE, cycle[1]
     subscription.save(update_fields=["state", "next_due_at"])
     starting.settle_in(subscription, terms, cycle=cycle, starts_at=subscription.started_at, now=now)

@@ -6,8 +6,9 @@ The caller holds the subscription's lock, has set what it says of the new period
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 from django.conf import settings
 
@@ -29,6 +30,8 @@ from billing.subscriptions.models import Allocation, CouponRedemption, Subscript
 from billing.subscriptions.terms import Terms, dunning
 
 ZERO = Decimal(0)
+# The days of an account's time zone may move by so much while a period runs; no two cycles end as near to each other.
+MOST_DRIFT = timedelta(hours=27)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +234,7 @@ def facts(subscription: Subscription, terms: Terms) -> dict[str, str]:
 
 
 def cycles_of(subscription: Subscription, terms: Terms) -> list[tuple[datetime, datetime]]:
-    """The cycles of credits of the subscription's period."""
+    """The cycles of credits of the subscription's period, which begins now."""
     return timetable.cycles(
         terms,
         anchor_on=subscription.anchor_on,
@@ -241,6 +244,23 @@ def cycles_of(subscription: Subscription, terms: Terms) -> list[tuple[datetime, 
         ends_at=subscription.period_ends_at,
         time_zone=subscription.account.time_zone,
     )
+
+
+def running_cycles(subscription: Subscription, terms: Terms) -> list[tuple[datetime, datetime]]:
+    """`cycles_of` a period that has begun: those that its credits were promised for, though the zone's days may have
+    moved since."""
+    cycles = cycles_of(subscription, terms)
+    if len(cycles) == 1:
+        return cycles
+    promised = subscription.allocations.filter(
+        starts_at__gte=subscription.period_starts_at, ends_at__lt=subscription.period_ends_at
+    )
+    known = sorted({*promised.values_list("ends_at", flat=True)})
+    inner = (
+        next((moment for moment in known if abs(moment - ends_at) <= MOST_DRIFT), ends_at)
+        for _starts_at, ends_at in cycles[:-1]
+    )
+    return list(pairwise([subscription.period_starts_at, *inner, subscription.period_ends_at]))
 
 
 @dataclass(frozen=True, slots=True)
