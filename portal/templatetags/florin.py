@@ -173,16 +173,15 @@ def drawn_summary(entries: list[LedgerEntry]) -> str:
 
 
 @register.filter
-def lot_facts(lot: CreditGrant) -> list[str]:
-    """What tells a lot from others: what it is for, until when it is good, what a credit of it cost."""
+def lot_facts(lot: CreditGrant, now: datetime) -> list[str]:
+    """What tells a lot from others as of the account's `now`: what it is for, until when it is good, what a credit of
+    it cost."""
     facts = [_("%(meter)s only") % {"meter": lot.meter.name}] if lot.meter else []
     if lot.kind in DEBT_KINDS:
         return facts
     if lot.expires_at:
         day = date_format(timezone.localtime(lot.expires_at), "j M Y")
-        facts.append(
-            (_("expired %(day)s") if lot.expires_at <= timezone.now() else _("expires %(day)s")) % {"day": day}
-        )
+        facts.append((_("expired %(day)s") if lot.expires_at <= now else _("expires %(day)s")) % {"day": day})
     else:
         facts.append(_("never expires"))
     if lot.cost_basis:

@@ -8,6 +8,7 @@ from django.test import Client
 from billing.accounts.models import Account
 from billing.clock import advancing
 from billing.payments.models import PaymentMethod
+from tests.factories import give_credits
 from tests.portal.conftest import Stage
 
 
@@ -37,3 +38,15 @@ def test_what_is_done_happens_at_its_time(alice: Client, stage: Stage) -> None:
     form = {"token": str(uuid.uuid4()), "number": "4242424242424242", "expiry": "08/40", "cvc": "123"}
     alice.post(f"{stage.url}/payment-methods", form)
     assert PaymentMethod.objects.get().created_at == Account.objects.get(pk=stage.account.pk).clock_at
+
+
+def test_lots_are_expired_by_its_time_and_not_by_ours(alice: Client, stage: Stage) -> None:
+    ends_at = stage.now + timedelta(days=10)
+    give_credits(stage.account, "5", now=stage.now, kind="goodwill", expires_at=ends_at)
+    page = page_of(alice, f"{stage.url}/ledger")
+    assert "expires " in page
+    assert "expired " not in page
+    on_clock(stage, 40)
+    page = page_of(alice, f"{stage.url}/ledger")
+    assert "expired " in page
+    assert "expires " not in page
