@@ -18,6 +18,7 @@ from portal.plan_desk import GONE, NO_ISSUER, NO_TAX, Asked, Desk, pay_now, refe
 from portal.plan_quotes import Sheet, rows_of_change, sheet_to_change
 
 UNPAID = _lazy("An invoice of your plan is not paid yet: pay it first, or let the change come with the next period.")
+SAME_SEATS = _lazy("That is what you have. Say how many seats you want, and what it costs or gives back stands here.")
 USED = _lazy("Credits that would go back have been used already: let the change come with the next period.")
 
 
@@ -58,7 +59,7 @@ class ChangeDesk(Desk):
                 now=self.now,
             )
         except changes.NothingToChange:
-            return None, _("That is what you have already.")
+            return None, str(SAME_SEATS) if self.is_seats else _("That is what you have already.")
         except subscribing.SeatsNotOffered:
             return None, self.too_many_seats
         except (acts.NotAllowed, acts.RenewalDue):
@@ -99,6 +100,7 @@ class ChangeDesk(Desk):
             **super().page(form, sheet, problem),
             "title": title % name,
             "is_seats": self.is_seats,
+            "is_untouched": problem == str(SAME_SEATS),
             "subscription": subscription,
             "current": current,
             "asks_when": subscription.state != Subscription.State.TRIALING,

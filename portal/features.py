@@ -157,7 +157,8 @@ def exhaustion_text(terms: Terms) -> str:
 
 
 def overage_text(terms: Terms) -> str:
-    """The price of credits beyond what is included: `$2.00 per 1,000 credits`, or each slice's."""
+    """The price of credits beyond what is included: `$2.00 per 1,000 credits`, or each slice's, `$2.00 per 1,000
+    credits up to 5,000, $1.50 beyond`."""
     version, tiers = terms.version, terms.overage_tiers
     if not tiers:
         return _("no charge")
@@ -168,12 +169,12 @@ def overage_text(terms: Terms) -> str:
         return f"{prices[0]} {unit}"
     steps = [
         _("%(price)s up to %(bound)s") % {"price": price, "bound": credits_text(tier.up_to)}
-        for price, tier in zip(prices, tiers, strict=True)
+        for price, tier in zip([f"{prices[0]} {unit}", *prices[1:]], tiers, strict=True)
         if tier.up_to is not None
     ]
     by_volume = version.overage_model == PlanVersion.OverageModel.VOLUME
     last = _("%(price)s for all of it beyond") if by_volume else _("%(price)s beyond")
-    return f"{', '.join([*steps, last % {'price': prices[-1]}])} {unit}"
+    return ", ".join([*steps, last % {"price": prices[-1]}])
 
 
 def seats_text(terms: Terms) -> str:

@@ -10,6 +10,7 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from billing.catalog.plan_words import NOTHING
 from billing.invoicing.lines import Quote, QuotedLine
 from billing.notifications.wording import credits_text, exact_credits_text, money_text
 from billing.subscriptions.changes import ChangePreview, When
@@ -154,13 +155,12 @@ def rows_of_change(old: Terms, old_seats: int, new: Terms, new_seats: int, *, on
     """Both sides question by question, with what a period of each costs in advance with its seats; for a change of
     seats, only what depends on them."""
     rows = [] if only_seats else [Row(_("Plan"), [old.plan_name, new.plan_name]), *compare([old, new])]
+    sides = ((old, old_seats), (new, new_seats))
     if has_seats(old) or has_seats(new):
-        rows.append(Row(_("Your seats"), [str(old_seats), str(new_seats)]))
-        rows.append(Row(_("Fee with them"), [_with_seats(old, old_seats), _with_seats(new, new_seats)]))
+        rows.append(Row(_("Your seats"), [str(seats) if has_seats(terms) else NOTHING for terms, seats in sides]))
+        rows.append(Row(_("Fee with them"), [_with_seats(terms, seats) for terms, seats in sides]))
         if old.version.credits_per_seat or new.version.credits_per_seat:
-            rows.append(
-                Row(_("Credits"), [credits_text(old.included(old_seats)), credits_text(new.included(new_seats))])
-            )
+            rows.append(Row(_("Credits with them"), [credits_text(terms.included(seats)) for terms, seats in sides]))
     return rows
 
 

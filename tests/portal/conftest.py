@@ -10,11 +10,17 @@ from django.test import Client
 from django.utils import timezone
 
 from billing.accounts.models import Account, Role, User
-from billing.catalog.models import Meter, Pack
+from billing.catalog.models import Meter, Pack, PlanVersion
+from billing.clock import advancing
 from billing.ledger import pools, posting
 from billing.ledger.models import CreditPool
 from billing.metering.models import DailyUsage
-from tests.factories import give_credits, make_account, make_issuer, make_member, make_pack, make_user
+from billing.payments import methods
+from billing.subscriptions import subscribing
+from billing.subscriptions.models import Subscription
+from tests.factories import give_credits, make_account, make_issuer, make_member, make_pack, make_plan, make_user
+from tests.payments import makers as cards
+from tests.portal.meadow import BEGAN_AT, CHANGED_AT, wait_until, work
 
 MAX_QUERIES = 9
 
@@ -71,3 +77,39 @@ def shop(stage: Stage) -> Pack:
     """An issuer, 19 % VAT for Germany where northwind is, and a pack in three tiers of dollars."""
     make_issuer()
     return make_pack()
+
+
+@pytest.fixture
+def seats_plan(stage: Stage, shop: Pack) -> PlanVersion:
+    """10,000 credits and three seats for 60.00 a month, each further seat 9.00; 19 % tax on top."""
+    return make_plan(
+        "team", prices={"USD": {"fee": "60", "seat_price": "9"}}, seats_included=3, seats_max=50,
+        included_credits=Decimal(10_000),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def meadow(stage: Stage) -> Account:
+    """Alice's second account, on a test clock that stands at 1 April."""
+    account = make_account("meadow", time_zone="America/New_York", currency="USD")
+    make_member(account, stage.alice, Role.OWNER)
+    advancing.open_clock(account_id=account.pk, starts_at=BEGAN_AT, now=stage.now)
+    methods.add_card(
+        account_id=account.pk, number=cards.SUCCESS, exp_month=12, exp_year=2040, cvc="123", make_default=True,
+        now=BEGAN_AT,
+    )  # fmt: skip
+    return account
+
+
+@pytest.fixture
+def subscription(meadow: Account, seats_plan: PlanVersion) -> Subscription:
+    """Meadow has team with three seats since 1 April, paid; it is the 11th."""
+    made = subscribing.subscribe(
+        account_id=meadow.pk, plan_version_id=seats_plan.pk, seats=3, method_id=meadow.payment_methods.get().pk,
+        reference="test", actor="test", now=BEGAN_AT,
+    )  # fmt: skip
+    work(meadow, BEGAN_AT)
+    wait_until(meadow, CHANGED_AT)
+    made.refresh_from_db()
+    assert made.state == "active"
+    return made
