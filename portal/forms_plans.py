@@ -49,7 +49,7 @@ class PlanForm(PayForm):
         ],
         initial="",
     )
-    seen = forms.CharField(widget=forms.HiddenInput, required=False, max_length=80)
+    seen = forms.CharField(widget=forms.HiddenInput, required=False, max_length=400)
 
     def __init__(self, *args: Any, asks_card: bool, may_wait: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -111,5 +111,5 @@ class CancelForm(TokenForm):
 
 
 def seen_text(total: Decimal, currency: str, *parts: object) -> str:
-    """What a page said, as its form carries it."""
-    return " ".join([f"{total:f}", currency, *(str(part) for part in parts)])
+    """What a page said, as its form carries it; parts that say nothing are left out."""
+    return " ".join([f"{total:f}", currency, *(text for part in parts if (text := str(part)))])

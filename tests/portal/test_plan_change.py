@@ -162,3 +162,16 @@ def test_resuming_without_an_issuer_is_told_and_changes_nothing(
     text = text_of(alice.post(plan, {"act": "resume", "token": str(uuid.uuid4())}, follow=True))
     assert "the seller's details are missing" in text
     assert nothing_happened(subscription)
+
+
+def test_a_change_that_waited_is_withdrawn_by_another_and_the_page_says_so(
+    alice: Client, subscription: Subscription, seats: str, change: str
+) -> None:
+    small = make_plan("small", prices={"USD": {"fee": "9"}})
+    here = change.replace("large", "small")
+    alice.post(here, form_of(alice.get(here, follow=True), seats="0"))
+    assert ScheduledChange.objects.get(applied_at=None, withdrawn_at=None).plan_version == small
+    page = alice.get(change, follow=True)
+    assert "Withdrawn by this" in text_of(page)
+    assert "Your plan is Large now." in text_of(alice.post(change, form_of(page, seats="0"), follow=True))
+    assert not ScheduledChange.objects.filter(applied_at=None, withdrawn_at=None).exists()
