@@ -14,7 +14,7 @@ from billing.catalog.models import PlanVersion
 from billing.invoicing.models import Invoice, Issuer
 from billing.payments.models import Payment
 from billing.subscriptions import lifecycle
-from billing.subscriptions.models import Subscription
+from billing.subscriptions.models import ScheduledChange, Subscription
 from tests.factories import make_plan
 from tests.portal.conftest import Stage
 from tests.portal.meadow import BEGAN_AT, CHANGED_AT, form_of, nothing_happened, wait_until, work
