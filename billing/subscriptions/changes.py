@@ -19,6 +19,7 @@ from billing.notifications import outbox
 from billing.subscriptions import (
     acts,
     adjusting,
+    bills,
     ending,
     history,
     overage,
@@ -183,7 +184,7 @@ def _change_within(
         previews.carry(subscription, back, name=name, actor=actor, now=now)
     _set_terms(subscription, draft)
     reference = f"change:{name}"
-    invoice = starting.bill(subscription, terms=new.terms, drafts=owed, reference=reference, now=now)
+    invoice = bills.bill(subscription, terms=new.terms, drafts=owed, reference=reference, now=now)
     overage.save(arrears, invoice)
     adjusting.adjust(
         subscription,
@@ -192,7 +193,7 @@ def _change_within(
         name=_part_name(subscription),
         paid=_paid(draft, owed, invoice, is_whole=back is None),
         invoice=invoice,
-        waits_for_payment=starting.waits(subscription, invoice, is_asked=not by_staff),
+        waits_for_payment=bills.waits(subscription, invoice, is_asked=not by_staff),
         actor=actor,
         now=now,
     )

@@ -11,7 +11,7 @@ from billing.invoicing.models import Invoice
 from billing.ledger import pools
 from billing.notifications import outbox
 from billing.payments import paying
-from billing.subscriptions import allocations, coupons, history, overage, scheduled, starting
+from billing.subscriptions import allocations, bills, coupons, history, overage, scheduled
 from billing.subscriptions import terms as agreed
 from billing.subscriptions.models import Subscription, SubscriptionChange
 from billing.subscriptions.overage import Arrears
@@ -65,7 +65,7 @@ def settle_up(subscription: Subscription, *, reference: str, now: datetime) -> I
     """Close the subscription's period, and bill what is in arrears on an invoice of that reference."""
     terms = agreed.of(subscription, at=subscription.period_starts_at)
     arrears = close_period(subscription, now=now)
-    invoice = starting.bill(subscription, terms=terms, drafts=arrears.drafts, reference=reference, now=now)
+    invoice = bills.bill(subscription, terms=terms, drafts=arrears.drafts, reference=reference, now=now)
     overage.save(arrears, invoice)
     return invoice
 

@@ -20,6 +20,7 @@ from billing.payments.models import Collection
 from billing.subscriptions import (
     acts,
     adjusting,
+    bills,
     coupons,
     lines,
     offers,
@@ -158,7 +159,7 @@ def _ensure_paid(draft: Draft, subscription: Subscription) -> None:
     """Raise InvoiceUnpaid where a customer's change would give back money that has not come, is overdue or given up."""
     if subscription.state != State.PAST_DUE and lines.net([*draft.gone, *draft.come]) >= 0:
         return
-    own = Q(purpose=starting.purpose_of(subscription))
+    own = Q(purpose=bills.purpose_of(subscription))
     unpaid = Q(invoice__state=Invoice.State.OPEN) | Q(
         invoice__state=Invoice.State.UNCOLLECTIBLE,
         invoice__lines__period_reference=starting.span_of(subscription).reference,

@@ -29,7 +29,7 @@ from billing.ledger import moves
 from billing.ledger import terms as pool_terms
 from billing.ledger.books import OpenBooks, open_books, write_books
 from billing.ledger.pipeline import Statement, columns
-from billing.subscriptions import allocations, ending, history, overage, scheduled, starting
+from billing.subscriptions import allocations, bills, ending, history, overage, scheduled, starting
 from billing.subscriptions import facts as reading
 from billing.subscriptions import terms as agreed
 from billing.subscriptions.facts import Facts
@@ -345,7 +345,7 @@ def _renew_cycle(subscription: Subscription, terms: Terms, facts: Facts, *, now:
     arrears = overage.bill(subscription, facts.lots[subscription.pk], before=boundary, closes=False, now=now)
     invoice = None
     if arrears.drafts:
-        invoice = starting.bill(subscription, terms=terms, drafts=arrears.drafts, reference=f"renewal:{name}", now=now)
+        invoice = bills.bill(subscription, terms=terms, drafts=arrears.drafts, reference=f"renewal:{name}", now=now)
     overage.save(arrears, invoice)
     subscription.next_due_at = cycle[1]
     due = list(allocations.due(now=now).filter(subscription=subscription, starts_at__lte=boundary).order_by("pk"))

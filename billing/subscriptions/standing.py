@@ -25,6 +25,7 @@ from billing.payments.models import Collection
 from billing.subscriptions import (
     acts,
     allocations,
+    bills,
     ending,
     history,
     overage,
@@ -238,7 +239,7 @@ def _downgrade(subscription: Subscription, collection: Collection, *, now: datet
     subscription.seats = max(terms.seats_included, min(seats, version.seats_max or seats))
     reference = f"{LAPSE}{collection.pk}"
     if subscription.state == State.PAUSED:
-        invoice = starting.bill(subscription, terms=terms, drafts=arrears.drafts, reference=reference, now=now)
+        invoice = bills.bill(subscription, terms=terms, drafts=arrears.drafts, reference=reference, now=now)
         subscription.period_ends_at, subscription.next_due_at = min(subscription.period_ends_at, now), None
         subscription.save(update_fields=["plan_version", "seats", "period_ends_at", "next_due_at"])
     else:
