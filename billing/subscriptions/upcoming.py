@@ -9,7 +9,7 @@ from django.db import transaction
 from billing.catalog.models import PlanVersion
 from billing.invoicing import issuing, pending
 from billing.invoicing.lines import LineDraft, Quote
-from billing.subscriptions import acts, coupons, lines, overage, renewals, scheduled, starting
+from billing.subscriptions import acts, boundaries, coupons, lines, overage, scheduled, starting
 from billing.subscriptions.models import Subscription
 from billing.subscriptions.previews import CHANGEABLE
 
@@ -55,7 +55,7 @@ def _at_period_end(subscription: Subscription, *, now: datetime) -> NextInvoice 
     if subscription.state not in CHANGEABLE:
         return _tell_next(subscription, subscription, drafts, at=at, is_new=False)
     following = copy.copy(subscription)
-    terms = renewals.move_on(following, scheduled.find(subscription), at)
+    terms = boundaries.move_on(following, scheduled.find(subscription), at)
     span = starting.span_of(following)
     advance = lines.advance(terms, seats=following.seats, of=span)
     advance += coupons.discounts(coupons.active(subscription), terms=terms, advance=advance, of=span)[0]
