@@ -1,12 +1,14 @@
-"""What happens to a person's credentials: a forgotten or new password, and being switched off."""
+"""What happens to a person's credentials: a forgotten or new password, and being switched off. Who of staff may do
+what."""
 
 from datetime import datetime
 
 from allauth.account.utils import user_pk_to_url_str
 from allauth.mfa.models import Authenticator
+from django.contrib.auth.models import Permission
 from django.contrib.auth.tokens import default_token_generator
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from billing.accounts.models import ApiKey, Invitation, User
 
@@ -35,6 +37,13 @@ def switch_off(*, user_id: int, now: datetime) -> int:
 def switch_off_second_factor(*, user_id: int) -> bool:
     """Let the password alone open a person's login again, when phone and recovery codes are lost. False: it does."""
     return bool(Authenticator.objects.filter(user_id=user_id).delete()[0])
+
+
+def staff_with(right: str) -> QuerySet[User]:
+    """Staff who have a right, by its codename, of their own or through a group; superusers have all."""
+    rights = Permission.objects.filter(codename=right)
+    may = Q(is_superuser=True) | Q(groups__permissions__in=rights) | Q(user_permissions__in=rights)
+    return User.objects.filter(may, is_staff=True, is_active=True).distinct().order_by("pk")
 
 
 def list_keys(user: User) -> QuerySet[ApiKey]:

@@ -9,13 +9,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from django.contrib.auth.models import Permission
 from django.db import transaction
-from django.db.models import Q
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from billing.accounts import approvals, clocks
+from billing.accounts import approvals, clocks, people
 from billing.accounts.models import Approval, User
 from billing.invoicing import tax
 from billing.ledger import posting
@@ -246,10 +244,7 @@ def amount_text(approval: Approval) -> str:
 
 
 def _tell_deciders(approval: Approval, *, now: datetime) -> None:
-    right = Permission.objects.filter(codename="decide_approval")
-    may = Q(is_superuser=True) | Q(groups__permissions__in=right) | Q(user_permissions__in=right)
-    people = User.objects.filter(may, is_staff=True, is_active=True).exclude(pk=approval.requested_by_id).distinct()
-    for person in people.order_by("pk")[:MAX_TOLD]:
+    for person in people.staff_with("decide_approval").exclude(pk=approval.requested_by_id)[:MAX_TOLD]:
         _tell("approval_waiting", approval, person, now=now)
 
 

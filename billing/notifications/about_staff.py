@@ -1,4 +1,4 @@
-"""Messages to staff: that the ledger does not add up, and what waits for a second person."""
+"""Messages to staff: that the ledger does not add up, that a renewal failed, what waits for a second person."""
 
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -40,6 +40,33 @@ def ledger_difference(about: About) -> Message:
         more=(_("Nothing was repaired. See all of them with: %(command)s") % {"command": command},),
         items=tuple(" ".join(str(example).split()) for example in about.payload["examples"]),
         action=action,
+    )
+
+
+def subscription_parked(about: About) -> Message:
+    """A renewal failed, and the subscription was set aside. To staff who may release it."""
+    names = {"account": about.text("account_name"), "plan": about.text("plan_name")}
+    return Message(
+        title=_("%(account)s: the plan %(plan)s could not be renewed") % names,
+        lead=_(
+            "The renewal failed and the subscription is parked: nothing was billed, no credits were granted, and it is "
+            "not tried again by itself. All others go on."
+        ),
+        tone="bad",
+        facts=(
+            Fact(_("Account"), names["account"]),
+            Fact(_("Plan"), names["plan"]),
+            Fact(_("Was due"), about.minute("due_at")),
+            Fact(_("What went wrong"), about.text("problem")),
+        ),
+        more=(
+            _("Mend the cause, then release the subscription: it renews from where it stopped, with its own dates."),
+        ),
+        action=Link(
+            _("Open the subscription"),
+            reverse("admin:billing_subscription_change", args=[about.payload["subscription_id"]]),
+        ),
+        further=(Link(_("See what waits for staff"), reverse("staff:work")),),
     )
 
 

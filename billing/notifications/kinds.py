@@ -205,6 +205,7 @@ _LIST = (
         )
     ),
     Kind("ledger_difference", Audience.PERSON, about_staff.ledger_difference),
+    Kind("subscription_parked", Audience.PERSON, about_staff.subscription_parked),
     Kind("approval_waiting", Audience.PERSON, about_staff.approval_waiting),
     Kind("approval_decided", Audience.PERSON, about_staff.approval_decided),
 )

@@ -15,9 +15,10 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import QuerySet
 from psycopg.errors import DeadlockDetected, SerializationFailure
 
-from billing.accounts import clocks
+from billing.accounts import clocks, people
 from billing.invoicing import engines
 from billing.invoicing.tax import TaxUnavailable
+from billing.notifications import outbox
 from billing.subscriptions import boundaries
 from billing.subscriptions.models import Subscription
 
@@ -28,6 +29,8 @@ State = Subscription.State
 MOST_ATTEMPTS = 5
 # So many renew in one transaction: each costs a fraction then, and a lock is held for a moment still.
 TOGETHER = 25
+# Of staff, when a subscription is parked.
+MOST_TOLD = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +89,29 @@ def _renew_alone(subscription_id: int, parked: list[int], waiting: list[int], *,
 
 
 def park(*, subscription_id: int, problem: str, now: datetime) -> None:
-    """Set a subscription aside until staff have looked at it; it does not renew meanwhile."""
-    Subscription.objects.filter(pk=subscription_id, parked_at=None).update(parked_at=now, problem=problem[:300])
+    """Set a subscription aside until staff have looked at it, and tell those who may release it, once; it does not
+    renew meanwhile."""
+    problem = " ".join(problem.split())[:300]
+    with transaction.atomic():
+        rows = Subscription.objects.filter(pk=subscription_id)
+        if not rows.filter(parked_at=None).update(parked_at=now, problem=problem):
+            return
+        parked = rows.select_related("account", "plan_version__plan").get()
+        for person in people.staff_with("change_subscription")[:MOST_TOLD]:
+            outbox.write(
+                kind="subscription_parked",
+                dedupe_key=f"subscription_parked:{subscription_id}:{now.isoformat()}:{person.pk}",
+                account_id=parked.account_id,
+                email=person.email,
+                payload={
+                    "subscription_id": subscription_id,
+                    "account_name": parked.account.name,
+                    "plan_name": parked.plan_version.plan.name,
+                    "due_at": (parked.next_due_at or now).isoformat(),
+                    "problem": problem,
+                },
+                now=now,
+            )
 
 
 def release(*, subscription_id: int, actor: str, now: datetime) -> Subscription:

@@ -278,6 +278,18 @@ def test_staff_are_told_what_does_not_add_up(account_id: int | None, subject: st
     assert_links_lead_somewhere(str(mail.body), html_of(mail))
 
 
+def test_staff_are_told_which_renewal_failed_and_what_to_do(acme: Account, mailoutbox: list[Any]) -> None:
+    mail = mail_about(
+        acme, "subscription_parked", mailoutbox, email="fiona@example.com", subscription_id=5, account_name="Acme",
+        plan_name="Team", due_at="2025-04-01T00:00:00+00:00", problem="Inconsistent: period 1 ends <b>late</b>",
+    )  # fmt: skip
+    assert (mail.subject, mail.to) == ("Acme: the plan Team could not be renewed", ["fiona@example.com"])
+    for said in ("Was due: 1 April 2025", "Inconsistent: period 1", "then release the subscription", "/admin/work/"):
+        assert said in mail.body
+    assert "<b>late" not in html_of(mail)
+    assert_links_lead_somewhere(str(mail.body), html_of(mail))
+
+
 @pytest.mark.parametrize(
     ("kind", "subject"),
     [

@@ -4,8 +4,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from django.contrib.auth.models import Group
 from django.db import OperationalError
 
+from billing.accounts import roles
 from billing.invoicing import contents, pending
 from billing.invoicing.models import Invoice
 from billing.ledger import pools
@@ -15,7 +17,7 @@ from billing.payments.models import Collection
 from billing.subscriptions import renewals, starting
 from billing.subscriptions.models import Allocation, ScheduledChange, SubscriptionChange, SubscriptionPeriod
 from billing.subscriptions.renewals import Round
-from tests.factories import NOW, make_account, make_plan
+from tests.factories import NOW, make_account, make_plan, make_user
 from tests.subscriptions.makers import add_card, available, make_team, run, subscribe
 
 pytestmark = pytest.mark.django_db
@@ -95,6 +97,29 @@ def test_one_that_fails_is_parked_and_named_and_the_others_go_on(account):
     for each in [broken, *others]:
         each.refresh_from_db()
         assert (each.period_number, each.problem) == (2, "")
+
+
+def test_staff_who_may_release_a_parked_one_are_told_once_each_time(account):
+    roles.ensure()
+    for name, group in (("fiona", "Finance"), ("paula", "Pricing"), ("gone", "Finance")):
+        person = make_user(name)
+        person.is_staff, person.is_active = True, name != "gone"
+        person.save()
+        person.groups.add(Group.objects.get(name=group))
+    broken = subscribe(account, make_team())
+    broken.period_ends_at += 90 * DAY
+    broken.save()
+    told = Notification.objects.filter(kind="subscription_parked")
+    for day in (1, 2):
+        run(APRIL + day * DAY)
+    assert [row.email for row in told] == ["fiona@example.com"]
+    assert told[0].payload["problem"].startswith("Inconsistent: period 1 ends at")
+    assert (told[0].payload["subscription_id"], told[0].payload["due_at"]) == (broken.pk, APRIL.isoformat())
+    renewals.park(subscription_id=broken.pk, problem="Again", now=APRIL + 3 * DAY)
+    assert told.all().count() == 1
+    renewals.release(subscription_id=broken.pk, actor="user:1", now=APRIL + 3 * DAY)
+    run(APRIL + 3 * DAY)
+    assert told.all().count() == 2
 
 
 def test_a_period_that_was_billed_before_is_not_billed_again(account):
