@@ -22,7 +22,7 @@ def invoice_issued(about: About) -> Message:
     if about.payload.get("period_ends_at"):
         names |= {"from": about.day("period_starts_at"), "to": _last_day(about, "period_ends_at")}
         facts.append(Fact(_("Period"), _("%(from)s to %(to)s") % names))
-        lead = _("Your plan %(plan)s goes on from %(from)s to %(to)s.") % names
+        lead = _("This invoice is for your plan %(plan)s from %(from)s to %(to)s.") % names
     else:
         lead = _("This invoice is for your plan %(plan)s.") % names
     if about.payload.get("credits") and about.amount("credits") > 0:
@@ -128,7 +128,7 @@ def trial_ending(about: About) -> Message:
     """A trial ends soon: plan_name, ends_at. Also total and currency: what the first period costs; has_method."""
     day = about.moment("ends_at")
     names = {"plan": about.text("plan_name"), "when": wording.days_off(day, about.now), "day": about.day("ends_at")}
-    facts = [Fact(_("Plan"), names["plan"]), Fact(_("Trial ends"), names["day"])]
+    facts = [Fact(_("Plan"), names["plan"]), Fact(_("Plan begins"), names["day"])]
     if about.payload.get("total"):
         facts.append(Fact(_("First invoice"), about.money("total")))
     needs_method = about.payload.get("has_method") == ""
@@ -285,7 +285,7 @@ def _terms(about: About) -> tuple[Fact, ...]:
     if seats := int(about.payload.get("seats") or 0):
         facts.append(Fact(_("Seats"), str(seats)))
     if about.payload.get("trial_ends_at"):
-        facts.append(Fact(_("Trial ends"), about.day("trial_ends_at")))
+        facts.append(Fact(_("Plan begins"), about.day("trial_ends_at")))
     elif about.payload.get("period_ends_at"):
         facts.append(Fact(_("Renews on"), about.day("period_ends_at")))
     return tuple(facts)

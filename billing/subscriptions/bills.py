@@ -14,7 +14,7 @@ from billing.catalog.models import DunningPolicy
 from billing.catalog.pricing import round_money
 from billing.invoicing import issuing
 from billing.invoicing.lines import LineDraft
-from billing.invoicing.models import Invoice, PendingItem
+from billing.invoicing.models import Invoice, InvoiceLine, PendingItem
 from billing.notifications import outbox
 from billing.notifications.models import Notification
 from billing.payments import collecting
@@ -60,7 +60,7 @@ def bill_many(bills: Sequence[Bill], *, now: datetime) -> list[Invoice | None]:
         )
         for each, invoice in issued
     )
-    outbox.write_many([_told(each.subscription, each.terms, invoice, now=now) for each, invoice in issued])
+    outbox.write_many([_told(each, invoice, now=now) for each, invoice in issued])
     return invoices
 
 
@@ -132,7 +132,12 @@ def waits(subscription: Subscription, invoice: Invoice | None, *, is_asked: bool
     return (is_asked and _is_automatic(subscription)) or settings.FLORIN_ALLOCATE_ON == "payment"
 
 
-def _told(subscription: Subscription, terms: Terms, invoice: Invoice, *, now: datetime) -> Notification:
+def _told(bill: Bill, invoice: Invoice, *, now: datetime) -> Notification:
+    subscription = bill.subscription
+    period = (subscription.period_starts_at, subscription.period_ends_at)
+    at_once = InvoiceLine.Recognition.AT_ONCE
+    # Not so of what is billed for days of it, or in arrears only: neither credits nor another period come with that.
+    is_whole = any((draft.starts_at, draft.ends_at) == period and draft.recognition != at_once for draft in bill.drafts)
     return Notification(
         kind="invoice_issued",
         dedupe_key=f"invoice_issued:{invoice.pk}",
@@ -143,10 +148,10 @@ def _told(subscription: Subscription, terms: Terms, invoice: Invoice, *, now: da
             "total": f"{round_money(invoice.total, invoice.currency):f}",
             "currency": invoice.currency,
             "due_at": invoice.due_at.isoformat() if invoice.due_at else "",
-            "plan_name": terms.plan_name,
-            "period_starts_at": subscription.period_starts_at.isoformat(),
-            "period_ends_at": subscription.period_ends_at.isoformat(),
-            "credits": f"{terms.included(subscription.seats):f}",
+            "plan_name": bill.terms.plan_name,
+            "period_starts_at": subscription.period_starts_at.isoformat() if is_whole else "",
+            "period_ends_at": subscription.period_ends_at.isoformat() if is_whole else "",
+            "credits": f"{bill.terms.included(subscription.seats):f}" if is_whole else "",
             "is_automatic": "yes" if _is_automatic(subscription) else "",
         },
         created_at=now,
