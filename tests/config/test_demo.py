@@ -27,7 +27,7 @@ def var() -> Iterator[Path]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminate"])
 def test_it_serves_until_it_is_stopped_and_leaves_no_process(var, number):
     port = free_port()
-    demo = start_demo(var, "--no-seed", "--port", str(port))
+    demo = start_demo(var, "--no-seed", "--port", str(port), is_measured=True)
     assert f"http://127.0.0.1:{port}/" in wait_for_the_box(demo)
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/health") as answer:
         assert answer.status == 200
