@@ -61,7 +61,13 @@ class InvoicePages(DraftPages):
         """Take back an invoice of which nothing was paid."""
         return self._decide(
             request, pk, act="void", do=voiding.void, title=_("Void this invoice?"), button=_("Void"),
-            warning=_("Nobody owes it any more, and it keeps its number. What it was for is not taken back by this."),
+            warning=" ".join((
+                _("Nobody owes it any more, and it keeps its number."),
+                _("Of a plan, what is left of the credits that it was for is taken back within minutes, those still to "
+                  "come are not granted, and a change of plan or seats within the period is undone."),
+                _("To let the customer keep them, grant credits as goodwill. Nothing else that it was for is taken "
+                  "back by this."),
+            )),
         )  # fmt: skip
 
     def give_up_view(self, request: HttpRequest, pk: int) -> HttpResponse:

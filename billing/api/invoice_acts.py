@@ -29,8 +29,9 @@ class VoidInvoice(ApiView):
     )
     @idempotent
     def post(self, request: Request, invoice: str) -> Response:
-        """Nobody owes it any more, and it keeps its number; again it changes nothing. What it was for is not taken
-        back by this. Scope `payments:write`, platform keys only."""
+        """Nobody owes it any more, and it keeps its number; again it changes nothing. What is left of the credits that
+        an invoice of a subscription was for is taken back within minutes, those to come are not granted, and a change
+        within the period is undone. Scope `payments:write`, platform keys only."""
         found = get_invoice(request, invoice)
         read_body(request, Strict)
         voiding.void(invoice_id=found.pk, now=now_of(found.account))

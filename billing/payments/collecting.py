@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils.translation import gettext as _
 
 from billing.accounts import clocks
@@ -31,11 +31,14 @@ log = structlog.get_logger(__name__)
 
 State = Collection.State
 
-# After dunning has ended nothing is owed any more, or nobody asks for it: a pause is over.
-LATE = Q(state=State.EXHAUSTED) & (
-    Q(invoice__state__in=(Invoice.State.PAID, Invoice.State.VOID))
-    | Q(invoice__state=Invoice.State.UNCOLLECTIBLE, policy__final_act="pause")
-)
+# After dunning has ended nothing is owed any more, or nobody asks for it: a pause is over. What was given up is void.
+LATE = (
+    Q(state=State.EXHAUSTED)
+    & (
+        Q(invoice__state__in=(Invoice.State.PAID, Invoice.State.VOID))
+        | Q(invoice__state=Invoice.State.UNCOLLECTIBLE, policy__final_act="pause")
+    )
+) | Q(state=State.STOPPED, invoice__state=Invoice.State.VOID, invoice__voided_at__gt=F("closed_at"))
 
 # A payment's end wakes its collection; this is for the case that it did not.
 WATCH_GAP = timedelta(hours=1)

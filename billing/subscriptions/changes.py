@@ -266,8 +266,16 @@ def _write_down(
         from_seats=old.seats,
         to_seats=new.seats,
         invoice=invoice,
-        details={"asked": asked},
+        details={"asked": asked, **_before(draft)},
     )
+
+
+def _before(draft: Draft) -> Mapping[str, object]:
+    """What the period said before a change within it, so that it can be undone."""
+    if draft.cut is None or draft.begins is not None:
+        return {}
+    fees = {"fee": str(draft.period.fee), "seats_fee": str(draft.period.seats_fee)}
+    return {"before": {**fees, "discounts": list(draft.old.discounts)}}
 
 
 def _tell(

@@ -83,7 +83,8 @@ def abandon(subscription: Subscription, *, now: datetime) -> bool:
     period = subscription.periods.select_related("invoice").order_by("number").first()
     if period is not None and period.invoice_id is not None:
         invoice = Invoice.objects.select_for_update().get(pk=period.invoice_id)
-        if invoice.state != Invoice.State.OPEN or invoice.amount_paid or paying.find_under_way(invoice.pk) is not None:
+        is_paid = invoice.state == Invoice.State.PAID or invoice.amount_paid
+        if is_paid or paying.find_under_way(invoice.pk) is not None:
             return False
         crediting.void(invoice_id=invoice.pk, now=now)
     coupons.give_back(subscription, now=now)

@@ -272,7 +272,7 @@ def _renewal(subscription: Subscription, draft: Draft, *, now: datetime) -> Quot
 def _credits_delta(subscription: Subscription, draft: Draft, *, now: datetime) -> Decimal:
     old, new = draft.old, draft.new
     if draft.when == When.PERIOD_END:
-        return new.included - old.included
+        return new.included - old.terms.included(old.seats)
     if draft.cut is None:
         return ZERO
     left = adjusting.cycle_left(subscription, old, now=now)

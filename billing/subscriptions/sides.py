@@ -16,6 +16,7 @@ from django.utils.translation import ngettext
 from billing.catalog import periods, plan_pricing
 from billing.catalog.models import Coupon, PlanVersion
 from billing.invoicing.lines import LineDraft
+from billing.invoicing.models import Invoice
 from billing.subscriptions import lines, proration, starting
 from billing.subscriptions import terms as agreed
 from billing.subscriptions.lines import Span
@@ -36,11 +37,12 @@ class Side:
     fee: Decimal
     seats_fee: Decimal
     discounts: Sequence[Mapping[str, Any]] = ()
+    is_void: bool = False
 
     @property
     def included(self) -> Decimal:
         """Credits of one grant."""
-        return self.terms.included(self.seats)
+        return ZERO if self.is_void else self.terms.included(self.seats)
 
     @property
     def earned(self) -> str:
@@ -54,8 +56,11 @@ class Side:
 
 
 def before(subscription: Subscription, period: SubscriptionPeriod) -> Side:
-    """What the subscription has in this period; a trial costs nothing. Raises terms.NoPrice."""
+    """What the subscription has in this period; a trial costs nothing, and one whose invoice is void has neither cost
+    anything nor credits. Raises terms.NoPrice."""
     terms = agreed.of(subscription, at=subscription.period_starts_at)
+    if period.invoice is not None and period.invoice.state == Invoice.State.VOID:
+        return Side(terms, subscription.seats, ZERO, ZERO, is_void=True)
     fee, seats_fee = lines.fee_of(terms), lines.seats_fee(terms, seats=subscription.seats)
     return Side(terms, subscription.seats, fee, seats_fee, period.discounts)
 

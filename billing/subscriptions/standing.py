@@ -18,8 +18,6 @@ from billing.catalog.models import PlanVersion
 from billing.catalog.pricing import round_money
 from billing.invoicing import engines, settling
 from billing.invoicing.models import Invoice
-from billing.ledger import posting
-from billing.ledger.models import CreditGrant
 from billing.notifications import outbox
 from billing.payments.models import Collection
 from billing.subscriptions import (
@@ -33,9 +31,10 @@ from billing.subscriptions import (
     scheduled,
     starting,
     subscribing,
+    voided,
 )
 from billing.subscriptions import terms as agreed
-from billing.subscriptions.models import Allocation, Subscription, SubscriptionChange
+from billing.subscriptions.models import Subscription, SubscriptionChange
 
 log = structlog.get_logger(__name__)
 
@@ -112,6 +111,8 @@ def _follow(collection_id: int, *, now: datetime) -> bool:
         elif collection.state == Collection.State.EXHAUSTED:
             _lapse(subscription, collection, now=now)
         else:  # Nobody asks for the money any more.
+            if collection.invoice.state == Invoice.State.VOID:
+                voided.follow(subscription, collection.invoice, now=now)
             _recover(subscription, collection, now=now)
         return True
 
@@ -192,7 +193,7 @@ def _lapse(subscription: Subscription, collection: Collection, *, now: datetime)
     else:
         settling.give_up(invoice_id=collection.invoice_id, now=now)
         if act in ("cancel", "downgrade"):
-            _take_back_unpaid(collection, now=now)
+            voided.take_back(collection.invoice, now=now)
             new_plan_name = _downgrade(subscription, collection, now=now) if act == "downgrade" else ""
             if not new_plan_name:
                 act = "cancel"
@@ -212,15 +213,6 @@ def _pause(subscription: Subscription, collection: Collection, *, now: datetime)
         subscription.state, subscription.paused_at = State.PAUSED, now
         subscription.save(update_fields=["state", "paused_at"])
     _note(subscription, Act.PAUSE, f"{LAPSE}{collection.pk}", collection, now=now)
-
-
-def _take_back_unpaid(collection: Collection, *, now: datetime) -> None:
-    """Revoke what is left of the credits that the unpaid invoice was for."""
-    granted = Allocation.objects.filter(invoice=collection.invoice_id, posting__isnull=False)
-    lots = CreditGrant.objects.filter(entries__posting__in=granted.values("posting"), entries__flow="grant")
-    for lot in lots.order_by("pk"):
-        if lot.remaining > lot.held:
-            posting.revoke(grant_id=lot.pk, reference=f"unpaid:{lot.pk}", now=now, actor=history.SYSTEM)
 
 
 def _downgrade(subscription: Subscription, collection: Collection, *, now: datetime) -> str:
