@@ -14,7 +14,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from billing.invoicing import einvoice, printing, transfers
+from billing.invoicing import einvoice, printing, tax_numbers, transfers
 from billing.invoicing.lettering import text_lines
 from billing.invoicing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine
 from billing.notifications import wording
@@ -163,7 +163,9 @@ def _address(party: dict[str, str]) -> list[str]:
         lines.append(party["region"])
     lines.append(Locale("en").territories.get(party["country"], party["country"]))
     if party["tax_number"]:
-        lines.append(_("Tax number: %(number)s") % {"number": party["tax_number"]})
+        is_vat = tax_numbers.is_meant_for_vat(party["country"], party["tax_number"])
+        label = _("VAT number: %(number)s") if is_vat else _("Tax number: %(number)s")
+        lines.append(label % {"number": party["tax_number"]})
     return [*lines, party["email"]] if party["email"] else lines
 
 

@@ -69,6 +69,12 @@ def find_vat_id(country: str, text: str) -> str | None:
     return None
 
 
+def is_meant_for_vat(country: str, text: str) -> bool:
+    """Whether a number of an EU country begins as its VAT numbers do, which its other tax numbers do not: what law asks
+    of invoices is the former."""
+    return country in EU_COUNTRIES and text.strip().upper().startswith(_VAT_PREFIX.get(country, country))
+
+
 def looks_right(country: str, text: str) -> bool:
     """Whether the text has the form of a VAT number of the country; yes where no form is known to us."""
     if country in EU_COUNTRIES:

@@ -171,3 +171,14 @@ def test_what_is_known_is_said_in_a_word(db):
     assert tax_numbers.standing(make_account("none")) == Standing.NONE
     assert tax_numbers.standing(make_account("odd", country="FR", tax_number="12")) == Standing.MALFORMED
     assert tax_numbers.standing(make_account("us", country="US", tax_number="12")) == Standing.UNCHECKED
+
+
+@pytest.mark.parametrize(
+    ("country", "number", "is_vat"),
+    [
+        ("DE", "DE123456789", True), ("DE", "30/123/45678", False), ("GR", "el 094259216", True), ("GR", "GR1", False),
+        ("CH", "CHE-116.281.710 MWST", False), ("US", "US123", False),
+    ],
+)  # fmt: skip
+def test_a_document_calls_only_that_a_vat_number_which_begins_like_one(country, number, is_vat):
+    assert tax_numbers.is_meant_for_vat(country, number) == is_vat
