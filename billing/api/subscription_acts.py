@@ -4,7 +4,7 @@ Each act is one domain call; what it leaves to be charged is charged at once, as
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
@@ -18,7 +18,7 @@ from billing.api.errors import Problem
 from billing.api.fields import Amount, Choice, Document, Flag, Instant, Reference, Strict, Text, Whole
 from billing.api.idempotency import idempotent
 from billing.api.schema import refusals
-from billing.api.subscriptions import (
+from billing.api.subscription_documents import (
     MOST_SEATS,
     OF_MONEY,
     TAGS,
@@ -39,6 +39,8 @@ from billing.subscriptions.models import Subscription
 
 WHEN = [("now", "now"), ("period_end", "at the end of the period")]
 OF_ANY_ACT = ("subscription_state", "renewal_due", "reference_conflict")
+
+Act = TypeVar("Act", bound=Callable[..., object])
 
 
 class Change(Strict):
@@ -152,18 +154,24 @@ class ActBody(Strict):
     reference = Reference(help_text="Your id of the act: repeating it does nothing more.")
 
 
+def documented(operation_id: str, summary: str, *codes: str, body: type[ActBody] = ActBody) -> Callable[[Act], Act]:
+    """What the schema says of an act that answers with the subscription; `codes` are why it may be refused beside what
+    refuses any act."""
+    return extend_schema(
+        operation_id=operation_id,
+        summary=summary,
+        tags=TAGS,
+        request=body,
+        responses={200: SubscriptionDocument, **refusals(*OF_ANY_ACT, *codes)},
+    )
+
+
 class PauseSubscription(ApiView):
     """Pausing."""
 
     scopes = {"POST": Scope.PAYMENTS_WRITE}
 
-    @extend_schema(
-        operation_id="pause_subscription",
-        summary="Pause a subscription",
-        tags=TAGS,
-        request=ActBody,
-        responses={200: SubscriptionDocument, **refusals(*OF_ANY_ACT)},
-    )
+    @documented("pause_subscription", "Pause a subscription")
     @idempotent
     def post(self, request: Request, subscription: str) -> Response:
         """Let it rest: it does not renew, and what is paid can be used until the period ends. A `scheduled_change` is
@@ -176,13 +184,7 @@ class ResumeSubscription(ApiView):
 
     scopes = {"POST": Scope.PAYMENTS_WRITE}
 
-    @extend_schema(
-        operation_id="resume_subscription",
-        summary="Resume a subscription",
-        tags=TAGS,
-        request=ActBody,
-        responses={200: SubscriptionDocument, **refusals(*OF_ANY_ACT, *OF_MONEY)},
-    )
+    @documented("resume_subscription", "Resume a subscription", *OF_MONEY)
     @idempotent
     def post(self, request: Request, subscription: str) -> Response:
         """Let a paused one go on: in its period, or if that is over with a new one from today. Scope
@@ -211,13 +213,7 @@ class CancelSubscription(ApiView):
 
     scopes = {"POST": Scope.PAYMENTS_WRITE}
 
-    @extend_schema(
-        operation_id="cancel_subscription",
-        summary="Cancel a subscription",
-        tags=TAGS,
-        request=Cancellation,
-        responses={200: SubscriptionDocument, **refusals(*OF_ANY_ACT, "platform_key_required", *OF_MONEY)},
-    )
+    @documented("cancel_subscription", "Cancel a subscription", "platform_key_required", *OF_MONEY, body=Cancellation)
     @idempotent
     def post(self, request: Request, subscription: str) -> Response:
         """End it with its period, until which it can be reactivated, or now: then what is in arrears is invoiced. A
@@ -241,13 +237,7 @@ class ReactivateSubscription(ApiView):
 
     scopes = {"POST": Scope.PAYMENTS_WRITE}
 
-    @extend_schema(
-        operation_id="reactivate_subscription",
-        summary="Take a cancellation back",
-        tags=TAGS,
-        request=ActBody,
-        responses={200: SubscriptionDocument, **refusals(*OF_ANY_ACT)},
-    )
+    @documented("reactivate_subscription", "Take a cancellation back")
     @idempotent
     def post(self, request: Request, subscription: str) -> Response:
         """Let a cancelled one renew again, before its period has ended. Scope `payments:write`."""
@@ -259,13 +249,7 @@ class WithdrawChange(ApiView):
 
     scopes = {"POST": Scope.PAYMENTS_WRITE}
 
-    @extend_schema(
-        operation_id="withdraw_subscription_change",
-        summary="Withdraw a scheduled change",
-        tags=TAGS,
-        request=ActBody,
-        responses={200: SubscriptionDocument, **refusals(*OF_ANY_ACT, "nothing_scheduled")},
-    )
+    @documented("withdraw_subscription_change", "Withdraw a scheduled change", "nothing_scheduled")
     @idempotent
     def post(self, request: Request, subscription: str) -> Response:
         """Withdraw the change that waits for the end of the period. Scope `payments:write`."""
@@ -285,13 +269,7 @@ class SubscriptionCoupons(ApiView):
 
     scopes = {"POST": Scope.PAYMENTS_WRITE}
 
-    @extend_schema(
-        operation_id="redeem_coupon",
-        summary="Redeem a coupon",
-        tags=TAGS,
-        request=NewRedemption,
-        responses={200: SubscriptionDocument, **refusals(*OF_ANY_ACT, "coupon_refused")},
-    )
+    @documented("redeem_coupon", "Redeem a coupon", "coupon_refused", body=NewRedemption)
     @idempotent
     def post(self, request: Request, subscription: str) -> Response:
         """Give a subscription the discounts of a coupon, from its next invoice on. Scope `payments:write`."""

@@ -3,125 +3,39 @@
 What subscribing leaves to be charged is charged at once, as far as the gateway answers.
 """
 
-import uuid
-from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
-from django.db.models import QuerySet
-from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.accounts.models import Account, Scope
+from billing.accounts.models import Scope
 from billing.api import ids
-from billing.api.base import ApiView, actor, caller, get_account, get_id, now_of, read_body, read_query
+from billing.api.base import ApiView, actor, caller, get_account, now_of, read_body, read_query
 from billing.api.errors import Problem
 from billing.api.fields import Amount, Choice, Document, Instant, PublicId, Reference, Strict, Text, Whole
-from billing.api.idempotency import idempotent, ledger_reference
+from billing.api.idempotency import idempotent
 from billing.api.pagination import PageQuery, newest_first, page_of
 from billing.api.purchases import get_method
 from billing.api.schema import refusals
-from billing.invoicing import engines
-from billing.payments import collecting
-from billing.subscriptions import coupons, standing, subscribing, upcoming
-from billing.subscriptions.models import ScheduledChange, Subscription, SubscriptionChange
-
-TAGS = ["Subscriptions"]
-OF_MONEY = ("no_issuer", "tax_unavailable")
-MOST_SEATS = 1_000_000
-# How much of what follows from an act is seen to before the answer; a worker sees to the rest.
-SOON = 5
-
-# What an act's reference is made in, from its subscription or account and the caller's reference or Idempotency-Key.
-_REFERENCES = uuid.UUID("b8f7a3de-5b1c-4d8e-9a51-0c9b7d1f3e64")
-
-
-class QuoteLineDocument(Document):
-    """A line as the invoice will have it: net amount, tax apart."""
-
-    description = serializers.CharField(source="draft.description")
-    quantity = Amount(source="draft.quantity")
-    unit_price = Amount()
-    amount = Amount(help_text="Money, before tax; negative for what goes back.")
-    tax_name = serializers.CharField()
-    tax_percent = Amount()
-    tax_amount = Amount()
-    starts_at = Instant(source="draft.starts_at", allow_null=True, help_text="What it is for begins.")
-    ends_at = Instant(source="draft.ends_at", allow_null=True)
-
-
-class SubscriptionQuoteDocument(Document):
-    """An invoice before it is issued."""
-
-    subtotal = Amount(help_text="Money, before tax.")
-    tax_total = Amount()
-    total = Amount(help_text="What is to be paid.")
-    tax_note = serializers.CharField()
-    lines = QuoteLineDocument(many=True)
-
-
-class PlanRefDocument(Document):
-    """Which plan, in which edition."""
-
-    plan = serializers.CharField(source="plan.key")
-    name = serializers.CharField(source="plan.name")
-    plan_version = serializers.IntegerField(source="pk", help_text="As `/plans` has it in `id`.")
-    interval = serializers.CharField()
-    interval_count = serializers.IntegerField()
-
-
-class ScheduledChangeDocument(Document):
-    """A change that waits for the end of the period."""
-
-    plan = PlanRefDocument(source="plan_version")
-    seats = serializers.IntegerField()
-    effective_at = Instant(source="subscription.period_ends_at")
-
-
-class CouponDocument(Document):
-    """A coupon that the subscription has."""
-
-    code = serializers.CharField(source="coupon.code")
-    name = serializers.CharField(source="coupon.name")
-    percent = Amount(source="coupon.percent", allow_null=True)
-    amount = Amount(source="coupon.amount", allow_null=True, help_text="Money of the subscription's currency.")
-    periods_left = serializers.IntegerField(allow_null=True, help_text="Paid periods; null: for ever.")
-
-
-class SubscriptionDocument(Document):
-    """That an account has a plan, period after period."""
-
-    id = PublicId(ids.SUBSCRIPTION, source="pk")
-    account = PublicId(ids.ACCOUNT, source="account_id")
-    state = serializers.ChoiceField(
-        Subscription.State.choices,
-        help_text="`incomplete`: its first invoice waits for payment, and so do its credits. `cancelled`: runs until "
-        "`period_ends_at`. `paused`: does not renew.",
-    )
-    plan = PlanRefDocument(source="plan_version")
-    currency = serializers.CharField()
-    seats = serializers.IntegerField()
-    collection = serializers.ChoiceField(Subscription.Collection.choices)
-    payment_method = PublicId(
-        ids.PAYMENT_METHOD, source="method_id", allow_null=True, help_text="null: the account's default at the time."
-    )
-    period_number = serializers.IntegerField(help_text="0 is the trial.")
-    period_starts_at = Instant()
-    period_ends_at = Instant()
-    next_due_at = Instant(allow_null=True, help_text="When its period or month of credits ends; null: nothing comes.")
-    started_at = Instant()
-    trial_ends_at = Instant(allow_null=True)
-    past_due_at = Instant(allow_null=True, help_text="Since when an invoice of it is overdue.")
-    paused_at = Instant(allow_null=True)
-    cancelled_at = Instant(allow_null=True)
-    cancel_reason = serializers.CharField()
-    ended_at = Instant(allow_null=True)
-    scheduled_change = ScheduledChangeDocument(source="waiting", allow_null=True)
-    coupons = CouponDocument(many=True, source="coupons_left")
-    invoice = PublicId(ids.INVOICE, source="last_invoice_id", allow_null=True, help_text="The last one of it.")
+from billing.api.subscription_documents import (
+    MOST_SEATS,
+    OF_MONEY,
+    TAGS,
+    PlanRefDocument,
+    SubscriptionDocument,
+    SubscriptionQuoteDocument,
+    document_of,
+    follow_up,
+    get_subscription,
+    one_plan,
+    priced,
+    reference_of,
+    rows,
+)
+from billing.subscriptions import subscribing, upcoming
+from billing.subscriptions.models import Subscription, SubscriptionChange
 
 
 class NewSubscription(Strict):
@@ -346,56 +260,3 @@ class SubscriptionHistory(ApiView):
         rows = get_subscription(request, subscription).changes.select_related("from_version__plan", "to_version__plan")
         page, next_cursor = newest_first(rows, query)
         return Response({"items": HistoryDocument(page, many=True).data, "next_cursor": next_cursor})
-
-
-def one_plan(attrs: dict[str, Any]) -> dict[str, Any]:
-    """What was asked for, unless it names a plan in two ways."""
-    if {"plan", "plan_version"} <= attrs.keys():
-        raise serializers.ValidationError({"plan": "Give a plan or a plan_version, not both."}, code="invalid")
-    return attrs
-
-
-def rows() -> QuerySet[Subscription]:
-    """All subscriptions, with what a document shows of other tables."""
-    return Subscription.objects.select_related("account", "plan_version__plan")
-
-
-def get_subscription(request: Request, text: str) -> Subscription:
-    """The subscription of an id in a URL, if this key may know of it. Raises Problem `not_found`."""
-    found = rows().filter(pk=get_id(ids.SUBSCRIPTION, text))
-    own_id = caller(request).account_id
-    if own_id is not None:
-        found = found.filter(account_id=own_id)
-    if (subscription := found.first()) is None:
-        raise Problem("not_found")
-    return subscription
-
-
-def document_of(subscription: Subscription) -> dict[str, Any]:
-    """A subscription as it is shown."""
-    waiting = ScheduledChange.objects.filter(subscription=subscription, applied_at=None, withdrawn_at=None)
-    billed = subscription.changes.exclude(invoice=None).order_by("-pk").values_list("invoice_id", flat=True)
-    more = {
-        "waiting": waiting.select_related("plan_version__plan", "subscription").first(),
-        "coupons_left": coupons.active(subscription),
-        "last_invoice_id": billed.first(),
-    }
-    for name, value in more.items():
-        setattr(subscription, name, value)
-    return SubscriptionDocument(subscription).data
-
-
-def priced(act: Callable[[], Any]) -> Any:
-    """Do what quotes or bills, once the tax engine has been asked. That happens in real time, whatever a clock says."""
-    return engines.with_tax(act, now=timezone.now())
-
-
-def follow_up(account: Account, now: datetime) -> None:
-    """Let what an act billed be collected, and the subscription follow what becomes of it."""
-    collecting.run_due(now=now, limit=SOON, account_id=account.pk)
-    standing.follow_up(now=now, limit=SOON, account_id=account.pk)
-
-
-def reference_of(request: Request, pk: int, asked: dict[str, Any]) -> str:
-    """How the room knows an act on the subscription, or for the account, of this primary key."""
-    return str(uuid.uuid5(_REFERENCES, f"{pk}\n{ledger_reference(request, asked.get('reference'))}"))
