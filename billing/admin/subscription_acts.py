@@ -19,8 +19,8 @@ from django.utils.translation import gettext_lazy
 
 from billing.accounts import clocks
 from billing.admin import asking, trail
-from billing.admin.asking import OnceForm
 from billing.admin.rules import Act, FactsAdmin, staff_user
+from billing.admin.subscription_forms import ActForm, CancelForm, ChangeForm, CouponForm
 from billing.catalog.models import PlanVersion
 from billing.invoicing import engines, issuing, tax
 from billing.notifications.wording import exact_credits_text, money_text
@@ -46,59 +46,6 @@ REFUSALS: dict[type[Exception], Any] = {
     tax.TaxUnavailable: gettext_lazy("The tax cannot be worked out at the moment."),
     NoPrice: gettext_lazy("The plan has no price in the subscription's currency."),
 }
-
-
-class ActForm(OnceForm):
-    """Why it is done."""
-
-    reason = forms.CharField(
-        label=gettext_lazy("Reason"), max_length=200, widget=forms.TextInput(attrs={"class": "vTextField"})
-    )
-
-
-class ChangeForm(ActForm):
-    """Which plan, how many seats, from when."""
-
-    plan = forms.ModelChoiceField(queryset=PlanVersion.objects.none(), label=gettext_lazy("Plan"), empty_label=None)
-    seats = forms.IntegerField(label=gettext_lazy("Seats"), min_value=0, max_value=1_000_000)
-    when = forms.ChoiceField(
-        label=gettext_lazy("When"),
-        required=False,
-        choices=[
-            ("", gettext_lazy("dearer now, cheaper at the end of the period")),
-            ("now", gettext_lazy("now")),
-            ("period_end", gettext_lazy("at the end of the period")),
-        ],
-    )
-    field_order = ("token", "plan", "seats", "when", "reason")
-
-
-class CancelForm(ActForm):
-    """When it ends, and whether the days that are left are given back."""
-
-    when = forms.ChoiceField(
-        label=gettext_lazy("When"),
-        choices=[("period_end", gettext_lazy("at the end of the period")), ("now", gettext_lazy("now"))],
-    )
-    gives_back = forms.BooleanField(
-        label=gettext_lazy("Give the unused days back"),
-        required=False,
-        help_text=gettext_lazy("Only for now: they are credited and refunded, and their credits taken back."),
-    )
-    field_order = ("token", "when", "gives_back", "reason")
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        if cleaned.get("gives_back") and cleaned.get("when") != "now":
-            self.add_error("gives_back", _("What runs to its end is not given back."))
-        return cleaned
-
-
-class CouponForm(ActForm):
-    """Which coupon."""
-
-    code = forms.CharField(label=gettext_lazy("Code"), max_length=40)
-    field_order = ("token", "code", "reason")
 
 
 class SubscriptionPages(FactsAdmin):
