@@ -4,27 +4,16 @@ import csv
 import itertools
 
 import pytest
-from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
 from billing.insights import reports
 from billing.insights.months import Months, month_of
+from tests.commands import exit_code
 from tests.factories import make_meter
 from tests.insights.makers import D, at, report, sell, use
 from tests.ledger.makers import nothing_written
 from tests.subscriptions.makers import make_team, subscribe
-
-
-def run(*arguments: str) -> int:
-    """The command's exit code."""
-    try:
-        call_command("finance_report", *arguments)
-    except SystemExit as exit_:
-        return int(exit_.code or 0)
-    except CommandError as error:
-        return error.returncode
-    return 0
 
 
 @pytest.fixture
@@ -40,7 +29,7 @@ def story(acme):
 
 def test_it_prints_the_report_and_its_proof(story, capsys):
     with nothing_written():
-        assert run("--from", "2025-01", "--to", "2025-02") == 0
+        assert exit_code("finance_report", "--from", "2025-01", "--to", "2025-02") == 0
     out = " ".join(capsys.readouterr().out.split())
     for said in (
         "2025-01 $0.00 $100.00 $0.00 $0.00 $0.00 \N{MINUS SIGN}$25.00 $0.00 $0.00 $0.00 $0.00 $75.00",
@@ -57,7 +46,7 @@ def test_it_prints_the_report_and_its_proof(story, capsys):
 
 
 def test_it_writes_files_that_add_up(story, tmp_path):
-    assert run("--from", "2025-01", "--csv", str(tmp_path / "books")) == 0
+    assert exit_code("finance_report", "--from", "2025-01", "--csv", str(tmp_path / "books")) == 0
     read = {path.stem: list(csv.DictReader(path.read_text().splitlines())) for path in (tmp_path / "books").iterdir()}
     assert set(read) == {"deferred", "revenue", "receivables", "tax", "journal", "proof"}
     journal = read["journal"]
@@ -72,25 +61,25 @@ def test_it_writes_files_that_add_up(story, tmp_path):
 
 
 def test_it_says_that_later_months_were_not_compared(story, capsys):
-    assert run("--from", "2025-01", "--to", "2025-01") == 0
+    assert exit_code("finance_report", "--from", "2025-01", "--to", "2025-01") == 0
     assert "Later months have begun" in capsys.readouterr().out
 
 
 def test_one_currency_may_be_asked_for(story, capsys):
-    assert run("--currency", "usd", "--from", "2025-01", "--to", "2025-02") == 0
+    assert exit_code("finance_report", "--currency", "usd", "--from", "2025-01", "--to", "2025-02") == 0
     assert "USD: deferred revenue" in capsys.readouterr().out
-    assert run("--currency", "EUR", "--from", "2025-01", "--to", "2025-02") == 2
+    assert exit_code("finance_report", "--currency", "EUR", "--from", "2025-01", "--to", "2025-02") == 2
 
 
 @pytest.mark.parametrize("months", [("2025-02", "2025-01"), ("2999-01", "2999-02")])
 def test_months_that_do_not_follow_are_refused(acme, months):
-    assert run("--from", months[0], "--to", months[1]) == 2
+    assert exit_code("finance_report", "--from", months[0], "--to", months[1]) == 2
 
 
 def test_it_takes_the_last_twelve_months_by_default(acme, monkeypatch):
     asked, found = {}, report(at(2))
     monkeypatch.setattr(reports, "read", lambda **given: asked.update(given) or found)
-    assert run() == 0
+    assert exit_code("finance_report") == 0
     this = month_of(timezone.now())
     assert len(Months(asked["starts_on"], asked["until"]).starts) == 12
     assert Months(asked["starts_on"], asked["until"]).starts[-1] == this
@@ -115,6 +104,6 @@ def test_what_does_not_meet_is_named_and_exits_1(story, capsys, what):
         for table in ("billing_invoiceline", "billing_payment", "billing_creditgrant", "billing_allocation"):
             cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
         cursor.execute(BREAKAGES[what])
-    assert run("--from", "2025-01") == 1
+    assert exit_code("finance_report", "--from", "2025-01") == 1
     out = capsys.readouterr().out
     assert f"DIFFERS USD  {what}" in out

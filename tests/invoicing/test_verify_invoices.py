@@ -3,12 +3,12 @@
 import json
 
 import pytest
-from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection
 
 from billing.invoicing import contents, crediting, settling, verification
 from billing.invoicing.crediting import CreditItem
 from billing.invoicing.models import CreditNote, ExchangeRate, Invoice, Issuer
+from tests.commands import exit_code
 from tests.factories import NOW
 from tests.invoicing.makers import credits_line, issue, plain_line
 
@@ -25,16 +25,6 @@ def papers(issuer, account):
     items = [CreditItem(line.pk, line.amount / 3) for line in invoice.lines.filter(position=2)]
     crediting.credit(invoice_id=invoice.pk, reference="c", reason="r", items=items, actor="", now=NOW)
     return invoice
-
-
-def run(*arguments):
-    try:
-        call_command("verify_invoices", *arguments)
-    except SystemExit as exit_:
-        return exit_.code
-    except CommandError as error:
-        return error.returncode
-    return 0
 
 
 def tamper(statement):
@@ -56,7 +46,7 @@ def findings():
 
 
 def test_documents_as_they_were_issued_give_no_finding(papers, capsys):
-    assert run() == 0
+    assert exit_code("verify_invoices") == 0
     assert capsys.readouterr().out == "1 invoices, 1 credit notes: 0 differences.\n"
 
 
@@ -99,13 +89,13 @@ def test_each_difference_is_named(papers, capsys):
     tamper("UPDATE billing_issuer SET last_invoice_number = 3, last_credit_note_number = 2")
     assert "Lumen GmbH: 3 invoice numbers were drawn, and 1 documents have one" in findings()
     assert "Lumen GmbH: 2 credit note numbers were drawn, and 1 documents have one" in findings()
-    assert run("--json") == 1
+    assert exit_code("verify_invoices", "--json") == 1
     assert len(json.loads(capsys.readouterr().out)["findings"]) == len(findings())
 
 
 def test_documents_from_before_hashes_are_counted(papers, capsys):
     tamper("UPDATE billing_invoice SET content_hash = ''")
-    assert run() == 0
+    assert exit_code("verify_invoices") == 0
     assert "(1 from before hashes were taken)" in capsys.readouterr().out
 
 
@@ -114,4 +104,4 @@ def test_a_check_that_cannot_run_exits_2(monkeypatch):
         raise DatabaseError("gone")
 
     monkeypatch.setattr(verification, "verify", fail)
-    assert run() == 2
+    assert exit_code("verify_invoices") == 2

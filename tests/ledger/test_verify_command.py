@@ -9,30 +9,19 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection
 
 from billing.ledger import posting, sealing, verification
 from billing.ledger.models import LedgerSeal
 from billing.ledger.pools import get_main_pool, open_pool
 from billing.notifications.models import Notification
+from tests.commands import exit_code
 from tests.factories import make_account, make_user
 from tests.ledger.makers import DAY, NOW, give, nothing_written, take
 from tests.ledger.racing import race
 from tests.notifications.makers import deliver
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def run(*arguments):
-    """The command's exit code: what `sys.exit` was called with, or a CommandError's."""
-    try:
-        call_command("verify_ledger", *arguments)
-    except SystemExit as exit_:
-        return exit_.code
-    except CommandError as error:
-        return error.returncode
-    return 0
 
 
 def break_pool(pool):
@@ -50,7 +39,7 @@ def break_seal():
 def test_a_sound_ledger_exits_0_with_a_summary(pool, team, capsys):
     give(pool, 10)
     with nothing_written():
-        assert run() == 0
+        assert exit_code("verify_ledger") == 0
     out, err = capsys.readouterr()
     assert out == "1 accounts, 2 pools, 1 postings (0 sealed): 0 differences.\n"
     assert "verifying lots …" in err
@@ -58,7 +47,7 @@ def test_a_sound_ledger_exits_0_with_a_summary(pool, team, capsys):
 
 
 def test_an_empty_ledger_is_sound(db, capsys):
-    assert run() == 0
+    assert exit_code("verify_ledger") == 0
     assert capsys.readouterr().out == "0 accounts, 0 pools, 0 postings (0 sealed): 0 differences.\n"
 
 
@@ -66,7 +55,7 @@ def test_differences_exit_1_and_name_account_and_pool_and_repair_nothing(pool, m
     give(pool, 10)
     break_pool(pool)
     with nothing_written():
-        assert run() == 1
+        assert exit_code("verify_ledger") == 1
     out = capsys.readouterr().out.splitlines()
     where = f"acc_{pool.account_id} alice-org pool_{pool.pk} pool_balance:"
     assert out[0] == f"{where} sum of its lots: expected 10.000000, found 11.000000"
@@ -75,20 +64,20 @@ def test_differences_exit_1_and_name_account_and_pool_and_repair_nothing(pool, m
 
 def test_it_still_exits_1_the_second_time(pool):
     break_pool(pool)
-    assert (run(), run()) == (1, 1)
+    assert (exit_code("verify_ledger"), exit_code("verify_ledger")) == (1, 1)
 
 
 def test_single_accounts_are_named_by_our_id_or_theirs(pool, mallory, capsys):
     break_pool(pool)
-    assert run("--account", "mallory-org") == 0
-    assert run("--account", f"acc_{mallory.account_id}") == 0
-    assert run("--account", "alice-org") == 1
-    assert run("--account", "mallory-org", "--account", f"acc_{pool.account_id}") == 1
+    assert exit_code("verify_ledger", "--account", "mallory-org") == 0
+    assert exit_code("verify_ledger", "--account", f"acc_{mallory.account_id}") == 0
+    assert exit_code("verify_ledger", "--account", "alice-org") == 1
+    assert exit_code("verify_ledger", "--account", "mallory-org", "--account", f"acc_{pool.account_id}") == 1
 
 
 def test_json_for_machines(pool, capsys):
     break_pool(pool)
-    assert run("--json") == 1
+    assert exit_code("verify_ledger", "--json") == 1
     answer = json.loads(capsys.readouterr().out)
     assert (answer["accounts"], answer["pools"], answer["postings"]) == (1, 1, 0)
     assert answer["findings"][0] == {
@@ -99,7 +88,7 @@ def test_json_for_machines(pool, capsys):
 
 @pytest.mark.parametrize("name", ["nobody", "acc_999999", "acc_x", ""])
 def test_an_unknown_account_exits_2(pool, name):
-    assert run("--account", name) == 2
+    assert exit_code("verify_ledger", "--account", name) == 2
 
 
 def test_a_failing_database_exits_2(pool, monkeypatch):
@@ -107,7 +96,7 @@ def test_a_failing_database_exits_2(pool, monkeypatch):
         raise DatabaseError("server closed the connection")
 
     monkeypatch.setattr(verification, "verify", lost)
-    assert run() == 2
+    assert exit_code("verify_ledger") == 2
 
 
 def test_no_database_at_all_exits_2():
@@ -125,9 +114,9 @@ def test_heads_exported_before_prove_the_chain(pool, tmp_path):
         give(pool, 1, reference=f"g{day}")
         sealing.seal(now=NOW + day * DAY)
         path = sealing.export_head(directory=tmp_path, now=NOW + day * DAY)
-    assert run("--heads", str(path)) == 0
+    assert exit_code("verify_ledger", "--heads", str(path)) == 0
     # All the days' files at once.
-    assert run("--heads", str(tmp_path)) == 0
+    assert exit_code("verify_ledger", "--heads", str(tmp_path)) == 0
 
 
 def test_a_chain_made_anew_after_a_change_does_not_match_its_exported_head(pool, tmp_path, capsys):
@@ -141,8 +130,8 @@ def test_a_chain_made_anew_after_a_change_does_not_match_its_exported_head(pool,
             cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER append_only")
             cursor.execute(f"DELETE FROM {table}")
     sealing.seal(now=NOW)
-    assert run() == 0
-    assert run("--heads", str(path)) == 1
+    assert exit_code("verify_ledger") == 0
+    assert exit_code("verify_ledger", "--heads", str(path)) == 1
     assert "chain exported_head: seal" in capsys.readouterr().out
 
 
@@ -162,7 +151,7 @@ def test_unreadable_heads_exit_2(db, tmp_path, content):
     path = tmp_path / "heads.jsonl"
     if content is not None:
         path.write_text(content)
-    assert run("--heads", str(path)) == 2
+    assert exit_code("verify_ledger", "--heads", str(path)) == 2
 
 
 def test_parking_stops_the_accounts_that_differ_and_tells_staff(pool, mallory, capsys):
@@ -171,7 +160,7 @@ def test_parking_stops_the_accounts_that_differ_and_tells_staff(pool, mallory, c
     staff = make_user("carol")
     type(staff).objects.filter(pk=staff.pk).update(is_staff=True)
     break_pool(pool)
-    assert run("--park") == 1
+    assert exit_code("verify_ledger", "--park") == 1
     pool.account.refresh_from_db()
     mallory.account.refresh_from_db()
     assert pool.account.parked_at is not None
@@ -228,12 +217,12 @@ def test_a_broken_chain_parks_whom_it_names(pool, mallory):
 def test_a_sound_ledger_parks_nobody(pool):
     give(pool, 1)
     with nothing_written():
-        assert run("--park") == 0
+        assert exit_code("verify_ledger", "--park") == 0
 
 
 def test_parking_is_for_everything_or_nothing(pool):
     with nothing_written():
-        assert run("--park", "--account", "alice-org") == 2
+        assert exit_code("verify_ledger", "--park", "--account", "alice-org") == 2
 
 
 @pytest.mark.django_db(transaction=True)
