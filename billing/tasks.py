@@ -22,7 +22,7 @@ from billing.metering import gauges
 from billing.notifications import delivery, fanout
 from billing.payments import checking, collecting, refunding, sandbox_webhooks, webhooks
 from billing.purchases import topups
-from billing.subscriptions import allocations, renewals, standing, trials
+from billing.subscriptions import allocations, renewals, standing, stranded, trials
 
 log = structlog.get_logger(__name__)
 
@@ -180,11 +180,13 @@ def renew_subscriptions() -> None:
 
 @shared_task
 def follow_up_subscriptions() -> None:
-    """Let subscriptions follow what became of their invoices, and grant the credits that waited for it."""
+    """Let subscriptions follow what became of their invoices, grant the credits that waited for it, and settle pending
+    items that no renewal takes."""
     now = timezone.now()
     done = standing.follow_up(now=now, limit=BATCH)
     granted = allocations.grant_due(now=now, limit=BATCH)
-    log.info("subscriptions.followed_up", **asdict(done), granted=granted)
+    settled = stranded.settle_due(now=now, limit=BATCH)
+    log.info("subscriptions.followed_up", **asdict(done), granted=granted, settled=settled)
 
 
 @shared_task

@@ -17,7 +17,7 @@ from billing.payments import checking, collecting, refunding, sandbox_webhooks, 
 from billing.payments.gateway import Delivery
 from billing.payments.models import Collection, GatewayName, Payment, Refund, SandboxEvent
 from billing.purchases import topups
-from billing.subscriptions import allocations, renewals, standing, trials
+from billing.subscriptions import allocations, renewals, standing, stranded, trials
 from billing.subscriptions.models import Allocation, Subscription
 
 BATCH = 1000
@@ -140,7 +140,7 @@ def _next_webhook(after: datetime, account_id: int | None) -> datetime | None:
 
 def _follow_up(now: datetime, account_id: int | None) -> int:
     done = standing.follow_up(now=now, limit=BATCH, account_id=account_id)
-    return done.followed + done.abandoned
+    return done.followed + done.abandoned + stranded.settle_due(now=now, limit=BATCH, account_id=account_id)
 
 
 def _next_abandoned(after: datetime, account_id: int | None) -> datetime | None:

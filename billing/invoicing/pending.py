@@ -139,6 +139,15 @@ def mark(taken: Sequence[Taken], lines: Sequence[InvoiceLine], *, now: datetime)
         item.save(update_fields=["invoice_line", "quantity", "unit_price", "amount"])
 
 
+def note_credited(item: PendingItem, *, left: Decimal, now: datetime) -> None:
+    """Write down that a credit was given by credit notes instead, but for `left` of it, which stays pending as an item
+    of its own. The caller holds the item's lock."""
+    item.cancelled_at = now
+    item.save(update_fields=["cancelled_at"])
+    if left:
+        _leave(item, -left, now=now)
+
+
 def put_back(invoice: Invoice, *, now: datetime) -> None:
     """Let the credits that a void invoice has taken stand on the account's next one, each as a new item.
 

@@ -1,4 +1,5 @@
-"""Giving back what a subscription that ends now has not used up: staff's decision, by the day.
+"""Giving back by credit notes: what a subscription that ends now has not used up, which is staff's decision, by the
+day; and pending credits that no invoice will take.
 
 Locks: the caller holds the subscription's row; the invoices of its period, their payments, the account's pools, then
 the issuer's row.
@@ -8,16 +9,19 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
+from django.db.models import QuerySet
+
 from billing.catalog import pricing
 from billing.invoicing import crediting
-from billing.invoicing.models import CreditNote, Invoice, InvoiceLine
+from billing.invoicing.models import CreditNote, Invoice, InvoiceLine, PendingItem
 from billing.ledger import pools
 from billing.payments import refunding
 from billing.payments.models import Payment
-from billing.subscriptions import adjusting, lines, sides, starting
+from billing.subscriptions import adjusting, lines, sides
 from billing.subscriptions.models import Subscription
 
 ZERO = Decimal(0)
+AT_ONCE = InvoiceLine.Recognition.AT_ONCE
 
 
 def give_back(subscription: Subscription, *, reason: str, actor: str, now: datetime) -> list[CreditNote]:
@@ -29,25 +33,57 @@ def give_back(subscription: Subscription, *, reason: str, actor: str, now: datet
     """
     rest = sides.rest_of(subscription, now=now)
     side = sides.before(subscription, subscription.periods.get(number=subscription.period_number))
-    invoices = _lock_invoices(subscription)
+    charged = _lines_of(subscription.account_id, rest.reference).exclude(recognition=AT_ONCE)
+    invoices = _lock_invoices(charged)
     payments = _lock_payments(invoices)
     pools.lock(subscription.account.pools.values_list("pk", flat=True))
     price = worth(subscription, now=now)
     left = adjusting.cycle_left(subscription, side, now=now)
     adjusting.take_back(subscription, left.left(side), ends_at=left.cycle[1], name="end", actor=actor, now=now)
+    return _credit(
+        invoices, payments, charged, price, name=f"end:{subscription.pk}", reason=reason, actor=actor, now=now
+    )[0]
+
+
+def give_back_pending(item: PendingItem, *, reason: str, actor: str, now: datetime) -> Decimal:
+    """Credit what a pending credit is for of the invoices that had charged it, as `give_back` does; what of it they
+    have no room for, positive. The caller holds the subscription's lock and sees to the item."""
+    charged = _lines_of(item.account_id, item.period_reference)
+    charged = charged.filter(category=item.category, includes_tax=item.includes_tax)
+    is_at_once = item.recognition == AT_ONCE
+    charged = charged.filter(recognition=AT_ONCE) if is_at_once else charged.exclude(recognition=AT_ONCE)
+    invoices = _lock_invoices(charged)
+    payments = _lock_payments(invoices)
+    return _credit(
+        invoices, payments, charged, -item.amount, name=f"pending:{item.pk}", reason=reason, actor=actor, now=now
+    )[1]
+
+
+def _credit(
+    invoices: Sequence[Invoice],
+    payments: Sequence[Payment],
+    charged: QuerySet[InvoiceLine],
+    price: Decimal,
+    *,
+    name: str,
+    reason: str,
+    actor: str,
+    now: datetime,
+) -> tuple[list[CreditNote], Decimal]:
+    """The credit notes for so much of the lines' prices, and what of it is left."""
     notes = []
     for invoice in invoices:
-        items, price = _items(invoice, price, reference=rest.reference)
+        items, price = _items(invoice, charged.filter(invoice=invoice), price)
         if not items:
             continue
-        reference = f"end:{subscription.pk}:{invoice.pk}"
         notes.append(
             crediting.credit(
-                invoice_id=invoice.pk, reference=reference, reason=reason, items=items, actor=actor, now=now
+                invoice_id=invoice.pk, reference=f"{name}:{invoice.pk}", reason=reason, items=items, actor=actor,
+                now=now,
             )
-        )
+        )  # fmt: skip
         _refund(notes[-1], [payment for payment in payments if payment.invoice_id == invoice.pk], now=now)
-    return notes
+    return notes, price
 
 
 def worth(subscription: Subscription, *, now: datetime) -> Decimal:
@@ -60,12 +96,16 @@ def worth(subscription: Subscription, *, now: datetime) -> Decimal:
     return -lines.net(gone)
 
 
-def _lock_invoices(subscription: Subscription) -> list[Invoice]:
-    """The invoices of the period that something can be credited of, the latest first."""
-    reference = starting.span_of(subscription).reference
-    ids = InvoiceLine.objects.filter(period_reference=reference, amount__gt=0).values("invoice")
+def _lines_of(account_id: int, reference: str) -> QuerySet[InvoiceLine]:
+    """What was charged for a period."""
+    rows = InvoiceLine.objects.filter(invoice__account=account_id, period_reference=reference, amount__gt=0)
+    return rows.order_by("position")
+
+
+def _lock_invoices(charged: QuerySet[InvoiceLine]) -> list[Invoice]:
+    """The invoices of these lines that something can be credited of, the latest first."""
     states = (Invoice.State.OPEN, Invoice.State.PAID)
-    rows = Invoice.objects.filter(account=subscription.account_id, pk__in=ids, state__in=states)
+    rows = Invoice.objects.filter(pk__in=charged.order_by().values("invoice"), state__in=states)
     return list(rows.select_for_update().order_by("pk"))[::-1]
 
 
@@ -74,16 +114,18 @@ def _lock_payments(invoices: Sequence[Invoice]) -> list[Payment]:
     return list(rows.select_for_update().order_by("pk"))
 
 
-def _items(invoice: Invoice, price: Decimal, *, reference: str) -> tuple[list[crediting.CreditItem], Decimal]:
-    """What of an invoice's lines to credit for so much of the plan's price, and what of that is left."""
+def _items(
+    invoice: Invoice, charged: QuerySet[InvoiceLine], price: Decimal
+) -> tuple[list[crediting.CreditItem], Decimal]:
+    """What of an invoice's lines to credit for so much of their price, and what of that is left."""
     room = invoice.subtotal - sum(invoice.credit_notes.values_list("subtotal", flat=True), ZERO)
     items = []
-    found = invoice.lines.filter(period_reference=reference, amount__gt=0)
-    for line in found.exclude(recognition=InvoiceLine.Recognition.AT_ONCE):
+    for line in charged:
         whole = line.amount + line.tax_amount if line.includes_tax else line.amount
         part = min(price, whole)
         net = pricing.part_of_money(line.amount, part=part, of=whole, currency=invoice.currency)
-        net = min(net, line.amount - line.amount_credited, room)
+        if net > (most := min(line.amount - line.amount_credited, room)):
+            net, part = most, pricing.part_of_money(whole, part=most, of=line.amount, currency=invoice.currency)
         if net > 0:
             items.append(crediting.CreditItem(line.pk, net))
             price, room = price - part, room - net

@@ -1,0 +1,95 @@
+"""What is pending and no renewal's invoice will take: billed, or given back, by itself.
+
+A credit is taken by an invoice that has something to pay of its tax category, with prices that have tax in them or have
+not, as it has. Where the account's plan is of another kind by now, or no renewal comes any more, it would wait for
+ever: it becomes a credit note for the invoice that had charged it, and is refunded. What is owed and meets no renewal
+is invoiced alone. Only a credit that staff have added, and that no invoice had charged, is left to them.
+
+Locks: the subscription's row, the invoices that had charged it, their payments, the item's row, then the issuer's.
+"""
+
+from datetime import datetime, timedelta
+from functools import partial
+
+import structlog
+from django.db import OperationalError, transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from billing.accounts import clocks
+from billing.invoicing import engines, issuing, pending
+from billing.invoicing.models import PendingItem
+from billing.subscriptions import acts, bills, giving_back, history
+from billing.subscriptions import terms as agreed
+from billing.subscriptions.models import Subscription
+
+log = structlog.get_logger(__name__)
+
+# How long an item waits for a renewal where none is to come.
+ALONE_AFTER = timedelta(days=30)
+PURPOSE = "subscription:"
+
+
+def settle_due(*, now: datetime, limit: int, account_id: int | None = None) -> int:
+    """Bill or give back at most `limit` items that are stranded; how many. Safe to run at any time, twice, or in
+    several workers; one that fails is logged and tried again, the others go on."""
+    done = 0
+    for item_id in acts.in_turn(clocks.narrow(list_stranded(now=now), account_id=account_id), size=limit):
+        if done == limit:
+            break
+        try:
+            done += engines.with_tax(partial(_settle, item_id, now=now), now=now)
+        except OperationalError:
+            raise
+        except Exception:
+            log.exception("pending.failed", item_id=item_id)
+    return done
+
+
+def list_stranded(*, now: datetime) -> QuerySet[PendingItem]:
+    """Open items whose turn has passed: credits of another kind than the plan at a renewal since they came, and what
+    has met no renewal for 30 days and will meet none."""
+    own = Subscription.objects.filter(account=OuterRef("account"), currency=OuterRef("currency"))
+    renewing = own.filter(next_due_at__isnull=False)
+    alike = Q(
+        plan_version__plan__tax_category=OuterRef("category"), plan_version__prices_include_tax=OuterRef("includes_tax")
+    )
+    renewed = renewing.filter(period_starts_at__gt=OuterRef("created_at")).exclude(alike)
+    recent = own.filter(Q(ended_at__gt=now - ALONE_AFTER) | Q(paused_at__gt=now - ALONE_AFTER))
+    items = PendingItem.objects.filter(invoice_line=None, cancelled_at=None)
+    is_charged = Q(amount__gt=0) | Q(period_reference__startswith=PURPOSE)
+    is_alone = Q(created_at__lte=now - ALONE_AFTER) & ~Exists(renewing) & ~Exists(recent)
+    return items.filter(is_charged & (is_alone | (Q(amount__lt=0) & Exists(renewed))))
+
+
+def _settle(item_id: int, *, now: datetime) -> bool:
+    with transaction.atomic():
+        item = PendingItem.objects.get(pk=item_id)
+        latest = Subscription.objects.filter(account=item.account_id, currency=item.currency).order_by("-pk")
+        subscription_id = latest.values_list("pk", flat=True).first()
+        subscription = None if subscription_id is None else acts.find_unlocked(subscription_id)
+        if (subscription_id is not None and subscription is None) or not list_stranded(now=now).filter(pk=item_id):
+            return False
+        if item.amount < 0:
+            return _give_back(item, now=now)
+        if subscription is None:
+            issuing.issue(
+                account_id=item.account_id, reference=f"pending:{item.pk}", currency=item.currency, lines=[],
+                take_pending=True, now=now,
+            )  # fmt: skip
+            return True
+        terms = agreed.of(subscription, at=subscription.period_starts_at)
+        reference = f"final:{subscription.pk}:{item.pk}"
+        return bills.bill(subscription, terms=terms, drafts=[], reference=reference, now=now) is not None
+
+
+def _give_back(item: PendingItem, *, now: datetime) -> bool:
+    """Credit the invoices that had charged it; what they have no room for any more stays pending."""
+    actor = item.actor or history.SYSTEM
+    left = giving_back.give_back_pending(item, reason=item.description, actor=actor, now=now)
+    if left == -item.amount:
+        return False
+    row = PendingItem.objects.select_for_update().get(pk=item.pk)
+    if row.invoice_line_id is not None or row.cancelled_at is not None:
+        raise pending.NotPending(row)
+    pending.note_credited(row, left=left, now=now)
+    return True
