@@ -49,11 +49,9 @@ class ChangeDesk(Desk):
         subscription, _current = self._own
         try:
             preview = engines.with_tax(
-                lambda: changes.preview(
-                    subscription_id=subscription.pk,
-                    plan_version_id=self.terms.version.pk,
-                    seats=asked.seats,
-                    when=asked.when or None,
+                lambda: changes.preview_of(
+                    subscription,
+                    changes.Wanted(self.terms.version.pk, None, asked.seats, asked.when or None, None),
                     now=self.now,
                 ),
                 now=self.now,

@@ -6,19 +6,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as _lazy
 
-from billing.accounts.models import Account
 from billing.invoicing import engines, issuing, tax
 from billing.invoicing.models import Invoice
 from billing.payments import collecting, methods, paying
 from billing.payments.models import PaymentMethod
 from billing.subscriptions import coupons, standing, subscribing
-from billing.subscriptions.models import SubscriptionChange
 from billing.subscriptions.terms import Terms
 from portal.access import Visit
 from portal.cards import choose_method, test_cards
@@ -45,13 +42,15 @@ class Asked:
 
 @dataclass(frozen=True)
 class Desk:
-    """Where an account without a plan subscribes to one. `here` is the address of the page."""
+    """Where an account without a plan subscribes to one. `here` is the address of the page; `is_used`: its form has
+    done what it is for."""
 
     visit: Visit
     terms: Terms
     here: str
     now: datetime
     methods: list[PaymentMethod] = field(default_factory=list)
+    is_used: bool = False
 
     @property
     def begins_with(self) -> Asked:
@@ -62,9 +61,9 @@ class Desk:
         """What it would do and cost, or why it cannot be done."""
         try:
             preview = engines.with_tax(
-                lambda: subscribing.preview(
-                    account_id=self.visit.account.pk,
-                    plan_version_id=self.terms.version.pk,
+                lambda: subscribing.preview_of(
+                    account=self.visit.account,
+                    version=self.terms.version,
                     seats=asked.seats,
                     currency=self.terms.currency,
                     coupon_code=asked.coupon,
@@ -160,14 +159,6 @@ class Desk:
 def reference_of(token: uuid.UUID) -> str:
     """What an act of a form is known by."""
     return f"portal:{token}"
-
-
-def is_used(account: Account, token: uuid.UUID) -> bool:
-    """Whether a form of this token has subscribed the account to something, or changed what it has."""
-    reference = reference_of(token)
-    found = SubscriptionChange.objects.filter(subscription__account=account)
-    named = Q(subscription__reference=reference) | Q(reference__endswith=f":{reference}")
-    return found.filter(named).exists()
 
 
 def pay_now(request: HttpRequest, invoice: Invoice, *, method_id: int | None, target: str, now: datetime) -> None:

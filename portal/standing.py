@@ -6,7 +6,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import FilteredRelation, OuterRef, Q
+from django.db.models import Exists, FilteredRelation, OuterRef, Q, Value
 from django.db.models.functions import JSONObject
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -15,15 +15,16 @@ from billing.accounts.models import Account
 from billing.ledger.models import CreditPool
 from billing.notifications.wording import exact_credits_text, money_text
 from billing.payments.models import Collection, PaymentMethod
-from billing.subscriptions.models import CouponRedemption, ScheduledChange, Subscription
+from billing.subscriptions.models import CouponRedemption, ScheduledChange, Subscription, SubscriptionChange
 
 ZERO, HUNDRED = Decimal(0), Decimal(100)
 # From so many percentage points on, credits that go faster than the time are worth a word.
 AHEAD = 10
 
 
-def find(account: Account) -> Subscription | None:
-    """The account's subscription: the live one, else the last there was. One query, with all that its page names."""
+def find(account: Account, *, reference: str = "") -> Subscription | None:
+    """The account's subscription: the live one, else the last there was. One query, with all that its page names, and
+    with whether an act of that reference was done to one of the account's."""
     coupons = CouponRedemption.objects.filter(subscription=OuterRef("pk"), removed_at=None).exclude(periods_left=0)
     facts = {name: f"coupon__{name}" for name in ("code", "name", "currency")} | {
         "percent": "coupon__percent",
@@ -33,6 +34,7 @@ def find(account: Account) -> Subscription | None:
     return (
         Subscription.objects.filter(account=account)
         .annotate(
+            has_done=_done_by(reference) if reference else Value(False),
             coupons=ArraySubquery(coupons.order_by("pk").values(facts=JSONObject(**facts))),
             waiting=FilteredRelation(
                 "scheduled_changes",
@@ -49,6 +51,17 @@ def find(account: Account) -> Subscription | None:
         .order_by("-pk")
         .first()
     )
+
+
+def _done_by(reference: str) -> Exists:
+    """Whether an act on any of the account's subscriptions has the reference, or that of the subscribing itself."""
+    named = Q(subscription__reference=reference) | Q(reference__endswith=f":{reference}")
+    return Exists(SubscriptionChange.objects.filter(named, subscription__account=OuterRef("account")))
+
+
+def has_done(subscription: Subscription | None) -> bool:
+    """Whether the act that `find` was asked about was done; of what it found."""
+    return bool(getattr(subscription, "has_done", False))
 
 
 def waiting_change(subscription: Subscription) -> ScheduledChange | None:

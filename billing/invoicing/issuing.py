@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 from django.db import IntegrityError, transaction
+from django.db.models import Subquery
 
 from billing.accounts.models import Account
 from billing.catalog import pricing
@@ -60,12 +61,12 @@ def quote(
     tax.TaxNotPrepared, and ValueError for lines that no invoice can hold.
     """
     check(account, currency, lines, are_all=not take_pending)
-    issuer = get_issuer()
+    issuer, exemption = _find_seller(account, on)
     if take_pending:
         items = pending.list_open(account_id=account.pk, currency=currency)
         taken = choose_pending(items, lines)
         lines = [*lines, *(draft_of(each) for each in taken)]
-    return _quote(issuer, account, currency, lines, on)
+    return _quote(issuer, account, currency, lines, on, exemption=exemption)
 
 
 def issue(
@@ -168,7 +169,7 @@ def _quote_many(issuer: Issuer, orders: Sequence[Order], now: datetime) -> list[
             currency=order.currency,
             lines=sale_lines(order.lines),
             on=supply_date(account, now),
-            may_be_exempt=account.pk in exempt,
+            exemption=None if account.pk in exempt else "",
         )
         if sale not in known:
             known[sale] = engines.current().work_out(sale)
@@ -246,8 +247,27 @@ def number(invoice: Invoice, lines: Sequence[InvoiceLine], *, now: datetime) -> 
     return invoice if invoice.total else settling.settle(invoice_id=invoice.pk, amount=ZERO, now=now)
 
 
-def _quote(issuer: Issuer, account: Account, currency: str, lines: Sequence[LineDraft], on: date) -> Quote:
-    sale = tax.sale_of(account=account, issuer=issuer, currency=currency, lines=sale_lines(lines), on=on)
+def _find_seller(account: Account, on: date) -> tuple[Issuer, str]:
+    """The default issuer, and the number of the account's tax certificate, if any. One query. Raises NoIssuer."""
+    certificate = tax.exemptions(account=account, on=on).values("number")[:1]
+    issuer = Issuer.objects.filter(is_default=True).annotate(certificate=Subquery(certificate)).first()
+    if issuer is None:
+        raise NoIssuer
+    return issuer, issuer.certificate or ""
+
+
+def _quote(
+    issuer: Issuer,
+    account: Account,
+    currency: str,
+    lines: Sequence[LineDraft],
+    on: date,
+    *,
+    exemption: str | None = None,
+) -> Quote:
+    sale = tax.sale_of(
+        account=account, issuer=issuer, currency=currency, lines=sale_lines(lines), on=on, exemption=exemption
+    )
     return sum_up(lines, engines.current().work_out(sale))
 
 

@@ -15,7 +15,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
 from billing.accounts.models import Account
@@ -126,10 +126,10 @@ def sale_of(
     currency: str,
     lines: Sequence[SaleLine],
     on: date,
-    may_be_exempt: bool = True,
+    exemption: str | None = None,
 ) -> Sale:
-    """What the tax of these lines depends on, at a day of supply in the account's zone. Up to two queries; one less for
-    an account that is known to have no certificate (`may_be_exempt` false)."""
+    """What the tax of these lines depends on, at a day of supply in the account's zone. Up to two queries; one less
+    where the number of its certificate is known (`exemption`; empty: it has none)."""
     countries = {issuer.country, *issuer.tax_countries} | (EU_COUNTRIES if issuer.country in EU_COUNTRIES else set())
     return Sale(
         seller=issuer.country,
@@ -138,14 +138,14 @@ def sale_of(
         region=account.region,
         postal_code=account.postal_code,
         tax_number=tax_numbers.usable(account) if account.country != issuer.country else "",
-        exemption=_exemption_of(account, on) if may_be_exempt else "",
+        exemption=_exemption_of(account, on) if exemption is None else exemption,
         currency=currency,
         on=on,
         lines=tuple(lines),
     )
 
 
-def list_exemptions(*, account: Account, on: date) -> list[TaxExemption]:
+def exemptions(*, account: Account, on: date) -> QuerySet[TaxExemption]:
     """The account's certificates that hold on a day where the account is: for its region before the whole country."""
     rows = TaxExemption.objects.filter(
         Q(valid_to=None) | Q(valid_to__gt=on),
@@ -155,7 +155,7 @@ def list_exemptions(*, account: Account, on: date) -> list[TaxExemption]:
         valid_from__lte=on,
         withdrawn_at=None,
     )
-    return list(rows.order_by("-region", "valid_from", "pk"))
+    return rows.order_by("-region", "valid_from", "pk")
 
 
 def reverse_charge(sale: Sale) -> Tax:
@@ -185,8 +185,8 @@ def line_tax(line: SaleLine, tax: Tax, amount: Decimal) -> LineTax:
 
 
 def _exemption_of(account: Account, on: date) -> str:
-    found = list_exemptions(account=account, on=on)
-    return found[0].number if found else ""
+    found = exemptions(account=account, on=on).first()
+    return found.number if found is not None else ""
 
 
 def _plain(value: object) -> str:

@@ -36,6 +36,7 @@ from billing.subscriptions.previews import (
     Draft,
     InvoiceUnpaid,
     NothingToChange,
+    Wanted,
     When,
 )
 from billing.subscriptions.subscribing import PlanNotOffered, SeatsNotOffered
@@ -48,6 +49,7 @@ __all__ = [
     "NothingToChange",
     "PlanNotOffered",
     "SeatsNotOffered",
+    "Wanted",
     "When",
 ]
 
@@ -77,8 +79,12 @@ def preview(
     now: datetime,
 ) -> ChangePreview:
     """What `change` would do now, to the minor unit; writes nothing. Raises what it raises."""
-    subscription = acts.get(subscription_id)
-    wanted = previews.Wanted(plan_version_id, plan_key, seats, when, currency)
+    wanted = Wanted(plan_version_id, plan_key, seats, when, currency)
+    return preview_of(acts.get(subscription_id), wanted, by_staff=by_staff, now=now)
+
+
+def preview_of(subscription: Subscription, wanted: Wanted, *, by_staff: bool = False, now: datetime) -> ChangePreview:
+    """`preview` for who has read the subscription, with its account and the plan of its version."""
     draft = previews.draft_change(subscription, wanted, by_staff=by_staff, now=now)
     return previews.preview_of(subscription, draft, now=now)
 
@@ -108,7 +114,7 @@ def change(
     ReferenceConflict, PlanNotOffered, SeatsNotOffered, CurrencyFixed, NothingToChange, InvoiceUnpaid, CreditsUsed,
     TotalChanged where it costs something else than expected, and issuing.NoIssuer; nothing is written then.
     """
-    wanted = previews.Wanted(plan_version_id, plan_key, seats, when, currency)
+    wanted = Wanted(plan_version_id, plan_key, seats, when, currency)
     asked = {"plan": plan_key, "plan_version": plan_version_id, "seats": seats, "when": when}
     with transaction.atomic():
         subscription = acts.lock(subscription_id)

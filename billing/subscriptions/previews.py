@@ -31,7 +31,7 @@ from billing.subscriptions import (
     sides,
     starting,
 )
-from billing.subscriptions.models import ScheduledChange, Subscription, SubscriptionPeriod
+from billing.subscriptions.models import ContractTerms, ScheduledChange, Subscription, SubscriptionPeriod
 from billing.subscriptions.proration import Cut
 from billing.subscriptions.sides import Side
 from billing.subscriptions.subscribing import PlanNotOffered, SeatsNotOffered
@@ -131,12 +131,12 @@ def draft_change(subscription: Subscription, wanted: Wanted, *, by_staff: bool, 
         raise CurrencyFixed(subscription.currency)
     version = _version(subscription, wanted, by_staff=by_staff)
     seats, when = wanted.seats, wanted.when
-    period = subscription.periods.get(number=subscription.period_number)
-    old = sides.before(subscription, period)
+    period = subscription.periods.select_related("invoice").get(number=subscription.period_number)
+    contracts = list(ContractTerms.objects.filter(account=subscription.account_id, currency=subscription.currency))
+    old = sides.before(subscription, period, contracts=contracts)
+    asked = subscription.seats if seats is None else seats
     try:
-        new = sides.after(
-            subscription, old, version=version, seats=subscription.seats if seats is None else seats, now=now
-        )
+        new = sides.after(subscription, old, version=version, seats=asked, contracts=contracts, now=now)
     except NoPrice:
         raise CurrencyFixed(subscription.currency) from None
     if version.seats_max is not None and new.seats > version.seats_max:

@@ -20,7 +20,7 @@ from billing.invoicing.models import Invoice
 from billing.subscriptions import lines, proration, starting
 from billing.subscriptions import terms as agreed
 from billing.subscriptions.lines import Span
-from billing.subscriptions.models import Subscription, SubscriptionPeriod
+from billing.subscriptions.models import ContractTerms, Subscription, SubscriptionPeriod
 from billing.subscriptions.proration import Cut
 from billing.subscriptions.terms import Terms
 
@@ -55,30 +55,46 @@ class Side:
         return max(self.fee + self.seats_fee, self.terms.minimum)
 
 
-def before(subscription: Subscription, period: SubscriptionPeriod) -> Side:
+def before(
+    subscription: Subscription, period: SubscriptionPeriod, *, contracts: Sequence[ContractTerms] | None = None
+) -> Side:
     """What the subscription has in this period; a trial costs nothing, and one whose invoice is void has neither cost
-    anything nor credits. Raises terms.NoPrice."""
-    terms = agreed.of(subscription, at=subscription.period_starts_at)
+    anything nor credits. `contracts` are the account's, where they have been read. Raises terms.NoPrice."""
+    terms = agreed.of(subscription, at=subscription.period_starts_at, contracts=contracts)
     if period.invoice is not None and period.invoice.state == Invoice.State.VOID:
         return Side(terms, subscription.seats, ZERO, ZERO, is_void=True)
     fee, seats_fee = lines.fee_of(terms), lines.seats_fee(terms, seats=subscription.seats)
     return Side(terms, subscription.seats, fee, seats_fee, period.discounts)
 
 
-def after(subscription: Subscription, old: Side, *, version: PlanVersion, seats: int, now: datetime) -> Side:
+def after(
+    subscription: Subscription,
+    old: Side,
+    *,
+    version: PlanVersion,
+    seats: int,
+    contracts: Sequence[ContractTerms],
+    now: datetime,
+) -> Side:
     """What it would have with another version or number of seats, of which there are at least those included. A
     contract's terms are those of the period that runs, unless the change begins another one. Raises terms.NoPrice."""
-    found = _resolve(subscription, version, at=subscription.period_starts_at)
+    found = _resolve(subscription, version, contracts, at=subscription.period_starts_at)
     if not keeps_period(old.terms, found):
-        found = _resolve(subscription, version, at=now)
+        found = _resolve(subscription, version, contracts, at=now)
     seats = max(seats, found.seats_included)
     fee, seats_fee = lines.fee_of(found), lines.seats_fee(found, seats=seats)
     return Side(found, seats, fee, seats_fee, _still_given(old.discounts, found))
 
 
-def _resolve(subscription: Subscription, version: PlanVersion, *, at: datetime) -> Terms:
+def _resolve(
+    subscription: Subscription, version: PlanVersion, contracts: Sequence[ContractTerms], *, at: datetime
+) -> Terms:
     return agreed.resolve(
-        account_id=subscription.account_id, version_id=version.pk, currency=subscription.currency, at=at
+        account_id=subscription.account_id,
+        version_id=version.pk,
+        currency=subscription.currency,
+        at=at,
+        contracts=contracts,
     )
 
 

@@ -12,6 +12,7 @@ from django.db import transaction
 
 from billing.accounts.models import Account
 from billing.catalog import periods
+from billing.catalog.models import PlanVersion
 from billing.catalog.pricing import round_credits
 from billing.invoicing import issuing
 from billing.invoicing.lines import Quote
@@ -78,7 +79,18 @@ def preview(
     Raises PlanNotOffered, NoPrice, SeatsNotOffered, CouponRefused or issuing.NoIssuer.
     """
     account = Account.objects.get(pk=account_id)
-    terms = _offered(account, plan_version_id, plan_key, currency or account.currency, now=now)
+    currency = currency or account.currency
+    version = _offered(account, plan_version_id, plan_key, currency)
+    return preview_of(
+        account=account, version=version, seats=seats, currency=currency, coupon_code=coupon_code, now=now
+    )
+
+
+def preview_of(
+    *, account: Account, version: PlanVersion, seats: int, currency: str, coupon_code: str = "", now: datetime
+) -> SubscribePreview:
+    """`preview` for who has read the account and a version that is on offer to it."""
+    terms = agreed.resolve(account_id=account.pk, version_id=version.pk, currency=currency, at=now)
     seats = _seats(terms, seats)
     draft = _draft(account, terms, seats, now=now)
     redemptions = []
@@ -138,7 +150,9 @@ def subscribe(
         account = Account.objects.select_for_update(no_key=True).get(pk=account_id)
         if (first := _find(account_id, reference, asked)) is not None:
             return first
-        terms = _offered(account, plan_version_id, plan_key, currency or account.currency, now=now)
+        currency = currency or account.currency
+        version = _offered(account, plan_version_id, plan_key, currency)
+        terms = agreed.resolve(account_id=account.pk, version_id=version.pk, currency=currency, at=now)
         seats = _seats(terms, seats)
         if method_id is not None:
             methods.get_usable(account_id=account_id, method_id=method_id)
@@ -215,12 +229,12 @@ def _find(account_id: int, reference: str, asked: Mapping[str, object]) -> Subsc
     return first
 
 
-def _offered(account: Account, version_id: int | None, plan_key: str | None, currency: str, *, now: datetime) -> Terms:
+def _offered(account: Account, version_id: int | None, plan_key: str | None, currency: str) -> PlanVersion:
     on_offer = offers.versions_for(account, currency=currency)
     version = offers.find(on_offer, version_id=version_id, plan_key=plan_key)
     if version is None:
         raise PlanNotOffered(plan_key or version_id)
-    return agreed.resolve(account_id=account.pk, version_id=version.pk, currency=currency, at=now)
+    return version
 
 
 def _seats(terms: Terms, seats: int) -> int:

@@ -22,7 +22,7 @@ from portal.access import Visit, account_page, require_manager
 from portal.change_desk import ChangeDesk
 from portal.features import compare, has_seats
 from portal.forms_plans import MOST_SEATS
-from portal.plan_desk import Asked, Desk, is_used
+from portal.plan_desk import Asked, Desk, reference_of
 from portal.plans import arrange, list_terms
 from portal.views.frame import render_page
 
@@ -62,7 +62,8 @@ def choose(request: HttpRequest, visit: Visit, plan: str) -> HttpResponse:
     to it comes to what it did. What is done is what the page showed: when that has changed it is shown anew.
     """
     require_manager(visit)
-    return _at(request, _open_desk(visit, plan, now=visit.now))
+    token = _token_of(request)
+    return _at(request, _open_desk(visit, plan, token, now=visit.now), token)
 
 
 @sensitive_post_parameters("number", "expiry", "cvc")
@@ -71,20 +72,21 @@ def choose(request: HttpRequest, visit: Visit, plan: str) -> HttpResponse:
 def seats(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Change how many seats the plan has: see what it costs or gives back, then confirm; once per form, too."""
     require_manager(visit)
-    return _at(request, _open_seats(visit, now=visit.now))
+    token = _token_of(request)
+    return _at(request, _open_seats(visit, token, now=visit.now), token)
 
 
-def _at(request: HttpRequest, desk: Desk) -> HttpResponse:
+def _at(request: HttpRequest, desk: Desk, token: uuid.UUID | None) -> HttpResponse:
     """What is asked of a desk."""
-    if request.method == "POST":
-        return _sent(request, desk)
-    token = _uuid(request.GET.get("form"))
-    if token is None:
+    is_sent = request.method == "POST"
+    if token is None and not is_sent:
         # In the address, so that going back to the form finds the same one again.
         return redirect(f"{desk.here}?{urlencode({'form': uuid.uuid4()})}")
-    if is_used(desk.visit.account, token):
+    if desk.is_used:
         messages.warning(request, _USED)
         return redirect(desk.visit.url("plan"))
+    if is_sent:
+        return _sent(request, desk)
     asked = desk.begins_with
     sheet, problem = desk.price(asked)
     form = desk.form(sheet=sheet, initial={"token": token, "seats": asked.seats})
@@ -98,9 +100,9 @@ def _list_offered(visit: Visit, current: Terms | None) -> list[Terms]:
     return [list_terms(price) for price in prices.order_by("version__plan__position", "version__plan_id")]
 
 
-def _open_desk(visit: Visit, key: str, *, now: datetime) -> Desk:
-    """Where the plan of a key is chosen; 404 when it is not on offer."""
-    subscription = standing.find(visit.account)
+def _open_desk(visit: Visit, key: str, token: uuid.UUID | None, *, now: datetime) -> Desk:
+    """Where the plan of a key is chosen by a form of this token; 404 when it is not on offer."""
+    subscription = _find(visit, token)
     has_plan = subscription is not None and subscription.state not in (State.ENDED, State.INCOMPLETE)
     current = of(subscription, at=subscription.period_starts_at) if subscription is not None and has_plan else None
     offered = _list_offered(visit, current)
@@ -110,13 +112,19 @@ def _open_desk(visit: Visit, key: str, *, now: datetime) -> Desk:
     cards = methods.list_methods(visit.account.pk)
     here = visit.url("plan_choice", plan=key)
     if current is None:
-        return Desk(visit, terms, here, now, cards)
-    return ChangeDesk(visit, terms, here, now, cards, subscription=subscription, current=current)
+        return Desk(visit, terms, here, now, cards, standing.has_done(subscription))
+    is_used = standing.has_done(subscription)
+    return ChangeDesk(visit, terms, here, now, cards, is_used, subscription=subscription, current=current)
 
 
-def _open_seats(visit: Visit, *, now: datetime) -> ChangeDesk:
+def _find(visit: Visit, token: uuid.UUID | None) -> Subscription | None:
+    """The account's subscription, with whether a form of this token has been used."""
+    return standing.find(visit.account, reference=reference_of(token) if token else "")
+
+
+def _open_seats(visit: Visit, token: uuid.UUID | None, *, now: datetime) -> ChangeDesk:
     """Where the seats of the plan one has are changed; 404 without a plan that counts them."""
-    subscription = standing.find(visit.account)
+    subscription = _find(visit, token)
     if subscription is None or subscription.state in (State.ENDED, State.INCOMPLETE):
         raise Http404("No plan.")
     terms = of(subscription, at=subscription.period_starts_at)
@@ -124,7 +132,8 @@ def _open_seats(visit: Visit, *, now: datetime) -> ChangeDesk:
         raise Http404("The plan has no seats.")
     cards = methods.list_methods(visit.account.pk)
     here = visit.url("plan_seats")
-    return ChangeDesk(visit, terms, here, now, cards, subscription=subscription, current=terms, is_seats=True)
+    is_used = standing.has_done(subscription)
+    return ChangeDesk(visit, terms, here, now, cards, is_used, subscription=subscription, current=terms, is_seats=True)
 
 
 def _sent(request: HttpRequest, desk: Desk) -> HttpResponse:
@@ -135,10 +144,6 @@ def _sent(request: HttpRequest, desk: Desk) -> HttpResponse:
         coupon=sent.get("coupon", "").strip().upper()[:40],
         when=when if when in ("now", "period_end") else "",
     )
-    token = _uuid(request.POST.get("token"))
-    if token is not None and is_used(desk.visit.account, token):
-        messages.warning(request, _USED)
-        return redirect(desk.visit.url("plan"))
     sheet, problem = desk.price(asked)
     if request.POST.get("act") == "quote":
         # Only the price was asked for, so what is still missing for confirming is no error yet.
@@ -155,6 +160,11 @@ def _sent(request: HttpRequest, desk: Desk) -> HttpResponse:
             # A card may have been kept in the name of this token: whatever is typed next needs a new one.
             form.renew_token()
     return render_page(request, desk.visit, "plan_choice", desk.page(form, sheet, problem), status=422)
+
+
+def _token_of(request: HttpRequest) -> uuid.UUID | None:
+    """The token of the form that was sent, or that the address asks for."""
+    return _uuid(request.POST.get("token") if request.method == "POST" else request.GET.get("form"))
 
 
 def _count(text: str | None) -> int:

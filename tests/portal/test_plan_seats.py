@@ -3,6 +3,7 @@
 import re
 import uuid
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -12,7 +13,7 @@ from billing.invoicing.models import Invoice
 from billing.subscriptions.models import ScheduledChange, Subscription, SubscriptionChange
 from tests.factories import make_plan
 from tests.payments import makers as cards
-from tests.portal.conftest import Stage
+from tests.portal.conftest import MAX_QUERIES, Stage
 from tests.portal.meadow import CHANGED_AT, form_of, nothing_happened
 from tests.portal.shop import NEW_CARD, make_card, text_of
 
@@ -147,3 +148,13 @@ def test_a_plan_without_seats_has_no_page_of_them(alice: Client, subscription: S
     assert alice.get(seats).status_code == alice.post(seats, {"seats": "5"}).status_code == 404
     Subscription.objects.update(state="ended", ended_at=CHANGED_AT, next_due_at=None)
     assert alice.get(seats).status_code == 404
+
+
+def test_the_page_reads_little(alice: Client, seats: str, django_assert_max_num_queries: Any) -> None:
+    page = alice.get(seats, follow=True)
+    with django_assert_max_num_queries(MAX_QUERIES):
+        assert alice.get(page.redirect_chain[-1][0]).status_code == 200
+    form = form_of(page, act="quote", seats="5")
+    # What a change costs is worked out as the change itself does it, and undone.
+    with django_assert_max_num_queries(MAX_QUERIES + 15):
+        assert alice.post(seats, form).status_code == 200
