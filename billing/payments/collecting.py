@@ -278,8 +278,10 @@ def find_method(row: Collection) -> PaymentMethod | None:
 
 
 def _last_try(row: Collection) -> Payment | None:
-    """The newest payment of the invoice that was not made by the customer in person."""
-    return Payment.objects.filter(invoice=row.invoice_id, off_session=True).order_by("-pk").first()
+    """The newest payment of the invoice that was not the customer's own idea: made without them, or with them in place
+    of the first try."""
+    ours = Q(off_session=True) | Q(idempotency_key=f"collection:{row.pk}:1")
+    return Payment.objects.filter(ours, invoice=row.invoice_id).order_by("-pk").first()
 
 
 def _next_try_at(row: Collection, plan: Schedule, method: PaymentMethod | None, now: datetime) -> datetime | None:
@@ -291,4 +293,6 @@ def _reason(row: Collection, last: Payment | None) -> str:
     """Why the money has not come, for the customer; empty where it was theirs to send."""
     if not row.is_automatic:
         return ""
+    # Where there was nothing to charge, the customer may have tried by themselves.
+    last = last or Payment.objects.filter(invoice=row.invoice_id, state=Payment.State.FAILED).order_by("-pk").first()
     return last.failure_message if last is not None else _("There is no payment method to charge.")

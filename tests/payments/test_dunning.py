@@ -155,6 +155,33 @@ def test_without_a_card_it_is_overdue_and_the_first_one_is_charged(account):
     assert run(NOW + 4 * DAY).paid == 1
 
 
+@pytest.mark.parametrize(
+    ("number", "is_hard", "reason"), [(makers.DECLINE, False, "was declined"), (makers.EXPIRED, True, "has expired")]
+)
+def test_a_first_try_that_the_customer_saw_fail_is_the_reason_told_and_not_made_again(account, number, is_hard, reason):
+    card = make_card(account, number)
+    row = make_collection(account)
+    key = f"collection:{row.pk}:1"
+    paying.pay(invoice_id=row.invoice_id, method_id=card.pk, key=key, off_session=False, now=NOW)
+    run_days(4, step=HOUR)
+    (said,) = told("payment_overdue")
+    assert reason in said["reason"]
+    assert (said["has_method"], said["next_try_at"] == "") == ("yes", is_hard)
+    # What cannot succeed is not tried on the third day either.
+    assert [day for day, _ in tries()] == ([0] if is_hard else [0, 2])
+
+
+def test_a_card_that_the_customer_tried_in_vain_is_the_reason_where_there_is_no_other(account):
+    make_card(account)
+    card = make_card(account, makers.DECLINE)
+    row = make_collection(account)
+    methods.remove(account_id=account.pk, method_id=methods.find_default(account.pk).pk, now=NOW)
+    paying.pay(invoice_id=row.invoice_id, method_id=card.pk, key="in person", off_session=False, now=NOW)
+    run(NOW)
+    (said,) = told("payment_overdue")
+    assert (said["has_method"], said["reason"].startswith("The card was declined")) == ("", True)
+
+
 def test_a_reminder_waits_while_the_outcome_of_a_try_is_unknown(account):
     """The card goes silent on the third day for longer than until the reminder of the fifth."""
     from billing.payments.models import SandboxCard
