@@ -1,8 +1,11 @@
 """What was done to a subscription, in the customer's words. Pure."""
 
+from decimal import Decimal
+
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from billing.notifications import wording
 from billing.subscriptions.models import SubscriptionChange
 
 Act = SubscriptionChange.Act
@@ -34,6 +37,8 @@ def change_title(change: SubscriptionChange) -> str:
         Act.END: _("Ended"),
         Act.COUPON: _("Coupon redeemed"),
         Act.CONTRACT: _("Terms agreed"),
+        Act.DISPUTE: _("Payment disputed"),
+        Act.RESTORE: _("Disputed payment came back"),
     }
     return words.get(Act(change.act), "")
 
@@ -46,7 +51,19 @@ def change_detail(change: SubscriptionChange) -> str:
             parts.append(_("%(old)s to %(new)s seats") % {"old": change.from_seats, "new": change.to_seats})
         elif not change.from_seats:
             parts.append(ngettext("%(count)s seat", "%(count)s seats", change.to_seats) % {"count": change.to_seats})
+    if change.act in (Act.DISPUTE, Act.RESTORE):
+        parts.append(_disputed(change))
     for key in ("coupon", "code", "reason"):
         if text := change.details.get(key):
             parts.append(str(text))
     return ", ".join(parts)
+
+
+def _disputed(change: SubscriptionChange) -> str:
+    """How many credits a dispute has taken along, or brought again: those there were, and those to come."""
+    taken, held = (Decimal(change.details.get(name, "0")) for name in ("taken", "held"))
+    texts = (_("%(credits)s credits taken back"), _("%(credits)s still to come held back"))
+    if change.act == Act.RESTORE:
+        texts = (_("%(credits)s credits given back"), _("%(credits)s still to come go on"))
+    parts = zip(texts, (taken, held), strict=True)
+    return ", ".join(text % {"credits": wording.credits_text(amount)} for text, amount in parts if amount)

@@ -3,6 +3,7 @@
 What staff do to one is in `subscription_acts`; here rows are looked at.
 """
 
+from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin
@@ -110,13 +111,17 @@ class AllocationInline(_PartInline):
     """The credits it included, granted or still to come."""
 
     model = Allocation
-    related = ("invoice", "posting")
+    related = ("invoice", "posting", "dispute")
     verbose_name_plural = gettext_lazy("allocations")
     fields = (
         "reference", "kind", credits_column("credits"), "starts_at", "ends_at", "invoice_link", "waits_for_payment",
-        "granted", "cancelled_at",
+        "held_by", "granted", "cancelled_at",
     )  # fmt: skip
     readonly_fields = fields
+
+    @admin.display(description=gettext_lazy("held back by"))
+    def held_by(self, row: Allocation) -> str | SafeString:
+        return link("dispute", row.dispute, str(row.dispute)) if row.dispute else "-"
 
     @admin.display(description=gettext_lazy("granted"))
     def granted(self, row: Allocation) -> str | SafeString:
@@ -161,6 +166,12 @@ class ChangeInline(_PartInline):
             parts.append(_("%(old)s → %(new)s seats") % {"old": row.from_seats, "new": row.to_seats})
         if reason := row.details.get("reason"):
             parts.append(str(reason))
+        if dispute := row.details.get("dispute"):
+            credits = {
+                name: wording.exact_credits_text(Decimal(row.details.get(name, "0"))) for name in ("taken", "held")
+            }
+            text = _("dispute %(dispute)s: %(taken)s credits that were granted, %(held)s still to come")
+            parts.append(text % {"dispute": dispute, **credits})
         return ", ".join(parts) or "-"
 
 

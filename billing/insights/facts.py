@@ -121,23 +121,32 @@ _OF_ALLOCATION = _PLAN_OF.format(
     subscription="a.subscription_id", number=r"substring(a.reference FROM '^\d+:(\d+):')::int"
 )
 
-# What was taken back of a line's lot while its money was disputed, and given back when it came again. LIMIT
-# has each looked up by its index, however plans are made.
+# What was taken back of a line's lot, or a subscription's, while its money was disputed, and given back when it came
+# again; with `follows` a little later than the dispute itself. LIMIT has each looked up by its index, however plans are
+# made.
 CHARGEBACKS = """
-chargeback (posting_id, dispute_id, flow) AS (
-    SELECT p.id, d.id, word.flow
+chargeback (posting_id, dispute_id, flow, name, follows) AS (
+    SELECT p.id, d.id, word.flow, lot.name, lot.follows
     FROM billing_dispute d
     JOIN billing_payment pay ON pay.id = d.payment_id
-    JOIN billing_invoiceline l ON l.invoice_id = pay.invoice_id AND l.posting_id IS NOT NULL
+    CROSS JOIN LATERAL (
+        SELECT pool_id, id::text, false FROM billing_invoiceline
+        WHERE invoice_id = pay.invoice_id AND posting_id IS NOT NULL
+        UNION ALL
+        SELECT granted.pool_id, 'allocation:' || a.id, true
+        FROM billing_allocation a JOIN billing_posting granted ON granted.id = a.posting_id
+        WHERE a.invoice_id = pay.invoice_id
+    ) lot (pool_id, name, follows)
     CROSS JOIN (VALUES ('', 'revoke'), (':back', 'grant')) word (ending, flow)
     CROSS JOIN LATERAL (
         SELECT id FROM billing_posting
-        WHERE pool_id = l.pool_id AND reference = 'chargeback:' || d.id || ':' || l.id || word.ending LIMIT 1
+        WHERE pool_id = lot.pool_id AND reference = 'chargeback:' || d.id || ':' || lot.name || word.ending LIMIT 1
     ) p
 )
 """
 
-# A lot that was rolled over or transferred is of the lot that it began as; documents stand behind those in `paid`.
+# A lot that was rolled over, transferred or given back is of the lot that it began as; documents stand behind those in
+# `paid`.
 ORIGINS = f"""
 WITH RECURSIVE origin (id, root) AS (
     SELECT id, id FROM billing_creditgrant WHERE source_id IS NULL AND cost_basis > 0
@@ -146,9 +155,6 @@ WITH RECURSIVE origin (id, root) AS (
 ), {CHARGEBACKS}, paid (root, source) AS (
     SELECT e.grant_id, %(packs)s FROM billing_invoiceline l
     JOIN billing_ledgerentry e ON e.posting_id = l.posting_id AND e.flow = 'grant'
-    UNION
-    SELECT e.grant_id, %(packs)s FROM chargeback c
-    JOIN billing_ledgerentry e ON e.posting_id = c.posting_id AND e.flow = 'grant'
     UNION
     SELECT e.grant_id, plan.name FROM billing_allocation a
     JOIN billing_ledgerentry e ON e.posting_id = a.posting_id AND e.flow = 'grant'
@@ -161,7 +167,7 @@ _VALUES = f"""
 SELECT date_trunc('month', p.posted_at AT TIME ZONE 'UTC')::date, g.currency, paid.root IS NOT NULL,
        coalesce(paid.source, %(other)s),
        CASE WHEN c.flow IS DISTINCT FROM e.flow THEN e.flow WHEN c.flow = 'revoke' THEN 'disputed' ELSE 'won' END,
-       e.flow = 'transfer' OR (e.flow = 'grant' AND g.source_id IS NOT NULL),
+       e.flow = 'transfer' OR (e.flow = 'grant' AND g.source_id IS NOT NULL AND c.posting_id IS NULL),
        coalesce(m.name, ''), sum(e.amount * g.cost_basis)
 FROM origin o
 JOIN billing_creditgrant g ON g.id = o.id
@@ -176,16 +182,19 @@ GROUP BY 1, 2, 3, 4, 5, 6, 7
 """  # noqa: S608  (only constants of this module)
 
 _LOST = f"""
-WITH {CHARGEBACKS}
-SELECT date_trunc('month', d.closed_at AT TIME ZONE 'UTC')::date, g.currency, true, %(packs)s, 'lost', false, '',
-       sum(e.amount * g.cost_basis)
+{ORIGINS}
+SELECT date_trunc('month', greatest(d.closed_at, p.posted_at) AT TIME ZONE 'UTC')::date, g.currency, true,
+       coalesce(paid.source, %(other)s), 'lost', false, '', sum(e.amount * g.cost_basis)
 FROM billing_dispute d
 JOIN chargeback c ON c.dispute_id = d.id AND c.flow = 'revoke'
+JOIN billing_posting p ON p.id = c.posting_id
 JOIN billing_ledgerentry e ON e.posting_id = c.posting_id AND e.flow = 'revoke'
-JOIN billing_creditgrant g ON g.id = e.grant_id AND g.cost_basis > 0
-WHERE d.state = 'lost' AND d.closed_at < %(until)s
-GROUP BY 1, 2
-"""  # noqa: S608
+JOIN billing_creditgrant g ON g.id = e.grant_id
+JOIN origin o ON o.id = g.id
+LEFT JOIN paid ON paid.root = o.root
+WHERE d.state = 'lost' AND greatest(d.closed_at, p.posted_at) < %(until)s
+GROUP BY 1, 2, 4
+"""  # noqa: S608  (only constants of this module)
 
 # One posting may charge events of several meters: what it earned is theirs by the credits that each was charged.
 _METERS = f"""

@@ -74,7 +74,9 @@ FROM billing_dispute d
 JOIN chargeback c ON c.dispute_id = d.id AND c.flow = 'revoke'
 JOIN billing_ledgerentry e ON e.posting_id = c.posting_id AND e.flow = 'revoke'
 JOIN billing_creditgrant g ON g.id = e.grant_id AND g.cost_basis > 0
-WHERE d.closed_at IS NULL GROUP BY 1
+WHERE d.closed_at IS NULL OR (c.follows AND d.state <> 'lost' AND NOT EXISTS (
+    SELECT FROM chargeback back WHERE back.dispute_id = d.id AND back.name = c.name AND back.flow = 'grant'
+)) GROUP BY 1
 """  # noqa: S608
 
 _HELD = "SELECT currency, sum(amount_disputed) FROM billing_payment GROUP BY 1"

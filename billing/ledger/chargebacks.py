@@ -1,75 +1,134 @@
 """Taking credits back because the money for them was (L13), and giving them back when it comes again.
 
 What is free of the lot is revoked; what was used of it (spent, held or moved elsewhere) becomes overdraft, which is
-repaid from whatever comes into the pool. Credits that had ended unused are not asked for.
+repaid from whatever comes into the pool. Credits that had ended unused are not asked for. A lot is itself and what
+became of it in its pool: what was rolled over from it, and what came back of it after an earlier time.
 """
 
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db import transaction
+from django.db.models import Sum
 
 from billing.ledger import moves, pools, posting
-from billing.ledger.book import ZERO, draft
+from billing.ledger.book import ZERO, Lot, draft, new_lot
 from billing.ledger.books import open_books, write_books
 from billing.ledger.burn import owe, settle_overdraft
-from billing.ledger.models import CreditGrant, GrantKind, Posting
+from billing.ledger.models import CreditGrant, GrantKind, LedgerEntry, Posting
 
 # A lot given back is good for this long at least.
 SHORTEST = timedelta(days=1)
 
 
-def take_back(*, grant_id: int, credits: Decimal, reference: str, note: str, now: datetime) -> None:
-    """Take `credits` of a lot back: revoke what is free of it, and owe what was used. Once per reference: two postings
-    at most, `reference` and `<reference>:used`. Locks the pool."""
+def take_back(
+    *, grant_id: int, credits: Decimal, reference: str, note: str, now: datetime, others: Collection[str] = ()
+) -> Decimal:
+    """Take `credits` of a lot back: revoke what is free of it, and owe what was used; how many that came to.
+
+    Once per reference: two postings at most, `reference` and `<reference>:used`. `others` are the references under
+    which the same lot may have been taken back before: what is owed by them is not owed again. Locks the pool.
+    """
     pool_id = CreditGrant.objects.values_list("pool_id", flat=True).get(pk=grant_id)
     with transaction.atomic():
-        opened = open_books([pool_id], now=now, postings=3, lot_ids=[grant_id])
-        if Posting.objects.filter(pool_id=pool_id, reference__in=(reference, f"{reference}:used")).exists():
-            return
+        pools.lock([pool_id])
+        sources = _family(grant_id, pool_id)
+        opened = open_books([pool_id], now=now, postings=3, lot_ids=list(sources))
+        known = Posting.objects.filter(pool_id=pool_id, reference__in=(reference, f"{reference}:used"))
+        if known.exists():
+            return sum(known.values_list("credits", flat=True), ZERO)
         book = opened.books[pool_id]
-        lot = next(each for each in book.lots if each.id == grant_id)
-        used = lot.spent - lot.reversed + lot.transferred + lot.held
-        revoked = min(lot.free, credits)
-        owed = min(credits - revoked, used)
-        if revoked > 0:
+        lots = [lot for lot in book.lots if lot.id in sources]
+        left = credits
+        if any(lot.free > 0 for lot in lots) and left > 0:
             taken = draft(book, act="revoke", reference=reference, now=now)
             taken.note = note
-            moves.revoke(book, taken, lot, revoked)
+            for lot in lots:
+                if (part := min(lot.free, left)) > 0:
+                    moves.revoke(book, taken, lot, part)
+                    left -= part
+        owed = min(left, _used(lots, sources) - _owed(pool_id, others))
         if owed > 0:
             debt = draft(book, act="spend", reference=f"{reference}:used", now=now)
             debt.note = note
             owe(book, debt, owed)
             settle_overdraft(book, now=now)
         write_books(opened, now=now)
+        return credits - left + max(owed, ZERO)
 
 
-def give_back(*, grant_id: int, reference: str, note: str, waited: timedelta, now: datetime) -> None:
+def give_back(*, grant_id: int, reference: str, note: str, waited: timedelta, now: datetime) -> Decimal:
     """Undo `take_back`: what was owed is owed no more (what repaid it goes back where it came from), and what was
-    revoked comes as a lot like the first, which ends as much later as it was `waited` for. Once. Locks the pool."""
-    lot = CreditGrant.objects.get(pk=grant_id)
+    revoked comes as lots like the first, which end as much later as they were `waited` for; how many came. Once.
+    Locks the pool."""
+    pool_id = CreditGrant.objects.values_list("pool_id", flat=True).get(pk=grant_id)
+    came = ZERO
     with transaction.atomic():
-        pools.lock([lot.pool_id])
-        taken = {row.reference: row for row in Posting.objects.filter(
-            pool_id=lot.pool_id, reference__in=(reference, f"{reference}:used")
-        )}  # fmt: skip
-        if (debt := taken.get(f"{reference}:used")) is not None:
+        pools.lock([pool_id])
+        names = (reference, f"{reference}:used", f"{reference}:back")
+        known = {row.reference: row for row in Posting.objects.filter(pool_id=pool_id, reference__in=names)}
+        if (debt := known.get(f"{reference}:used")) is not None:
             with suppress(posting.AlreadyReversed):
-                posting.reverse(posting_id=debt.pk, now=now, note=note)
-        if (revoked := taken.get(reference)) is None or revoked.credits <= ZERO:
-            return
-        ends = None if lot.expires_at is None else max(lot.expires_at + waited, now + SHORTEST)
-        posting.grant(
-            pool_id=lot.pool_id,
-            amount=revoked.credits,
-            kind=lot.kind if lot.kind in posting.GRANTABLE else GrantKind.ADJUSTMENT,
-            reference=f"{reference}:back",
-            now=now,
-            priority=lot.priority,
-            expires_at=ends,
-            cost_basis=lot.cost_basis,
-            currency=lot.currency,
-            meter_id=lot.meter_id,
-            note=note,
-        )
+                came += posting.reverse(posting_id=debt.pk, now=now, note=note).credits
+        revoked = known.get(reference)
+        if revoked is None or f"{reference}:back" in known:
+            return came
+        opened = open_books([pool_id], now=now, postings=2)
+        book = opened.books[pool_id]
+        back = draft(book, act="grant", reference=f"{reference}:back", now=now)
+        back.note = note
+        for entry in revoked.entries.select_related("grant").order_by("line"):
+            moves.grant(book, back, _again(entry, note=note, waited=waited, now=now))
+        settle_overdraft(book, now=now)
+        write_books(opened, now=now)
+        return came + back.credits
+
+
+def _again(entry: LedgerEntry, *, note: str, waited: timedelta, now: datetime) -> Lot:
+    """A lot like the one that the entry has revoked of."""
+    lot = entry.grant
+    return new_lot(
+        kind=lot.kind if lot.kind in posting.GRANTABLE else GrantKind.ADJUSTMENT,
+        amount=-entry.amount,
+        effective_at=now,
+        expires_at=None if lot.expires_at is None else max(lot.expires_at + waited, now + SHORTEST),
+        priority=lot.priority,
+        cost_basis=lot.cost_basis,
+        currency=lot.currency,
+        meter_id=lot.meter_id,
+        rollovers=lot.rollovers,
+        source=lot.pk,
+        note=note,
+    )
+
+
+def _family(grant_id: int, pool_id: int) -> dict[int, int | None]:
+    """The lot and those of its pool that came from it, each with the one that it came from. Under the pool's lock."""
+    found: dict[int, int | None] = {grant_id: None}
+    newest: Collection[int] = [grant_id]
+    while newest:
+        rows = CreditGrant.objects.filter(source_id__in=newest, pool_id=pool_id)
+        newest = dict(rows.values_list("pk", "source_id"))
+        found |= newest
+    return found
+
+
+def _used(lots: Iterable[Lot], sources: Mapping[int, int | None]) -> Decimal:
+    """What of these lots was spent, is held or has left them for others. What has gone from one of them to another
+    has left nobody."""
+    used = ZERO
+    for lot in lots:
+        used += lot.spent - lot.reversed + lot.transferred + lot.held
+        if sources[lot.id or 0] is not None and lot.kind == GrantKind.ROLLOVER:
+            used -= lot.amount
+    return used
+
+
+def _owed(pool_id: int, references: Iterable[str]) -> Decimal:
+    """What is owed by others of these references, and has not been given back."""
+    debts = Posting.objects.filter(pool_id=pool_id, reference__in=[f"{name}:used" for name in references])
+    back = Posting.objects.filter(reverses__in=debts)
+    owed, undone = (rows.aggregate(sum=Sum("credits"))["sum"] or ZERO for rows in (debts, back))
+    return owed - undone

@@ -4019,6 +4019,16 @@ class Migration(migrations.Migration):
                 ("granted_at", models.DateTimeField(blank=True, null=True)),
                 ("cancelled_at", models.DateTimeField(blank=True, null=True)),
                 (
+                    "dispute",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="billing.dispute",
+                    ),
+                ),
+                (
                     "invoice",
                     models.ForeignKey(
                         blank=True,
@@ -4092,6 +4102,8 @@ class Migration(migrations.Migration):
                             ("end", "ended"),
                             ("coupon", "coupon redeemed"),
                             ("contract", "contract terms set"),
+                            ("dispute", "payment disputed"),
+                            ("restore", "disputed payment came back"),
                         ],
                         max_length=10,
                     ),

@@ -1,8 +1,10 @@
 """Payers who have their bank take money back: what it paid for is taken back at once, and comes again if it is won.
 
-While a dispute goes on its amount is held back on the payment, so no refund gives it a second time. One that is lost is
-a refund that we did not choose: a credit note over the same part of the invoice, and less tax. Money of an invoice that
-is not paid in full is owed again instead. Locks: the invoice's row, its payment's, the dispute's, pools, the issuer's.
+That is done here with what lines themselves have granted. What else an invoice has paid for, a subscription's credits,
+is the business of whoever opened its collection, who is told by it. While a dispute goes on its amount is held back on
+the payment, so no refund gives it a second time. One that is lost is a refund that we did not choose: a credit note
+over the same part of the invoice, and less tax. Money of an invoice that is not paid in full is owed again instead.
+Locks: the invoice's row, its payment's, the dispute's, its collection's, pools, the issuer's.
 """
 
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from billing.invoicing import crediting, settling
 from billing.invoicing.models import Invoice, InvoiceLine
 from billing.ledger import chargebacks, pools
 from billing.ledger.models import CreditGrant
+from billing.payments import waking
 from billing.payments.gateway import DisputeReport
 from billing.payments.models import Dispute, Payment, Refund
 
@@ -53,6 +56,21 @@ def record(*, payment_id: int, report: DisputeReport, now: datetime) -> Dispute:
     return dispute
 
 
+def list_others(dispute: Dispute, invoice: Invoice) -> list[Dispute]:
+    """The disputes of other money of the same invoice, or of the same at another time."""
+    return list(Dispute.objects.filter(payment__invoice=invoice).exclude(pk=dispute.pk).order_by("pk"))
+
+
+def note_of(invoice: Invoice) -> str:
+    """What a posting says that takes credits back."""
+    return f"Payment disputed ({invoice})"[:200]
+
+
+def won_note_of(invoice: Invoice) -> str:
+    """What a posting says that gives them back."""
+    return f"Dispute won ({invoice})"[:200]
+
+
 def _open(payment: Payment, report: DisputeReport, *, now: datetime) -> Dispute:
     """The dispute's row, locked; made when there is none."""
     known = Dispute.objects.select_for_update().filter(
@@ -76,6 +94,9 @@ def _open(payment: Payment, report: DisputeReport, *, now: datetime) -> Dispute:
 
 
 def _move(payment: Payment, dispute: Dispute, state: State, *, now: datetime) -> None:
+    if payment.invoice.state == Invoice.State.PAID:
+        # What else the money has paid for is the business of whoever has the invoice collected.
+        waking.tell(invoice_id=payment.invoice_id)
     is_taken = dispute.taken_back_at is not None
     if state in (State.OPEN, State.LOST) and not is_taken:
         _take_back(payment, dispute, now=now)
@@ -99,10 +120,11 @@ def _take_back(payment: Payment, dispute: Dispute, *, now: datetime) -> None:
     dispute.taken_back_at = now
     shares = [share for share in _shares(payment.invoice, dispute.amount) if share.grant_id and share.credits]
     pools.lock([share.line.pool_id for share in shares])
+    rivals = list_others(dispute, payment.invoice)
     for share in shares:
         chargebacks.take_back(
             grant_id=share.grant_id or 0, credits=share.credits, reference=_reference(dispute, share.line),
-            note=f"Payment disputed ({payment.invoice})"[:200], now=now,
+            note=note_of(payment.invoice), others=[_reference(each, share.line) for each in rivals], now=now,
         )  # fmt: skip
 
 
@@ -115,7 +137,7 @@ def _give_back(payment: Payment, dispute: Dispute, *, now: datetime) -> None:
         if (grant_id := _lot_of(line)) is not None:
             chargebacks.give_back(
                 grant_id=grant_id, reference=_reference(dispute, line), waited=now - dispute.taken_back_at,
-                note=f"Dispute won ({payment.invoice})"[:200], now=now,
+                note=won_note_of(payment.invoice), now=now,
             )  # fmt: skip
 
 

@@ -13,6 +13,11 @@ def wake(*, invoice_id: int, now: datetime) -> None:
     Collection.objects.filter(invoice=invoice_id, closed_at=None).update(next_at=now)
 
 
+def tell(*, invoice_id: int) -> None:
+    """Let whoever opened the invoice's collection look what has become of its money."""
+    Collection.objects.filter(invoice=invoice_id).update(has_news=True)
+
+
 def retry_soon(*, account_id: int, method_id: int, now: datetime) -> int:
     """Let the account's overdue collections be tried at once with another method; how many.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils.translation import gettext as _
 
 from billing.catalog import pricing
@@ -60,7 +60,8 @@ def adjust(
     now: datetime,
 ) -> None:
     """Let the credits of the period from today on be those of the new side: the difference for the rest of the cycle
-    that runs, all of them for cycles to come. Where more of them wait for a payment, what is promised already does not.
+    that runs and for cycles to come. What is promised already stays as it is, paid for by the invoice that it is on,
+    unless it becomes less, or less is paid for it: then all of the cycles to come is promised anew.
 
     `paid` is the net money of the change that pays for credits; with what the credits taken back had cost it makes the
     cost basis of those that come. `name` tells this change apart.
@@ -68,9 +69,13 @@ def adjust(
     left = cycle_left(subscription, old, now=now)
     difference = left.left(new) - left.left(old)
     later, value = new.included, paid
-    if waits_for_payment and new.included > old.included:
+    if new.included > old.included and (waits_for_payment or paid >= ZERO):
         later -= old.included
     else:
+        before = _to_come(subscription, left).exclude(invoice=None).select_related("invoice")
+        if paid <= ZERO and before:
+            # It is paid already: most of it by this invoice.
+            invoice = max(before, key=lambda row: row.credits * row.cost_basis).invoice
         value += forgo(subscription, left, now=now)
     if difference < 0:
         value += take_back(subscription, -difference, ends_at=left.cycle[1], name=name, actor=actor, now=now)
@@ -147,12 +152,17 @@ def used_ahead(
 
 def forgo(subscription: Subscription, left: CycleLeft, *, now: datetime) -> Decimal:
     """Cancel what is promised for the period's cycles to come. What it had cost."""
-    rows = subscription.allocations.filter(
-        kind=GrantKind.ALLOCATION, granted_at=None, cancelled_at=None, starts_at__gte=left.cycle[1]
-    )
+    rows = _to_come(subscription, left)
     value = sum((row.credits * row.cost_basis for row in rows), ZERO)
     rows.update(cancelled_at=now)
     return value
+
+
+def _to_come(subscription: Subscription, left: CycleLeft) -> QuerySet[Allocation]:
+    """What is promised for the period's cycles to come."""
+    return subscription.allocations.filter(
+        kind=GrantKind.ALLOCATION, granted_at=None, cancelled_at=None, starts_at__gte=left.cycle[1]
+    )
 
 
 def _promised(subscription: Subscription, *, ends_at: datetime, now: datetime) -> list[Allocation]:

@@ -185,10 +185,11 @@ def cancel(subscription: Subscription, *, now: datetime) -> int:
 
 
 def due(*, now: datetime) -> QuerySet[Allocation]:
-    """What is promised, not granted, its time begun, and paid for where it must be."""
+    """What is promised, not granted, its time begun, paid for where it must be, and not disputed."""
     return Allocation.objects.filter(
         Q(waits_for_payment=False) | Q(invoice__state=Invoice.State.PAID),
         granted_at=None,
         cancelled_at=None,
+        dispute=None,
         starts_at__lte=now,
     )

@@ -14,7 +14,7 @@ from billing.accounts.models import Account
 from billing.catalog.models import MAX_CREDITS, MAX_UNIT_PRICE, Coupon, PlanVersion
 from billing.invoicing.models import MAX_MONEY, Invoice, MoneyAmountField
 from billing.ledger.models import CreditGrant, CreditsField, GrantKind, Posting
-from billing.payments.models import PaymentMethod
+from billing.payments.models import Dispute, PaymentMethod
 
 
 class Subscription(models.Model):
@@ -135,8 +135,8 @@ class SubscriptionPeriod(models.Model):
 class Allocation(models.Model):
     """Credits that a subscription includes for `[starts_at, ends_at)`: granted once, when that time comes.
 
-    With `waits_for_payment` not before `invoice` is paid. `cost_basis` is the net money per credit that the fee pays.
-    Its posting's reference is `allocation:<id>`.
+    With `waits_for_payment` not before `invoice` is paid, and not as long as a `dispute` of its money holds it back.
+    `cost_basis` is the net money per credit that the fee pays. Its posting's reference is `allocation:<id>`.
     """
 
     subscription = models.ForeignKey(Subscription, on_delete=models.PROTECT, related_name="allocations")
@@ -148,6 +148,7 @@ class Allocation(models.Model):
     ends_at = models.DateTimeField()
     invoice = models.ForeignKey(Invoice, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     waits_for_payment = models.BooleanField(default=False)
+    dispute = models.ForeignKey(Dispute, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField()
     granted_at = models.DateTimeField(null=True, blank=True)
     posting = models.ForeignKey(Posting, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
@@ -207,6 +208,8 @@ class SubscriptionChange(models.Model):
         END = "end", _("ended")
         COUPON = "coupon", _("coupon redeemed")
         CONTRACT = "contract", _("contract terms set")
+        DISPUTE = "dispute", _("payment disputed")
+        RESTORE = "restore", _("disputed payment came back")
 
     subscription = models.ForeignKey(Subscription, on_delete=models.PROTECT, related_name="changes")
     act = models.CharField(max_length=10, choices=Act.choices)

@@ -24,6 +24,7 @@ from billing.subscriptions import (
     acts,
     allocations,
     bills,
+    disputed,
     ending,
     history,
     overage,
@@ -61,8 +62,9 @@ def follow_up(*, now: datetime, limit: int, account_id: int | None = None) -> Ro
     """Let subscriptions follow what became of their invoices, and end those whose first one stays unpaid.
 
     Paid: what waited is granted, and nothing overdue is left of it: active. Overdue: past due. Exhausted: what the
-    dunning policy ends with. At most `limit` of each; safe to run at any time, twice, or in several workers. One that
-    fails is logged and tried again, the others go on.
+    dunning policy ends with. Disputed: what the money has paid for is taken back, or comes again. At most `limit` of
+    each; safe to run at any time, twice, or in several workers. One that fails is logged and tried again, the others
+    go on.
     """
     news = Collection.objects.filter(has_news=True, purpose__startswith=PURPOSE)
     waiting = Subscription.objects.filter(state=State.INCOMPLETE, started_at__lte=now - INCOMPLETE_FOR)
@@ -104,16 +106,18 @@ def _follow(collection_id: int, *, now: datetime) -> bool:
         # Told before it is acted upon: what the act does to the collection is news again.
         collection.has_news = False
         collection.save(update_fields=["has_news"])
-        if collection.state == Collection.State.PAID:
+        # Paid meanwhile, it is neither overdue nor a reason to end anything, whatever the collection still says.
+        if Invoice.State.PAID in (collection.invoice.state, collection.state):
             _note_paid(subscription, collection, now=now)
         elif collection.state == Collection.State.OVERDUE:
             _note_overdue(subscription, collection, now=now)
         elif collection.state == Collection.State.EXHAUSTED:
             _lapse(subscription, collection, now=now)
-        else:  # Nobody asks for the money any more.
+        elif collection.state == Collection.State.STOPPED:  # Nobody asks for the money any more.
             if collection.invoice.state == Invoice.State.VOID:
                 voided.follow(subscription, collection.invoice, now=now)
             _recover(subscription, collection, now=now)
+        disputed.follow(subscription, collection.invoice, now=now)
         return True
 
 

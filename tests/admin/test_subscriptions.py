@@ -12,8 +12,13 @@ from pytest_django import DjangoAssertNumQueries
 from billing.accounts.models import Account, Approval, StaffAct, User
 from billing.admin import work
 from billing.catalog.models import Coupon, PlanVersion
-from billing.subscriptions import changes, lifecycle
-from billing.subscriptions.models import Subscription
+from billing.invoicing import settling
+from billing.invoicing.models import Invoice
+from billing.payments import disputes
+from billing.payments.gateway import DisputeReport
+from billing.payments.models import Payment
+from billing.subscriptions import changes, lifecycle, standing
+from billing.subscriptions.models import Allocation, Subscription
 from tests.admin.conftest import MAX_QUERIES, Office, post, text_of
 from tests.admin.test_approvals import _staff
 from tests.factories import make_issuer, make_plan
@@ -53,6 +58,22 @@ def test_a_subscription_is_listed_and_shown_with_its_parts(
         assert words in page
     with django_assert_max_num_queries(MAX_QUERIES + 8):
         staff.get(_url(subscription, "change"))
+
+
+def test_credits_that_a_dispute_holds_back_say_so(staff: Client, office: Office, subscription: Subscription) -> None:
+    invoice = Invoice.objects.get()
+    payment = Payment.objects.create(
+        invoice=invoice, gateway="manual", idempotency_key="k", amount=invoice.total, currency="EUR", state="succeeded",
+        created_at=office.now, finished_at=office.now,
+    )  # fmt: skip
+    settling.settle(invoice_id=invoice.pk, amount=invoice.total, now=office.now)
+    Allocation.objects.update(granted_at=None, posting=None)
+    report = DisputeReport("k", "du_1", invoice.total, "EUR", "fraudulent", "open", None)
+    disputes.record(payment_id=payment.pk, report=report, now=office.now)
+    assert standing.follow_up(now=office.now, limit=10).followed == 1
+    page = text_of(staff, _url(subscription, "change"))
+    assert "du_1 (open)" in page
+    assert "0 credits that were granted, 1,000 still to come" in page
 
 
 @pytest.mark.parametrize(

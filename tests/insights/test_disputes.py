@@ -7,10 +7,13 @@ from django.db import connection
 
 from billing.insights import journal, reports
 from billing.insights.reports import Report
+from billing.invoicing.models import Invoice
 from billing.payments import disputes
 from billing.payments.gateway import DisputeReport
 from billing.payments.models import Payment
-from tests.insights.makers import D, at, moved, other, report, rows, sell, use
+from billing.subscriptions import standing
+from tests.insights.makers import D, at, moved, other, receive, report, rows, sell, use
+from tests.subscriptions.makers import make_team, run, subscribe
 
 
 def tell(state: str, *, now: datetime, amount: str = "100.00", payment: Payment | None = None) -> None:
@@ -149,3 +152,65 @@ def test_the_proof_names_a_dispute_that_does_not_meet(disputed, change, what):
         cursor.execute(change)
     found = reports.read(starts_on=at(1).date(), until=at(3, 1, 0))
     assert what in [check.what for check in found.checks if not check.holds]
+
+
+def plan(account, *, now: datetime, **fields: object) -> Payment:
+    """A plan of 1,000 credits a month, paid for at once; the payment."""
+    subscribe(account, make_team(**fields), now=now)
+    payment = receive(Invoice.objects.latest("pk"), now=now)
+    run(now)
+    return payment
+
+
+def follow(now: datetime) -> None:
+    """What the subscription's own job does."""
+    assert standing.follow_up(now=now, limit=10).failed == 0
+
+
+def test_credits_of_a_plan_stay_deferred_while_the_bank_decides_and_are_in_hand_again_when_it_is_won(acme):
+    payment = plan(acme, now=at(1, 10))
+    use(acme, "200", now=at(1, 12))
+    tell("open", amount="50.00", payment=payment, now=at(1, 20))
+    # Until the subscription has followed its credits are in hand still.
+    assert stands(report(at(1, 20, 13)), 1) == ("40.00", "40.00", "0.00")
+    follow(at(1, 20))
+    found = report(at(2, 1, 0))
+    assert moved(rows(found)[1]) == {"sold": "50.00", "used": "-10.00"}
+    assert stands(found, 1) == ("40.00", "0.00", "40.00")
+    tell("won", amount="50.00", payment=payment, now=at(2, 3))
+    assert stands(report(at(2, 4)), 2) == ("40.00", "0.00", "40.00")
+    follow(at(2, 5))
+    assert stands(report(at(3, 1, 0)), 2) == ("40.00", "40.00", "0.00")
+    assert {row.source for row in report(at(3, 1, 0)).earned} == {"Team"}
+
+
+def test_a_fee_that_was_lost_is_a_refund_whenever_the_subscription_follows(acme):
+    payment = plan(acme, now=at(1, 10))
+    use(acme, "200", now=at(1, 12))
+    tell("lost", amount="50.00", payment=payment, now=at(1, 31, 23))
+    follow(at(2, 1, 1))
+    found = report(at(3, 1, 0))
+    # What is in hand is deferred, until it is taken back.
+    assert (moved(rows(found)[1]), moved(rows(found)[2])) == (
+        {"sold": "50.00", "used": "-10.00", "refunded": "-50.00", "adjusted": "50.00"}, {"adjusted": "-40.00"},
+    )  # fmt: skip
+    assert (stands(found, 1), stands(found, 2)) == (("40.00", "40.00", "0.00"), ("0.00", "0.00", "0.00"))
+
+
+def test_credits_still_to_come_stay_promised_until_it_is_lost(acme):
+    fields = {"interval": "year", "grants_monthly": True, "prices": {"USD": {"fee": "1200.00"}}}
+    payment = plan(acme, now=at(1, 10), **fields)
+    before = report(at(1, 20, 0))
+    tell("open", amount="300.00", payment=payment, now=at(1, 20))
+    follow(at(1, 20))
+    found = report(at(2, 1, 0))
+    # A quarter of January's thousand is revoked; of the 1,100.00 to come nothing moves.
+    assert stands(found, 1) == ("1200.00", "75.00", "25.00")
+    assert (rows(found)[1].promised, rows(before)[1].promised) == (1100, 1100)
+    tell("lost", amount="300.00", payment=payment, now=at(2, 3))
+    follow(at(2, 3))
+    found = report(at(2, 4))
+    assert (stands(found, 2), rows(found)[2].promised) == (("900.00", "75.00", "0.00"), 825)
+    assert moved(rows(found)[2]) == {"refunded": "-300.00"}
+    run(at(2, 11))
+    assert rows(report(at(3, 1, 0)))[2].promised == 750

@@ -7,8 +7,9 @@ from decimal import Decimal
 import pytest
 
 from billing.invoicing.models import CreditNote, Invoice
-from billing.ledger import expiry, pools, posting, verification
+from billing.ledger import chargebacks, expiry, pools, posting, verification
 from billing.ledger.models import CreditGrant
+from billing.ledger.moves import RolloverRule
 from billing.payments import disputes, refunding, transfers
 from billing.payments.gateway import DisputeReport
 from billing.payments.models import Dispute, Payment, Refund
@@ -33,9 +34,9 @@ def tell(payment: Payment, *states: str, amount: str = "1190.00", now=NOW) -> Di
     return row
 
 
-def spend(invoice: Invoice, credits: str) -> None:
+def spend(invoice: Invoice, credits: str, *, now=NOW) -> None:
     pool = pools.get_main_pool(invoice.account_id)
-    posting.spend(pool_id=pool.pk, credits=Decimal(credits), reference=f"spend:{credits}", now=NOW)
+    posting.spend(pool_id=pool.pk, credits=Decimal(credits), reference=f"spend:{credits}", now=now)
 
 
 def pool_of(invoice: Invoice) -> tuple[Decimal, Decimal]:
@@ -199,3 +200,52 @@ def test_told_many_times_at_once_it_takes_back_once(transactional_db, invoice):
     assert race(works) == {"done": 12}
     assert (pool_of(invoice), money_of(payment)) == ((0, 6000), (1190, 0, 1190, 1190))
     assert (Refund.objects.count(), CreditNote.objects.count()) == (1, 1)
+
+
+def test_after_one_that_was_won_another_takes_back_what_came_again(invoice, paid):
+    spend(invoice, "6000")
+    tell(paid, "open", "won")
+    assert (pool_of(invoice), money_of(paid)) == ((4000, 0), (0, 0, 0, 0))
+    again = disputes.record(payment_id=paid.pk, report=told("open", reference="du_2"), now=NOW + WEEK)
+    assert (pool_of(invoice), money_of(paid)) == ((0, 6000), (0, 1190, 0, 0))
+    disputes.record(payment_id=paid.pk, report=told("won", reference="du_2"), now=NOW + 2 * WEEK)
+    assert (pool_of(invoice), money_of(paid)) == ((4000, 0), (0, 0, 0, 0))
+    spend(invoice, "1000", now=NOW + 3 * WEEK)
+    last = disputes.record(payment_id=paid.pk, report=told("lost", reference="du_3"), now=NOW + 3 * WEEK)
+    assert (again.pk != last.pk, pool_of(invoice), money_of(paid)) == (True, (0, 7000), (1190, 0, 1190, 1190))
+
+
+def test_parts_that_are_disputed_one_after_the_other_owe_what_was_used_once(invoice, paid):
+    """Of 10,000 credits 3,000 were used and 7,000 ended unused: nobody owes more than 3,000, whatever is disputed."""
+    spend(invoice, "3000")
+    later = NOW + timedelta(days=366)
+    expiry.expire_due(now=later, grace_seconds=0, limit=10)
+    for number, amount in enumerate(("595.00", "476.00", "119.00"), start=1):
+        disputes.record(payment_id=paid.pk, report=told("open", amount, f"du_{number}"), now=later)
+    assert (pool_of(invoice), money_of(paid)) == ((0, 3000), (0, 1190, 0, 0))
+
+
+def test_what_was_rolled_over_is_taken_back_itself(invoice, paid):
+    pool = pools.get_main_pool(invoice.account_id)
+    lot = (
+        posting.grant(
+            pool_id=pool.pk, amount=Decimal(100), kind="allocation", reference="a", now=NOW, expires_at=NOW + WEEK
+        )
+        .entries.get()
+        .grant
+    )
+    spend(invoice, "30")
+    rule = RolloverRule(cap=Decimal(50), max_periods=3)
+    posting.roll_over(
+        pool_id=pool.pk, ends_at=NOW + WEEK, new_expires_at=NOW + 2 * WEEK, rule=rule, reference="r", now=NOW + WEEK
+    )
+    given = {"grant_id": lot.pk, "reference": "chargeback:x", "note": "", "now": NOW + WEEK}
+    # 30 used, 50 rolled over, 20 ended: of all 100 that were paid for, 50 are revoked and 30 are owed.
+    assert chargebacks.take_back(credits=Decimal(100), **given) == 80
+    assert chargebacks.take_back(credits=Decimal(100), **given) == 80
+    assert (CreditGrant.objects.get(kind="rollover").revoked, pool_of(invoice)) == (50, (9970, 0))
+    assert chargebacks.give_back(waited=WEEK, **given) == 80
+    assert chargebacks.give_back(waited=WEEK, **given) == 0
+    assert pool_of(invoice) == (10_050, 0)
+    back = CreditGrant.objects.get(kind="adjustment")
+    assert (back.amount, back.expires_at) == (50, NOW + 3 * WEEK)

@@ -13,7 +13,9 @@ from django.utils.formats import date_format
 
 from billing.catalog.models import Coupon, Pack, PlanVersion
 from billing.invoicing.models import Issuer
-from billing.payments import collecting
+from billing.payments import collecting, disputes
+from billing.payments.gateway import DisputeReport
+from billing.payments.models import Payment
 from billing.subscriptions import changes, lifecycle, standing, subscribing
 from billing.subscriptions.models import Subscription, SubscriptionChange
 from tests.factories import make_plan
@@ -251,6 +253,22 @@ def test_history_tells_everything_that_happened(alice: Client, stage: Stage, tea
     page = text_of(alice.get(f"{url}/history"))
     assert "Subscribed to Team 4 seats" in page
     assert page.index("Paused") < page.index("Subscribed to Team")
+
+
+def test_history_says_why_credits_are_gone_and_that_they_came_again(
+    alice: Client, stage: Stage, team: PlanVersion, url: str
+) -> None:
+    _subscribe(stage, team)
+    payment = Payment.objects.get()
+
+    def tell(state: str) -> str:
+        report = DisputeReport(payment.idempotency_key, "du_1", payment.amount, "USD", "fraudulent", state, None)
+        disputes.record(payment_id=payment.pk, report=report, now=stage.now)
+        _work(stage.now)
+        return text_of(alice.get(f"{url}/history"))
+
+    assert "Payment disputed 10,000 credits taken back" in tell("open")
+    assert "Disputed payment came back 10,000 credits given back" in tell("won")
 
 
 def test_a_long_history_has_pages(
