@@ -172,8 +172,12 @@ def check_tiers(tiers: Sequence[Tier]) -> str | None:
 
 def round_money(amount: Decimal, currency: str) -> Decimal:
     """Round money half-up to the currency's minor units (2 decimals for EUR, 0 for JPY, 3 for KWD)."""
-    sub_unit = get_currency(currency).sub_unit
-    return amount.quantize(Decimal(1) / Decimal(sub_unit), rounding=ROUND_HALF_UP, context=_EXACT)
+    return amount.quantize(minor_unit(currency), rounding=ROUND_HALF_UP, context=_EXACT)
+
+
+def minor_unit(currency: str) -> Decimal:
+    """The least money of a currency: 0.01 for EUR, 1 for JPY, 0.001 for KWD."""
+    return Decimal(1) / Decimal(get_currency(currency).sub_unit)
 
 
 def round_parts(parts: Sequence[Decimal], currency: str) -> list[Decimal]:

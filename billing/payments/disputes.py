@@ -7,6 +7,7 @@ over the same part of the invoice, and less tax. Money of an invoice that is not
 Locks: the invoice's row, its payment's, the dispute's, its collection's, pools, the issuer's.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -178,15 +179,37 @@ def _shares(invoice: Invoice, amount: Decimal) -> list[_Share]:
     whole = sum(left, ZERO)
     part = min(amount, whole)
     shares = []
-    for line in lines:
-        net = pricing.part_of_money(
-            line.amount - line.amount_credited, part=part, of=whole, currency=invoice.currency
-        )  # fmt: skip
+    for line, net in zip(lines, _nets(invoice, lines, whole=whole, amount=amount), strict=True):
         credits = ZERO
         if line.credits is not None and whole:
             credits = pricing.part_of_credits(line.credits - line.credits_refunded, part=part, of=whole)
         shares.append(_Share(line, net, credits, _lot_of(line)))
     return shares
+
+
+def _nets(invoice: Invoice, lines: Sequence[InvoiceLine], *, whole: Decimal, amount: Decimal) -> list[Decimal]:
+    """What of each line, net, belongs to so much money: rounded such that with its tax it comes to just that, or to
+    what is left of the invoice where negative lines lower it; to less where no sum of whole minor units comes to it."""
+    currency = invoice.currency
+    room = part = min(amount, invoice.total - invoice.amount_credited)
+    step, nets = pricing.minor_unit(currency), []
+
+    def gross(line: InvoiceLine, net: Decimal) -> Decimal:
+        return net + crediting.tax_with(line, net, currency)
+
+    for line in lines:
+        net = pricing.part_of_money(line.amount - line.amount_credited, part=part, of=whole, currency=currency)
+        while net and gross(line, net) > room:
+            net -= step
+        room -= gross(line, net)
+        nets.append(net)
+    for index, line in enumerate(lines):
+        while nets[index] + step <= line.amount - line.amount_credited:
+            more = gross(line, nets[index] + step) - gross(line, nets[index])
+            if more > room:
+                break
+            nets[index], room = nets[index] + step, room - more
+    return nets
 
 
 def _lot_of(line: InvoiceLine) -> int | None:

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from billing.invoicing import crediting
 from billing.invoicing.models import CreditNote, Invoice
 from billing.ledger import chargebacks, expiry, pools, posting, verification
 from billing.ledger.models import CreditGrant
@@ -142,6 +143,36 @@ def test_a_part_takes_its_part(account):
     note = CreditNote.objects.get()
     assert (note.total, [line.amount for line in note.lines.order_by("pk")]) == (Decimal("178.50"), [100, 50])
     assert money_of(payment) == (Decimal("178.50"), 0, Decimal("178.50"), Decimal("178.50"))
+
+
+@pytest.mark.parametrize(
+    ("amounts", "disputed"),
+    [
+        # With 19 % tax 56.13; in parts rounded one by one 22.35, 1.76 and 72.65 would come to 56.14.
+        (("22.35", "1.76", "72.65", "-49.59"), "56.13"),
+        (("22.35", "1.76", "72.65", "-49.59"), "11.11"),
+        (("0.03", "0.03", "0.03"), "0.05"),
+        (("99.99", "-99.98"), "0.01"),
+    ],
+)
+def test_a_credit_note_never_exceeds_what_was_paid_whatever_was_taken_off(account, amounts, disputed):
+    invoice = issue(account, *[plain_line(each, quantity=Decimal(1 if each[0] != "-" else -1)) for each in amounts])
+    payment = pay(invoice)
+    tell(payment, "lost", amount=disputed)
+    note = CreditNote.objects.get()
+    assert note.total == Decimal(disputed)
+    assert money_of(payment) == (Decimal(disputed), 0, Decimal(disputed), Decimal(disputed))
+
+
+def test_of_what_was_credited_before_without_giving_it_back_nothing_is_credited_again(account):
+    """100.00 less 20.00 and tax are 95.20, of which 50.00 and tax were credited: 35.70 are left to be."""
+    invoice = issue(account, plain_line("100.00"), plain_line("-20.00", quantity=Decimal(-1)))
+    payment = pay(invoice)
+    item = crediting.CreditItem(invoice.lines.get(position=1).pk, Decimal("50.00"))
+    crediting.credit(invoice_id=invoice.pk, reference="g", reason="x", items=[item], actor="t", now=NOW)
+    tell(payment, "lost", amount="95.20")
+    assert CreditNote.objects.latest("pk").total == Decimal("35.70")
+    assert money_of(payment) == (Decimal("95.20"), 0, Decimal("95.20"), Decimal("95.20"))
 
 
 def test_what_was_refunded_before_is_not_taken_twice(invoice, paid):
