@@ -214,15 +214,21 @@ def _named(transfer: BankTransfer) -> list[Invoice]:
 
 
 def numbers_in(text: str, prefixes: "QuerySet[Issuer, str] | list[str]") -> set[str]:
-    """The invoice numbers in what somebody wrote, however they separate the prefix from the digits."""
+    """The invoice numbers in what somebody wrote, however they separate the prefix from the digits.
+
+    What is a number of a longer prefix (`INV-2026-000007`) is none of a shorter one (`INV-` and 2026).
+    """
     found = set()
-    for prefix in prefixes:
+    for prefix in sorted(prefixes, key=len, reverse=True):
         letters = [re.escape(sign) for sign in prefix if sign.isalnum()]
         if not letters:
             continue
-        begins = r"(?<![A-Z0-9])" + r"[\W_]*".join(letters) + r"[\W_]*0*([1-9][0-9]{0,9})(?![0-9])"
-        for digits in re.findall(begins, text, re.IGNORECASE | re.ASCII):
-            found.add(f"{prefix}{int(digits):06d}")
+        # Digits that belong to the prefix end where something else stands.
+        gap = r"[\W_]+" if letters[-1].isdigit() and not prefix[-1].isalnum() else r"[\W_]*"
+        begins = r"(?<![A-Z0-9])" + r"[\W_]*".join(letters) + gap + r"0*([1-9][0-9]{0,9})(?![0-9])"
+        pattern = re.compile(begins, re.IGNORECASE | re.ASCII)
+        found |= {f"{prefix}{int(digits):06d}" for digits in pattern.findall(text)}
+        text = pattern.sub("|", text)
     return found
 
 

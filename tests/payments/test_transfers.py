@@ -5,11 +5,11 @@ from decimal import Decimal
 
 import pytest
 
-from billing.invoicing.models import Invoice
+from billing.invoicing.models import Invoice, Issuer
 from billing.ledger import pools
 from billing.payments import gateway, paying, refunding, transfers
 from billing.payments.models import BankTransfer, GatewayName, Payment
-from tests.factories import NOW, make_account
+from tests.factories import NOW, make_account, make_issuer
 from tests.invoicing.makers import issue
 from tests.ledger.racing import race
 from tests.payments import makers
@@ -200,3 +200,29 @@ def test_of_many_matches_at_once_no_more_is_paid_than_came(transactional_db, acc
     assert paid == [0, 0, 810, 1190]
     assert left(transfer) == 0
     assert Payment.objects.count() == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("INV-2026-000007", {"INV-2026-000007"}),
+        ("inv 2026 7, inv-12", {"INV-2026-000007", "INV-000012"}),
+        ("INV-2026", {"INV-002026"}),
+        ("INV-20267", {"INV-020267"}),
+        ("RE25000009 and RE-25-4", {"RE25000009", "RE25000004"}),
+        ("INV-2026-7 INV-2026-8", {"INV-2026-000007", "INV-2026-000008"}),
+    ],
+)
+def test_the_number_of_a_longer_prefix_is_none_of_a_shorter_one(text, numbers):
+    assert transfers.numbers_in(text, ["INV-", "INV-2026-", "RE25"]) == numbers
+
+
+def test_a_transfer_for_an_invoice_of_one_issuer_does_not_pay_that_of_another(account):
+    first = issue(account)
+    Issuer.objects.update(is_default=False)
+    make_issuer("other", invoice_prefix="INV-1-", credit_note_prefix="CN-1-", rates={})
+    second = issue(account, reference="second")
+    assert (first.number, second.number) == ("INV-000001", "INV-1-000001")
+    transfer = receive("2380.00", remittance="INV-1-000001")
+    (payment,) = transfers.match_by_itself(transfer_id=transfer.pk, now=NOW)
+    assert (payment.invoice, left(transfer)) == (second, 1190)
