@@ -31,14 +31,14 @@ log = structlog.get_logger(__name__)
 
 State = Collection.State
 
-# After dunning has ended nothing is owed any more, or nobody asks for it: a pause is over. What was given up is void.
+# After dunning has ended nothing is owed any more, or nobody asks for it: a pause is over. What was given up is void,
+# or has been paid.
 LATE = (
-    Q(state=State.EXHAUSTED)
-    & (
-        Q(invoice__state__in=(Invoice.State.PAID, Invoice.State.VOID))
-        | Q(invoice__state=Invoice.State.UNCOLLECTIBLE, policy__final_act="pause")
-    )
-) | Q(state=State.STOPPED, invoice__state=Invoice.State.VOID, invoice__voided_at__gt=F("closed_at"))
+    Q(state=State.EXHAUSTED, invoice__state__in=(Invoice.State.PAID, Invoice.State.VOID))
+    | Q(state=State.EXHAUSTED, invoice__state=Invoice.State.UNCOLLECTIBLE, policy__final_act="pause")
+    | Q(state=State.STOPPED, invoice__state=Invoice.State.VOID, invoice__voided_at__gt=F("closed_at"))
+    | Q(state=State.STOPPED, invoice__state=Invoice.State.PAID)
+)
 
 # A payment's end wakes its collection; this is for the case that it did not.
 WATCH_GAP = timedelta(hours=1)

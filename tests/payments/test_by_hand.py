@@ -88,6 +88,19 @@ def test_what_is_given_up_is_uncollectible_and_may_still_be_paid(overdue, accoun
     assert (row.invoice.state, Payment.objects.count()) == ("paid", 2)
 
 
+@pytest.mark.parametrize("act", [by_hand.stop, by_hand.give_up])
+def test_what_nobody_asks_for_any_more_is_news_when_it_is_paid_all_the_same(overdue, account, act):
+    act(collection_id=overdue.pk, now=NOW + DAY)
+    Collection.objects.update(has_news=False)
+    assert run(NOW + DAY) == collecting.Round()
+    card = make_card(account)
+    paying.pay(invoice_id=overdue.invoice_id, method_id=card.pk, key="late", off_session=False, now=NOW + 2 * DAY)
+    assert run(NOW + 2 * DAY).paid == 1
+    row = Collection.objects.get()
+    assert (row.state, row.has_news) == ("paid", True)
+    assert run(NOW + 2 * DAY) == collecting.Round()
+
+
 def test_nothing_is_given_up_while_a_payment_may_still_succeed(account):
     make_card(account, makers.SLOW)
     row = make_collection(account)

@@ -11,7 +11,7 @@ from billing.invoicing.models import Invoice
 from billing.ledger import pools, posting
 from billing.ledger.posting import AccountPaused
 from billing.notifications.models import Notification
-from billing.payments import by_hand, methods, paying
+from billing.payments import by_hand, collecting, methods, paying
 from billing.payments.models import Collection
 from billing.subscriptions import standing
 from tests.factories import NOW, make_plan
@@ -211,3 +211,31 @@ def test_one_that_fails_leaves_the_others_and_is_tried_again(account, monkeypatc
     assert standing.follow_up(now=APRIL, limit=10).followed == 1
     subscription.refresh_from_db()
     assert subscription.state == "past_due"
+
+
+def test_paid_after_staff_stopped_asking_for_it_it_begins_all_the_same(account):
+    add_card(account, DECLINED)
+    subscription = subscribe(account, make_team(), collection="automatic")
+    run(NOW)
+    by_hand.stop(collection_id=Collection.objects.get().pk, now=NOW)
+    run(NOW)
+    add_card(account)
+    pay(account, NOW + timedelta(hours=1))
+    run(NOW + timedelta(hours=1))
+    subscription.refresh_from_db()
+    assert (subscription.state, available(account, NOW + timedelta(hours=1))) == ("active", 1000)
+
+
+@pytest.mark.parametrize("final_act", ["pause", "cancel", "keep"])
+def test_paid_between_the_end_of_dunning_and_its_final_act_nothing_ends(account, final_act):
+    subscription = fail_in_april(account, make_policy(final_act))
+    ended = APRIL + 8 * DAY
+    assert collecting.run_due(now=ended, limit=10).exhausted == 1
+    pay(account, ended)
+    done = standing.follow_up(now=ended, limit=10)
+    run(ended)
+    subscription.refresh_from_db()
+    account.refresh_from_db()
+    assert (done.failed, subscription.state, account.paused_at) == (0, "active", None)
+    assert (acts(subscription)[-1], available(account, ended)) == ("recover", 1000)
+    assert not Notification.objects.filter(kind="subscription_lapsed").exists()
