@@ -36,7 +36,7 @@ from billing.subscriptions.terms import Terms
 
 State = Subscription.State
 
-# What a renewal may write on the ledger: a rollover, and two allocations with what they repay.
+# What a new period may write on the ledger: a rollover, and two allocations with what they repay.
 POSTINGS = 1 + 2 * allocations.POSTINGS_EACH
 NOTHING_ROLLS = moves.RolloverRule(cap=Decimal(0), max_periods=0)
 
@@ -84,11 +84,11 @@ def _ensure_consistent(subscription: Subscription, terms: Terms) -> None:
         raise Inconsistent(f"due at {subscription.next_due_at}, after the period's end")
 
 
-def _open(subscriptions: Sequence[Subscription], facts: Facts, *, now: datetime) -> OpenBooks:
+def _open(subscriptions: Sequence[Subscription], facts: Facts, *, postings: int, now: datetime) -> OpenBooks:
     """The pools of these subscriptions' accounts, locked, with their overage lots; the facts know those as they are."""
     pool_ids = [pool_id for each in subscriptions for pool_id in facts.pools[each.account_id]]
     lot_ids = [lot.id for each in subscriptions for lot in facts.lots[each.pk]]
-    opened = open_books(pool_ids, now=now, postings=POSTINGS * len(subscriptions), lot_ids=lot_ids)
+    opened = open_books(pool_ids, now=now, postings=postings, lot_ids=lot_ids)
     for each in subscriptions:
         facts.lots[each.pk] = overage.as_opened(facts.lots[each.pk], opened)
     return opened
@@ -110,7 +110,8 @@ class _Renewal:
 
 def _renew_periods(renewing: Sequence[tuple[Subscription, Terms]], facts: Facts, *, now: datetime) -> None:
     """Bill what ended and the next periods, and grant their first credits."""
-    opened = _open([subscription for subscription, _ in renewing], facts, now=now)
+    postings = POSTINGS * len(renewing)
+    opened = _open([subscription for subscription, _ in renewing], facts, postings=postings, now=now)
     renewals = [_prepare(subscription, old, facts, now=now) for subscription, old in renewing]
     begun = starting.start_periods([each.opening for each in renewals], now=now)
     statements: list[Statement] = []
@@ -210,7 +211,9 @@ def _renew_cycle(subscription: Subscription, terms: Terms, facts: Facts, *, now:
     """Within a period of several months: bill the month's overage, and grant the next month's credits."""
     boundary = subscription.next_due_at
     assert boundary is not None  # noqa: S101
-    opened = _open([subscription], facts, now=now)
+    # Under the subscription's lock: nobody else promises or grants any. Seats that were added have some of their own.
+    due = list(allocations.due(now=now).filter(subscription=subscription, starts_at__lte=boundary).order_by("pk"))
+    opened = _open([subscription], facts, postings=1 + allocations.POSTINGS_EACH * len(due), now=now)
     cycles = starting.running_cycles(subscription, terms)
     # Without credits promised, the cycle that ends may by the days of now end a few hours after the boundary.
     number, cycle = next(
@@ -223,7 +226,6 @@ def _renew_cycle(subscription: Subscription, terms: Terms, facts: Facts, *, now:
         invoice = bills.bill(subscription, terms=terms, drafts=arrears.drafts, reference=f"renewal:{name}", now=now)
     overage.save(arrears, invoice)
     subscription.next_due_at = cycle[1]
-    due = list(allocations.due(now=now).filter(subscription=subscription, starts_at__lte=boundary).order_by("pk"))
     rule = _rollover_rule(terms, subscription.seats)
     statements = _post(subscription, opened, facts, terms, boundary, cycle, rule, f"rollover:{name}", due, now=now)
     write_books(opened, now=now, extras=statements)

@@ -92,12 +92,29 @@ def test_the_months_of_a_year_have_the_new_credits_and_all_credits_cost_what_was
     assert change(subscription, noon(11), new) == [-355, 710]
     assert available(acme, noon(11)) == 310 + 210
     live = subscription.allocations.filter(cancelled_at=None)
-    assert live.count() == 1 + 1 + 11
+    # What is promised stays, on the invoice that pays for it.
+    assert live.count() == 1 + 1 + 11 + 11
     assert round(sum(row.credits * row.cost_basis for row in live), 2) == 365 + 355
+    for invoice in Invoice.objects.all():
+        settling.settle(invoice_id=invoice.pk, amount=invoice.owed, now=noon(11))
     run(noon(1, 2))
     assert available(acme, noon(1, 2)) == 620
     run(noon(1, 3))
     assert (available(acme, noon(1, 3)), Invoice.objects.count()) == (620, 2)
+
+
+def test_however_often_seats_were_added_each_month_brings_the_credits_of_all(acme):
+    fields = {"interval": "year", "grants_monthly": True, "credits_per_seat": D(10)}
+    prices = {"USD": {"fee": "365.00", "seat_price": "36.50"}}
+    version = make_plan("seats", included_credits=D(100), prices=prices, **fields)
+    subscription = subscribe(acme, version, now=START)
+    for seats in range(1, 13):
+        changes.change(
+            subscription_id=subscription.pk, plan_version_id=version.pk, seats=seats, when="now", actor="t",
+            reference=f"s:{seats}", by_staff=True, now=noon(1 + seats),
+        )  # fmt: skip
+    assert run(noon(1, 2)).parked == ()
+    assert available(acme, noon(1, 2)) == 220
 
 
 def test_what_was_metered_before_is_billed_by_the_terms_before(acme):
