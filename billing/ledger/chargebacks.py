@@ -34,7 +34,7 @@ def take_back(
     pool_id = CreditGrant.objects.values_list("pool_id", flat=True).get(pk=grant_id)
     with transaction.atomic():
         pools.lock([pool_id])
-        sources = _family(grant_id, pool_id)
+        sources = family(grant_id, pool_id)
         opened = open_books([pool_id], now=now, postings=3, lot_ids=list(sources))
         known = Posting.objects.filter(pool_id=pool_id, reference__in=(reference, f"{reference}:used"))
         if known.exists():
@@ -86,6 +86,18 @@ def give_back(*, grant_id: int, reference: str, note: str, waited: timedelta, no
         return came + back.credits
 
 
+def family(grant_id: int, pool_id: int) -> dict[int, int | None]:
+    """The lot and those of its pool that it has become, each with the one that it came from. Reads under the pool's
+    lock are exact."""
+    found: dict[int, int | None] = {grant_id: None}
+    newest: Collection[int] = [grant_id]
+    while newest:
+        rows = CreditGrant.objects.filter(source_id__in=newest, pool_id=pool_id)
+        newest = dict(rows.values_list("pk", "source_id"))
+        found |= newest
+    return found
+
+
 def _again(entry: LedgerEntry, *, note: str, waited: timedelta, now: datetime) -> Lot:
     """A lot like the one that the entry has revoked of."""
     lot = entry.grant
@@ -102,17 +114,6 @@ def _again(entry: LedgerEntry, *, note: str, waited: timedelta, now: datetime) -
         source=lot.pk,
         note=note,
     )
-
-
-def _family(grant_id: int, pool_id: int) -> dict[int, int | None]:
-    """The lot and those of its pool that came from it, each with the one that it came from. Under the pool's lock."""
-    found: dict[int, int | None] = {grant_id: None}
-    newest: Collection[int] = [grant_id]
-    while newest:
-        rows = CreditGrant.objects.filter(source_id__in=newest, pool_id=pool_id)
-        newest = dict(rows.values_list("pk", "source_id"))
-        found |= newest
-    return found
 
 
 def _used(lots: Iterable[Lot], sources: Mapping[int, int | None]) -> Decimal:

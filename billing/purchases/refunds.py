@@ -13,7 +13,7 @@ from django.db import transaction
 from billing.catalog.pricing import part_of_money, round_money
 from billing.invoicing import crediting
 from billing.invoicing.models import CreditNote, Invoice, InvoiceLine
-from billing.ledger import pools, posting
+from billing.ledger import chargebacks, pools, posting
 from billing.ledger.models import CreditGrant
 from billing.notifications import outbox
 from billing.payments import gateway, refunding
@@ -166,10 +166,15 @@ def reference_of(reference: str) -> str:
 
 
 def _lot_of(line: InvoiceLine) -> CreditGrant | None:
-    """The lot that the line's fulfilment has made."""
+    """The lot that the line's fulfilment has made, or the one that came back of it after a dispute: whichever has more
+    that is free."""
     if line.posting_id is None:
         return None
-    return CreditGrant.objects.filter(entries__posting=line.posting_id, entries__flow="grant").first()
+    made = CreditGrant.objects.filter(entries__posting=line.posting_id, entries__flow="grant").first()
+    if made is None:
+        return None
+    lots = CreditGrant.objects.filter(pk__in=chargebacks.family(made.pk, made.pool_id))
+    return max(lots.order_by("pk"), key=lambda lot: lot.remaining - lot.held)
 
 
 def _share(line: InvoiceLine, credits: Decimal) -> Decimal:

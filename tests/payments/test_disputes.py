@@ -246,6 +246,15 @@ def test_after_one_that_was_won_another_takes_back_what_came_again(invoice, paid
     assert (again.pk != last.pk, pool_of(invoice), money_of(paid)) == (True, (0, 7000), (1190, 0, 1190, 1190))
 
 
+def test_what_came_again_can_be_refunded(invoice, paid):
+    spend(invoice, "6000")
+    tell(paid, "open", "won")
+    line = invoice.lines.get()
+    assert refunds.preview(line_id=line.pk, now=NOW).refundable == 4000
+    note = refunds.refund(line_id=line.pk, credits=None, reason="x", actor="t", reference="r", now=NOW)
+    assert (note.total, pool_of(invoice)) == (476, (0, 0))
+
+
 def test_parts_that_are_disputed_one_after_the_other_owe_what_was_used_once(invoice, paid):
     """Of 10,000 credits 3,000 were used and 7,000 ended unused: nobody owes more than 3,000, whatever is disputed."""
     spend(invoice, "3000")
