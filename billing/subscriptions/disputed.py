@@ -95,28 +95,49 @@ def _hold_back(row: Allocation, part: Decimal, dispute: Dispute) -> Decimal:
     elif part:
         row.credits -= part
         row.save(update_fields=["credits"])
-        number = row.reference.split(":")[1]
         # It was promised when the other was, so that what finance has said of months that are over stays true.
-        Allocation.objects.create(
-            subscription_id=row.subscription_id,
-            reference=f"{row.subscription_id}:{number}:held:{dispute.pk}:{_root_of(row)}:{row.pk}",
-            kind=row.kind,
-            credits=part,
-            cost_basis=row.cost_basis,
-            starts_at=row.starts_at,
-            ends_at=row.ends_at,
-            invoice_id=row.invoice_id,
-            waits_for_payment=row.waits_for_payment,
-            dispute=dispute,
-            created_at=row.created_at,
+        _promise_like(
+            row, f"held:{dispute.pk}", credits=part, ends_at=row.ends_at, dispute=dispute, created_at=row.created_at
         )
     return part
 
 
+def _let_go(row: Allocation, *, since: datetime, now: datetime) -> None:
+    """Promise what was held back again; what comes late is good for as long as it would have been."""
+    late = now - max(row.starts_at, since)
+    if late > timedelta():
+        # The row itself goes on saying when its cycle ends.
+        _promise_like(
+            row, f"late:{row.dispute_id}", credits=row.credits, ends_at=row.ends_at + late, dispute=None, created_at=now
+        )
+        row.cancelled_at = now
+    row.dispute = None
+    row.save(update_fields=["dispute", "cancelled_at"])
+
+
+def _promise_like(
+    row: Allocation, name: str, *, credits: Decimal, ends_at: datetime, dispute: Dispute | None, created_at: datetime
+) -> None:
+    subscription_id, number, *_rest = row.reference.split(":")
+    Allocation.objects.create(
+        subscription_id=row.subscription_id,
+        reference=f"{subscription_id}:{number}:{name}:{_root_of(row)}:{row.pk}",
+        kind=row.kind,
+        credits=credits,
+        cost_basis=row.cost_basis,
+        starts_at=row.starts_at,
+        ends_at=ends_at,
+        invoice_id=row.invoice_id,
+        waits_for_payment=row.waits_for_payment,
+        dispute=dispute,
+        created_at=created_at,
+    )
+
+
 def _root_of(row: Allocation) -> int:
-    """The row that was promised first: this one, or the one that it was held back from."""
+    """The row that was promised first: this one, or the one that it is a part of, or stands for."""
     parts = row.reference.split(":")
-    return int(parts[-2]) if "held" in parts else row.pk
+    return int(parts[-2]) if {"held", "late"} & set(parts) else row.pk
 
 
 def _give_back(subscription: Subscription, invoice: Invoice, dispute: Dispute, *, now: datetime) -> None:
@@ -129,10 +150,7 @@ def _give_back(subscription: Subscription, invoice: Invoice, dispute: Dispute, *
             note=disputes.won_note_of(invoice), now=now,
         )  # fmt: skip
     for row in subscription.allocations.filter(dispute=dispute, granted_at=None, cancelled_at=None):
-        # Credits that come late are good for as long as they would have been.
-        late = now - max(row.starts_at, dispute.taken_back_at)
-        row.dispute, row.ends_at = None, row.ends_at + max(late, timedelta())
-        row.save(update_fields=["dispute", "ends_at"])
+        _let_go(row, since=dispute.taken_back_at, now=now)
         held += row.credits
     _write(subscription, Act.RESTORE, invoice, dispute, {"taken": given, "held": held}, now=now)
     if subscription.is_live:

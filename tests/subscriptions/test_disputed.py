@@ -11,8 +11,9 @@ from billing.ledger.models import Posting
 from billing.payments import disputes
 from billing.payments.gateway import DisputeReport
 from billing.payments.models import Collection, Dispute, Payment
-from billing.subscriptions import changes, renewals, standing
+from billing.subscriptions import allocations, changes, renewals, standing
 from tests.factories import NOW
+from tests.ledger.racing import race
 from tests.subscriptions.makers import add_card, available, make_team, run, subscribe
 
 pytestmark = pytest.mark.django_db
@@ -164,6 +165,20 @@ def test_credits_still_to_come_are_held_back_and_come_late_if_it_is_won(account,
     assert (stands(account, MAY), stands(account, MAY + 6 * DAY)) == ((2700, 0), (1000, 0))
 
 
+def test_credits_that_come_some_hours_late_leave_the_months_where_they_are(account, year):
+    tell("open", now=NOW + DAY)
+    run(APRIL)
+    later = APRIL + timedelta(hours=10)
+    tell("won", now=later)
+    run(later)
+    assert stands(account, later) == (2000, 0)
+    for now, credits in ((MAY, 2000), (MAY + timedelta(hours=11), 1000)):
+        run(now)
+        assert stands(account, now) == (credits, 0)
+    year.refresh_from_db()
+    assert (year.next_due_at, year.parked_at) == (datetime(2025, 5, 31, 22, tzinfo=UTC), None)
+
+
 def test_credits_still_to_come_never_come_if_it_is_lost(account, year):
     tell("open", now=NOW + DAY)
     tell("lost", now=APRIL + 5 * DAY)
@@ -236,6 +251,27 @@ def test_what_fewer_seats_leave_is_of_the_invoice_that_paid_for_most_of_it(accou
     assert to_come(seats, 7) == 1100
     tell("open", now=MAY + DAY)
     assert to_come(seats, 7) == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_told_and_followed_by_many_at_once_it_is_taken_once_and_given_back_once(transactional_db, account, year):
+    payment = Payment.objects.get()
+
+    def say(state: str) -> None:
+        report = DisputeReport(payment.idempotency_key, "du_1", payment.amount, "USD", "fraudulent", state, None)
+        disputes.record(payment_id=payment.pk, report=report, now=NOW + DAY)
+
+    def look() -> None:
+        assert standing.follow_up(now=NOW + DAY, limit=10).failed == 0
+        allocations.grant_due(now=NOW + DAY, limit=10)
+
+    use(account, "300")
+    assert race([lambda: say("open"), look] * 4) == {"done": 8}
+    look()
+    assert (stands(account, NOW + DAY), told(year)) == ((0, 300), [("dispute", "1000", "11000")])
+    assert race([lambda: say("won"), look] * 4) == {"done": 8}
+    look()
+    assert (stands(account, NOW + DAY), told(year)[1:]) == ((700, 0), [("restore", "1000", "11000")])
 
 
 def test_of_an_invoice_that_is_not_paid_yet_the_credits_hang_on_no_payment(account):
