@@ -18,7 +18,7 @@ from billing.payments import disputes
 from billing.payments.gateway import DisputeReport
 from billing.payments.models import Payment
 from billing.subscriptions import changes, lifecycle, standing
-from billing.subscriptions.models import Allocation, Subscription
+from billing.subscriptions.models import Subscription
 from tests.admin.conftest import MAX_QUERIES, Office, post, text_of
 from tests.admin.test_approvals import _staff
 from tests.factories import make_issuer, make_plan
@@ -60,20 +60,23 @@ def test_a_subscription_is_listed_and_shown_with_its_parts(
         staff.get(_url(subscription, "change"))
 
 
-def test_credits_that_a_dispute_holds_back_say_so(staff: Client, office: Office, subscription: Subscription) -> None:
+def test_credits_that_a_dispute_holds_back_say_so(staff: Client, office: Office, team: PlanVersion) -> None:
+    Account.objects.filter(pk=office.account.pk).update(currency="EUR")
+    prices = {"EUR": {"fee": "1200"}}
+    year = make_plan("year", interval="year", grants_monthly=True, included_credits=Decimal(100), prices=prices)
+    subscription = subscribe(office.account, year, currency="EUR", now=office.now)
     invoice = Invoice.objects.get()
     payment = Payment.objects.create(
         invoice=invoice, gateway="manual", idempotency_key="k", amount=invoice.total, currency="EUR", state="succeeded",
         created_at=office.now, finished_at=office.now,
     )  # fmt: skip
     settling.settle(invoice_id=invoice.pk, amount=invoice.total, now=office.now)
-    Allocation.objects.update(granted_at=None, posting=None)
     report = DisputeReport("k", "du_1", invoice.total, "EUR", "fraudulent", "open", None)
     disputes.record(payment_id=payment.pk, report=report, now=office.now)
     assert standing.follow_up(now=office.now, limit=10).followed == 1
     page = text_of(staff, _url(subscription, "change"))
     assert "du_1 (open)" in page
-    assert "0 credits that were granted, 1,000 still to come" in page
+    assert "100 credits that were granted, 1,100 still to come" in page
 
 
 @pytest.mark.parametrize(
