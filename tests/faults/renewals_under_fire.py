@@ -1,5 +1,6 @@
-"""Renew and collect 200 subscriptions while workers and the database are killed at random; says in JSON what came of
-it. `python -m tests.faults.renewals_under_fire`; with `work` it is one of the workers, each a scheduler of its own."""
+"""Renew and collect 200 subscriptions, and park a corrupted one, while workers and the database are killed at random;
+says in JSON what came of it. `python -m tests.faults.renewals_under_fire`; with `work` it is one of the workers, each a
+scheduler of its own."""
 
 import json
 import os
@@ -14,7 +15,7 @@ from typing import Any
 
 from tests.benchmarks import place
 
-SUBSCRIPTIONS = 200
+SUBSCRIPTIONS = 201
 WORKERS = 3
 LAST_SECONDS = 120
 
