@@ -116,7 +116,9 @@ def bill(
         )
         _bill_overage(arrears, subscription, period, terms, of_period, now=now)
         if (closes and index == 0) or period.closed_at is not None:
-            _true_up(arrears, subscription, period, terms, ends_at=min(before, period.ends_at), now=now)
+            # One that another was begun in had ended then.
+            ends_at = min(before, period.ends_at, known[index - 1].starts_at if index else period.ends_at)
+            _true_up(arrears, subscription, period, terms, ends_at=ends_at, now=now)
             period.closed_at = period.closed_at or now
         arrears.periods.append(period)
     return arrears

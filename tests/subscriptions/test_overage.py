@@ -8,7 +8,7 @@ import pytest
 from billing.invoicing.models import Invoice, PendingItem
 from billing.ledger import pools, posting
 from billing.ledger.models import CreditPool, Posting
-from billing.subscriptions import ending
+from billing.subscriptions import changes, ending
 from billing.subscriptions.models import OverageCharge, SubscriptionChange, SubscriptionPeriod
 from tests.factories import NOW, make_plan
 from tests.subscriptions.makers import add_card, make_team, run, subscribe, tiers
@@ -195,3 +195,24 @@ def test_overage_that_the_plan_has_no_price_for_costs_nothing(account, pool):
     run(APRIL)
     assert billed()[1] == [("Team", 1, 50)]
     assert [(each.credits, each.amount, each.invoice) for each in OverageCharge.objects.all()] == [(2_000, 0, None)]
+
+
+def test_the_minimum_of_a_period_that_was_cut_short_stays_what_it_was_for_its_days(account, pool):
+    """March, cut on the 11th: ten days of a minimum of 93.00 are 30.00, of which 2,000 credits are 4.00."""
+    add_card(account)
+    version = make_metered(fee="0", minimum="93.00", included_credits=Decimal(0))
+    subscription = subscribe(account, version, collection="automatic")
+    run(NOW)
+    weekly = make_plan("weekly", interval="week", prices={"USD": {"fee": "10.00", "minimum": "70.00"}})
+    spent = spend(pool, 2_000, now=NOW + DAY)
+    on = datetime(2025, 3, 11, 12, tzinfo=UTC)
+    changes.change(
+        subscription_id=subscription.pk, plan_version_id=weekly.pk, when="now", by_staff=True, reference="c", actor="",
+        now=on,
+    )  # fmt: skip
+    first = SubscriptionPeriod.objects.get(number=1)
+    assert (first.overage_amount, first.true_up_amount) == (4, 26)
+    posting.reverse(posting_id=spent.pk, now=on + DAY)
+    run(on + 7 * DAY)
+    first.refresh_from_db()
+    assert (first.overage_amount, first.true_up_amount) == (0, 30)
