@@ -1,5 +1,6 @@
 """The finance report as pages and files: one page per currency, a file for each part. Addresses: `urls`."""
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import date, datetime
 from typing import Any
@@ -33,7 +34,7 @@ def finance(request: HttpRequest) -> HttpResponse:
     report, since, until = _read(request)
     asked = request.GET.get("currency", "")
     currencies = report.currencies
-    currency = asked if asked in currencies else currencies[0] if currencies else ""
+    currency = asked if asked in currencies else _busiest(report)
     context = {
         **admin.site.each_context(request),
         "title": _("Finance"),
@@ -68,6 +69,13 @@ def _read(request: HttpRequest) -> tuple[Report, date, date]:
     since = _month(request.GET.get("since", "")) or day_of(index_of(until) - MONTHS + 1)
     since = min(since, until)
     return reports.read(starts_on=since, until=min(first_moment(day_of(index_of(until) + 1)), now)), since, until
+
+
+def _busiest(report: Report) -> str:
+    """The currency with the most documents, which is what somebody who asks for none wants to see first; empty where
+    there is none at all."""
+    documents = Counter(each.currency for each in report.documents)
+    return max(report.currencies, key=lambda currency: documents[currency], default="")
 
 
 def _month(text: str) -> date | None:

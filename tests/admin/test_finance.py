@@ -37,7 +37,18 @@ def test_the_page_shows_all_parts_and_that_they_meet(
     assert "<strong>0</strong> <span>Differences in" in page
     assert "Later months have begun" in page
     assert "€" not in page
-    assert "€90.00" in text_of(staff, f"{PAGE}?since=2025-01&until=2025-02")
+    assert "€90.00" in text_of(staff, f"{PAGE}?currency=EUR&since=2025-01&until=2025-02")
+
+
+def test_it_begins_with_the_currency_of_most_documents(staff: Client, sold: None) -> None:
+    for asked in ("", "&currency=XXX"):
+        assert "Deferred at the end" in (page := text_of(staff, f"{PAGE}?since=2025-01&until=2025-02{asked}"))
+        assert "<strong>$65.00</strong>" in page
+        assert "€90.00" not in page
+
+
+def test_without_a_document_there_is_no_currency_to_begin_with(staff: Client) -> None:
+    assert "Finance" in text_of(staff, PAGE)
 
 
 def test_what_a_bank_holds_is_shown_where_it_holds_any(staff: Client, sold: None) -> None:
