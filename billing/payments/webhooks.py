@@ -11,6 +11,7 @@ import structlog
 from django.db import transaction
 from django.db.models import F, QuerySet
 
+from billing.accounts import clocks
 from billing.payments import disputes, gateway, paying, refunding, setups
 from billing.payments.gateway import Delivery, DisputeReport, Report, SetupReport
 from billing.payments.models import GatewayEvent, Payment, Refund
@@ -110,25 +111,33 @@ def _act(event: GatewayEvent, *, now: datetime) -> None:
     if isinstance(report, Report):
         _record(event, report, now=now)
     elif isinstance(report, DisputeReport):
-        disputed = Payment.objects.filter(gateway=event.gateway, idempotency_key=report.key).first()
-        if disputed is None:
-            raise UnknownKey(report.key)
-        disputes.record(payment_id=disputed.pk, report=report, now=now)
+        disputes.record(payment_id=_find_payment(event, report.key).pk, report=report, now=now)
     elif isinstance(report, SetupReport):
         setups.follow(gateway_name=event.gateway, reference=report.reference, now=now)
 
 
+def _find_payment(event: GatewayEvent, key: str) -> Payment:
+    """The payment that the report is about. Raises UnknownKey."""
+    payments = Payment.objects.select_related("invoice__account")
+    payment = payments.filter(gateway=event.gateway, idempotency_key=key).first()
+    if payment is None:
+        raise UnknownKey(key)
+    return payment
+
+
 def _record(event: GatewayEvent, report: Report, *, now: datetime) -> None:
+    """Write down what is reported, at the time that it is for the account."""
     if report.about == "charge":
-        payment = Payment.objects.filter(gateway=event.gateway, idempotency_key=report.key).first()
-        if payment is None:
-            raise UnknownKey(report.key)
+        payment = _find_payment(event, report.key)
+        now = clocks.time_of(payment.invoice.account, now)
         paying.record(payment_id=payment.pk, outcome=report.outcome, now=now)
     else:
         base, _, attempt = report.key.partition("#")
-        refund = Refund.objects.filter(payment__gateway=event.gateway, idempotency_key=base).first()
+        refunds = Refund.objects.select_related("payment__invoice__account")
+        refund = refunds.filter(payment__gateway=event.gateway, idempotency_key=base).first()
         if refund is None:
             raise UnknownKey(report.key)
         if report.outcome.state == "failed" and refund.state == Refund.State.SUCCEEDED:
             raise RefundBounced(f"refund {refund.pk} came back: {report.outcome.failure_message}")
+        now = clocks.time_of(refund.payment.invoice.account, now)
         refunding.record(refund_id=refund.pk, attempt=int(attempt or 1), outcome=report.outcome, now=now)

@@ -10,8 +10,9 @@ from billing.accounts.models import Account
 from billing.clock import advancing
 from billing.invoicing import pending
 from billing.invoicing.models import Invoice
-from billing.payments import refunding
-from billing.payments.models import BankTransfer, Payment, Refund, SandboxCharge
+from billing.payments import refunding, webhooks
+from billing.payments.gateway import Delivery
+from billing.payments.models import BankTransfer, GatewayName, Payment, Refund, SandboxCharge, SandboxEvent
 from tests.admin.conftest import Office, post, text_of
 from tests.factories import make_account, make_issuer
 from tests.invoicing.makers import issue
@@ -90,3 +91,14 @@ def test_what_can_be_refunded_is_worked_out(staff: Client, invoice: Invoice) -> 
     page = text_of(staff, f"/admin/billing/invoice/{invoice.pk}/refund/{line.pk}/")
     assert "Nothing of this can be refunded" not in page
     assert "Can be taken back" in page
+
+
+def test_what_a_gateway_reports_is_acted_upon(office: Office, invoice: Invoice) -> None:
+    payment = pay(invoice, makers.SLOW, now=THEN)
+    told = SandboxEvent.objects.filter(kind__contains="succeeded").first()
+    assert told is not None
+    report = Delivery(event_id=told.event_id, kind=told.kind, payload=told.payload)
+    webhooks.accept(gateway_name=GatewayName.SANDBOX, delivery=report, now=office.now)
+    payment.refresh_from_db()
+    invoice.refresh_from_db()
+    assert (payment.state, payment.finished_at, invoice.paid_at) == ("succeeded", THEN, THEN)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from billing.accounts import clocks
 from billing.clock import happenings, jobs, moving
 from billing.invoicing.models import Invoice
 from billing.ledger.models import CreditGrant
@@ -23,6 +24,9 @@ WEARS_OUT = "4000000000001083"
 
 
 def go(account, end, *, start=START, **options):
+    """As a clock is moved: it shows each moment before that is lived through."""
+    if account:
+        options.setdefault("before", lambda at: clocks.show(account_id=account.pk, at=at, now=REAL) or True)
     return moving.move(start=start, end=end, account_id=account.pk if account else None, **options)
 
 
