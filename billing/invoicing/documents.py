@@ -170,6 +170,7 @@ def _address(party: dict[str, str]) -> list[str]:
 
 
 def day_text(moment: datetime, zone: ZoneInfo) -> str:
+    """The day of a moment in a zone, as documents write it."""
     return date_format(moment.astimezone(zone), "j F Y")
 
 
