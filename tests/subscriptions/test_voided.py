@@ -217,3 +217,28 @@ def test_a_first_invoice_that_becomes_void_ends_what_waits_for_it(account, small
     assert subscription.state == "ended"
     again = subscribe(account, small, now=noon(1))
     assert (again.state, available(account, noon(1))) == ("active", 310)
+
+
+def test_the_months_of_a_year_keep_what_was_paid_for_them_when_an_upgrade_is_void(account):
+    """A year of 310 credits a month, paid, becomes one of 620 by an invoice that is void a month later."""
+    terms = {"interval": "year", "grants_monthly": True}
+    small = make_plan("small", **terms, included_credits=D(310), prices={"USD": {"fee": "365.00"}})
+    large = make_plan("large", **terms, included_credits=D(620), prices={"USD": {"fee": "730.00"}})
+    subscription = subscribe(account, small, now=START)
+    pay(START)
+    change(subscription, large, noon(11), by_staff=True)
+    assert available(account, noon(11)) == 310 + 210
+    upgrade = Invoice.objects.latest("pk")
+    assert upgrade.subtotal == 355
+    run(noon(2, 2))
+    assert available(account, noon(2, 2)) == 620
+    spend(account, 100, noon(3, 2))
+    void(noon(4, 2))
+    subscription.refresh_from_db()
+    # The 100 went from what was promised first, of the 310 that were paid for; the other 310 are taken back.
+    assert (subscription.plan_version, available(account, noon(4, 2))) == (small, 210)
+    assert subscription.periods.get().fee == 365
+    for month in (3, 4):
+        run(noon(2, month))
+        assert available(account, noon(2, month)) == 310
+    assert differences() == []
