@@ -17,7 +17,10 @@ from portal.forms_plans import PlanForm
 from portal.plan_desk import GONE, NO_ISSUER, NO_TAX, Asked, Desk, pay_now, reference_of
 from portal.plan_quotes import Sheet, rows_of_change, sheet_to_change
 
-UNPAID = _lazy("An invoice of your plan is not paid yet: pay it first, or let the change come with the next period.")
+UNPAID = _lazy(
+    "An invoice of your plan is not paid yet, or its payment is disputed: pay it first, or let the change come with the"
+    " next period."
+)
 SAME_SEATS = _lazy("That is what you have. Say how many seats you want, and what it costs or gives back stands here.")
 USED = _lazy("Credits that would go back have been used already: let the change come with the next period.")
 

@@ -133,7 +133,9 @@ KINDS: dict[str, Kind] = {
         409, "Credits used", "Credits that would go back have been used: change at the end of the period."
     ),
     "invoice_unpaid": Kind(
-        409, "Invoice unpaid", "Pay the subscription's open invoice first, or change at the end of the period."
+        409,
+        "Invoice unpaid",
+        "Pay the subscription's open or disputed invoice first, or change at the end of the period.",
     ),
     "subscription_state": Kind(409, "Not in this state", "The subscription's `state` does not allow it."),
     "renewal_due": Kind(409, "Renewal due", "A period has just ended and is being renewed; try again in a moment."),

@@ -16,7 +16,7 @@ from billing.catalog.models import PlanVersion
 from billing.invoicing import issuing, pending
 from billing.invoicing.lines import LineDraft, Quote
 from billing.invoicing.models import Invoice
-from billing.payments.models import Collection
+from billing.payments.models import Collection, Dispute
 from billing.subscriptions import (
     acts,
     adjusting,
@@ -41,6 +41,12 @@ ZERO, ONE = Decimal(0), Decimal(1)
 State = Subscription.State
 CHANGEABLE = (State.TRIALING, State.ACTIVE, State.PAST_DUE)
 
+# Collections of invoices whose money a bank has taken back, and not given back again.
+DISPUTED = Q(
+    invoice__payments__disputes__taken_back_at__isnull=False,
+    invoice__payments__disputes__state__in=(Dispute.State.OPEN, Dispute.State.LOST),
+)
+
 
 class When(StrEnum):
     """When a change takes hold."""
@@ -58,7 +64,8 @@ class CurrencyFixed(Exception):
 
 
 class InvoiceUnpaid(Exception):
-    """An invoice of the subscription is open: pay it first, or change at the end of the period."""
+    """An invoice of the subscription is open, or the bank has taken its money back: pay it first, or change at the end
+    of the period."""
 
 
 class CreditsUsed(Exception):
@@ -156,14 +163,15 @@ def draft_change(subscription: Subscription, wanted: Wanted, *, by_staff: bool, 
 
 
 def _ensure_paid(draft: Draft, subscription: Subscription) -> None:
-    """Raise InvoiceUnpaid where a customer's change would give back money that has not come, is overdue or given up."""
+    """Raise InvoiceUnpaid where a customer's change would give back money that has not come, is overdue or given up, or
+    that a bank has taken back: also as a part of the price of what follows."""
+    own = Q(purpose=bills.purpose_of(subscription))
+    of_period = Q(invoice__lines__period_reference=starting.span_of(subscription).reference)
+    if lines.net(draft.gone) and Collection.objects.filter(own & of_period & DISPUTED).exists():
+        raise InvoiceUnpaid(subscription)
     if subscription.state != State.PAST_DUE and lines.net([*draft.gone, *draft.come]) >= 0:
         return
-    own = Q(purpose=bills.purpose_of(subscription))
-    unpaid = Q(invoice__state=Invoice.State.OPEN) | Q(
-        invoice__state=Invoice.State.UNCOLLECTIBLE,
-        invoice__lines__period_reference=starting.span_of(subscription).reference,
-    )
+    unpaid = Q(invoice__state=Invoice.State.OPEN) | of_period & Q(invoice__state=Invoice.State.UNCOLLECTIBLE)
     if subscription.state == State.PAST_DUE or Collection.objects.filter(own & unpaid).exists():
         raise InvoiceUnpaid(subscription)
 

@@ -5,14 +5,14 @@ from decimal import Decimal
 
 import pytest
 
-from billing.invoicing.models import CreditNote, Invoice
+from billing.invoicing.models import CreditNote, Invoice, PendingItem
 from billing.ledger import pools, posting
 from billing.ledger.models import Posting
 from billing.payments import disputes
 from billing.payments.gateway import DisputeReport
 from billing.payments.models import Collection, Dispute, Payment
 from billing.subscriptions import allocations, changes, renewals, standing
-from tests.factories import NOW
+from tests.factories import NOW, make_plan
 from tests.ledger.racing import race
 from tests.subscriptions.makers import add_card, available, make_team, run, subscribe
 
@@ -204,6 +204,22 @@ def test_of_credits_still_to_come_a_part_is_held_back(account, year):
     assert stands(account, MAY + DAY) == (0, 0)
     run(MAY + 40 * DAY)
     assert stands(account, MAY + 40 * DAY) == (0, 0)
+
+
+@pytest.mark.parametrize("fee", ["240.00", "2400.00"], ids=["cheaper", "dearer"])
+def test_days_whose_money_the_bank_has_pay_for_no_other_plan(account, year, fee):
+    other = make_plan("other", interval="year", prices={"USD": {"fee": fee}})
+    asked = {"subscription_id": year.pk, "plan_version_id": other.pk, "actor": "t", "now": NOW + DAY}
+    tell("open", now=NOW + DAY)
+    with pytest.raises(changes.InvoiceUnpaid):
+        changes.change(**asked, when="now", reference="a")
+    assert (Invoice.objects.count(), PendingItem.objects.count()) == (1, 0)
+    # With the next period it costs what it costs.
+    changes.change(**asked, when="period_end", reference="b")
+    tell("won", now=NOW + DAY)
+    changes.change(**asked, when="now", reference="c")
+    year.refresh_from_db()
+    assert year.plan_version == other
 
 
 @pytest.fixture
