@@ -163,16 +163,16 @@ def draft_change(subscription: Subscription, wanted: Wanted, *, by_staff: bool, 
 
 
 def _ensure_paid(draft: Draft, subscription: Subscription) -> None:
-    """Raise InvoiceUnpaid where a customer's change would give back money that has not come, is overdue or given up, or
-    that a bank has taken back: also as a part of the price of what follows."""
-    own = Q(purpose=bills.purpose_of(subscription))
-    of_period = Q(invoice__lines__period_reference=starting.span_of(subscription).reference)
-    if lines.net(draft.gone) and Collection.objects.filter(own & of_period & DISPUTED).exists():
+    """Raise InvoiceUnpaid where a customer's change would give back money that has not come or is overdue; and where
+    the period's was given up or taken back by a bank, also as a part of the price of what follows."""
+    if subscription.state == State.PAST_DUE:
         raise InvoiceUnpaid(subscription)
-    if subscription.state != State.PAST_DUE and lines.net([*draft.gone, *draft.come]) >= 0:
-        return
-    unpaid = Q(invoice__state=Invoice.State.OPEN) | of_period & Q(invoice__state=Invoice.State.UNCOLLECTIBLE)
-    if subscription.state == State.PAST_DUE or Collection.objects.filter(own & unpaid).exists():
+    own = Collection.objects.filter(purpose=bills.purpose_of(subscription))
+    of_period = Q(invoice__lines__period_reference=starting.span_of(subscription).reference)
+    lost = of_period & (DISPUTED | Q(invoice__state=Invoice.State.UNCOLLECTIBLE))
+    if lines.net(draft.gone) and own.filter(lost).exists():
+        raise InvoiceUnpaid(subscription)
+    if lines.net([*draft.gone, *draft.come]) < 0 and own.filter(invoice__state=Invoice.State.OPEN).exists():
         raise InvoiceUnpaid(subscription)
 
 

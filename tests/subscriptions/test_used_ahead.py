@@ -150,6 +150,9 @@ def test_an_invoice_that_was_given_up_is_not_given_back(acme, small):
     subscription = subscribe(acme, large, now=START)
     settling.give_up(invoice_id=Invoice.objects.get().pk, now=noon(2))
     run(noon(2))
-    with pytest.raises(changes.InvoiceUnpaid):
-        change(subscription, small, noon(11))
-    assert PendingItem.objects.count() == 0
+    dearer = make_plan("dearer", included_credits=D(4000), prices={"USD": {"fee": "200.00"}})
+    for other in (small, dearer):
+        with pytest.raises(changes.InvoiceUnpaid):
+            change(subscription, other, noon(11))
+    assert (PendingItem.objects.count(), Invoice.objects.count()) == (0, 1)
+    assert change(subscription, dearer, noon(11), by_staff=True) == [D("-67.74"), D("135.48")]
