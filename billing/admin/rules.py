@@ -26,7 +26,7 @@ from django.utils.functional import cached_property
 from djmoney.models.fields import CurrencyField
 
 from billing.accounts import audit
-from billing.accounts.fields import validate_currency
+from billing.accounts.fields import validate_country, validate_currency
 from billing.accounts.models import User
 from billing.admin import trail
 from billing.notifications import wording
@@ -96,6 +96,8 @@ class RoomAdmin(admin.ModelAdmin):
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if isinstance(db_field, CurrencyField) and field is not None:
             field.validators = [*field.validators, validate_currency]
+        if db_field.name == "country" and field is not None:
+            field.validators = [*field.validators, validate_country]
         return field
 
     def get_inline_instances(self, request: HttpRequest, obj: Any = None) -> list[Any]:

@@ -35,6 +35,7 @@ def test_adding_an_account_opens_its_main_pool(staff: Client, office: Office) ->
         ("external_id", "northwind", "already exists"),
         ("external_id", "acc_5", "may not start with acc_"),
         ("country", "Germany", "at most 2 characters"),
+        ("country", "UK", "ISO 3166-1"),
         ("time_zone", "Mars/Olympus", "IANA time zone"),
         ("currency", "XXXX", "at most 3 characters"),
         ("billing_email", "nobody", "valid email"),
