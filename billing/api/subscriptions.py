@@ -27,6 +27,7 @@ from billing.api.subscription_documents import (
     SubscriptionDocument,
     SubscriptionQuoteDocument,
     document_of,
+    documents_of,
     follow_up,
     get_subscription,
     one_plan,
@@ -98,7 +99,7 @@ class AccountSubscriptions(ApiView):
         """The account's subscriptions, newest first: at most one that has not ended. Scope `read`."""
         query = read_query(request, PageQuery)
         page, next_cursor = newest_first(rows().filter(account=get_account(request, account)), query)
-        items = [document_of(row) for row in page]
+        items = documents_of(page)
         return Response({"items": items, "next_cursor": next_cursor})
 
     @extend_schema(

@@ -3,6 +3,7 @@
 Locks: the caller holds the subscription's row.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from billing.catalog import rate_cards
@@ -16,8 +17,13 @@ Act = SubscriptionChange.Act
 
 def find(subscription: Subscription) -> ScheduledChange | None:
     """The change that waits, with its plan."""
-    waiting = subscription.scheduled_changes.filter(applied_at=None, withdrawn_at=None)
-    return waiting.select_related("plan_version__plan", "subscription").first()
+    return find_all([subscription]).get(subscription.pk)
+
+
+def find_all(subscriptions: Iterable[Subscription]) -> dict[int, ScheduledChange]:
+    """`find` of several, by subscription; those that none waits for are left out."""
+    waiting = ScheduledChange.objects.filter(subscription__in=subscriptions, applied_at=None, withdrawn_at=None)
+    return {each.subscription_id: each for each in waiting.select_related("plan_version__plan", "subscription")}
 
 
 def withdraw(subscription: Subscription, *, reference: str = "", actor: str, now: datetime) -> bool:

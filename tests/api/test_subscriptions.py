@@ -146,6 +146,17 @@ def test_the_next_invoice_is_foretold(alice, team):
     assert alice.get(f"/subscriptions/{made['id']}/next-invoice").json() == {"next_invoice": None}
 
 
+def test_a_list_costs_the_same_for_many_as_for_one(alice, team, django_assert_max_num_queries):
+    for number in range(3):
+        made = alice.post(LIST, ask(team)).json()
+        if number < 2:
+            alice.post(f"/subscriptions/{made['id']}/cancel", {"when": "now"})
+    with django_assert_max_num_queries(7):
+        items = alice.get(LIST).json()["items"]
+    assert [item["state"] for item in items] == ["active", "ended", "ended"]
+    assert len({item["invoice"] for item in items}) == 3
+
+
 def test_history_is_listed_newest_first(alice, team):
     made = alice.post(LIST, ask(team)).json()
     alice.post(f"/subscriptions/{made['id']}/pause")
