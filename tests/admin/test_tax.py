@@ -42,6 +42,7 @@ def test_a_tax_rate_is_added_and_ended_and_keeps_what_it_said(staff: Client) -> 
         ({"percent": "NaN", "country": "FR"}, "Enter a number"),
         ({"valid_to": "2020-01-01", "country": "FR"}, "must end after it begins"),
         ({"country": "Germany"}, "at most 2 characters"),
+        ({"country": "UK"}, "ISO 3166-1"),
     ],
 )
 def test_a_faulty_tax_rate_is_refused(staff: Client, wrong: dict[str, str], said: str) -> None:
@@ -111,6 +112,7 @@ def test_a_certificate_is_added_and_withdrawn_once_and_never_rewritten(staff: Cl
         ({"valid_to": "2021-01-01"}, "must end after it begins"),
         ({"number": ""}, "This field is required"),
         ({"country": "Germany"}, "at most 2 characters"),
+        ({"country": "UK"}, "ISO 3166-1"),
         ({"account": ""}, "This field is required"),
     ],
 )
