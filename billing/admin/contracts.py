@@ -27,6 +27,13 @@ MAY_AGREE = "billing.add_contractterms"
 MONEY: dict[str, Any] = {"max_digits": 18, "decimal_places": 3, "required": False, "min_value": 0}
 
 
+class OptionalJson(forms.JSONField):
+    """JSON, or nothing at all, for which JSON's own word would be `null`."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return "" if value is None else super().prepare_value(value)
+
+
 class AgreeForm(forms.Form):
     """What is agreed. What is left empty stays the plan's."""
 
@@ -52,7 +59,7 @@ class AgreeForm(forms.Form):
         label=gettext_lazy("Discount in percent"), max_digits=6, decimal_places=3, required=False, min_value=0,
         max_value=100,
     )  # fmt: skip
-    overage_tiers = forms.JSONField(
+    overage_tiers = OptionalJson(
         label=gettext_lazy("Overage prices"), required=False,
         help_text='[{"up_to": "10000", "price": "2"}, {"up_to": null, "price": "1.5"}]',
     )  # fmt: skip

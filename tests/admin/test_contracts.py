@@ -25,7 +25,9 @@ def _form(office: Office, **fields: object) -> dict[str, object]:
 
 def test_terms_are_agreed_shown_and_ended(staff: Client, office: Office) -> None:
     assert "Agree terms with an account" in text_of(staff, f"{B}/")
-    assert "Overage prices" in text_of(staff, f"{B}/agree/?account={office.account.pk}")
+    page = text_of(staff, f"{B}/agree/?account={office.account.pk}")
+    assert "Overage prices" in page
+    assert ">null<" not in page.replace(" ", "")
     page = post(staff, f"{B}/agree/", **_form(office))
     assert "The terms hold for the periods to come." in page
     terms = ContractTerms.objects.get()
