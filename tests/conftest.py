@@ -7,9 +7,32 @@ import pytest
 from django.conf import settings
 from django.db import connection
 from django.db.backends.postgresql.operations import DatabaseOperations
+from xdist.scheduler import LoadScopeScheduling
 
 from billing.subscriptions import terms
 from config.embedded import ValkeyServer
+
+# Tests that share a running Florin, and those that start dozens of processes, keep to one process of the test run.
+TOGETHER = {
+    "tests/config/test_demo.py": "demo",
+    "tests/stories/test_customer.py": "empty",
+    "tests/stories/test_every_page.py": "seeded",
+    "tests/stories/test_plan.py": "seeded",
+    "tests/stories/test_sign_up.py": "empty",
+    "tests/stories/test_staff.py": "empty",
+}
+
+
+class Scheduling(LoadScopeScheduling):
+    """Each test goes where there is room, but for those that belong together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return TOGETHER.get(nodeid.partition("::")[0], nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    """Share the tests out by `Scheduling`."""
+    return Scheduling(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -18,13 +18,13 @@ FLAGS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def empty_florin() -> Iterator[Florin]:
     """A Florin that nobody has used yet."""
     yield from run_demo("--no-seed")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def seeded_florin() -> Iterator[Florin]:
     """A Florin with the demo's year in it."""
     yield from run_demo()
@@ -37,7 +37,7 @@ def chromium() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """A headless browser."""
     with sync_playwright() as playwright:
@@ -46,7 +46,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shop(empty_florin: Florin, browser: Browser) -> Florin:
     """The same Florin once staff have set up something to sell."""
     staff.hire(empty_florin)

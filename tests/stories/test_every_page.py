@@ -17,7 +17,7 @@ from tests.stories.looking import Visitor, visitor
 from tests.stories.running import Florin
 from tests.stories.staff import sign_in
 
-pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.xdist_group("seeded")]
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 
 PASSWORD = "florin-demo"
 OWNER, STAFF = "olivia@meridian.example", "staff@lumen.example"

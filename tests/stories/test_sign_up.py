@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.stories.running import Florin
 
-pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.xdist_group("empty")]
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 
 
 @pytest.mark.parametrize("width", [1280, 390])

@@ -33,7 +33,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, arguments: list[str], **options: Any) -> None:
         """Run pytest in a fresh process (so that coverage sees every import) and exit with its code."""
         own_n = any(word == "-n" or word.startswith(("-n", "--numprocesses")) for word in arguments)
-        command = [sys.executable, "-m", "pytest", *([] if own_n else ["-n", "3", "--dist", "loadgroup"]), *arguments]
+        spread = [] if own_n else ["-n", "3", "--no-loadscope-reorder"]
+        command = [sys.executable, "-m", "pytest", *spread, *arguments]
         environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings_test"}
         tests = subprocess.Popen(command, cwd=settings.BASE_DIR, env=environment)
         # Ctrl-C reaches pytest by itself; here it must not cut off the wait. A plain kill is passed on.
