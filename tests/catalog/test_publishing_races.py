@@ -36,6 +36,8 @@ def meanwhile(act: Callable[[], object]) -> tuple[ThreadPoolExecutor, "Future[st
     give_up_at = time.monotonic() + LONG_SECONDS
     while not ending.done() and time.monotonic() < give_up_at:
         with connection.cursor() as cursor:
+            # In a transaction the view shows what it showed first.
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
             cursor.execute(
                 "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid)))"
             )

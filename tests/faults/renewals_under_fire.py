@@ -51,7 +51,10 @@ def shoot(now: datetime) -> dict[str, int]:
         if killed["database"] < 2 and dice.random() < 0.4:
             for pid in place.database_pids():
                 os.kill(pid, signal.SIGKILL)
-            place.SERVER.ensure()
+            # Whoever keeps it may not have noticed yet that it is gone.
+            while not place.SERVER.answers():
+                place.SERVER.ensure()
+                time.sleep(0.02)
             killed["database"] += 1
         else:
             index = dice.randrange(len(workers))
