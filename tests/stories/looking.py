@@ -35,12 +35,13 @@ class Visitor:
         """Open an address of this Florin."""
         self.page.goto(path if path.startswith("http") else self.url + path)
 
-    def looks(self, name: str, *, axe: bool = True) -> None:
+    def looks(self, name: str, *, axe: bool = True, picture: bool = True) -> None:
         """Take a picture, and complain about what is wrong with the page as it stands; without `axe` only of its
         width."""
         page = self.page
-        PICTURES.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=PICTURES / f"{name}-{self.width}.png", full_page=True)
+        if picture:
+            PICTURES.mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=PICTURES / f"{name}-{self.width}.png", full_page=True)
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         if wide > 0:
             self.complaints.append(f"{name}: {wide} px wider than the window of {self.width}")
@@ -57,12 +58,13 @@ class Visitor:
             ]
 
     def looks_at_every_width(self, name: str, *, axe: bool = True, is_new: bool = True) -> None:
-        """`looks`, at each of WIDTHS: the page is laid out again, and need not be loaded again. Axe reads what is not
-        `is_new`, a page of a template that it has read at every width, at the first width only."""
+        """`looks`, at each of WIDTHS: the page is laid out again, and need not be loaded again. What is not `is_new`, a
+        page of a template that was seen at every width, is pictured, and read by axe, at the first width only."""
         first = self.width
         for width in (first, *(each for each in WIDTHS if each != first)):
             self._resizes(width)
-            self.looks(name, axe=axe and (is_new or width == first))
+            in_full = is_new or width == first
+            self.looks(name, axe=axe and in_full, picture=in_full)
         self._resizes(first)
 
     def _resizes(self, width: int) -> None:

@@ -12,11 +12,14 @@ from django.core.management.base import BaseCommand
 
 from config.embedded import PostgresServer, ValkeyServer
 
+# Each has a database of its own.
+MOST_PROCESSES = 8
+
 
 class Command(BaseCommand):
-    """Run pytest on three processes. Arguments go to pytest: `manage.py test tests/api -k charge -x`."""
+    """Run pytest on several processes. Arguments go to pytest: `manage.py test tests/api -k charge -x`."""
 
-    help = "Run the tests. All arguments go to pytest; -n sets the number of processes (default 3, 0 for none)."
+    help = "Run the tests. All arguments go to pytest; -n sets the number of processes (0 for none)."
     requires_system_checks: list[str] = []
 
     def run_from_argv(self, argv: list[str]) -> None:
@@ -33,7 +36,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, arguments: list[str], **options: Any) -> None:
         """Run pytest in a fresh process (so that coverage sees every import) and exit with its code."""
         own_n = any(word == "-n" or word.startswith(("-n", "--numprocesses")) for word in arguments)
-        spread = [] if own_n else ["-n", "3", "--no-loadscope-reorder"]
+        # More than there are processors, for many tests wait.
+        processes = min(2 * (os.cpu_count() or 1), MOST_PROCESSES)
+        spread = [] if own_n else ["-n", str(processes), "--no-loadscope-reorder"]
         command = [sys.executable, "-m", "pytest", *spread, *arguments]
         environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings_test"}
         tests = subprocess.Popen(command, cwd=settings.BASE_DIR, env=environment)
