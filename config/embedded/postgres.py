@@ -80,7 +80,7 @@ class PostgresServer(Server):
             "unix_socket_directories": f'"{self.socket_dir}"',
             "unix_socket_permissions": "0700",
             "port": "5432",
-            "max_connections": "200",
+            "max_connections": "400",
             "timezone": "UTC",
             "log_timezone": "UTC",
             "cluster_name": f"florin {self.name}",
