@@ -36,8 +36,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, arguments: list[str], **options: Any) -> None:
         """Run pytest in a fresh process (so that coverage sees every import) and exit with its code."""
         own_n = any(word == "-n" or word.startswith(("-n", "--numprocesses")) for word in arguments)
-        # More than there are processors, for many tests wait.
-        processes = min(2 * (os.cpu_count() or 1), MOST_PROCESSES)
+        # One more than there are processors, for tests wait now and then.
+        processes = min((os.cpu_count() or 1) + 1, MOST_PROCESSES)
         spread = [] if own_n else ["-n", str(processes), "--no-loadscope-reorder"]
         command = [sys.executable, "-m", "pytest", *spread, *arguments]
         environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings_test"}
