@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from billing.accounts.models import Account
@@ -15,6 +15,9 @@ from tests.factories import NOW, make_plan
 
 CARD = "4242424242424242"
 _numbers = itertools.count(1)
+
+# When stories of 2026 begin.
+START = datetime(2026, 1, 1, 8, tzinfo=UTC)
 
 
 def make_team(**fields: object) -> PlanVersion:

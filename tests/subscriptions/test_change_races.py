@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import pytest
 
-from billing.accounts.models import Account
 from billing.catalog.models import Coupon, PlanVersion
 from billing.invoicing.models import Invoice, InvoiceLine
 from billing.ledger.models import Posting
@@ -14,26 +13,12 @@ from billing.subscriptions.lifecycle import CouponRefused
 from billing.subscriptions.models import Subscription, SubscriptionChange
 from tests.factories import make_account, make_issuer, make_plan
 from tests.ledger.racing import race
-from tests.subscriptions.makers import available, subscribe
+from tests.subscriptions.makers import START, available, subscribe
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 D = Decimal
-START = datetime(2026, 1, 1, 8, tzinfo=UTC)
 NOW = datetime(2026, 1, 11, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def acme() -> Account:
-    """An account that pays by bank transfer."""
-    make_issuer(rates={"DE": "0"})
-    return make_account("acme", time_zone="Europe/Berlin", now=START)
-
-
-@pytest.fixture
-def small() -> PlanVersion:
-    """31.00 a month for 310 credits."""
-    return make_plan("small", included_credits=D(310), prices={"USD": {"fee": "31.00"}})
 
 
 @pytest.fixture

@@ -12,26 +12,12 @@ from billing.invoicing.models import CreditNote, Invoice, InvoiceLine, PendingIt
 from billing.ledger import pools, posting
 from billing.subscriptions import changes, lifecycle
 from billing.subscriptions.models import Subscription
-from tests.factories import make_account, make_issuer, make_plan
-from tests.subscriptions.makers import available, run, subscribe
+from tests.factories import make_plan
+from tests.subscriptions.makers import START, available, run, subscribe
 
 pytestmark = pytest.mark.django_db
 
 D = Decimal
-START = datetime(2026, 1, 1, 8, tzinfo=UTC)
-
-
-@pytest.fixture
-def acme() -> Account:
-    """An account in Berlin that pays net prices by bank transfer."""
-    make_issuer(rates={"DE": "0"})
-    return make_account("acme", time_zone="Europe/Berlin", now=START)
-
-
-@pytest.fixture
-def small() -> PlanVersion:
-    """31.00 a month for 310 credits: 1.00 and 10 credits a day of January, 0.10 a credit."""
-    return make_plan("small", included_credits=D(310), prices={"USD": {"fee": "31.00"}})
 
 
 @pytest.fixture

@@ -15,28 +15,20 @@ from billing.ledger.models import Posting
 from billing.payments import voiding
 from billing.subscriptions import changes
 from billing.subscriptions.models import Allocation, Subscription, SubscriptionChange
-from tests.factories import make_account, make_issuer, make_plan
+from tests.factories import make_plan
 from tests.insights.makers import receive
-from tests.subscriptions.makers import add_card, available, run, subscribe
+from tests.subscriptions.makers import START, add_card, available, run, subscribe
 
 pytestmark = pytest.mark.django_db
 
 D = Decimal
-START = datetime(2026, 1, 1, 8, tzinfo=UTC)
 DECLINED = "4000000000000002"
 
 
 @pytest.fixture
-def account() -> Account:
-    """An account in Berlin that pays net prices."""
-    make_issuer(rates={"DE": "0"})
-    return make_account("acme", time_zone="Europe/Berlin", now=START)
-
-
-@pytest.fixture
-def small() -> PlanVersion:
-    """31.00 a month for 310 credits: 1.00 and 10 credits a day of January."""
-    return make_plan("small", included_credits=D(310), prices={"USD": {"fee": "31.00"}})
+def account(acme: Account) -> Account:
+    """The customer that pays net prices."""
+    return acme
 
 
 @pytest.fixture
