@@ -10,6 +10,7 @@ from tests.stories.looking import Visitor
 from tests.stories.running import Florin
 
 PASSWORD = "correct-horse-9"
+GOOD_CARD = "4242 4242 4242 4242"
 PATIENCE_SECONDS = 60
 
 
@@ -45,7 +46,14 @@ def sign_up(florin: Florin, person: Visitor, email: str, company: str) -> str:
     return urlsplit(page.url).path
 
 
-def buy(person: Visitor, home: str, credits: int, card: str = "4242 4242 4242 4242") -> None:
+def type_card(person: Visitor, number: str = GOOD_CARD) -> None:
+    """Fill in a new card."""
+    person.page.check("[name=method][value=new]")
+    for name, value in {"number": number, "expiry": "12/40", "cvc": "123"}.items():
+        person.page.fill(f"[name={name}]", value)
+
+
+def buy(person: Visitor, home: str, credits: int, card: str = GOOD_CARD) -> None:
     """Choose an amount, look at the price, pay with a new card."""
     page = person.page
     person.goes_to(f"{home}/buy")
@@ -56,8 +64,7 @@ def buy(person: Visitor, home: str, credits: int, card: str = "4242 4242 4242 42
     # 1,000 credits at 0.10 are 100.00, and 19 % tax.
     page.get_by_role("button", name="Pay €119.00").wait_for()
     person.looks("story-5-checkout")
-    for name, value in {"number": card, "expiry": "12/40", "cvc": "123"}.items():
-        page.fill(f"[name={name}]", value)
+    type_card(person, card)
     page.locator("button[value=buy]").click()
     page.get_by_role("heading", name="Thank you").wait_for()
     person.looks("story-6-bought")

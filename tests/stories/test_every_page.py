@@ -13,6 +13,7 @@ from django.contrib import admin
 from django.urls import Resolver404, URLPattern, URLResolver, get_resolver, resolve
 from playwright.sync_api import Browser, Error
 
+from tests.stories.customer import type_card
 from tests.stories.looking import Visitor, visitor
 from tests.stories.running import Florin
 from tests.stories.staff import sign_in
@@ -158,9 +159,7 @@ def try_to_buy(person: Visitor, home: str, card: str) -> None:
     page = person.page
     person.goes_to(f"{home}/buy")
     page.get_by_role("button", name="Continue").first.click()
-    page.check("[name=method][value=new]")
-    for name, value in {"number": card, "expiry": "12/40", "cvc": "123"}.items():
-        page.fill(f"[name={name}]", value)
+    type_card(person, card)
     page.locator("button[value=buy]").click()
     page.wait_for_url("**/purchases/*")
 
