@@ -13,6 +13,8 @@ from billing.invoicing.models import InvoiceLine
 from billing.subscriptions.terms import Terms
 
 ZERO = Decimal(0)
+# What the references of all periods begin with.
+PERIODS = "subscription:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class Span:
 
 def span(subscription_id: int, number: int, starts_at: datetime, ends_at: datetime) -> Span:
     """A period of a subscription."""
-    return Span(number, starts_at, ends_at, f"subscription:{subscription_id}:{number}")
+    return Span(number, starts_at, ends_at, f"{PERIODS}{subscription_id}:{number}")
 
 
 def advance(terms: Terms, *, seats: int, of: Span) -> list[LineDraft]:

@@ -18,7 +18,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from billing.accounts import clocks
 from billing.invoicing import engines, issuing, pending
 from billing.invoicing.models import PendingItem
-from billing.subscriptions import acts, bills, giving_back, history
+from billing.subscriptions import acts, bills, giving_back, history, lines
 from billing.subscriptions import terms as agreed
 from billing.subscriptions.models import Subscription
 
@@ -26,7 +26,6 @@ log = structlog.get_logger(__name__)
 
 # How long an item waits for a renewal where none is to come.
 ALONE_AFTER = timedelta(days=30)
-PURPOSE = "subscription:"
 
 
 def settle_due(*, now: datetime, limit: int, account_id: int | None = None) -> int:
@@ -56,7 +55,7 @@ def list_stranded(*, now: datetime) -> QuerySet[PendingItem]:
     renewed = renewing.filter(period_starts_at__gt=OuterRef("created_at")).exclude(alike)
     recent = own.filter(Q(ended_at__gt=now - ALONE_AFTER) | Q(paused_at__gt=now - ALONE_AFTER))
     items = PendingItem.objects.filter(invoice_line=None, cancelled_at=None)
-    is_charged = Q(amount__gt=0) | Q(period_reference__startswith=PURPOSE)
+    is_charged = Q(amount__gt=0) | Q(period_reference__startswith=lines.PERIODS)
     is_alone = Q(created_at__lte=now - ALONE_AFTER) & ~Exists(renewing) & ~Exists(recent)
     return items.filter(is_charged & (is_alone | (Q(amount__lt=0) & Exists(renewed))))
 
