@@ -91,8 +91,10 @@ def install():
         make_venv()
     write_stamp(BUILDING)
     say("Installing the packages of requirements.txt into .venv; about a minute, only this once.")
-    command = [PYTHON, "-m", "pip", "install", "--require-hashes", "--no-input", "--disable-pip-version-check"]
-    run([*command, "--progress-bar", "off", "-r", os.path.join(ROOT, "requirements.txt")], "pip install")
+    # The lock is complete, so pip resolves nothing: a release made after it cannot change what is installed.
+    command = [PYTHON, "-m", "pip", "install", "--no-deps", "--require-hashes", "--no-input"]
+    command += ["--disable-pip-version-check", "--progress-bar", "off"]
+    run([*command, "-r", os.path.join(ROOT, "requirements.txt")], "pip install")
     write_stamp(lock_hash())
     say("Installed in %d seconds." % (time.time() - started))
 
