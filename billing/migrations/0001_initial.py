@@ -22,6 +22,7 @@ import billing.invoicing.transfers
 import billing.ledger.models
 import billing.subscriptions.models
 from billing.migrations import _guards
+from billing.migrations._together import Together
 
 
 class Migration(migrations.Migration):
@@ -31,8 +32,7 @@ class Migration(migrations.Migration):
         ("auth", "0012_alter_user_first_name_max_length"),
     ]
 
-    operations = [
-        BtreeGistExtension(),
+    tables = [
         migrations.CreateModel(
             name="CatalogRevision",
             fields=[
@@ -4656,5 +4656,5 @@ class Migration(migrations.Migration):
             model_name="hold",
             index=models.Index(condition=models.Q(("state", "open")), fields=["member"], name="hold_open_of_member"),
         ),
-        migrations.RunSQL(_guards.FORWARD),
     ]
+    operations = [BtreeGistExtension(), Together(tables), migrations.RunSQL(_guards.FORWARD)]
