@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Florin's commands. `python3 manage.py demo` and `python3 manage.py test` work on a bare checkout.
 
-When the packages are missing, this file makes `.venv` with the standard library, installs requirements.txt into it
-(every file checked against its hash) and runs itself again there. In an environment that has the packages, it does
-nothing of the kind. It must parse on any Python 3, so that an old one gets a message and not a syntax error.
+When the packages are missing, this file makes `.venv` with the standard library, installs a lock into it (every file
+checked against its hash, nothing resolved) and runs itself again there: requirements.txt, or for `test`
+tests/requirements.txt, which contains the same packages and those of development. In an environment that has the
+packages, it does nothing of the kind. It must parse on any Python 3, so that an old one gets a message and not a
+syntax error.
 """
 
 import hashlib
@@ -17,7 +19,10 @@ import time
 ROOT = os.path.dirname(os.path.abspath(__file__))
 VENV = os.path.join(ROOT, ".venv")
 PYTHON = os.path.join(VENV, "bin", "python")
-# In the venv, written last: the hash of the lock that was installed. "building" while an installation runs.
+LOCK = "requirements.txt"
+# It contains LOCK's packages too, in the same versions.
+DEVELOPMENT_LOCK = os.path.join("tests", "requirements.txt")
+# In the venv, written last: the hashes of the locks it contains. "building" while an installation runs.
 STAMP = os.path.join(VENV, "florin-lock-hash")
 BUILDING = "building"
 AGAIN = "FLORIN_INSTALLED_PACKAGES"
@@ -29,10 +34,11 @@ def main():
         fail("Florin needs Python 3.11 or newer; this is %s (%s)." % (sys.version.split()[0], sys.executable))
     # Other programs (a test run's shell, an editor) may have set this for another project.
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    if needs_installation(sys.argv[1:2] == ["test"]):
+    lock = DEVELOPMENT_LOCK if sys.argv[1:2] == ["test"] else LOCK
+    if needs_installation(lock):
         if os.environ.pop(AGAIN, None):
-            fail("The packages of requirements.txt are installed in .venv, but not all can be found. Remove .venv.")
-        install()
+            fail("The packages of %s are installed in .venv, but not all can be found. Remove .venv." % lock)
+        install(lock)
         os.environ[AGAIN] = "1"
         os.execv(PYTHON, [PYTHON, os.path.abspath(__file__), *sys.argv[1:]])
     os.environ.pop(AGAIN, None)
@@ -41,11 +47,11 @@ def main():
     execute_from_command_line(sys.argv)
 
 
-def needs_installation(with_development):
+def needs_installation(lock):
     """Whether this interpreter cannot run Florin: its packages are missing, or our own .venv is out of date."""
     if os.path.realpath(sys.prefix) == os.path.realpath(VENV) and os.path.exists(STAMP):
-        return read(STAMP) != lock_hash()
-    return bool(missing_packages(with_development))
+        return not stamp_has(lock)
+    return bool(missing_packages(lock == DEVELOPMENT_LOCK))
 
 
 def missing_packages(with_development):
@@ -66,37 +72,64 @@ def missing_packages(with_development):
     return missing
 
 
-def install():
-    """Make .venv hold what requirements.txt says. Two at once take turns; a killed installation is done again."""
+def install(lock):
+    """Make .venv contain what the lock says. Two at once take turns; a killed installation is done again."""
     import fcntl
 
     try:
         turn = os.open(os.path.join(ROOT, ".venv.lock"), os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        if stamp_is_current() and venv_works():
+        if stamp_has(lock) and venv_works():
             return
         fail("Cannot write to %s (%s). Use a checkout of your own." % (ROOT, error.strerror))
     try:
-        fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        say("Another Florin is installing the packages; waiting for it.")
-        fcntl.flock(turn, fcntl.LOCK_EX)
-    if stamp_is_current() and venv_works():
-        return
+        try:
+            fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("Another Florin is installing the packages; waiting for it.")
+            fcntl.flock(turn, fcntl.LOCK_EX)
+        if not (stamp_has(lock) and venv_works()):
+            fill_venv(lock)
+    finally:
+        os.close(turn)
+
+
+def fill_venv(lock):
+    """Make .venv if need be and install the lock into it. Nobody else does meanwhile."""
     started = time.time()
     # Only what we began ourselves may be thrown away: a .venv without our stamp is somebody's own, and is added to.
     if os.path.exists(STAMP) and (read(STAMP) == BUILDING or not venv_works()):
         shutil.rmtree(VENV)
     if not venv_works():
         make_venv()
-    write_stamp(BUILDING)
-    say("Installing the packages of requirements.txt into .venv; about a minute, only this once.")
+    # Adding the packages of development does not touch those that are there.
+    if not stamp_has(LOCK):
+        write_stamp(BUILDING)
+    names = locked_names(lock)
+    size = "about a minute" if lock == DEVELOPMENT_LOCK else "about half a minute"
+    say("Installing the %d packages of %s into .venv: %s, only this once." % (len(names), lock, size))
     # The lock is complete, so pip resolves nothing: a release made after it cannot change what is installed.
     command = [PYTHON, "-m", "pip", "install", "--no-deps", "--require-hashes", "--no-input"]
     command += ["--disable-pip-version-check", "--progress-bar", "off"]
-    run([*command, "-r", os.path.join(ROOT, "requirements.txt")], "pip install")
-    write_stamp(lock_hash())
+    run([*command, "-r", os.path.join(ROOT, lock)], "pip install", len(names))
+    check(names)
+    write_stamp("%s %s" % (lock_hash(LOCK), lock_hash(lock)))
     say("Installed in %d seconds." % (time.time() - started))
+
+
+def locked_names(lock):
+    """The names of the packages in a lock, those for other systems and Pythons included."""
+    with open(os.path.join(ROOT, lock)) as file:
+        return {line.split("==")[0].lower() for line in file if line[:1].isalnum()}
+
+
+def check(names):
+    """Fail when a package of the lock misses another or has a version it cannot use. What else is there is not ours."""
+    command = [PYTHON, "-m", "pip", "--disable-pip-version-check", "check"]
+    found = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE).stdout.decode(errors="replace")
+    ours = [line for line in found.splitlines() if line.split(" ")[0].lower() in names]
+    if ours:
+        fail("The installed packages do not fit together:\n%s" % "\n".join(ours))
 
 
 def make_venv():
@@ -118,9 +151,9 @@ def make_venv():
     run([sys.executable, "-m", "venv", VENV], "python -m venv")
 
 
-def stamp_is_current():
+def stamp_has(lock):
     """Whether .venv is ours and was completely installed from the present lock."""
-    return os.path.exists(STAMP) and read(STAMP) == lock_hash()
+    return os.path.exists(STAMP) and lock_hash(lock) in read(STAMP).split()
 
 
 def venv_works():
@@ -133,18 +166,28 @@ def venv_works():
         return False
 
 
-def lock_hash():
-    """What identifies the installation: the lock's content."""
-    with open(os.path.join(ROOT, "requirements.txt"), "rb") as file:
+def lock_hash(lock):
+    """What identifies an installation: the lock's content."""
+    with open(os.path.join(ROOT, lock), "rb") as file:
         return hashlib.sha256(file.read()).hexdigest()
 
 
-def run(command, name):
-    """Run a program silently; on failure show what it said, and end."""
-    result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    if result.returncode != 0:
-        sys.stderr.write(result.stdout.decode(errors="replace"))
-        fail("%s failed with code %d; see above." % (name, result.returncode))
+def run(command, name, packages=0):
+    """Run a program silently; on failure show what it said, and end. On a terminal, count the packages it gets."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    said, got, shows = [], 0, packages and sys.stderr.isatty()
+    for line in process.stdout:
+        said.append(line.decode(errors="replace"))
+        if shows and said[-1].startswith(("Collecting ", "Installing ")):
+            got += said[-1].startswith("Collecting ")
+            state = "got %d of %d packages" % (got, packages) if said[-1][0] == "C" else "unpacking them"
+            sys.stderr.write("\rflorin: %-40s" % state)
+            sys.stderr.flush()
+    if shows:
+        sys.stderr.write("\r%-48s\r" % "")
+    if process.wait() != 0:
+        sys.stderr.write("".join(said))
+        fail("%s failed with code %d; see above." % (name, process.returncode))
 
 
 def read(path):

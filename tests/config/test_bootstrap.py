@@ -17,7 +17,8 @@ def manage(tmp_path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location("manage_under_test", ROOT / "manage.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    for name in ("pyproject.toml", "requirements.txt"):
+    (tmp_path / "tests").mkdir()
+    for name in ("pyproject.toml", "requirements.txt", "tests/requirements.txt"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     module.ROOT = str(tmp_path)
     module.VENV = str(tmp_path / ".venv")
@@ -31,13 +32,14 @@ def installs(manage: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What would have been run; making the venv makes a folder with an interpreter."""
     names: list[str] = []
 
-    def run(command: list[str], name: str) -> None:
+    def run(command: list[str], name: str, packages: int = 0) -> None:
         names.append(name)
         if name == "python -m venv":
             Path(manage.PYTHON).parent.mkdir(parents=True, exist_ok=True)
             Path(manage.PYTHON).symlink_to(sys.executable)
 
     monkeypatch.setattr(manage, "run", run)
+    monkeypatch.setattr(manage, "check", lambda names: None)
     monkeypatch.setattr(manage, "venv_works", lambda: Path(manage.PYTHON).exists())
     return names
 
@@ -52,66 +54,104 @@ def own_venv(manage: ModuleType, stamp: str | None) -> None:
 
 
 def test_an_environment_that_has_the_packages_is_left_alone(manage):
-    assert not manage.needs_installation(with_development=True)
+    assert not manage.needs_installation(manage.DEVELOPMENT_LOCK)
 
 
 def test_a_missing_package_is_found(manage):
     pyproject = Path(manage.ROOT) / "pyproject.toml"
     pyproject.write_text('[project]\ndependencies = ["Django", "no-such-package>=1", "also_missing[extra]~=2.0"]\n')
     assert manage.missing_packages(with_development=False) == ["no-such-package", "also_missing"]
-    assert manage.needs_installation(with_development=False)
+    assert manage.needs_installation(manage.LOCK)
 
 
 def test_development_packages_are_asked_for_only_when_testing(manage):
     pyproject = Path(manage.ROOT) / "pyproject.toml"
     pyproject.write_text('[project]\ndependencies = ["Django"]\n[dependency-groups]\ndev = ["no-such-package"]\n')
-    assert not manage.needs_installation(with_development=False)
-    assert manage.needs_installation(with_development=True)
+    assert not manage.needs_installation(manage.LOCK)
+    assert manage.needs_installation(manage.DEVELOPMENT_LOCK)
 
 
 def test_our_own_venv_is_out_of_date_when_the_lock_has_changed(manage, monkeypatch):
-    own_venv(manage, stamp=manage.lock_hash())
+    own_venv(manage, stamp=manage.lock_hash(manage.LOCK))
     monkeypatch.setattr(sys, "prefix", manage.VENV)
-    assert not manage.needs_installation(with_development=False)
+    assert not manage.needs_installation(manage.LOCK)
     (Path(manage.ROOT) / "requirements.txt").write_text("another lock")
-    assert manage.needs_installation(with_development=False)
+    assert manage.needs_installation(manage.LOCK)
 
 
 def test_a_bare_checkout_gets_a_venv_and_the_packages(manage, installs):
-    manage.install()
+    manage.install(manage.LOCK)
     assert installs == ["python -m venv", "pip install"]
-    assert manage.stamp_is_current()
+    assert manage.stamp_has(manage.LOCK)
 
 
 def test_a_complete_installation_is_not_repeated(manage, installs):
-    own_venv(manage, stamp=manage.lock_hash())
-    manage.install()
+    own_venv(manage, stamp=manage.lock_hash(manage.LOCK))
+    manage.install(manage.LOCK)
     assert installs == []
+
+
+def test_tests_get_the_packages_of_development_too_and_the_demo_needs_no_other_installation(manage, installs):
+    manage.install(manage.LOCK)
+    manage.install(manage.DEVELOPMENT_LOCK)
+    manage.install(manage.LOCK)
+    assert installs == ["python -m venv", "pip install", "pip install"]
+
+
+def test_a_failed_installation_for_tests_leaves_the_demo_working(manage, installs, monkeypatch):
+    manage.install(manage.LOCK)
+    monkeypatch.setattr(manage, "run", lambda *_: sys.exit(1))
+    with pytest.raises(SystemExit):
+        manage.install(manage.DEVELOPMENT_LOCK)
+    assert manage.stamp_has(manage.LOCK)
+    assert not manage.stamp_has(manage.DEVELOPMENT_LOCK)
+
+
+def test_pip_is_told_to_check_hashes_and_to_resolve_nothing(manage, monkeypatch):
+    commands = []
+    monkeypatch.setattr(manage, "run", lambda command, *_: commands.append(command))
+    monkeypatch.setattr(manage, "check", lambda names: None)
+    own_venv(manage, stamp=None)
+    manage.install(manage.DEVELOPMENT_LOCK)
+    assert {"--no-deps", "--require-hashes"} <= set(commands[-1])
+    assert commands[-1][-1].endswith("tests/requirements.txt")
+
+
+def test_packages_that_do_not_fit_together_stop_the_installation(manage, monkeypatch, capsys):
+    own_venv(manage, stamp=None)
+    answer = (
+        b"celery 5.7.0 requires kombu, which is not installed.\nsomebodys-own 1.0 requires x, which is not installed."
+    )
+    monkeypatch.setattr(manage.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 1, stdout=answer))
+    with pytest.raises(SystemExit):
+        manage.check({"celery"})
+    manage.check({"django"})
+    assert "celery 5.7.0 requires kombu" in capsys.readouterr().err
 
 
 def test_a_killed_installation_is_thrown_away_and_made_again(manage, installs):
     own_venv(manage, stamp=manage.BUILDING)
-    manage.install()
+    manage.install(manage.LOCK)
     assert installs == ["python -m venv", "pip install"]
     assert not (Path(manage.VENV) / "kept").exists()
 
 
 def test_a_changed_lock_is_installed_into_the_same_venv(manage, installs):
     own_venv(manage, stamp="hash of an older lock")
-    manage.install()
+    manage.install(manage.LOCK)
     assert installs == ["pip install"]
     assert (Path(manage.VENV) / "kept").exists()
 
 
 def test_a_venv_that_somebody_made_himself_is_added_to_and_never_deleted(manage, installs):
     own_venv(manage, stamp=None)
-    manage.install()
+    manage.install(manage.LOCK)
     assert installs == ["pip install"]
     assert (Path(manage.VENV) / "kept").exists()
 
 
 def test_a_failed_installation_is_not_taken_for_a_complete_one(manage, installs, monkeypatch):
-    def run(command: list[str], name: str) -> None:
+    def run(command: list[str], name: str, packages: int = 0) -> None:
         if name == "pip install":
             raise SystemExit(1)
         own_venv(manage, stamp=manage.BUILDING)
@@ -119,8 +159,8 @@ def test_a_failed_installation_is_not_taken_for_a_complete_one(manage, installs,
     monkeypatch.setattr(manage, "run", run)
     monkeypatch.setattr(manage, "make_venv", lambda: run([], "python -m venv"))
     with pytest.raises(SystemExit):
-        manage.install()
-    assert not manage.stamp_is_current()
+        manage.install(manage.LOCK)
+    assert not manage.stamp_has(manage.LOCK)
 
 
 def test_an_old_python_gets_a_message(manage, monkeypatch, capsys):
@@ -144,15 +184,6 @@ def test_it_parses_on_an_old_python(manage):
     ast.parse((ROOT / "manage.py").read_text(), feature_version=(3, 6))
 
 
-def test_the_lock_has_a_hash_for_every_package_and_no_address():
-    lock = (ROOT / "requirements.txt").read_text()
-    packages = [line for line in lock.splitlines() if line[:1].isalnum()]
-    assert len(packages) > 50
-    assert all("==" in line and line.endswith("\\") for line in packages)
-    assert "://" not in lock
-    assert "--index" not in lock
-
-
 def test_two_at_once_take_turns(manage):
     program = (
         "import sys, time; sys.path.insert(0, sys.argv[1])\n"
@@ -160,8 +191,9 @@ def test_two_at_once_take_turns(manage):
         "m = u.module_from_spec(s); s.loader.exec_module(m)\n"
         "m.make_venv = lambda: (m.os.makedirs(m.VENV + '/bin'), m.os.symlink(sys.executable, m.PYTHON))\n"
         "m.venv_works = lambda: m.os.path.exists(m.PYTHON)\n"
-        "m.run = lambda command, name: (time.sleep(0.5), print(name))\n"
-        "m.install()\n"
+        "m.run = lambda command, name, packages=0: (time.sleep(0.5), print(name))\n"
+        "m.check = lambda names: None\n"
+        "m.install(m.LOCK)\n"
     )
     (Path(manage.ROOT) / "manage.py").write_bytes((ROOT / "manage.py").read_bytes())
     command = [sys.executable, "-c", program, manage.ROOT]
