@@ -18,6 +18,7 @@ from billing.invoicing.models import Invoice
 from billing.ledger import balance, pools, verification
 from billing.ledger.models import CreditGrant, Hold, Posting
 from billing.management.commands import _demo_cast as cast
+from billing.management.commands import _demo_story, seed_demo
 from billing.metering.models import EventReversal, RejectedEvent, UsageEvent
 from billing.payments.models import Payment
 from billing.subscriptions.models import Subscription
@@ -76,7 +77,7 @@ def sequences() -> Iterator[dict[str, int | None]]:
 def told_and_forgotten(sequences: dict[str, int | None], *options: str) -> str:
     """The digest of a story, which leaves nothing behind, not even used ids."""
     with transaction.atomic():
-        seed("--days", "50", *options)
+        seed("--days", "30", *options)
         found = digest()
         transaction.set_rollback(True)
     with connection.cursor() as cursor:
@@ -91,12 +92,13 @@ def test_the_same_seed_tells_the_same_story_to_the_last_id(sequences):
     assert told_and_forgotten(sequences, "--seed", "8") != first
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_year_is_told_once_and_is_true_to_the_last_credit():
     started = time.monotonic()
     logins, progress = seed()
     print(f"seed_demo took {time.monotonic() - started:.1f} s: {progress.splitlines()[-1]}")
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")  # Nobody else can, before the commit that never comes here.
+        cursor.execute("ANALYZE")
     assert verification.verify(now=UsageEvent.objects.latest("received_at").received_at).findings == []
     assert Account.objects.count() == len(cast.CUSTOMERS)
     assert 20_000 < UsageEvent.objects.count() < 80_000
@@ -169,6 +171,18 @@ def test_the_printed_logins_and_key_work():
     assert cast.API_SECRET in logins
     key = keys.authenticate(secret=cast.API_SECRET, now=ApiKey.objects.latest("created_at").created_at)
     assert key.account is None
+
+
+def test_a_story_that_was_not_told_to_its_end_is_not_taken_for_a_whole_one(monkeypatch):
+    def fail(**_: object) -> None:
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr(_demo_story, "run_jobs", fail)
+    with pytest.raises(RuntimeError, match="killed"):
+        seed("--days", "5")
+    with pytest.raises(seed_demo.Interrupted, match="did not finish"):
+        seed("--days", "5")
+    assert not ApiKey.objects.filter(prefix=cast.API_PREFIX).exists()
 
 
 def test_it_refuses_a_database_that_is_in_use():

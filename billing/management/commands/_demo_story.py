@@ -26,10 +26,12 @@ from billing.metering import gauges, ingest
 from billing.notifications import inbox
 from billing.notifications.models import Notification
 
-# Once a day is enough for the past; what a visitor looks at first is finer.
-LATELY = timedelta(days=35)
-REPORT_EVERY, REPORT_LATELY_EVERY = timedelta(days=1), timedelta(hours=4)
-ACCRUE_EVERY, ACCRUE_LATELY_EVERY = timedelta(days=7), timedelta(days=1)
+DAY = timedelta(days=1)
+# What a visitor looks at first is reported often; for the past, seldom is enough.
+LATELY = 35 * DAY
+REPORT_EVERY, REPORT_LATELY_EVERY = 2 * DAY, timedelta(hours=8)
+# Besides at the end of each month; it writes a charge for each day however seldom it is done.
+ACCRUE_LATELY_EVERY = 7 * DAY
 
 # A moment, and what happens then; the act is called with `now`.
 Scene = tuple[datetime, Callable[..., None]]
@@ -82,18 +84,20 @@ def scenes_of_the_year(story: Story) -> Iterable[Scene]:
     if edition_at < story.until:
         second_edition = partial(shop.publish_second_edition, story.catalog, effective_at=edition_at)
         yield edition_at - timedelta(days=14), second_edition
-    for at in _ticks(story, REPORT_EVERY, REPORT_LATELY_EVERY):
+    lately = max(story.since, story.until - LATELY)
+    for at in (*_ticks(story.since, lately, REPORT_EVERY), *_ticks(lately, story.until, REPORT_LATELY_EVERY)):
         yield at, partial(report_usage, story, story.parties.values())
+    for at in _ticks(story.since, story.until, DAY):
         yield at, run_jobs
-    for at in _ticks(story, ACCRUE_EVERY, ACCRUE_LATELY_EVERY):
+    for at in _ticks(lately, story.until, ACCRUE_LATELY_EVERY):
         yield at, accrue_gauges
 
 
-def _ticks(story: Story, every: timedelta, lately_every: timedelta) -> Iterable[datetime]:
-    """Moments up to the story's end, which is the last of them."""
-    at = story.since
-    while at < story.until:
-        at = min(at + (lately_every if at >= story.until - LATELY else every), story.until)
+def _ticks(since: datetime, until: datetime, every: timedelta) -> Iterable[datetime]:
+    """Moments in `(since, until]`, of which `until` is the last."""
+    at = since
+    while at < until:
+        at = min(at + every, until)
         yield at
 
 
@@ -265,7 +269,7 @@ def run_jobs(*, now: datetime) -> None:
 
 
 def accrue_gauges(*, now: datetime) -> None:
-    """Also beat's; less often, for each series is a transaction."""
+    """Also beat's; seldom, for each series is a transaction."""
     gauges.accrue_due(now=now, limit=len(CUSTOMERS))
 
 

@@ -11,15 +11,17 @@ import time
 import urllib.request
 from argparse import ArgumentParser
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from django.conf import settings
-from django.core.management import call_command, get_commands
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
+from billing.management.commands.seed_demo import Interrupted
 from config.embedded import EmbeddedServerError, PostgresServer, Server, ValkeyServer
 from config.embedded.keeper import die_with_parent
 from config.embedded.postgres import OWNER
@@ -75,8 +77,7 @@ class Command(BaseCommand):
         postgres, broker = PostgresServer("demo"), ValkeyServer("demo")
         parts: list[Part] = []
         try:
-            logins = self.prepare(postgres, broker, options)
-            parts = self.start_parts(port, postgres, broker)
+            logins = self.start(port, postgres, broker, parts, options)
             self.announce(port, logins)
             self.watch(parts, (postgres, broker))
         except Stopped:
@@ -104,8 +105,13 @@ class Command(BaseCommand):
                 return port
         raise CommandError(f"No free port from {DEFAULT_PORT} on; name one with --port.")
 
-    def prepare(self, postgres: Server, broker: Server, options: dict[str, Any]) -> str:
-        """Servers, tables and data; returns what the seed says about logins."""
+    def start(
+        self, port: int, postgres: PostgresServer, broker: ValkeyServer, parts: list[Part], options: dict[str, Any]
+    ) -> str:
+        """Start all there is, adding to `parts` what the caller has to stop; returns what the seed says about logins.
+
+        When it returns, the web answers /health and worker and beat run.
+        """
         servers = {"PostgreSQL": postgres, "Broker": broker}
         if options["reset"]:
             for server in servers.values():
@@ -114,47 +120,42 @@ class Command(BaseCommand):
         for name, server in servers.items():
             server.ensure()
             self.say(f"{name} is running")
+        self.migrate()
+        start = partial(start_part, commands(port), environment(postgres, broker))
+        # While the data is made the database is busy; the web's start is work for another processor.
+        parts.append(start("web"))
+        logins = ""
+        if not options["no_seed"]:
+            try:
+                logins = self.seed()
+            except Interrupted:
+                self.say("An earlier demo was stopped while it made its data; starting over")
+                stop_parts(parts)
+                parts.clear()
+                connections.close_all()
+                postgres.reset()
+                postgres.ensure()
+                self.migrate()
+                parts.append(start("web"))
+                logins = self.seed()
+        parts += [start("worker"), start("beat")]
+        self.wait_for_web(port, parts)
+        self.say("Web, worker and beat are running")
+        return logins
+
+    def migrate(self) -> None:
+        """Make or update the tables."""
         call_command("migrate", verbosity=0, interactive=False)
         self.say("Database is up to date")
-        if options["no_seed"] or "seed_demo" not in get_commands():
-            return ""
-        self.say("Demo data (the first time takes up to a minute) ...")
+
+    def seed(self) -> str:
+        """Make the demo's data; returns its logins. Raises Interrupted where a part of it lies already."""
+        self.say("Demo data: a year of 12 customers (the first time takes about 20 seconds) ...")
         shown = io.StringIO()
         with contextlib.redirect_stdout(shown):
             result = call_command("seed_demo", stdout=shown)
         self.say("Demo data is there")
         return str(result or shown.getvalue()).strip()
-
-    def start_parts(self, port: int, postgres: PostgresServer, broker: ValkeyServer) -> list[Part]:
-        """Web, worker and beat, each in a process group of its own; returns when the web answers /health.
-
-        Either all run when this returns, or none does and it has raised.
-        """
-        environment = {
-            **os.environ,
-            "FLORIN_ENV": "demo",
-            "DATABASE_URL": postgres.url(),
-            "DATABASE_OWNER_URL": postgres.url(OWNER),
-            "CELERY_BROKER_URL": broker.url(),
-            "DJANGO_SETTINGS_MODULE": "config.settings",
-            "FLORIN_END_WITH_PARENT": "1",
-            "PYTHONUNBUFFERED": "1",
-        }
-        celery = ["celery", "--app", "config", "--quiet"]
-        worker = ["worker", "--queues", QUEUES, "--concurrency", "2", "--loglevel", "INFO"]
-        worker += ["--without-gossip", "--without-mingle", "--hostname", f"demo-{port}@%h"]
-        beat = ["beat", "--loglevel", "INFO", "--pidfile", ""]
-        programs = {"web": web_command(port), "worker": [*celery, *worker], "beat": [*celery, *beat]}
-        parts: list[Part] = []
-        try:
-            for name, program in programs.items():
-                parts.append(start_part(name, [sys.executable, "-m", *program], environment))
-            self.wait_for_web(port, parts)
-        except BaseException:
-            stop_parts(parts)
-            raise
-        self.say("Web, worker and beat are running")
-        return parts
 
     def wait_for_web(self, port: int, parts: list[Part]) -> None:
         """Return when /health says that the database and the broker answer."""
@@ -202,14 +203,37 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def start_part(name: str, command: list[str], environment: dict[str, str]) -> Part:
+def commands(port: int) -> dict[str, list[str]]:
+    """The programs of the demo's parts, as modules of this Python."""
+    celery = ["celery", "--app", "config", "--quiet"]
+    worker = ["worker", "--queues", QUEUES, "--concurrency", "2", "--loglevel", "INFO"]
+    worker += ["--without-gossip", "--without-mingle", "--hostname", f"demo-{port}@%h"]
+    beat = ["beat", "--loglevel", "INFO", "--pidfile", ""]
+    return {"web": web_command(port), "worker": [*celery, *worker], "beat": [*celery, *beat]}
+
+
+def environment(postgres: PostgresServer, broker: ValkeyServer) -> dict[str, str]:
+    """What leads the parts to the demo's servers."""
+    return {
+        **os.environ,
+        "FLORIN_ENV": "demo",
+        "DATABASE_URL": postgres.url(),
+        "DATABASE_OWNER_URL": postgres.url(OWNER),
+        "CELERY_BROKER_URL": broker.url(),
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "FLORIN_END_WITH_PARENT": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def start_part(commands: dict[str, list[str]], environment: dict[str, str], name: str) -> Part:
     """Start a child that gets SIGTERM when this process ends, however it ends."""
     folder = settings.STATE_DIR / "log"
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{name}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command,
+            [sys.executable, "-m", *commands[name]],
             cwd=settings.BASE_DIR,
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -18,6 +18,7 @@ from billing.accounts import roles
 from billing.apps import APPEND_ONLY_TABLES
 from billing.invoicing import starter_rates
 from billing.invoicing.models import Issuer, TaxRate
+from billing.management.turns import one_at_a_time
 
 # Any number will do, as long as nothing else in this database takes the same advisory lock.
 MIGRATION_LOCK = 7_061_983
@@ -41,7 +42,7 @@ class Command(migrate.Command):
     def handle(self, *args: Any, **options: Any) -> None:
         """Migrate, then set the privileges."""
         connection = connections[options["database"]]
-        with _as_owner(connection), _one_at_a_time(connection):
+        with _as_owner(connection), one_at_a_time(connection, MIGRATION_LOCK):
             super().handle(*args, **options)
             if not (options["plan"] or options["check_unapplied"]):
                 grant_privileges(connection, settings.DATABASE_RUNTIME_ROLE)
@@ -109,18 +110,6 @@ def _as_owner(connection: BaseDatabaseWrapper) -> Iterator[None]:
     finally:
         connection.close()
         connection.settings_dict.update(before)
-
-
-@contextmanager
-def _one_at_a_time(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
-    try:
-        yield
-    finally:
-        if connection.connection is not None and not connection.needs_rollback:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])
 
 
 def _listed(problems: list[Error]) -> str:

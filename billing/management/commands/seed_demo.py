@@ -3,6 +3,8 @@
 import hashlib
 import time
 from argparse import ArgumentParser
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,8 +12,9 @@ from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connection, transaction
+from django.db import connection
 from django.utils import timezone
+from psycopg import sql
 
 from billing.accounts import addresses, keys, roles
 from billing.accounts.models import Account, ApiKey, Scope, User
@@ -21,19 +24,29 @@ from billing.management.commands._demo_catalog import make_catalog, make_issuer
 from billing.management.commands._demo_plans import make_plans
 from billing.management.commands._demo_scenes import special_scenes
 from billing.management.commands._demo_story import Story, close, scenes_of_the_year
+from billing.management.turns import one_at_a_time
 from billing.metering.models import UsageEvent
 
 REPORT_SECONDS = 5
 # Any number will do, as long as nothing else in this database takes the same advisory lock.
 SEEDING_LOCK = 7_061_985
 
+# The demo's data can be made again, so no commit waits for the disk. And tables that grow from nothing within seconds
+# have no statistics, so plans must look at how large they have become.
+_QUICK = {"synchronous_commit": "off", "plan_cache_mode": "force_custom_plan"}
+
+
+class Interrupted(CommandError):
+    """The database holds the beginning of a story that was not told to its end."""
+
 
 class Command(BaseCommand):
     """Fill an empty database with demo data and print its logins; on demo data, only print them again.
 
-    The same --seed, --days and --until give the same data. One transaction: a seeding that is killed leaves nothing,
-    and two at once make one. Refuses in production, because its passwords are known, and on a database that has
-    accounts of its own.
+    The same --seed, --days and --until give the same data, and two at once make one. Each act is committed by itself,
+    without waiting for the disk: in one long transaction PostgreSQL could not clean up after its thousands of updates.
+    So a seeding that is killed leaves a part of the story, which the next one refuses with Interrupted. Refuses in
+    production, because its passwords are known, and on a database that has accounts of its own.
     """
 
     help = "Fill an empty database with a year of demo data, and print the logins. Safe to run again."
@@ -49,17 +62,16 @@ class Command(BaseCommand):
         if settings.PRODUCTION:
             raise CommandError("Demo data has known passwords and an API key known to everybody: not in production.")
         started = time.monotonic()
-        with transaction.atomic():
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [SEEDING_LOCK])
-                # Nobody analyzes the tables before the commit, so plans must look at how large they have become.
-                cursor.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+        with one_at_a_time(connection, SEEDING_LOCK):
             if ApiKey.objects.filter(prefix=cast.API_PREFIX).exists():
                 self.say("Demo data is there already.")
                 return logins()
+            if User.objects.filter(email=cast.STAFF_EMAIL).exists():
+                raise Interrupted("An earlier seeding did not finish. Seed an empty database.")
             if Account.objects.exists():
                 raise CommandError("This database has accounts of its own; demo data needs an empty one.")
-            self.play(seed=options["seed"], days=options["days"], until=options["until"] or timezone.now())
+            with _settings(_QUICK):
+                self.play(seed=options["seed"], days=options["days"], until=options["until"] or timezone.now())
         self.say(
             f"{Account.objects.count()} accounts, {UsageEvent.objects.count():,} events and "
             f"{Posting.objects.count():,} postings in {time.monotonic() - started:.0f} s."
@@ -76,6 +88,7 @@ class Command(BaseCommand):
                 told_at = time.monotonic()
                 self.say(f"  {at:%B %Y} ({(at - story.since) / (until - story.since):.0%})")
         close(story)
+        finish(story)
 
     def say(self, message: str) -> None:
         """Progress, in plain colour."""
@@ -98,8 +111,6 @@ def begin(*, seed: int, since: datetime, until: datetime) -> Story:
     key, _ = keys.issue(name="Lumen AI gateway", scopes=Scope.values, created_by=staff, now=since)
     make_issuer(on=until.date())
     make_plans(now=since)
-    digest = hashlib.sha256(cast.API_SECRET.encode()).digest()
-    ApiKey.objects.filter(pk=key.pk).update(prefix=cast.API_PREFIX, digest=digest)
     return Story(
         since=since,
         until=until,
@@ -109,6 +120,12 @@ def begin(*, seed: int, since: datetime, until: datetime) -> Story:
         staff_actor=f"user:{staff.pk}",
         password_hash=password_hash,
     )
+
+
+def finish(story: Story) -> None:
+    """Give Lumen AI's key the secret that everybody knows. Last, for it says that the whole story is told."""
+    digest = hashlib.sha256(cast.API_SECRET.encode()).digest()
+    ApiKey.objects.filter(pk=story.api_key_id).update(prefix=cast.API_PREFIX, digest=digest)
 
 
 def staff_email(name: str) -> str:
@@ -135,6 +152,18 @@ def logins() -> str:
             f"{settings.FLORIN_PUBLIC_URL}/api/v1/accounts/northwind/balance",
         ]
     )
+
+
+@contextmanager
+def _settings(values: Mapping[str, str]) -> Iterator[None]:
+    """Use these settings of PostgreSQL for the session, and go back to its defaults unless the block fails."""
+    with connection.cursor() as cursor:
+        for name, value in values.items():
+            cursor.execute("SELECT set_config(%s, %s, false)", [name, value])
+    yield
+    with connection.cursor() as cursor:
+        for name in values:
+            cursor.execute(sql.SQL("RESET {}").format(sql.Identifier(name)))
 
 
 def _moment(text: str) -> datetime:
