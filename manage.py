@@ -17,7 +17,8 @@ import sys
 import time
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
-VENV = os.path.join(ROOT, ".venv")
+# FLORIN_VENV names an environment to make and use instead, whatever the interpreter has that runs this.
+VENV = os.path.abspath(os.environ.get("FLORIN_VENV") or os.path.join(ROOT, ".venv"))
 PYTHON = os.path.join(VENV, "bin", "python")
 LOCK = "requirements.txt"
 # It contains LOCK's packages too, in the same versions.
@@ -37,7 +38,7 @@ def main():
     lock = DEVELOPMENT_LOCK if sys.argv[1:2] == ["test"] else LOCK
     if needs_installation(lock):
         if os.environ.pop(AGAIN, None):
-            fail("The packages of %s are installed in .venv, but not all can be found. Remove .venv." % lock)
+            fail("The packages of %s are installed in %s, but not all can be found. Remove it." % (lock, VENV))
         install(lock)
         os.environ[AGAIN] = "1"
         os.execv(PYTHON, [PYTHON, os.path.abspath(__file__), *sys.argv[1:]])
@@ -51,6 +52,8 @@ def needs_installation(lock):
     """Whether this interpreter cannot run Florin: its packages are missing, or our own .venv is out of date."""
     if os.path.realpath(sys.prefix) == os.path.realpath(VENV) and os.path.exists(STAMP):
         return not stamp_has(lock)
+    if os.environ.get("FLORIN_VENV"):
+        return True
     return bool(missing_packages(lock == DEVELOPMENT_LOCK))
 
 
@@ -77,11 +80,11 @@ def install(lock):
     import fcntl
 
     try:
-        turn = os.open(os.path.join(ROOT, ".venv.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        turn = os.open(VENV + ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         if stamp_has(lock) and venv_works():
             return
-        fail("Cannot write to %s (%s). Use a checkout of your own." % (ROOT, error.strerror))
+        fail("Cannot write to %s (%s). Use a checkout of your own." % (os.path.dirname(VENV), error.strerror))
     try:
         try:
             fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -106,8 +109,9 @@ def fill_venv(lock):
     if not stamp_has(LOCK):
         write_stamp(BUILDING)
     names = locked_names(lock)
+    place = os.path.relpath(VENV, ROOT) if VENV.startswith(ROOT) else VENV
     size = "about a minute" if lock == DEVELOPMENT_LOCK else "about half a minute"
-    say("Installing the %d packages of %s into .venv: %s, only this once." % (len(names), lock, size))
+    say("Installing the %d packages of %s into %s: %s, only this once." % (len(names), lock, place, size))
     # The lock is complete, so pip resolves nothing: a release made after it cannot change what is installed.
     command = [PYTHON, "-m", "pip", "install", "--no-deps", "--require-hashes", "--no-input"]
     command += ["--disable-pip-version-check", "--progress-bar", "off"]
@@ -143,7 +147,7 @@ def make_venv():
             "Python's venv module is not installed. On Debian or Ubuntu: apt-get install python3-venv "
             "(or python%s-venv); on others, install the rest of Python's standard library." % version
         )
-    say("Making a Python environment in .venv.")
+    say("Making a Python environment in %s." % VENV)
     if not os.path.exists(VENV):
         os.mkdir(VENV)
         write_stamp(BUILDING)
@@ -176,7 +180,7 @@ def run(command, name, packages=0):
     """Run a program silently; on failure show what it said, and end. On a terminal, count the packages it gets."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     said, got, shows = [], 0, packages and sys.stderr.isatty()
-    for line in process.stdout:
+    for line in process.stdout or ():
         said.append(line.decode(errors="replace"))
         if shows and said[-1].startswith(("Collecting ", "Installing ")):
             got += said[-1].startswith("Collecting ")

@@ -71,6 +71,11 @@ def test_development_packages_are_asked_for_only_when_testing(manage):
     assert manage.needs_installation(manage.DEVELOPMENT_LOCK)
 
 
+def test_an_environment_that_is_asked_for_is_made_whatever_the_interpreter_has(manage, monkeypatch):
+    monkeypatch.setenv("FLORIN_VENV", manage.VENV)
+    assert manage.needs_installation(manage.LOCK)
+
+
 def test_our_own_venv_is_out_of_date_when_the_lock_has_changed(manage, monkeypatch):
     own_venv(manage, stamp=manage.lock_hash(manage.LOCK))
     monkeypatch.setattr(sys, "prefix", manage.VENV)
