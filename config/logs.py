@@ -3,6 +3,7 @@
 from typing import Any
 
 import structlog
+import structlog.tracebacks
 
 SHARED_PROCESSORS: list[Any] = [
     structlog.contextvars.merge_contextvars,
@@ -27,9 +28,11 @@ def logging_settings(*, as_json: bool, level: str) -> dict[str, Any]:
         cache_logger_on_first_use=True,
     )
     if as_json:
-        renderer: list[Any] = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        # Without the frames' locals, which hold passwords, cards and keys.
+        traces = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        renderer: list[Any] = [structlog.processors.ExceptionRenderer(traces), structlog.processors.JSONRenderer()]
     else:
-        # Plain tracebacks: drawing them with frames and locals takes seconds, and would show secrets of the frames.
+        # Plain tracebacks for the same reason, and because drawing the frames takes seconds.
         renderer = [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)]
     formatter = {
         "()": structlog.stdlib.ProcessorFormatter,
