@@ -11,11 +11,16 @@ from billing.payments import disputes, transfers
 from billing.payments.gateway import DisputeReport
 from billing.payments.models import CardSetup, PaymentMethod
 from tests.payments.stripe_process import Stripe, fake
-from tests.portal.conftest import MAX_QUERIES, Stage
+from tests.portal.conftest import MAX_QUERIES, Stage, make_stage
 from tests.portal.shop import make_card, make_invoice, pay_with, sign_in_as, text_of
 
 __all__ = ["fake"]
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def stage(db: None) -> Stage:
+    return make_stage()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tests.portal.shop import sign_in_as, text_of
 
 
 @pytest.fixture
-def large(seats_plan: PlanVersion) -> PlanVersion:
+def large(subscription: Subscription) -> PlanVersion:
     """40,000 credits for 240.00 a month."""
     return make_plan("large", prices={"USD": {"fee": "240"}}, included_credits=Decimal(40_000))
 

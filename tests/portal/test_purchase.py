@@ -41,8 +41,16 @@ def test_a_success_says_where_the_credits_are_and_until_when(alice: Client, stag
     ("number", "said", "waits"),
     [
         (cards.DECLINE, "The card was declined.", False),
-        (cards.INSUFFICIENT, "Pay with another card, or try this one again.", False),
-        (cards.EXPIRED, "Please pay with another card.", False),
+        (
+            cards.INSUFFICIENT,
+            "The card has insufficient funds. Nothing was charged. Pay with another card, or try",
+            False,
+        ),
+        (
+            cards.EXPIRED,
+            "The card has expired. Use another card. Nothing was charged. Please pay with another card.",
+            False,
+        ),
         (cards.ACTION, "Confirm at your bank", True),
         (cards.SLOW, "Your payment is under way", True),
         (cards.BLACKOUT, "The bank has not answered yet", True),

@@ -21,7 +21,7 @@ from billing.notifications import invitations
 from billing.payments.models import CardSetup
 from billing.purchases import checkout
 from tests.factories import make_member, make_plan, make_user
-from tests.portal.conftest import Stage
+from tests.portal.conftest import Stage, make_stage
 from tests.portal.shop import make_card, make_invoice
 from tests.subscriptions.makers import subscribe
 
@@ -119,6 +119,11 @@ def begin_setup(stage: Stage, now: datetime) -> uuid.UUID:
         account=stage.account, key=f"{stage.account.pk}:form:{token}", gateway="stripe", created_at=now
     )
     return token
+
+
+@pytest.fixture
+def stage(transactional_db: None) -> Stage:
+    return make_stage()
 
 
 @pytest.fixture
