@@ -5,19 +5,32 @@ from datetime import timedelta
 import pytest
 from django.test import Client
 
-from billing.catalog.models import Pack
 from billing.payments import checking
 from billing.payments.models import Payment, SandboxCharge
+from tests.factories import make_issuer, make_pack
 from tests.payments.makers import ACTION, SUCCESS
-from tests.portal.conftest import Stage
+from tests.portal.conftest import BuildOnce, Stage
 from tests.portal.shop import checkout_form, make_invoice, pay_with, sign_in_as, text_of
 
 
-@pytest.fixture
-def bank(alice: Client, stage: Stage, shop: Pack) -> str:
-    """The page that alice is sent to after a checkout with a card that must be confirmed."""
+def _buy(stage: Stage) -> str:
+    make_issuer()
+    make_pack()
+    alice = Client()
+    alice.force_login(stage.alice)
     alice.post(f"{stage.url}/buy/credits", checkout_form(stage, number=ACTION))
     return Payment.objects.get().action_url
+
+
+@pytest.fixture(scope="module")
+def shared_bank(build_once: BuildOnce, scene: Stage) -> str:
+    return build_once(lambda: _buy(scene))
+
+
+@pytest.fixture
+def bank(shared_bank: str, stage: Stage) -> str:
+    """The page that alice is sent to after a checkout with a card that must be confirmed."""
+    return shared_bank
 
 
 def test_the_purchase_leads_there_and_it_says_what_is_confirmed(alice: Client, stage: Stage, bank: str) -> None:
@@ -72,7 +85,7 @@ def test_it_sends_nobody_to_another_host(alice: Client, stage: Stage, bank: str)
     assert alice.post(bank, {"act": "approve"})["Location"].startswith(f"{stage.url}/invoices/")
 
 
-def test_nobody_else_confirms(client: Client, stage: Stage, shop: Pack, bank: str) -> None:
+def test_nobody_else_confirms(client: Client, stage: Stage, bank: str) -> None:
     client.logout()
     assert client.post(bank, {"act": "approve"})["Location"].startswith("/login")
     client.force_login(stage.mallory)
@@ -82,8 +95,8 @@ def test_nobody_else_confirms(client: Client, stage: Stage, shop: Pack, bank: st
     assert SandboxCharge.objects.get().state == "requires_action"
 
 
-def test_what_needs_no_confirmation_has_no_page(alice: Client, stage: Stage, shop: Pack) -> None:
+def test_what_needs_no_confirmation_has_no_page(alice: Client, stage: Stage, bank: str) -> None:
     pay_with(stage, make_invoice(stage), SUCCESS)
-    assert alice.get(f"/sandbox/bank/{Payment.objects.get().gateway_reference}").status_code == 404
+    assert alice.get(f"/sandbox/bank/{Payment.objects.latest('pk').gateway_reference}").status_code == 404
     assert alice.get("/sandbox/bank/nonsense").status_code == 404
     assert alice.post("/sandbox/bank/nonsense").status_code == 404

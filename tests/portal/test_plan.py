@@ -1,5 +1,6 @@
 """One's own plan: how it stands, and what is done to it in a step."""
 
+import copy
 import uuid
 from datetime import timedelta
 from decimal import Decimal
@@ -11,25 +12,18 @@ from django.test import Client
 from django.utils import timezone
 from django.utils.formats import date_format
 
-from billing.catalog.models import Coupon, Pack, PlanVersion
+from billing.accounts.models import Role
+from billing.catalog.models import Coupon
 from billing.invoicing.models import Issuer
 from billing.payments import collecting, disputes
 from billing.payments.gateway import DisputeReport
 from billing.payments.models import Payment
 from billing.subscriptions import changes, lifecycle, standing, subscribing
 from billing.subscriptions.models import Subscription, SubscriptionChange
-from tests.factories import make_plan
+from tests.factories import make_account, make_issuer, make_member, make_pack, make_plan
 from tests.payments import makers as cards
-from tests.portal.conftest import MAX_QUERIES, Stage
+from tests.portal.conftest import MAX_QUERIES, BuildOnce, Stage
 from tests.portal.shop import make_card, sign_in_as, text_of
-
-
-@pytest.fixture
-def team(stage: Stage, shop: Pack) -> PlanVersion:
-    """10,000 credits and three seats for 49.00 a month."""
-    return make_plan(
-        "team", prices={"USD": {"fee": "49", "seat_price": "9"}}, seats_included=3, included_credits=Decimal(10_000)
-    )
 
 
 @pytest.fixture
@@ -37,15 +31,40 @@ def url(stage: Stage) -> str:
     return f"{stage.url}/plan"
 
 
-def _subscribe(stage: Stage, version: PlanVersion, *, number: str = cards.SUCCESS, **fields: Any) -> Subscription:
-    """Alice's subscription, five days old and paid with a card of this number, if that can be charged."""
+def _subscribe(stage: Stage) -> Subscription:
+    """Alice's subscription, five days old and paid: 10,000 credits and three seats for 49.00 a month, and one more."""
+    make_issuer()
+    make_pack()
+    team = make_plan(
+        "team", prices={"USD": {"fee": "49", "seat_price": "9"}}, seats_included=3, included_credits=Decimal(10_000)
+    )
     since = stage.now - timedelta(days=5)
-    card = make_card(stage, number, make_default=True)
-    given = {"seats": 4, "method_id": card.pk, "reference": "test", "actor": f"user:{stage.alice.pk}", **fields}
-    made = subscribing.subscribe(account_id=stage.account.pk, plan_version_id=version.pk, now=since, **given)
+    card = make_card(stage, make_default=True)
+    made = subscribing.subscribe(
+        account_id=stage.account.pk, plan_version_id=team.pk, seats=4, method_id=card.pk, reference="test",
+        actor=f"user:{stage.alice.pk}", now=since,
+    )  # fmt: skip
     _work(since)
     made.refresh_from_db()
     return made
+
+
+@pytest.fixture(scope="module")
+def shared_subscription(build_once: BuildOnce, scene: Stage) -> Subscription:
+    return build_once(lambda: _subscribe(scene))
+
+
+@pytest.fixture(autouse=True)
+def subscription(shared_subscription: Subscription, stage: Stage) -> Subscription:
+    return copy.deepcopy(shared_subscription)
+
+
+@pytest.fixture
+def bare(stage: Stage) -> str:
+    """An account of alice's that has no plan."""
+    account = make_account("bare", now=stage.now)
+    make_member(account, stage.alice, Role.OWNER, now=stage.now)
+    return f"/a/acc_{account.pk}/plan"
 
 
 def _work(now: Any) -> None:
@@ -58,14 +77,13 @@ def _act(act: str, **fields: Any) -> dict[str, Any]:
     return {"act": act, "token": str(uuid.uuid4()), **fields}
 
 
-def test_without_a_plan_it_leads_to_the_plans(alice: Client, url: str) -> None:
-    page = text_of(alice.get(url))
+def test_without_a_plan_it_leads_to_the_plans(alice: Client, bare: str) -> None:
+    page = text_of(alice.get(bare))
     assert "You have no plan yet" in page
     assert "See the plans" in page
 
 
-def test_it_says_what_one_has_and_what_comes(alice: Client, stage: Stage, team: PlanVersion, url: str) -> None:
-    _subscribe(stage, team)
+def test_it_says_what_one_has_and_what_comes(alice: Client, stage: Stage, url: str) -> None:
     page = text_of(alice.get(url))
     assert "Your plan Active Change plan" in page
     assert "Team $49.00 a month" in page
@@ -76,8 +94,7 @@ def test_it_says_what_one_has_and_what_comes(alice: Client, stage: Stage, team: 
     assert "Renews" in page
 
 
-def test_viewers_see_the_plan_and_change_nothing(client: Client, stage: Stage, team: PlanVersion, url: str) -> None:
-    _subscribe(stage, team)
+def test_viewers_see_the_plan_and_change_nothing(client: Client, stage: Stage, url: str) -> None:
     sign_in_as(client, stage, "viewer")
     page = text_of(client.get(url))
     assert "Team $49.00 a month" in page
@@ -89,8 +106,7 @@ def test_viewers_see_the_plan_and_change_nothing(client: Client, stage: Stage, t
     assert client.get(f"{url}/history").status_code == 200
 
 
-def test_nobody_else_gets_at_it(client: Client, stage: Stage, team: PlanVersion, url: str) -> None:
-    _subscribe(stage, team)
+def test_nobody_else_gets_at_it(client: Client, stage: Stage, url: str) -> None:
     pages = (url, f"{url}/history", f"{url}/pause", f"{url}/cancel", f"{url}/seats")
     for page in pages:
         assert client.get(page)["Location"].startswith("/login")
@@ -101,8 +117,7 @@ def test_nobody_else_gets_at_it(client: Client, stage: Stage, team: PlanVersion,
     assert Subscription.objects.get().state == "active"
 
 
-def test_pausing_is_confirmed_and_taken_up_again(alice: Client, stage: Stage, team: PlanVersion, url: str) -> None:
-    _subscribe(stage, team)
+def test_pausing_is_confirmed_and_taken_up_again(alice: Client, stage: Stage, url: str) -> None:
     assert "It does not renew: nothing is charged and no credits come." in text_of(alice.get(f"{url}/pause"))
     page = text_of(alice.post(f"{url}/pause", {"token": str(uuid.uuid4())}, follow=True))
     assert "Your plan is paused." in page
@@ -113,10 +128,7 @@ def test_pausing_is_confirmed_and_taken_up_again(alice: Client, stage: Stage, te
     assert Subscription.objects.get().state == "active"
 
 
-def test_cancelling_lets_it_run_out_and_can_be_taken_back(
-    alice: Client, stage: Stage, team: PlanVersion, url: str
-) -> None:
-    _subscribe(stage, team)
+def test_cancelling_lets_it_run_out_and_can_be_taken_back(alice: Client, stage: Stage, url: str) -> None:
     page = text_of(alice.get(f"{url}/cancel"))
     assert "pause it or choose a smaller plan" in page
     assert "Until then you can take it back with one click." in page
@@ -131,8 +143,7 @@ def test_cancelling_lets_it_run_out_and_can_be_taken_back(
     assert Subscription.objects.get().state == "active"
 
 
-def test_cancelling_today_ends_it(alice: Client, stage: Stage, team: PlanVersion, url: str) -> None:
-    _subscribe(stage, team)
+def test_cancelling_today_ends_it(alice: Client, stage: Stage, url: str) -> None:
     page = text_of(alice.post(f"{url}/cancel", {"token": str(uuid.uuid4()), "when": "now"}, follow=True))
     assert "Team has ended." in page
     assert "Team ended on" in page
@@ -143,15 +154,13 @@ def test_cancelling_today_ends_it(alice: Client, stage: Stage, team: PlanVersion
 
 @pytest.mark.parametrize("fields", [{"when": "never"}, {"when": ""}, {"when": "now", "token": "x"}])
 def test_a_cancellation_that_makes_no_sense_does_nothing(
-    alice: Client, stage: Stage, team: PlanVersion, url: str, fields: dict[str, str]
+    alice: Client, stage: Stage, url: str, fields: dict[str, str]
 ) -> None:
-    _subscribe(stage, team)
     assert alice.post(f"{url}/cancel", {"token": str(uuid.uuid4()), **fields}).status_code == 422
     assert Subscription.objects.get().state == "active"
 
 
-def test_what_is_not_possible_any_more_is_said(alice: Client, stage: Stage, team: PlanVersion, url: str) -> None:
-    _subscribe(stage, team)
+def test_what_is_not_possible_any_more_is_said(alice: Client, stage: Stage, url: str) -> None:
     for act in ("resume", "reactivate", "withdraw"):
         assert "That is not possible any more." in text_of(alice.post(url, _act(act), follow=True))
     assert "not possible any more" in text_of(alice.post(url, {"act": "resume"}, follow=True))
@@ -159,16 +168,14 @@ def test_what_is_not_possible_any_more_is_said(alice: Client, stage: Stage, team
     assert Subscription.objects.get().state == "active"
 
 
-def test_a_renewal_that_is_due_is_waited_for(alice: Client, stage: Stage, team: PlanVersion, url: str) -> None:
-    _subscribe(stage, team)
+def test_a_renewal_that_is_due_is_waited_for(alice: Client, stage: Stage, url: str) -> None:
     Subscription.objects.update(next_due_at=stage.now - timedelta(minutes=1))
     page = text_of(alice.post(f"{url}/pause", {"token": str(uuid.uuid4())}, follow=True))
     assert "Your plan is being renewed just now." in page
     assert Subscription.objects.get().state == "active"
 
 
-def test_a_coupon_counts_from_the_next_invoice(alice: Client, stage: Stage, team: PlanVersion, url: str) -> None:
-    _subscribe(stage, team)
+def test_a_coupon_counts_from_the_next_invoice(alice: Client, stage: Stage, url: str) -> None:
     Coupon.objects.create(code="SPRING", name="Spring", percent=10, duration_periods=3, created_at=stage.now)
     page = text_of(alice.post(url, _act("coupon", code=" spring "), follow=True))
     assert "it counts from your next invoice on" in page
@@ -179,18 +186,16 @@ def test_a_coupon_counts_from_the_next_invoice(alice: Client, stage: Stage, team
 
 
 @pytest.mark.parametrize(("code", "complaint"), [("NONE", "There is no such coupon."), ("", "This field is required.")])
-def test_a_coupon_that_is_none_is_refused(
-    alice: Client, stage: Stage, team: PlanVersion, url: str, code: str, complaint: str
-) -> None:
-    _subscribe(stage, team)
+def test_a_coupon_that_is_none_is_refused(alice: Client, stage: Stage, url: str, code: str, complaint: str) -> None:
     refused = alice.post(url, _act("coupon", code=code))
     assert refused.status_code == 422
     assert complaint in text_of(refused)
     assert not Subscription.objects.get().redemptions.exists()
 
 
-def test_a_planned_change_is_shown_and_withdrawn(alice: Client, stage: Stage, team: PlanVersion, url: str) -> None:
-    subscription = _subscribe(stage, team)
+def test_a_planned_change_is_shown_and_withdrawn(
+    alice: Client, stage: Stage, subscription: Subscription, url: str
+) -> None:
     small = make_plan("small", prices={"USD": {"fee": "9"}})
     changes.change(
         subscription_id=subscription.pk, plan_version_id=small.pk, reference="down", actor="test", now=timezone.now()
@@ -208,8 +213,9 @@ def test_a_planned_change_is_shown_and_withdrawn(alice: Client, stage: Stage, te
     assert "Changes to Small" not in page
 
 
-def test_an_overdue_invoice_says_what_happens_when(alice: Client, stage: Stage, team: PlanVersion, url: str) -> None:
-    subscription = _subscribe(stage, team)
+def test_an_overdue_invoice_says_what_happens_when(
+    alice: Client, stage: Stage, subscription: Subscription, url: str
+) -> None:
     make_card(stage, cards.DECLINE)
     declined = stage.account.payment_methods.get(last4="0002")
     Subscription.objects.update(method=declined)
@@ -226,39 +232,33 @@ def test_an_overdue_invoice_says_what_happens_when(alice: Client, stage: Stage, 
     assert "Change the card" in page
 
 
-def test_what_is_overdue_is_paid_before_another_plan_is_chosen(
-    alice: Client, stage: Stage, team: PlanVersion, url: str
-) -> None:
+def test_what_is_overdue_is_paid_before_another_plan_is_chosen(alice: Client, stage: Stage, url: str) -> None:
     make_card(stage)
     large = make_plan("large", prices={"USD": {"fee": "900.00"}})
-    _subscribe(stage, team)
     Subscription.objects.update(state="past_due", past_due_at=timezone.now())
     page = alice.get(f"{stage.url}/plans/large?form={uuid.uuid4()}")
     assert "pay it first, or let the change come with the next period" in text_of(page)
     assert not Subscription.objects.filter(plan_version=large).exists()
 
 
-def test_a_parked_renewal_is_ours_to_mend(alice: Client, stage: Stage, team: PlanVersion, url: str) -> None:
-    _subscribe(stage, team)
+def test_a_parked_renewal_is_ours_to_mend(alice: Client, stage: Stage, url: str) -> None:
     Subscription.objects.update(parked_at=stage.now, problem="KeyError: secret")
     page = text_of(alice.get(url))
     assert "We are looking into your renewal" in page
     assert "secret" not in page
 
 
-def test_history_tells_everything_that_happened(alice: Client, stage: Stage, team: PlanVersion, url: str) -> None:
-    assert "Nothing has happened yet" in text_of(alice.get(f"{url}/history"))
-    subscription = _subscribe(stage, team)
+def test_history_tells_everything_that_happened(
+    alice: Client, stage: Stage, subscription: Subscription, url: str, bare: str
+) -> None:
+    assert "Nothing has happened yet" in text_of(alice.get(f"{bare}/history"))
     lifecycle.pause(subscription_id=subscription.pk, reference="p", actor="test", now=timezone.now())
     page = text_of(alice.get(f"{url}/history"))
     assert "Subscribed to Team 4 seats" in page
     assert page.index("Paused") < page.index("Subscribed to Team")
 
 
-def test_history_says_why_credits_are_gone_and_that_they_came_again(
-    alice: Client, stage: Stage, team: PlanVersion, url: str
-) -> None:
-    _subscribe(stage, team)
+def test_history_says_why_credits_are_gone_and_that_they_came_again(alice: Client, stage: Stage, url: str) -> None:
     payment = Payment.objects.get()
 
     def tell(state: str) -> str:
@@ -272,9 +272,8 @@ def test_history_says_why_credits_are_gone_and_that_they_came_again(
 
 
 def test_a_long_history_has_pages(
-    alice: Client, stage: Stage, team: PlanVersion, url: str, django_assert_max_num_queries: Any
+    alice: Client, stage: Stage, subscription: Subscription, url: str, django_assert_max_num_queries: Any
 ) -> None:
-    subscription = _subscribe(stage, team)
     SubscriptionChange.objects.bulk_create(
         SubscriptionChange(subscription=subscription, act="renew", reference=f"r:{number}", at=stage.now)
         for number in range(30)
@@ -291,9 +290,8 @@ def test_a_long_history_has_pages(
 
 @pytest.mark.parametrize("state", ["active", "trialing", "past_due", "paused", "cancelled"])
 def test_the_page_reads_little(
-    alice: Client, stage: Stage, team: PlanVersion, url: str, state: str, django_assert_max_num_queries: Any
+    alice: Client, stage: Stage, url: str, state: str, django_assert_max_num_queries: Any
 ) -> None:
-    _subscribe(stage, team)
     facts = {"state": state, "trial_ends_at": stage.now + timedelta(days=3), "paused_at": stage.now}
     Subscription.objects.update(**facts)
     alice.get(url)
@@ -301,9 +299,10 @@ def test_the_page_reads_little(
         assert alice.get(url).status_code == 200
 
 
-def test_the_next_invoice_is_told_as_things_stand(alice: Client, stage: Stage, team: PlanVersion, url: str) -> None:
-    assert alice.get(f"{url}/next-invoice")["Location"] == url
-    subscription = _subscribe(stage, team)
+def test_the_next_invoice_is_told_as_things_stand(
+    alice: Client, stage: Stage, subscription: Subscription, url: str, bare: str
+) -> None:
+    assert alice.get(f"{bare}/next-invoice")["Location"] == bare
     Coupon.objects.create(code="SPRING", name="Spring", percent=10, created_at=stage.now)
     lifecycle.redeem(subscription_id=subscription.pk, code="SPRING", reference="c", actor="test", now=timezone.now())
     # 49 + 9 = 58, less 5.80: 52.20, with 9.92 tax.
@@ -315,16 +314,12 @@ def test_the_next_invoice_is_told_as_things_stand(alice: Client, stage: Stage, t
     assert "nothing will be invoiced" in text_of(alice.get(f"{url}/next-invoice"))
 
 
-def test_without_an_issuer_the_next_invoice_cannot_be_told(
-    alice: Client, stage: Stage, team: PlanVersion, url: str
-) -> None:
-    _subscribe(stage, team)
+def test_without_an_issuer_the_next_invoice_cannot_be_told(alice: Client, stage: Stage, url: str) -> None:
     Issuer.objects.update(is_default=False)
     assert "It cannot be worked out at the moment." in text_of(alice.get(f"{url}/next-invoice"))
 
 
-def test_the_next_invoice_is_the_accounts_own(client: Client, stage: Stage, team: PlanVersion, url: str) -> None:
-    _subscribe(stage, team)
+def test_the_next_invoice_is_the_accounts_own(client: Client, stage: Stage, url: str) -> None:
     assert client.get(f"{url}/next-invoice")["Location"].startswith("/login")
     client.force_login(stage.mallory)
     assert client.get(f"{url}/next-invoice").status_code == 404

@@ -14,18 +14,27 @@ from billing.payments import account_statement
 from tests.factories import make_issuer
 from tests.invoicing.makers import issue, plain_line
 from tests.payments.makers import SUCCESS
-from tests.portal.conftest import MAX_QUERIES, Stage
+from tests.portal.conftest import MAX_QUERIES, BuildOnce, Stage
 from tests.portal.shop import make_invoice, pay_with, sign_in_as, text_of
 
 
-@pytest.fixture
-def url(stage: Stage) -> str:
+def make_entries(stage: Stage) -> None:
     """Two years ago an invoice of $119.00, still owed; now one of $1,190.00, paid; and one in euros."""
     make_issuer()
     long_ago = stage.now - timedelta(days=730)
     issue(stage.account, plain_line("100.00"), reference="old", currency="USD", now=long_ago)
     pay_with(stage, make_invoice(stage), SUCCESS)
     issue(stage.account, plain_line("10.00"), reference="euros", currency="EUR", now=stage.now)
+
+
+@pytest.fixture(scope="module")
+def shared_entries(build_once: BuildOnce, scene: Stage) -> None:
+    build_once(lambda: make_entries(scene))
+
+
+@pytest.fixture
+def url(shared_entries: None, stage: Stage) -> str:
+    """The statement of what `make_entries` makes."""
     return f"{stage.url}/statement"
 
 
