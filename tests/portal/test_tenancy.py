@@ -15,13 +15,12 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from billing.accounts import keys
 from billing.accounts.models import Role, Scope
-from billing.catalog.models import Pack
 from billing.invoicing import crediting
 from billing.notifications import invitations
 from billing.payments.models import CardSetup
 from billing.purchases import checkout
-from tests.factories import make_member, make_plan, make_user
-from tests.portal.conftest import Stage, make_stage
+from tests.factories import make_issuer, make_member, make_pack, make_plan, make_user
+from tests.portal.conftest import BuildOnce, Stage
 from tests.portal.shop import make_card, make_invoice
 from tests.subscriptions.makers import subscribe
 
@@ -75,9 +74,10 @@ ADDRESSES = [
 ]
 
 
-def belongings(stage: Stage, pack: Pack) -> dict[str, Any]:
+def belongings(stage: Stage) -> dict[str, Any]:
     """One of everything of alice's, by the name of its id in addresses."""
-    now = stage.now
+    make_issuer()
+    pack, now = make_pack(), stage.now
     card = make_card(stage, make_default=True)
     token = uuid.uuid4()
     purchase = checkout.buy(
@@ -121,15 +121,15 @@ def begin_setup(stage: Stage, now: datetime) -> uuid.UUID:
     return token
 
 
-@pytest.fixture
-def stage(transactional_db: None) -> Stage:
-    return make_stage()
+@pytest.fixture(scope="module")
+def shared_belongings(build_once: BuildOnce, scene: Stage) -> dict[str, Any]:
+    return build_once(lambda: belongings(scene))
 
 
 @pytest.fixture
-def hers(transactional_db: None, stage: Stage, shop: Pack) -> dict[str, Any]:
+def hers(shared_belongings: dict[str, Any], stage: Stage) -> dict[str, Any]:
     """What alice has."""
-    return belongings(stage, shop)
+    return dict(shared_belongings)
 
 
 def table_sizes() -> dict[str, int]:
