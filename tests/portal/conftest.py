@@ -50,7 +50,7 @@ def _static_files_are_listed_once() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Stage:
-    """Alice's account, its main pool, and the time the test began."""
+    """Alice's account, its main pool, and the time both were made."""
 
     account: Account
     pool: CreditPool
@@ -101,6 +101,7 @@ def build_once(
     """
     here = [item for item in request.session.items if item.path == request.path]
     assert not any("transactional_db" in item.fixturenames or _commits(item) for item in here)  # type: ignore[attr-defined]
+    # A test without `stage` would find its rows or not, as other tests happened to run before it.
     bare = [item.nodeid for item in here if "db" in item.fixturenames and "stage" not in item.fixturenames]
     assert not bare, bare
     around = transaction.atomic()
