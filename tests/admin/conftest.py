@@ -1,12 +1,18 @@
 """The cast in the office: stella of the staff, and a customer's account with credits."""
 
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
 import pytest
+from django.db import transaction
+from django.http import SimpleCookie
 from django.test import Client
 from django.utils import timezone
+from pytest_django import DjangoDbBlocker
 
 from billing.accounts.models import Account, Role, User
 from billing.catalog.models import Meter
@@ -31,8 +37,35 @@ class Office:
     now: datetime
 
 
-@pytest.fixture
-def office(db: None) -> Office:
+@contextmanager
+def undone() -> Iterator[None]:
+    """Undo what the block writes: each row of a table begins with the same database."""
+    around = transaction.atomic()
+    # As Django's TestCase marks its own: what must be the outermost transaction may begin inside of it.
+    around._from_testcase = True
+    with around:
+        yield
+        transaction.set_rollback(True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def module_office(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[tuple[Office, SimpleCookie]]:
+    """The office and the cookies of stella's browser, made once per module in a transaction around those of its tests.
+
+    Every module has one from its first test on, so that no test depends on which others ran before it.
+    """
+    around = undone()
+    with django_db_blocker.unblock():
+        around.__enter__()
+        made = _make_office()
+        browser = Client()
+        browser.force_login(made.stella)
+    yield made, browser.cookies
+    with django_db_blocker.unblock():
+        around.__exit__(None, None, None)
+
+
+def _make_office() -> Office:
     now = timezone.now()
     account = make_account("northwind", now=now)
     alice = make_user("alice")
@@ -48,9 +81,15 @@ def office(db: None) -> Office:
 
 
 @pytest.fixture
-def staff(client: Client, office: Office) -> Client:
+def office(db: None, module_office: tuple[Office, SimpleCookie]) -> Office:
+    """Copies of the module's rows, for tests change and refresh them."""
+    return copy.deepcopy(module_office[0])
+
+
+@pytest.fixture
+def staff(client: Client, office: Office, module_office: tuple[Office, SimpleCookie]) -> Client:
     """A browser in which stella is signed in."""
-    client.force_login(office.stella)
+    client.cookies = copy.deepcopy(module_office[1])
     return client
 
 

@@ -115,8 +115,8 @@ def _book(currency: str) -> figures.Book:
 
 
 def test_a_currencys_months_say_what_was_sold_used_and_lost(db: None) -> None:
-    meter = Meter.objects.create(key="images", name="Images", unit="image", created_at=NOW)
-    account = make_account("northwind", now=NOW - timedelta(days=200), currency="EUR")
+    meter = Meter.objects.create(key="videos", name="Videos", unit="video", created_at=NOW)
+    account = make_account("contoso", now=NOW - timedelta(days=200), currency="EUR")
     pool = pools.get_main_pool(account.pk)
     january, february = NOW - timedelta(days=60), NOW - timedelta(days=30)
     paid = {"kind": "purchase", "cost_basis": Decimal("0.1")}
@@ -140,7 +140,7 @@ def test_a_currencys_months_say_what_was_sold_used_and_lost(db: None) -> None:
 
 def test_revenue_is_what_was_invoiced_less_what_was_credited(db: None) -> None:
     make_issuer()
-    account = make_account("northwind", now=NOW)
+    account = make_account("contoso", now=NOW)
     pool, pack = pools.get_main_pool(account.pk), make_pack(now=NOW)
     buy(pool, pack, now=NOW)
     buy(pool, pack, now=NOW, method_id=make_card(account, number="4000000000000002").pk)
