@@ -29,10 +29,12 @@ def _patterns(owner: admin.ModelAdmin) -> list[URLPattern]:
     return [pattern for pattern in owner.urls if isinstance(pattern, URLPattern)]
 
 
-@pytest.mark.parametrize("owner", ADMINS, ids=[str(each.opts.model_name) for each in ADMINS])
-def test_every_page_of_every_table_is_audited(owner: admin.ModelAdmin) -> None:
-    assert isinstance(owner, RoomAdmin)
-    assert all(getattr(pattern.callback, "audited", False) for pattern in _patterns(owner))
+def test_every_page_of_every_table_is_audited() -> None:
+    assert len(ADMINS) >= 50
+    assert [owner for owner in ADMINS if not isinstance(owner, RoomAdmin)] == []
+    pages = [pattern for owner in ADMINS for pattern in _patterns(owner)]
+    assert len(pages) > 5 * len(ADMINS)
+    assert [page for page in pages if not getattr(page.callback, "audited", False)] == []
 
 
 def _send(office: Office, respond: HttpResponse, method: str = "POST", **fields: str) -> None:
