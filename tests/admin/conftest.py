@@ -1,7 +1,7 @@
 """The cast in the office: stella of the staff, and a customer's account with credits."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 
-from billing.accounts.models import Account, Role, User
+from billing.accounts.models import Account, Role, StaffAct, User
 from billing.catalog.models import Meter
 from billing.ledger import pools, posting
 from billing.ledger.models import CreditGrant, CreditPool, Posting
@@ -114,3 +114,29 @@ def post(client: Client, address: str, **fields: object) -> str:
     response = client.post(address, {name: value for name, value in fields.items() if value is not None}, follow=True)
     assert response.status_code == 200, address
     return " ".join(response.content.decode().split())
+
+
+def find_unrefused(
+    client: Client,
+    address: str,
+    good: Mapping[str, object],
+    faulty: Sequence[tuple[Mapping[str, object], str]],
+    *,
+    unchanged: Callable[[], bool],
+    never: str = "",
+) -> list[str]:
+    """Send the good form with each faulty part, and return what is not refused: with the fault named on the page,
+    without the words that are `never` said, and with nothing written, neither to the audit log."""
+    assert faulty
+    wrong = []
+    for changes, fault in faulty:
+        with undone():
+            acts = StaffAct.objects.count()
+            page = post(client, address, **{**good, **changes})
+            if fault not in page:
+                wrong.append(f"{changes} is not answered with: {fault}")
+            if never and never in page:
+                wrong.append(f"{changes} is answered with: {never}")
+            if not unchanged() or StaffAct.objects.count() != acts:
+                wrong.append(f"{changes} was written")
+    return wrong

@@ -111,9 +111,7 @@ def test_a_fact_is_not_changed_by_a_direct_post(staff: Client, office: Office, r
     faults, tried = [], set()
     for model in FACTS:
         before = list(model._default_manager.order_by("pk").values())
-        answers = {
-            staff.post(_url(model, "change", row["id"]), dict.fromkeys(row, "1")).status_code for row in before
-        }
+        answers = {staff.post(_url(model, "change", row["id"]), dict.fromkeys(row, "1")).status_code for row in before}
         tried |= {model} if before else set()
         # Tables without a row here too.
         may = admin.site._registry[model].has_change_permission(request)

@@ -9,7 +9,7 @@ from billing.accounts.models import StaffAct, User
 from billing.invoicing import crediting, issuing, pending, settling
 from billing.invoicing.models import Invoice, PendingItem
 from billing.payments import paying
-from tests.admin.conftest import Office, post, text_of
+from tests.admin.conftest import Office, find_unrefused, post, text_of
 from tests.factories import make_issuer
 from tests.invoicing.makers import issue
 from tests.payments.makers import make_card
@@ -104,24 +104,21 @@ def test_a_draft_is_thrown_away(staff: Client, office: Office) -> None:
     assert StaffAct.objects.filter(act="delete", row_id=str(draft.pk)).exists()
 
 
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [
-        ({"lines-0-quantity": "0"}, "A line needs a quantity"),
-        ({"lines-0-quantity": "-5"}, "an invoice cannot be about less than nothing"),
-        ({"lines-0-unit_price": ""}, "This field is required"),
-        ({"lines-0-starts_on": "2026-01-01"}, "Give both days of the service"),
-        ({"lines-0-starts_on": "2026-01-02", "lines-0-ends_on": "2026-01-01"}, "Give both days of the service"),
-        ({"lines-0-description": "", "lines-0-unit_price": "", "lines-0-quantity": "1"}, "needs a line"),
-        ({"account": "999999"}, "Select a valid choice"),
-        ({"currency": "XXL"}, "ISO 4217"),
-    ],
-)
-def test_a_draft_that_makes_no_sense_is_refused(
-    staff: Client, office: Office, wrong: dict[str, str], said: str
-) -> None:
-    assert said in post(staff, WRITE, **{**sent(office), **wrong})
-    assert not Invoice.objects.exists()
+FAULTY_DRAFTS = [
+    ({"lines-0-quantity": "0"}, "A line needs a quantity"),
+    ({"lines-0-quantity": "-5"}, "an invoice cannot be about less than nothing"),
+    ({"lines-0-unit_price": ""}, "This field is required"),
+    ({"lines-0-starts_on": "2026-01-01"}, "Give both days of the service"),
+    ({"lines-0-starts_on": "2026-01-02", "lines-0-ends_on": "2026-01-01"}, "Give both days of the service"),
+    ({"lines-0-description": "", "lines-0-unit_price": "", "lines-0-quantity": "1"}, "needs a line"),
+    ({"account": "999999"}, "Select a valid choice"),
+    ({"currency": "XXL"}, "ISO 4217"),
+]
+
+
+def test_a_draft_that_makes_no_sense_is_refused(staff: Client, office: Office) -> None:
+    none = lambda: not Invoice.objects.exists()  # noqa: E731
+    assert find_unrefused(staff, WRITE, sent(office), FAULTY_DRAFTS, unchanged=none) == []
 
 
 def test_an_issued_invoice_has_no_pages_of_a_draft(staff: Client, invoice: Invoice) -> None:

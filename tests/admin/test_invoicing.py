@@ -103,10 +103,10 @@ def test_an_invoice_shows_its_lines_payments_and_credit_notes(staff: Client, off
     assert "<b>AI</b>" not in page
 
 
-@pytest.mark.parametrize("query", ["INV-000001", "northwind", "purchase:1", "inv-0000"])
-def test_invoices_are_found(staff: Client, invoice: Invoice, query: str) -> None:
-    assert "1 invoice" in text_of(staff, f"/admin/billing/invoice/?q={query}")
-    assert "0 invoices" in text_of(staff, f"/admin/billing/invoice/?q={query}-not")
+def test_invoices_are_found(staff: Client, invoice: Invoice) -> None:
+    for query in ("INV-000001", "northwind", "purchase:1", "inv-0000"):
+        assert "1 invoice" in text_of(staff, f"/admin/billing/invoice/?q={query}"), query
+        assert "0 invoices" in text_of(staff, f"/admin/billing/invoice/?q={query}-not"), query
 
 
 def test_invoices_are_filtered(staff: Client, office: Office, invoice: Invoice) -> None:

@@ -71,16 +71,15 @@ def test_a_rejected_event_is_found_and_not_edited(staff: Client, office: Office)
     assert RejectedEvent.objects.get().code == "unknown_meter"
 
 
-@pytest.mark.parametrize("action", ["replay", "dismiss"])
-def test_staff_who_may_only_look_can_do_nothing(client: Client, office: Office, action: str) -> None:
+def test_staff_who_may_only_look_can_do_nothing(client: Client, office: Office) -> None:
     row = _reject(office, meter="videos")
     User.objects.filter(pk=office.alice.pk).update(is_staff=True)
     client.force_login(office.alice)
-    assert (
-        client.post("/admin/billing/rejectedevent/", {"action": action, "_selected_action": row.pk}).status_code == 403
-    )
-    row.refresh_from_db()
-    assert (row.state, row.attempts) == (RejectedEvent.State.OPEN, 0)
+    for action in ("replay", "dismiss"):
+        sent = {"action": action, "_selected_action": row.pk}
+        assert client.post("/admin/billing/rejectedevent/", sent).status_code == 403, action
+        row.refresh_from_db()
+        assert (row.state, row.attempts) == (RejectedEvent.State.OPEN, 0), action
 
 
 def test_daily_totals_lead_to_their_events(staff: Client, office: Office) -> None:
@@ -126,9 +125,9 @@ def test_events_are_filtered(staff: Client, office: Office) -> None:
     assert "No event of this account" in text_of(staff, f"{base}&event_id=nope")
 
 
-@pytest.mark.parametrize("query", ["account=99999", "account=x", "account=1&since=never"])
-def test_a_faulty_filter_shows_no_event(staff: Client, office: Office, query: str) -> None:
-    assert "Choose an account" in text_of(staff, f"{EVENTS}?{query}")
+def test_a_faulty_filter_shows_no_event(staff: Client, office: Office) -> None:
+    for query in ("account=99999", "account=x", "account=1&since=never"):
+        assert "Choose an account" in text_of(staff, f"{EVENTS}?{query}"), query
 
 
 def test_pages_of_events_have_no_gap_and_no_repeat(
@@ -148,10 +147,11 @@ def test_pages_of_events_have_no_gap_and_no_repeat(
     assert context["older"] == ""
 
 
-@pytest.mark.parametrize("before", ["x", "2026-13-01T00:00", "2026-01-01T00:00", ""])
-def test_a_position_that_is_none_is_ignored(staff: Client, office: Office, before: str) -> None:
+def test_a_position_that_is_none_is_ignored(staff: Client, office: Office) -> None:
     _event(office, "evt-1", office.now)
-    assert "evt-1" in text_of(staff, f"{EVENTS}?account={office.account.pk}&before={before}&before_id=%00")
+    for before in ("x", "2026-13-01T00:00", "2026-01-01T00:00", ""):
+        address = f"{EVENTS}?account={office.account.pk}&before={before}&before_id=%00"
+        assert "evt-1" in text_of(staff, address), before
 
 
 def test_events_need_few_queries(

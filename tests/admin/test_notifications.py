@@ -1,10 +1,9 @@
 """Staff pages of the outbox."""
 
-import pytest
 from django.test import Client
 
 from billing.notifications.models import Notification, NotificationDelivery
-from tests.admin.conftest import Office, post, text_of
+from tests.admin.conftest import Office, post, text_of, undone
 
 OUTBOX = "/admin/billing/notification/"
 MAILS = "/admin/billing/notificationdelivery/"
@@ -32,12 +31,13 @@ def test_what_was_given_up_is_tried_again(staff: Client, office: Office) -> None
     assert (mail.state, mail.attempts) == ("pending", 0)
 
 
-@pytest.mark.parametrize("state", ["sent", "dropped"])
-def test_what_was_sent_is_not_sent_again(staff: Client, office: Office, state: str) -> None:
-    mail = _mail(office, state)
-    assert "0 will be sent" in post(staff, MAILS, action="retry", _selected_action=mail.pk)
-    mail.refresh_from_db()
-    assert (mail.state, mail.attempts) == (state, 8)
+def test_what_was_sent_is_not_sent_again(staff: Client, office: Office) -> None:
+    for state in ("sent", "dropped"):
+        with undone():
+            mail = _mail(office, state)
+            assert "0 will be sent" in post(staff, MAILS, action="retry", _selected_action=mail.pk), state
+            mail.refresh_from_db()
+            assert (mail.state, mail.attempts) == (state, 8)
 
 
 def test_what_nobody_could_be_told_is_looked_at_again(staff: Client, office: Office) -> None:
@@ -60,11 +60,10 @@ def test_the_first_page_counts_mails_given_up(staff: Client, office: Office) -> 
     assert "notificationdelivery/?state__exact=failed" in text_of(staff, "/admin/")
 
 
-@pytest.mark.parametrize("page", ["change", "delete"])
-def test_the_outbox_is_not_edited(staff: Client, office: Office, page: str) -> None:
+def test_the_outbox_is_not_edited(staff: Client, office: Office) -> None:
     mail = _mail(office, "failed")
-    staff.post(f"{OUTBOX}{mail.notification_id}/{page}/", {"email": "evil@example.com", "post": "yes"})
-    staff.post(f"{MAILS}{mail.pk}/{page}/", {"address": "evil@example.com", "post": "yes"})
-    mail.refresh_from_db()
-    assert mail.address == "pay@northwind.example"
-    assert mail.notification.email == ""
+    for page in ("change", "delete"):
+        staff.post(f"{OUTBOX}{mail.notification_id}/{page}/", {"email": "evil@example.com", "post": "yes"})
+        staff.post(f"{MAILS}{mail.pk}/{page}/", {"address": "evil@example.com", "post": "yes"})
+        kept = NotificationDelivery.objects.get(pk=mail.pk)
+        assert (kept.address, kept.notification.email) == ("pay@northwind.example", ""), page

@@ -100,14 +100,15 @@ def test_packs_are_listed_by_state(staff: Client, office: Office, draft: Pack) -
         assert response.context["cl"].result_count == count
 
 
-@pytest.mark.parametrize("page", ["publish", "retire", "draft"])
-def test_who_may_not_change_packs_is_refused(client: Client, office: Office, page: str) -> None:
-    pack = make_pack(now=office.now)
+def test_who_may_not_change_packs_is_refused(client: Client, office: Office) -> None:
+    pack, pages = make_pack(now=office.now), ("publish", "retire", "draft")
     client.force_login(_staff("sam", "view_pack"))
-    assert client.get(_url(pack, page)).status_code == 403
-    assert client.post(_url(pack, page), {"key": "x"}).status_code == 403
+    for page in pages:
+        answers = (client.get(_url(pack, page)).status_code, client.post(_url(pack, page), {"key": "x"}).status_code)
+        assert answers == (403, 403), page
     client.force_login(office.stella)
-    assert client.get(f"/admin/billing/pack/0/{page}/").status_code == 404
+    for page in pages:
+        assert client.get(f"/admin/billing/pack/0/{page}/").status_code == 404, page
     assert Pack.objects.get().is_active
 
 
