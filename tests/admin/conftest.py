@@ -132,11 +132,15 @@ def find_unrefused(
     for changes, fault in faulty:
         with undone():
             acts = StaffAct.objects.count()
-            page = post(client, address, **{**good, **changes})
-            if fault not in page:
-                wrong.append(f"{changes} is not answered with: {fault}")
-            if never and never in page:
-                wrong.append(f"{changes} is answered with: {never}")
-            if not unchanged() or StaffAct.objects.count() != acts:
-                wrong.append(f"{changes} was written")
+            try:
+                page = post(client, address, **{**good, **changes})
+                if fault not in page:
+                    wrong.append(f"{changes} is not answered with: {fault}")
+                if never and never in page:
+                    wrong.append(f"{changes} is answered with: {never}")
+                if not unchanged() or StaffAct.objects.count() != acts:
+                    wrong.append(f"{changes} was written")
+            except Exception as error:
+                # So that the rows after it are tried too.
+                wrong.append(f"{changes} raised {error!r}")
     return wrong

@@ -13,7 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from billing.accounts.models import Account, StaffAct, User
 from billing.admin.rules import FactsAdmin
-from billing.invoicing.models import CreditNote, Invoice
+from billing.invoicing.models import CreditNote, Invoice, TaxRate
 from billing.ledger.models import CreditGrant, CreditPool, Hold, LedgerSeal, Posting
 from billing.metering.models import DailyUsage, ImportRun
 from tests.admin.conftest import MAX_QUERIES, Office, text_of
@@ -27,6 +27,13 @@ REFUSED = (r"<[^>]+\sstyle=", r"<[^>]+\son\w+=", r"<script(?![^>]+src=)")
 
 def _url(model: type[Model], page: str, *args: object) -> str:
     return reverse(f"admin:billing_{model._meta.model_name}_{page}", args=args)
+
+
+@pytest.fixture
+def client(client: Client) -> Client:
+    """Whose pages answer 500 when they fail, so that a loop goes on and names each of them."""
+    client.raise_request_exception = False
+    return client
 
 
 def _goes_to_the_login(client: Client, address: str) -> bool:
@@ -55,7 +62,7 @@ def test_staff_without_rights_are_refused(client: Client, office: Office) -> Non
     User.objects.filter(pk=office.alice.pk).update(is_staff=True)
     client.force_login(office.alice)
     found = {model: client.get(_url(model, "changelist")).status_code for model in OURS}
-    assert found == dict.fromkeys(OURS, 403)
+    assert {model: status for model, status in found.items() if status != 403} == {}
 
 
 def test_every_list_opens_with_few_queries_obeys_the_policy_and_offers_no_deletion(
@@ -75,7 +82,7 @@ def test_every_list_opens_with_few_queries_obeys_the_policy_and_offers_no_deleti
         found = {
             f"answers {response.status_code}": response.status_code != 200,
             f"needs {len(queries)} queries": len(queries) > MAX_QUERIES,
-            "allows what is unsafe": "unsafe" in response["Content-Security-Policy"],
+            "allows what is unsafe": "unsafe" in response.get("Content-Security-Policy", "unsafe"),
             "has what the policy refuses": any(re.search(pattern, page) for pattern in REFUSED),
             "offers to delete": "delete_selected" in page,
         }
@@ -86,7 +93,14 @@ def test_every_list_opens_with_few_queries_obeys_the_policy_and_offers_no_deleti
 def test_every_list_can_be_searched(staff: Client) -> None:
     asked = {"q": "north%00\N{FULLWIDTH DIGIT ONE}"}
     found = {model: staff.get(_url(model, "changelist"), asked).status_code for model in OURS}
-    assert found == dict.fromkeys(OURS, 200)
+    assert {model: status for model, status in found.items() if status != 200} == {}
+
+
+def test_not_even_who_may_do_everything_may_delete(office: Office, rf: RequestFactory) -> None:
+    # Tables without a row in the office too; the next test sends what they refuse.
+    request = rf.post("/")
+    request.user = office.stella
+    assert {model for model in OURS if admin.site._registry[model].has_delete_permission(request)} <= {TaxRate}
 
 
 def test_deleting_by_a_direct_post_changes_nothing(staff: Client, office: Office) -> None:
@@ -113,7 +127,7 @@ def test_a_fact_is_not_changed_by_a_direct_post(staff: Client, office: Office, r
         before = list(model._default_manager.order_by("pk").values())
         answers = {staff.post(_url(model, "change", row["id"]), dict.fromkeys(row, "1")).status_code for row in before}
         tried |= {model} if before else set()
-        # Tables without a row here too.
+        # Tables without a row in the office too.
         may = admin.site._registry[model].has_change_permission(request)
         if may or answers - {403} or list(model._default_manager.order_by("pk").values()) != before:
             faults.append((model, answers))
@@ -125,7 +139,7 @@ def test_a_fact_is_not_added(staff: Client, office: Office) -> None:
     # Credits are granted on a page of that address, with a form of its own.
     pages = [_url(model, "add") for model in FACTS if model is not CreditGrant]
     found = {page: (staff.get(page).status_code, staff.post(page, {}).status_code) for page in pages}
-    assert found == dict.fromkeys(pages, (403, 403))
+    assert {page: statuses for page, statuses in found.items() if statuses != (403, 403)} == {}
 
 
 def test_the_first_page_shows_the_business_and_groups_tables_by_room(staff: Client, office: Office) -> None:
