@@ -52,7 +52,8 @@ def undone() -> Iterator[None]:
 def module_office(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[tuple[Office, SimpleCookie]]:
     """The office and the cookies of stella's browser, made once per module in a transaction around those of its tests.
 
-    Every module has one from its first test on, so that no test depends on which others ran before it.
+    Every module has one from its first test on, so that no test depends on which others ran before it. Transactional
+    tests have no place here: what they would commit is in this transaction too.
     """
     around = undone()
     with django_db_blocker.unblock():

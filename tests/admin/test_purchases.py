@@ -1,13 +1,16 @@
 """Staff pages of purchases, top-up rules and top-ups."""
 
+from decimal import Decimal
+
 import pytest
 from django.test import Client
 
+from billing.ledger import posting
 from billing.ledger.models import CreditPool
 from billing.purchases import topups
 from billing.purchases.models import Purchase, TopUp, TopUpRule
 from tests.admin.conftest import MAX_QUERIES, Office, text_of
-from tests.factories import give_credits, make_account, make_issuer, make_pack
+from tests.factories import make_account, make_issuer, make_pack
 from tests.payments import makers
 from tests.payments.makers import make_card
 from tests.purchases.makers import buy, make_rule
@@ -88,7 +91,9 @@ def test_lists_open_with_few_queries(staff: Client, rule: TopUpRule, django_asse
         pool = account.pools.get()
         buy(pool, rule.pack, method_id=card.pk, now=now)
         make_rule(pool, rule.pack, now=now)
-        give_credits(account, "1", now=now)
+        posting.spend(pool_id=pool.pk, credits=Decimal(950), reference="used", now=now)
+    topups.run_due(now=now, limit=10)
+    assert TopUp.objects.count() == 6
     for table in ("purchase", "topuprule", "topup"):
         with django_assert_max_num_queries(MAX_QUERIES, info=table):  # type: ignore[operator]
             assert staff.get(f"{BILLING}/{table}/").status_code == 200, table
