@@ -1,6 +1,11 @@
 """What every test can use: the runtime role, a real broker, and a quick flush that append-only tables let through."""
 
+import json
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,46 +13,25 @@ from django.conf import settings
 from django.db import connection
 from django.db.backends.postgresql.operations import DatabaseOperations
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 from billing.subscriptions import terms
 from config.embedded import ValkeyServer
 
-# Tests that share a running Florin, and those that start dozens of processes, keep to one process of the test run.
-TOGETHER = {
-    "tests/config/test_demo.py": "demo",
-    "tests/stories/test_customer.py": "empty",
-    "tests/stories/test_every_page.py": "seeded",
-    "tests/stories/test_plan.py": "seeded",
-    "tests/stories/test_sign_up.py": "empty",
-    "tests/stories/test_staff.py": "empty",
-}
-
-# Tests that go the same ways over and over. That lines were run is counted in others, for counting takes a third more.
-ROUNDS = {
-    "test_a_year_is_told_once_and_is_true_to_the_last_credit",
-    "test_access.py",
-    "test_against_model.py",
-    "test_anchors.py",
-    "test_bad_input.py",
-    "test_bad_plan_input.py",
-    "test_changes.py",
-    "test_collecting_races.py",
-    "test_double_submit.py",
-    "test_moving.py",
-    "test_races.py",
-    "test_schemathesis.py",
-    "test_stripe_webhooks.py",
-    "test_tenancy.py",
-    "test_the_same_seed_tells_the_same_story_to_the_last_id",
-    "test_topup_races.py",
-}
+# Where the processes of a test run leave their note for the one that shares out the tests.
+GROUPS = pytest.StashKey[Path]()
 
 
 class Scheduling(LoadScopeScheduling):
-    """Each test goes where there is room, but for those that belong together."""
+    """Hand each test to the process that is free first; tests marked as sharing something stay in one process."""
+
+    @cached_property
+    def groups(self) -> dict[str, str]:
+        """What each marked test shares, by its id."""
+        return json.loads(self.config.stash[GROUPS].read_text())
 
     def _split_scope(self, nodeid: str) -> str:
-        return TOGETHER.get(nodeid.partition("::")[0], nodeid)
+        return self.groups.get(nodeid, nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
@@ -55,12 +39,24 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
     return Scheduling(config, log)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, so that at the end no process is left alone with it; count no lines in ROUNDS."""
+def pytest_configure_node(node: WorkerController) -> None:
+    """Tell a process where to note what its tests share: all that xdist passes on about a test is its id."""
+    if GROUPS not in node.config.stash:
+        folder = tempfile.mkdtemp(prefix="florin-test-groups-")
+        node.config.add_cleanup(lambda: shutil.rmtree(folder))
+        node.config.stash[GROUPS] = Path(folder, "groups.json")
+    node.workerinput["groups"] = str(node.config.stash[GROUPS])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that at the end no process is left alone with it; note what tests share."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
-    for item in items:
-        if not ROUNDS.isdisjoint((item.path.name, item.name)):
-            item.add_marker(pytest.mark.no_cover)
+    if workerinput := getattr(config, "workerinput", None):
+        shared = {item.nodeid: mark.args[0] for item in items if (mark := item.get_closest_marker("shares"))}
+        # All processes find the same; whoever reads the note must never see half of it.
+        draft = Path(workerinput["groups"]).with_suffix(f".{workerinput['workerid']}")
+        draft.write_text(json.dumps(shared))
+        draft.replace(workerinput["groups"])
 
 
 @pytest.fixture(autouse=True)

@@ -46,8 +46,7 @@ def _coverage() -> dict[str, str]:
 
 
 def start_demo(var: Path, *options: str, is_measured: bool = False, **environment: str) -> subprocess.Popen[str]:
-    """The demo in a process of its own. `is_measured`: its lines count as run, where this test run counts them, which
-    makes it half as slow again."""
+    """The demo in a process of its own. `is_measured`: its lines count as run, where this test run counts them."""
     return subprocess.Popen(
         [sys.executable, str(ROOT / "manage.py"), "demo", *options],
         env={**environment_of(var), **(_coverage() if is_measured else {}), **environment},

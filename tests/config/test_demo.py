@@ -14,7 +14,7 @@ import pytest
 from tests.demo import free_port, processes_with, start_demo, state_folder, wait_for_the_box, wait_until_gone
 
 # One test process runs them all: each demo is a dozen processes.
-pytestmark = [pytest.mark.faults, pytest.mark.long]
+pytestmark = [pytest.mark.faults, pytest.mark.long, pytest.mark.shares("demo")]
 
 
 @pytest.fixture

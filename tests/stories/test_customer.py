@@ -12,7 +12,7 @@ from tests.stories.customer import PATIENCE_SECONDS, buy, sign_up, until
 from tests.stories.looking import WIDTHS, Visitor, visitor
 from tests.stories.running import Florin
 
-pytestmark = [pytest.mark.browser, pytest.mark.long]
+pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.shares("empty_florin")]
 
 
 def make_key(person: Visitor, home: str) -> str:

@@ -18,7 +18,7 @@ from tests.stories.looking import Visitor, visitor
 from tests.stories.running import Florin
 from tests.stories.staff import sign_in
 
-pytestmark = [pytest.mark.browser, pytest.mark.long]
+pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.shares("seeded_florin")]
 
 PASSWORD = "florin-demo"
 OWNER, STAFF = "olivia@meridian.example", "staff@lumen.example"

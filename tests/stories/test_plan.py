@@ -11,7 +11,7 @@ from tests.stories.customer import sign_up, type_card
 from tests.stories.looking import Visitor, visitor
 from tests.stories.running import Florin
 
-pytestmark = [pytest.mark.browser, pytest.mark.long]
+pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.shares("seeded_florin")]
 
 EMAIL, COMPANY = "carla@kestrel.example", "Kestrel"
 STAFF, STAFF_PASSWORD = "staff@lumen.example", "florin-demo"

@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.stories.running import Florin
 
-pytestmark = [pytest.mark.browser, pytest.mark.long]
+pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.shares("empty_florin")]
 
 
 @pytest.mark.parametrize("width", [1280, 390])

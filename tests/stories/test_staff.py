@@ -10,7 +10,7 @@ from tests.stories.customer import buy, sign_up, until
 from tests.stories.looking import visitor
 from tests.stories.running import Florin
 
-pytestmark = [pytest.mark.browser, pytest.mark.long]
+pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.shares("empty_florin")]
 
 
 def test_staff_grant_with_a_second_person_and_refund(shop: Florin, browser: Browser):
