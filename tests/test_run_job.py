@@ -12,6 +12,8 @@ from billing.ledger import holds, pools, posting
 from billing.ledger.models import LedgerSeal
 from tests.factories import make_account
 
+pytestmark = pytest.mark.smoke
+
 
 @pytest.mark.django_db
 def test_a_job_run_by_hand_does_what_the_worker_would(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,8 @@ from billing.metering.models import UsageEvent
 from billing.subscriptions.models import Subscription
 from tests.api.asking import Api
 
+pytestmark = pytest.mark.smoke
+
 
 def commands() -> list[tuple[str, bytes | None, str | None]]:
     """The path, the body and the Idempotency-Key of each curl command of the chapter."""

@@ -20,6 +20,8 @@ from billing.catalog.pricing import (
 )
 from tests.catalog.pricing_makers import D, price, tiers
 
+pytestmark = pytest.mark.smoke
+
 TOKENS = price(price="4", unit_size="1000")
 PACKAGES = price("per_package", price="2", unit_size="1000")
 # The first 1,000 units at 2 credits, the next 9,000 at 1, everything beyond at a half.

@@ -24,6 +24,7 @@ def var() -> Iterator[Path]:
         yield folder
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminate"])
 def test_it_serves_until_it_is_stopped_and_leaves_no_process(var, number):
     port = free_port()

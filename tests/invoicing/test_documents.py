@@ -16,6 +16,8 @@ from billing.invoicing.models import ExchangeRate, Invoice, Issuer
 from tests.factories import NOW, make_account
 from tests.invoicing.makers import credits_line, issue, plain_line
 
+pytestmark = pytest.mark.smoke
+
 
 def read(pdf):
     return pypdf.PdfReader(io.BytesIO(pdf))

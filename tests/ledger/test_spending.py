@@ -24,6 +24,8 @@ from tests.ledger.makers import (
     take,
 )
 
+pytestmark = pytest.mark.smoke
+
 
 def test_a_spend_burns_lots_and_says_so(pool, bob):
     later, soon = give(pool, 10), give(pool, 10, expires_at=NOW + DAY)

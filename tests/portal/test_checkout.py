@@ -17,6 +17,8 @@ from billing.purchases.models import Purchase
 from tests.portal.conftest import MAX_QUERIES, Stage
 from tests.portal.shop import checkout_form, make_card, sign_in_as, text_of
 
+pytestmark = pytest.mark.smoke
+
 
 def _nothing_was_written() -> bool:
     return not any(model.objects.exists() for model in (Purchase, Invoice, Payment, PaymentMethod, SandboxCharge))

@@ -13,6 +13,8 @@ from billing.ledger import holds, pools, posting
 from tests.factories import give_credits, make_account, make_member
 from tests.portal.conftest import MAX_QUERIES, Stage
 
+pytestmark = pytest.mark.smoke
+
 
 def _page(client: Client, address: str) -> str:
     response = client.get(address)

@@ -26,8 +26,8 @@ def empty_florin() -> Iterator[Florin]:
 
 @pytest.fixture(scope="package")
 def seeded_florin() -> Iterator[Florin]:
-    """A Florin with the demo's year in it."""
-    yield from run_demo()
+    """A Florin with the demo's year in it, which an earlier start did not finish."""
+    yield from run_demo(killed_first=True)
 
 
 def chromium() -> str:

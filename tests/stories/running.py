@@ -1,5 +1,7 @@
 """The whole of Florin as other processes: web, worker, beat, database and broker."""
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -10,15 +12,16 @@ from email.message import Message
 from email.policy import default
 from pathlib import Path
 
-from tests.demo import ROOT, environment_of, free_port, start_demo, state_folder, wait_for_the_box
+from tests.demo import ROOT, environment_of, free_port, processes_with, start_demo, state_folder, wait_for_the_box
 
 
 @dataclass(frozen=True)
 class Florin:
-    """A running demo."""
+    """A running demo, and what it said while it started."""
 
     url: str
     var: Path
+    said: str
 
     def manage(self, *words: str, **environment: str) -> str:
         """Run a management command beside it; what it printed."""
@@ -37,14 +40,26 @@ class Florin:
         return [mail for mail in mails if to in str(mail["To"])]
 
 
-def run_demo(*options: str) -> Iterator[Florin]:
-    """A demo until the tests that use it are done."""
+def run_demo(*options: str, killed_first: bool = False) -> Iterator[Florin]:
+    """A demo until the tests that use it are done. `killed_first`: one before it died while it made its data."""
     with state_folder() as var:
+        if killed_first:
+            kill_while_seeding(var)
         port = free_port()
         demo = start_demo(var, "--port", str(port), *options)
-        wait_for_the_box(demo)
+        said = wait_for_the_box(demo)
         try:
-            yield Florin(f"http://localhost:{port}", var)
+            yield Florin(f"http://localhost:{port}", var, said)
         finally:
             demo.send_signal(signal.SIGTERM)
             demo.communicate(timeout=60)
+
+
+def kill_while_seeding(var: Path) -> None:
+    """Start a demo and end all of it, as a power cut would, when some of its year is committed."""
+    demo = start_demo(var, "--port", str(free_port()))
+    assert any("%)" in line for line in demo.stdout), "the demo made no data"
+    for pid in processes_with(var):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    demo.communicate()

@@ -124,6 +124,11 @@ def name_of(path: str) -> str | None:
         return None
 
 
+def test_a_demo_that_was_killed_while_it_made_its_data_starts_over(seeded_florin):
+    assert "starting over" in seeded_florin.said
+    assert "Demo data is there" in seeded_florin.said
+
+
 def test_an_owner_finds_every_page_of_the_portal_fit_to_be_seen(seeded_florin: Florin, browser: Browser):
     with visitor(browser, seeded_florin.url) as person:
         for page in ("/login", "/signup", "/password-reset"):
