@@ -1,6 +1,7 @@
 """Billing dates: they recur from the anchor, are counted in whole days of a zone, and leave no gap."""
 
 from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -64,6 +65,26 @@ def test_a_date_lies_in_the_period_of_its_number(anchor, rule, days):
 )
 def test_a_day_begins_at_its_first_moment(on, zone, moment):
     assert first_moment(date.fromisoformat(on), zone) == datetime.fromisoformat(f"{moment}+00:00")
+
+
+# Santiago and Cairo change their clocks at midnight, Lord Howe by half an hour; Apia and Kathmandu are far from UTC.
+ZONES = (
+    "Europe/Berlin", "America/Los_Angeles", "America/Santiago", "Africa/Cairo", "Australia/Lord_Howe", "Asia/Kathmandu",
+    "Pacific/Apia",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("anchor", [date(2024, 1, 31), date(2024, 2, 29)])
+def test_thirty_six_months_begin_with_the_first_moment_of_their_day(zone, anchor):
+    for number in range(37):
+        month = anchor.year * 12 + anchor.month - 1 + number
+        first, first_of_next = (date(each // 12, each % 12 + 1, 1) for each in (month, month + 1))
+        expected = min(first + timedelta(days=anchor.day - 1), first_of_next - timedelta(days=1))
+        begins = first_moment(boundary(anchor, interval="month", count=1, number=number), zone)
+        assert begins.astimezone(ZoneInfo(zone)).date() == expected
+        before = (begins - timedelta(microseconds=1)).astimezone(ZoneInfo(zone))
+        assert before.date() == expected - timedelta(days=1)
 
 
 @given(

@@ -6,7 +6,6 @@ import sys
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from billing.payments.models import GatewayCustomer, PaymentMethod
 
 SECRET = "whsec_test"
 HERE = Path(__file__).resolve().parents[2]
+ADDRESS = pytest.StashKey[str]()
 
 
 class Stripe:
@@ -70,20 +70,31 @@ def signed(event: dict[str, Any], *, secret: str = SECRET, at: int | None = None
     return body.encode(), {"Stripe-Signature": header}
 
 
-@pytest.fixture
-def fake(settings: Any) -> Iterator[Stripe]:
-    """A fresh one, which collects for everybody."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.payments.stripe_server"], stdout=subprocess.PIPE, cwd=HERE, text=True
-    )
-    try:
+def _start(config: pytest.Config) -> str:
+    """The address of the other process, which runs until the tests end."""
+    if ADDRESS not in config.stash:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.payments.stripe_server"], stdout=subprocess.PIPE, cwd=HERE, text=True
+        )
+
+        def stop() -> None:
+            process.kill()
+            process.communicate()
+
+        config.add_cleanup(stop)
         assert process.stdout is not None
-        base = f"http://127.0.0.1:{int(process.stdout.readline())}"
-        settings.FLORIN_GATEWAY = "stripe"
-        settings.FLORIN_STRIPE_SECRET_KEY = "sk_test_1"
-        settings.FLORIN_STRIPE_WEBHOOK_SECRETS = ["whsec_next", SECRET]
-        settings.FLORIN_STRIPE_API_BASE = base
-        yield Stripe(base)
-    finally:
-        process.kill()
-        process.communicate()
+        config.stash[ADDRESS] = f"http://127.0.0.1:{int(process.stdout.readline())}"
+    return config.stash[ADDRESS]
+
+
+@pytest.fixture
+def fake(settings: Any, pytestconfig: pytest.Config) -> Stripe:
+    """One that remembers nothing yet, which collects for every account."""
+    base = _start(pytestconfig)
+    settings.FLORIN_GATEWAY = "stripe"
+    settings.FLORIN_STRIPE_SECRET_KEY = "sk_test_1"
+    settings.FLORIN_STRIPE_WEBHOOK_SECRETS = ["whsec_next", SECRET]
+    settings.FLORIN_STRIPE_API_BASE = base
+    running = Stripe(base)
+    running.do("forget")
+    return running

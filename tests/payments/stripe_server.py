@@ -2,7 +2,7 @@
 
 Like Stripe it keeps the answer of each idempotency key, refuses a key's other request, lists newest first, and makes an
 event of whatever happens. What a card does follows from its name: see `CARDS`. `/_control/` is the test's own door: let
-a customer finish, break an answer, open a dispute, read the events.
+a customer finish, break an answer, open a dispute, read the events, forget everything for the next test.
 
 Run as `python -m tests.payments.stripe_server`; it prints its port.
 """
@@ -149,7 +149,9 @@ def cancel_intent(intent: dict[str, Any]) -> dict[str, Any]:
 
 def control(path: str, params: dict[str, Any]) -> Any:
     """The test's own door."""
-    if path == "faults":
+    if path == "forget":
+        vars(STORE).update(vars(Store()))
+    elif path == "faults":
         STORE.faults.append(params)
     elif path == "settle":
         settle(STORE.get(params["intent"]), params["result"])

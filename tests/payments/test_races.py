@@ -19,8 +19,6 @@ from tests.payments.makers import die_in, make_card
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-CARDS = {name: getattr(makers, name) for name in sorted(vars(makers)) if name.isupper() and name != "NOW"}
-
 
 @pytest.fixture
 def calls(monkeypatch) -> list[str]:
@@ -36,9 +34,11 @@ def calls(monkeypatch) -> list[str]:
     return made
 
 
-@pytest.mark.parametrize("card", CARDS)
+# One that succeeds, one that is declined, and one whose outcome is known only later. Each card there is goes through
+# the same in test_checkout_races.
+@pytest.mark.parametrize("card", ["SUCCESS", "DECLINE", "LOST_ANSWER"])
 def test_of_ten_equal_requests_one_charges(transactional_db, invoice, calls, card):
-    method = make_card(invoice.account, CARDS[card])
+    method = make_card(invoice.account, getattr(makers, card))
 
     def submit():
         paying.pay(invoice_id=invoice.pk, method_id=method.pk, key="k", off_session=False, return_url="/", now=NOW)

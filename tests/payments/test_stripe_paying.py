@@ -15,7 +15,7 @@ from tests.ledger.racing import race
 from tests.payments.stripe_process import Stripe, fake
 
 __all__ = ["fake"]
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)
 
 
@@ -143,6 +143,7 @@ def test_a_stripe_that_cannot_be_reached_leaves_the_outcome_unknown(fake, invoic
     assert not fake.things("payment_intent")
 
 
+@pytest.mark.django_db(transaction=True)
 def test_ten_equal_charges_at_once_charge_once(fake, invoice):
     method = fake.card(invoice.account)
     request = gateway.Charge(

@@ -1,4 +1,4 @@
-"""Periods follow their anchor for three years: ends of months, leap days, and the clocks of six time zones."""
+"""Periods follow their anchor for three years: ends of months, leap days, and the clocks of four time zones."""
 
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -15,10 +15,13 @@ from tests.subscriptions.makers import available, make_team, subscribe
 
 pytestmark = pytest.mark.django_db
 
-# Santiago and Cairo change their clocks at midnight, Lord Howe by half an hour; Apia and Kathmandu are far from UTC.
-ZONES = (
-    "Europe/Berlin", "America/Los_Angeles", "America/Santiago", "Africa/Cairo", "Australia/Lord_Howe", "Asia/Kathmandu",
-)  # fmt: skip
+# Santiago and Cairo change their clocks at midnight, Lord Howe by half an hour. test_periods looks at more zones.
+STARTS = [
+    ("Europe/Berlin", date(2024, 1, 31)),
+    ("America/Santiago", date(2024, 2, 29)),
+    ("Africa/Cairo", date(2024, 1, 31)),
+    ("Australia/Lord_Howe", date(2024, 2, 29)),
+]
 
 
 def last_of(year: int, month: int, day: int) -> date:
@@ -30,8 +33,7 @@ def last_of(year: int, month: int, day: int) -> date:
             day -= 1
 
 
-@pytest.mark.parametrize("zone", ZONES)
-@pytest.mark.parametrize("anchor", [date(2024, 1, 31), date(2024, 2, 29)])
+@pytest.mark.parametrize(("zone", "anchor"), STARTS)
 def test_thirty_six_months_keep_their_day(zone, anchor):
     make_issuer()
     started_at = datetime(anchor.year, anchor.month, anchor.day, 9, tzinfo=ZoneInfo(zone)).astimezone(UTC)

@@ -50,10 +50,10 @@ def large() -> PlanVersion:
     return make_plan("large", included_credits=D(2000), prices={"USD": {"fee": "100.00"}})
 
 
-def subscribe(account: Account, version: PlanVersion, **fields: object) -> Subscription:
+def subscribe(account: Account, version: PlanVersion, *, now: datetime, **fields: object) -> Subscription:
     """A subscription whose first invoice is paid."""
-    subscription = subscribe_unpaid(account, version, **fields)  # type: ignore[arg-type]
-    pay(START)
+    subscription = subscribe_unpaid(account, version, now=now, **fields)  # type: ignore[arg-type]
+    pay(now)
     return subscription
 
 
@@ -112,30 +112,36 @@ def billed() -> Decimal:
     return lines + sum(PendingItem.objects.filter(invoice_line=None).values_list("amount", flat=True), D(0))
 
 
-@pytest.mark.parametrize("day", range(1, 32))
-def test_an_upgrade_on_any_day_bills_each_day_by_the_plan_it_had(acme, small, large, day):
-    subscription = change(subscribe(acme, small, now=START), noon(day), plan_version_id=large.pk)
+# The first days, the middle and the end of January; 29 March has 23 hours in Berlin, 25 October has 25. All three
+# months have 31 days, each of which test_proration looks at.
+DAYS = [(1, 1), (2, 1), (16, 1), (30, 1), (31, 1), (29, 3), (30, 3), (25, 10)]
+
+
+@pytest.mark.parametrize(("day", "month"), DAYS)
+def test_an_upgrade_on_any_day_bills_each_day_by_the_plan_it_had(acme, small, large, day, month):
+    now = noon(day, month)
+    subscription = change(subscribe(acme, small, now=START.replace(month=month)), now, plan_version_id=large.pk)
     # 1.00 for each day before; of 100.00 what the days before have not used up.
     used_of_large = (D(100) * (day - 1) / 31).quantize(D("0.01"), rounding="ROUND_HALF_UP")
     assert billed() == (day - 1) + D(100) - used_of_large
     period = subscription.periods.get()
     assert (period.fee, period.plan_version) == (billed(), large)
     left = D(2000) - (D(2000) * (day - 1) / 31).quantize(D("0.000001"))
-    assert available(acme, noon(day)) == 10 * (day - 1) + left
+    assert available(acme, now) == 10 * (day - 1) + left
 
 
-@pytest.mark.parametrize("day", range(1, 32))
-def test_a_downgrade_on_any_day_gives_back_what_the_days_left_are_worth(acme, small, large, day):
-    subscription = subscribe(acme, large, now=START)
-    change(subscription, noon(day), plan_version_id=small.pk, when="now")
+@pytest.mark.parametrize(("day", "month"), DAYS)
+def test_a_downgrade_on_any_day_gives_back_what_the_days_left_are_worth(acme, small, large, day, month):
+    subscription = subscribe(acme, large, now=START.replace(month=month))
+    change(subscription, noon(day, month), plan_version_id=small.pk, when="now")
     used_of_large = (D(100) * (day - 1) / 31).quantize(D("0.01"), rounding="ROUND_HALF_UP")
     assert billed() == used_of_large + (32 - day)
     credit = PendingItem.objects.get(invoice_line=None)
     assert credit.amount == billed() - 100
-    # The next invoice takes it: 31.00 for February less the credit, as far as that goes.
-    run(noon(1, 2))
-    february = Invoice.objects.get(reference=f"renewal:{subscription.pk}:2")
-    assert february.subtotal == max(31 + credit.amount, D(0))
+    # The next invoice takes it: 31.00 for the next month less the credit, as far as that goes.
+    run(noon(1, month + 1))
+    next_month = Invoice.objects.get(reference=f"renewal:{subscription.pk}:2")
+    assert next_month.subtotal == max(31 + credit.amount, D(0))
     assert billed() == used_of_large + (32 - day) + 31
 
 

@@ -72,6 +72,19 @@ def test_a_day_of_23_or_25_hours_weighs_as_much_as_any_other(zone, number, days)
     assert [cut(starts_at, ends_at, noon, zone) for noon in noons] == [Cut(days, used) for used in range(days)]
 
 
+@pytest.mark.parametrize("number", [1, 3, 10])
+def test_a_change_of_plan_on_each_day_of_a_month_splits_money_and_credits_by_the_days(number):
+    """The figures of the plans in test_changes: 31.00 for 310 credits, 100.00 for 2,000."""
+    starts_at, ends_at = month(2026, number, BERLIN)
+    for day in range(1, 32):
+        at = cut(starts_at, ends_at, datetime(2026, number, day, 12, tzinfo=UTC), BERLIN)
+        used_of_large = (D(100) * (day - 1) / 31).quantize(D("0.01"), rounding="ROUND_HALF_UP")
+        left_of_large = D(2000) - (D(2000) * (day - 1) / 31).quantize(D("0.000001"))
+        assert (money_used(D(31), at, "USD"), money_left(D(31), at, "USD")) == (day - 1, 32 - day)
+        assert (money_used(D(100), at, "USD"), money_left(D(100), at, "USD")) == (used_of_large, 100 - used_of_large)
+        assert (credits_left(D(310), at), credits_left(D(2000), at)) == (10 * (32 - day), left_of_large)
+
+
 @pytest.mark.parametrize(
     ("amount", "currency", "days", "used", "spent", "left"),
     [
