@@ -1,8 +1,12 @@
 """Asking the API, and judging its answers."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from django.apps import apps
+from django.db import connection, transaction
 from django.test import Client
 
 from billing.accounts.models import Account, Scope
@@ -74,3 +78,32 @@ def written() -> dict[str, Any]:
     counts: dict[str, Any] = {model.__name__: model._default_manager.count() for model in models}
     counts["pools"] = list(CreditPool.objects.order_by("pk").values_list("pk", "balance", "held", "version", "policy"))
     return counts
+
+
+# What any request may leave behind, also one that is refused.
+TRACES = {"ApiKey", "IdempotencyKey", "RejectedEvent"}
+
+
+def everything() -> dict[str, str]:
+    """A digest of the rows of each table, but for `TRACES`."""
+    tables = [
+        model._meta.db_table for model in apps.get_app_config("billing").get_models() if model.__name__ not in TRACES
+    ]
+    digests = (
+        f"SELECT '{table}', coalesce(md5(string_agg(md5(row::text), '' ORDER BY md5(row::text))), '')"
+        f' FROM "{table}" AS row'
+        for table in tables
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(" UNION ALL ".join(digests))
+        return dict(cursor.fetchall())
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """Let something be done that is undone at the end, as between two tests."""
+    block = transaction.atomic()
+    block._from_testcase = True  # type: ignore[attr-defined]
+    with block:
+        yield
+        transaction.set_rollback(True)
