@@ -5,6 +5,8 @@ from typing import Any
 import structlog
 import structlog.tracebacks
 
+from config.redaction import redact_line
+
 SHARED_PROCESSORS: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
@@ -37,7 +39,7 @@ def logging_settings(*, as_json: bool, level: str) -> dict[str, Any]:
     formatter = {
         "()": structlog.stdlib.ProcessorFormatter,
         "foreign_pre_chain": SHARED_PROCESSORS,
-        "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+        "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer, redact_line],
     }
     return {
         "version": 1,
