@@ -1,5 +1,7 @@
 """Logging through structlog: one JSON object a line in production, readable lines in the demo and tests."""
 
+import logging
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
@@ -7,11 +9,36 @@ import structlog.tracebacks
 
 from config.redaction import redact_line
 
+# Refusals that a product's day is full of: no credits left, and a request that came twice at once.
+EXPECTED_REFUSALS = (402, 409)
+
+
+class DemoteExpectedRefusals(logging.Filter):
+    """Log answers that are part of the day's work at INFO, so that among warnings the real ones are seen."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Lower the record's level; False where that level is not logged."""
+        if getattr(record, "status_code", None) in EXPECTED_REFUSALS and record.levelno == logging.WARNING:
+            record.levelno, record.levelname = logging.INFO, "INFO"
+            return logging.root.isEnabledFor(logging.INFO)
+        return True
+
+
+def describe_request(logger: Any, name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Replace the request that Django adds to its records by method and path: its text has the query, which may hold
+    a customer's data."""
+    request = event.pop("request", None)
+    if request is not None and hasattr(request, "path"):
+        event |= {"method": request.method, "path": request.path}
+    return event
+
+
 SHARED_PROCESSORS: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.ExtraAdder(),
+    describe_request,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.StackInfoRenderer(),
 ]
@@ -45,8 +72,12 @@ def logging_settings(*, as_json: bool, level: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"florin": formatter},
+        "filters": {"expected": {"()": DemoteExpectedRefusals}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "florin"}},
         "root": {"handlers": ["stderr"], "level": level},
         # Django would add handlers of its own to these.
-        "loggers": {name: {"handlers": [], "propagate": True} for name in ("django", "django.server", "celery")},
+        "loggers": {
+            **{name: {"handlers": [], "propagate": True} for name in ("django", "django.server", "celery")},
+            "django.request": {"filters": ["expected"]},
+        },
     }

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 from django.conf import settings
+from django.http import HttpResponse
+from django.test import RequestFactory
+from django.utils.log import log_response
 
 from config import redaction
 from config.logs import logging_settings
@@ -96,3 +99,23 @@ def test_an_errors_message_is_written_without_the_secrets_in_it(as_json, setting
     line = made.format(record)
     assert line.count(redaction.REDACTED) >= 4
     assert not any(secret in line for secret in (CANARY, settings.SECRET_KEY, "4242 4242", "4000000000000002"))
+
+
+@pytest.mark.usefixtures("_restored")
+@pytest.mark.parametrize(("status", "level"), [(402, "info"), (409, "info"), (403, "warning"), (500, "error")])
+def test_refusals_that_belong_to_the_day_are_no_warnings_and_no_query_is_written(status, level, capsys):
+    logging.config.dictConfig(logging_settings(as_json=True, level="INFO"))
+    request = RequestFactory().get("/api/v1/charges", {"email": CANARY})
+    log_response("%s: %s", "Refused", request.path, response=HttpResponse(status=status), request=request)
+    line = capsys.readouterr().err
+    told = json.loads(line)
+    assert (told["level"], told["path"], told["status_code"]) == (level, "/api/v1/charges", status)
+    assert CANARY not in line
+
+
+@pytest.mark.usefixtures("_restored")
+def test_at_a_higher_level_they_are_not_written_at_all(capsys):
+    logging.config.dictConfig(logging_settings(as_json=True, level="WARNING"))
+    request = RequestFactory().get("/api/v1/charges")
+    log_response("%s: %s", "Refused", request.path, response=HttpResponse(status=402), request=request)
+    assert capsys.readouterr().err == ""
