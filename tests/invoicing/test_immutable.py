@@ -1,5 +1,7 @@
 """What the database itself refuses: changing issued documents, skipping numbers, sums that do not add up."""
 
+import itertools
+import re
 from datetime import timedelta
 from decimal import Decimal
 
@@ -39,24 +41,43 @@ def draft(issuer, account):
 
 
 def refused(statement, *values):
-    with pytest.raises(ProgrammingError, match=r"issued|one by one"), transaction.atomic():
-        connection.cursor().execute(statement, values)
+    assert allowed([statement], *values) == []
+
+
+def allowed(statements, *values, error=ProgrammingError, reason=r"issued|one by one"):
+    """Those of the statements that the database does not refuse for the reason; each is undone."""
+    found = []
+    for statement in statements:
+        try:
+            with transaction.atomic():
+                connection.cursor().execute(statement, values)
+                found.append(statement)
+                transaction.set_rollback(True)
+        except error as refusal:
+            if not re.search(reason, str(refusal)):
+                found.append(f"{statement}: {refusal}")
+    return found
 
 
 def fields(model, free):
     return [field for field in model._meta.concrete_fields if field.name not in free]
 
 
-@pytest.mark.parametrize("field", fields(Invoice, FREE_OF_INVOICE), ids=lambda field: field.name)
-def test_nothing_that_an_issued_invoice_says_can_be_changed(invoice, runtime_role, field):
-    refused(f"UPDATE billing_invoice SET {field.column} = {OTHER[type(field).__name__]}")
-    if field.null:
-        refused(f"UPDATE billing_invoice SET {field.column} = NULL")
+def test_nothing_that_an_issued_invoice_says_can_be_changed(invoice, runtime_role):
+    said = fields(Invoice, FREE_OF_INVOICE)
+    changes = [f"UPDATE billing_invoice SET {field.column} = {OTHER[type(field).__name__]}" for field in said]
+    changes += [f"UPDATE billing_invoice SET {field.column} = NULL" for field in said if field.null]
+    assert len(changes) >= 26
+    assert allowed(changes) == []
 
 
-@pytest.mark.parametrize("field", fields(InvoiceLine, FREE_OF_LINE), ids=lambda field: field.name)
-def test_nothing_that_an_issued_line_says_can_be_changed(invoice, runtime_role, field):
-    refused(f"UPDATE billing_invoiceline SET {field.column} = {OTHER[type(field).__name__]} WHERE position = 1")
+def test_nothing_that_an_issued_line_says_can_be_changed(invoice, runtime_role):
+    changes = [
+        f"UPDATE billing_invoiceline SET {field.column} = {OTHER[type(field).__name__]} WHERE position = 1"
+        for field in fields(InvoiceLine, FREE_OF_LINE)
+    ]
+    assert len(changes) >= 23
+    assert allowed(changes) == []
 
 
 def test_issued_invoices_and_lines_are_not_deleted_and_get_no_more_lines(invoice, draft, runtime_role):
@@ -95,11 +116,11 @@ def test_a_draft_may_change_and_go(draft, runtime_role):
     assert not Invoice.objects.exists()
 
 
-@pytest.mark.parametrize("column", ["last_invoice_number", "last_credit_note_number"])
-@pytest.mark.parametrize("number", ["3", "0", "-1"])
-def test_numbers_are_neither_skipped_nor_given_back(invoice, issuer, runtime_role, column, number):
+def test_numbers_are_neither_skipped_nor_given_back(invoice, issuer, runtime_role):
     Issuer.objects.filter(pk=issuer.pk).update(last_credit_note_number=1)
-    refused(f"UPDATE billing_issuer SET {column} = {number}")
+    columns = ("last_invoice_number", "last_credit_note_number")
+    numbers = itertools.product(columns, (3, 0, -1))
+    assert allowed([f"UPDATE billing_issuer SET {column} = {number}" for column, number in numbers]) == []
 
 
 def test_an_issuer_saved_with_old_values_gives_no_number_back(invoice, issuer):
@@ -108,9 +129,8 @@ def test_an_issuer_saved_with_old_values_gives_no_number_back(invoice, issuer):
         issuer.save()
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
+def test_an_invoice_cannot_stand_as_no_invoice_can(invoice, runtime_role):
+    changes = (
         "amount_paid = total + 0.01",
         "amount_paid = -1",
         "amount_credited = total + 0.01",
@@ -118,19 +138,18 @@ def test_an_issuer_saved_with_old_values_gives_no_number_back(invoice, issuer):
         "state = 'paid'",
         "state = 'draft'",
         "amount_paid = 'NaN'",
-    ],
-)
-def test_an_invoice_cannot_stand_as_no_invoice_can(invoice, runtime_role, change):
-    with pytest.raises(IntegrityError), transaction.atomic():
-        connection.cursor().execute(f"UPDATE billing_invoice SET {change}")
+    )
+    assert allowed([f"UPDATE billing_invoice SET {each}" for each in changes], error=IntegrityError, reason="") == []
 
 
-@pytest.mark.parametrize(
-    "change", ["amount_credited = amount + 0.01", "tax_credited = tax_amount + 0.01", "credits_refunded = credits + 1"]
-)
-def test_a_line_cannot_be_credited_beyond_itself(invoice, runtime_role, change):
-    with pytest.raises(IntegrityError), transaction.atomic():
-        connection.cursor().execute(f"UPDATE billing_invoiceline SET {change}")
+def test_a_line_cannot_be_credited_beyond_itself(invoice, runtime_role):
+    changes = (
+        "amount_credited = amount + 0.01",
+        "tax_credited = tax_amount + 0.01",
+        "credits_refunded = credits + 1",
+    )
+    changes = [f"UPDATE billing_invoiceline SET {each}" for each in changes]
+    assert allowed(changes, error=IntegrityError, reason="") == []
 
 
 def test_the_runtime_role_can_do_all_that_invoicing_needs(issuer, account, runtime_role):

@@ -92,11 +92,25 @@ def rows_of(table):
 
 def assert_refused(statement, table, reason):
     """The statement fails for the reason, and the table is as it was."""
+    assert allowed([statement], table, reason) == []
+
+
+def allowed(statements, table, reason):
+    """Those of the statements that do not fail for the reason; the table must be as it was."""
     before = rows_of(table)
     assert before, f"{table} is empty: the test would prove nothing"
-    with pytest.raises(ProgrammingError, match=reason), transaction.atomic():
-        connection.cursor().execute(statement)
+    found = []
+    for statement in statements:
+        try:
+            with transaction.atomic():
+                connection.cursor().execute(statement)
+                found.append(statement)
+                transaction.set_rollback(True)
+        except ProgrammingError as refusal:
+            if reason not in str(refusal):
+                found.append(f"{statement}: {refusal}")
     assert rows_of(table) == before
+    return found
 
 
 def statements(table):
@@ -114,31 +128,24 @@ def test_the_list_of_append_only_tables_is_complete():
     assert set(COLUMNS) == set(APPEND_ONLY_TABLES)
 
 
-@pytest.mark.parametrize("table", APPEND_ONLY_TABLES)
-def test_the_runtime_role_has_no_privilege_to_change(filled, runtime_role, table):
-    assert len(columns_of(table)) == COLUMNS[table]
-    for statement in statements(table):
-        assert_refused(statement, table, "permission denied")
+def test_the_runtime_role_has_no_privilege_to_change(filled, runtime_role):
+    assert {table: len(columns_of(table)) for table in APPEND_ONLY_TABLES} == COLUMNS
+    assert [allowed(statements(table), table, "permission denied") for table in APPEND_ONLY_TABLES] == [[]] * 11
 
 
-@pytest.mark.parametrize("table", APPEND_ONLY_TABLES)
-def test_triggers_refuse_it_even_to_the_owner(filled, table):
+def test_triggers_refuse_it_even_to_the_owner(filled):
     connection.cursor().execute("SET CONSTRAINTS ALL IMMEDIATE")
-    for statement in statements(table):
-        assert_refused(statement, table, "is append-only")
+    assert [allowed(statements(table), table, "is append-only") for table in APPEND_ONLY_TABLES] == [[]] * 11
 
 
-@pytest.mark.parametrize("table", APPEND_ONLY_TABLES)
-def test_upserting_and_merging_change_nothing_either(filled, runtime_role, table):
-    first = columns_of(table)[0]
-    assert_refused(
-        f"INSERT INTO {table} SELECT * FROM {table} ON CONFLICT DO NOTHING; UPDATE {table} SET {first} = {first}",
-        table,
-        "permission denied",
-    )
-    assert_refused(
-        f"MERGE INTO {table} t USING (SELECT 1) AS x ON true WHEN MATCHED THEN DELETE", table, "permission denied"
-    )
+def test_upserting_and_merging_change_nothing_either(filled, runtime_role):
+    found = []
+    for table in APPEND_ONLY_TABLES:
+        first = columns_of(table)[0]
+        upsert = f"INSERT INTO {table} SELECT * FROM {table} ON CONFLICT DO NOTHING"
+        merge = f"MERGE INTO {table} t USING (SELECT 1) AS x ON true WHEN MATCHED THEN DELETE"
+        found += allowed([f"{upsert}; UPDATE {table} SET {first} = {first}", merge], table, "permission denied")
+    assert found == []
 
 
 def test_the_runtime_role_can_do_all_the_ledger_needs(pool, runtime_role):

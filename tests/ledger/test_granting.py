@@ -1,5 +1,7 @@
 """The acts grant and revoke on PostgreSQL."""
 
+import itertools
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 
@@ -71,9 +73,8 @@ def test_a_reference_used_for_another_request_is_a_conflict(pool, same):
     assert conflict.value.posting == first
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
+def test_a_senseless_grant_is_refused(pool):
+    for fields in (
         {"amount": 0},
         {"amount": -1},
         {"kind": "overdraft"},
@@ -84,11 +85,9 @@ def test_a_reference_used_for_another_request_is_a_conflict(pool, same):
         {"expires_at": NOW},
         {"expires_at": NOW - DAY},
         {"effective_at": NOW + DAY, "expires_at": NOW + DAY},
-    ],
-)
-def test_a_senseless_grant_is_refused(pool, fields):
-    with nothing_written(), pytest.raises(ValueError, match="a grant needs"):
-        give(pool, **{"amount": 10, **fields})
+    ):
+        with nothing_written(), pytest.raises(ValueError, match="a grant needs"):
+            give(pool, **{"amount": 10, **fields})
 
 
 def test_a_grant_to_a_pool_that_is_not_there_is_refused(pool):
@@ -96,21 +95,22 @@ def test_a_grant_to_a_pool_that_is_not_there_is_refused(pool):
         posting.grant(pool_id=pool.pk + 999, amount=Decimal(1), kind="bonus", reference="g", now=NOW)
 
 
-@pytest.mark.parametrize("bad", ["NaN", "Infinity", "-Infinity", "1e18", "-1"])
-@pytest.mark.parametrize(
-    "change",
-    [
+def test_the_database_keeps_impossible_amounts_out(pool):
+    give(pool, 10)
+    changes = (
         "billing_creditgrant SET amount = %s, remaining = %s",
         "billing_creditgrant SET held = %s WHERE 0 <> %s",
         "billing_creditpool SET balance = %s WHERE 0 <> %s",
         "billing_creditpool SET overdraft = %s, cycle_overage = %s",
         "billing_creditpool SET cycle_allocation = %s, cycle_spent = %s",
-    ],
-)
-def test_the_database_keeps_impossible_amounts_out(pool, change, bad):
-    give(pool, 10)
-    with nothing_written(), pytest.raises((IntegrityError, DataError)), transaction.atomic():
-        connection.cursor().execute(f"UPDATE {change}", [bad, bad])
+    )
+    taken = []
+    for change, bad in itertools.product(changes, ("NaN", "Infinity", "-Infinity", "1e18", "-1")):
+        with nothing_written(), suppress(IntegrityError, DataError), transaction.atomic():
+            connection.cursor().execute(f"UPDATE {change}", [bad, bad])
+            taken.append((change, bad))
+            transaction.set_rollback(True)
+    assert taken == []
 
 
 def test_the_database_keeps_the_identity_of_each_lot(pool):
