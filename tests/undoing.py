@@ -1,9 +1,12 @@
 """Undoing what a test has done, so that it can begin again with what was expensive to make."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from django.db import connection, transaction
+
+Case = TypeVar("Case")
 
 
 @contextmanager
@@ -16,3 +19,18 @@ def undone() -> Iterator[None]:
         yield
         connection.check_constraints()
         transaction.set_rollback(True)
+
+
+def check_each(cases: Sequence[Case], check: Callable[[Case], object]) -> None:
+    """Check every case, each of them beginning with the same rows; fail with all that went wrong."""
+    assert cases
+    failures = []
+    for case in cases:
+        try:
+            with undone():
+                check(case)
+        except Exception as failure:
+            failure.add_note(f"In the case {case!r}.")
+            failures.append(failure)
+    if failures:
+        raise ExceptionGroup(f"{len(failures)} of {len(cases)} cases went wrong", failures)
