@@ -34,6 +34,16 @@ def days_of(rows, column):
     return [f"{at:%m-%d %H}" for at in rows.order_by(column, "pk").values_list(column, flat=True)]
 
 
+def assert_told_in_order(account):
+    told = happenings.list_happenings(after=REAL, until=datetime(2027, 6, 1, tzinfo=UTC), account_id=account.pk)
+    assert [each.at for each in told] == sorted(each.at for each in told)
+    first = [each.what for each in told if each.at == START]
+    assert first == ["subscribed", "invoice", "paid", "became active", "grant", "notice", "notice", "notice"]
+    overdue = [each.what for each in told if f"{each.at:%m-%d %H}" == "04-30 04"]
+    assert overdue[:4] == ["renewed", "invoice", "payment failed", "payment overdue"]
+    assert {each.account for each in told} == {"Acme"}
+
+
 def test_half_a_year_renews_at_the_accounts_own_midnights(account, version):
     """Of 31 January in New York: the 28th of February, with summer time from March on."""
     make_card(account, now=START)
@@ -52,7 +62,7 @@ def test_half_a_year_renews_at_the_accounts_own_midnights(account, version):
     assert verify(account_ids=None, now=datetime(2027, 7, 1, tzinfo=UTC)).findings == []
 
 
-def test_a_card_that_wears_out_is_dunned_by_its_days(account, version):
+def test_a_card_that_wears_out_is_dunned_by_its_days_and_all_is_told_in_order(account, version):
     make_card(account, WEARS_OUT, now=START)
     subscribe(account, version, now=START, collection="automatic")
     go(account, datetime(2027, 7, 1, tzinfo=UTC))
@@ -67,6 +77,7 @@ def test_a_card_that_wears_out_is_dunned_by_its_days(account, version):
     told = Notification.objects.filter(kind="payment_reminder", payload__invoice_id=str(first.invoice_id))
     days = [(at.date() - overdue).days for at in told.order_by("pk").values_list("created_at", flat=True)]
     assert days == policy["reminder_days"]
+    assert_told_in_order(account)
 
 
 def test_a_slow_payment_succeeds_in_its_own_time(account, version):
@@ -135,16 +146,3 @@ def test_what_never_rests_is_let_be(account, monkeypatch):
     restless = jobs.Job("restless", always)
     monkeypatch.setattr(moving, "MOST_ROUNDS", 7)
     assert moving.settle((restless,), START, account.pk, due=(restless,)) == {"restless": 7}
-
-
-def test_what_happened_is_told_in_order(account, version):
-    make_card(account, WEARS_OUT, now=START)
-    subscribe(account, version, now=START, collection="automatic")
-    go(account, datetime(2027, 6, 1, tzinfo=UTC))
-    told = happenings.list_happenings(after=REAL, until=datetime(2027, 6, 1, tzinfo=UTC), account_id=account.pk)
-    assert [each.at for each in told] == sorted(each.at for each in told)
-    first = [each.what for each in told if each.at == START]
-    assert first == ["subscribed", "invoice", "paid", "became active", "grant", "notice", "notice", "notice"]
-    overdue = [each.what for each in told if f"{each.at:%m-%d %H}" == "04-30 04"]
-    assert overdue[:4] == ["renewed", "invoice", "payment failed", "payment overdue"]
-    assert {each.account for each in told} == {"Acme"}

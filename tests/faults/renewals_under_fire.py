@@ -87,10 +87,11 @@ def work(now: datetime) -> None:
     print("ready", flush=True)
     while True:
         try:
-            do_some(now, limit=7)
+            if do_some(now, limit=7):
+                continue
         except (OperationalError, InterfaceError):
             connection.close()
-            time.sleep(0.05)
+        time.sleep(0.05)
 
 
 def do_some(now: datetime, *, limit: int) -> bool:

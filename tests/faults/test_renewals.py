@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.faults
+@pytest.mark.long
 def test_two_hundred_renewals_survive_killed_workers_and_a_killed_database(tmp_path):
     # A database of its own, which nobody else minds being killed.
     clean = {name: value for name, value in os.environ.items() if name in {"HOME", "PATH"}}
