@@ -1,7 +1,7 @@
 """Asking the API, and judging its answers."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -59,14 +59,26 @@ def all_but(scope: str) -> list[str]:
 def assert_problem(response: Any, status: int, code: str, field: str | None = None) -> dict[str, Any]:
     """The answer is this problem document (about this field); returns it."""
     assert response.status_code == status, response.content
-    assert response["Content-Type"] == "application/problem+json"
+    assert response["Content-Type"] == "application/problem+json", response.content
     problem: dict[str, Any] = response.json()
     assert problem["code"] == code, problem
-    assert problem["status"] == status
-    assert {"type", "title", "detail", "instance"} <= problem.keys()
+    assert problem["status"] == status, problem
+    assert {"type", "title", "detail", "instance"} <= problem.keys(), problem
     if field is not None:
         assert field in [error["field"] for error in problem["errors"]], problem
     return problem
+
+
+def not_refused(answers: Iterable[tuple[Any, ...]]) -> list[Any]:
+    """Of answers, each with what was asked before it and what `assert_problem` expects after it, those that are no such
+    problem, with what was asked."""
+    odd = []
+    for asked, answer, *expected in answers:
+        try:
+            assert_problem(answer, *expected)
+        except AssertionError as error:
+            odd.append((asked, expected, answer.status_code, str(error)))
+    return odd
 
 
 def written() -> dict[str, Any]:

@@ -80,7 +80,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "create_transfer": {"account": "{account}", "from_pool": "main", "to_pool": "team", "amount": "1"},
 }  # fmt: skip
 DAYS = {"from": "2026-01-01", "to": "2026-01-02"}
-QUERIES = {"get_usage": DAYS, "get_statement": DAYS, "get_statement_pdf": DAYS}
+OF_ACCOUNT = {"account": "{account}"}
+QUERIES = {
+    **dict.fromkeys(("get_usage", "get_statement", "get_statement_pdf"), DAYS),
+    **dict.fromkeys(("list_holds", "list_plans"), OF_ACCOUNT),
+}
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,8 @@ class Operation:
 
     @property
     def names_account(self) -> bool:
-        """Whether its body says whose account it is about."""
-        return bool({"account", "accounts"} & BODIES.get(self.name, {}).keys())
+        """Whether its body or its query says whose account it is about."""
+        return bool({"account", "accounts"} & (BODIES.get(self.name, {}) | QUERIES.get(self.name, {})).keys())
 
     @property
     def takes_body(self) -> bool:
@@ -113,7 +117,8 @@ class Operation:
     def address(self, given: Mapping[str, str]) -> str:
         """Where it is for these ids, with the query that it needs; an id that is not given fails here."""
         query = "&".join(f"{name}={value}" for name, value in QUERIES.get(self.name, {}).items())
-        return re.sub(r"{(\w+)}", lambda match: given[match[1]], self.path) + (f"?{query}" if query else "")
+        address = f"{self.path}?{query}" if query else self.path
+        return re.sub(r"{(\w+)}", lambda match: given[match[1]], address)
 
     def body(self, given: Mapping[str, str]) -> dict[str, Any]:
         """A body that it takes for these ids."""

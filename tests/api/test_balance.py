@@ -4,21 +4,8 @@ import pytest
 from django.utils import timezone
 
 from billing.ledger import pools
-from tests.api.asking import all_but, assert_problem
+from tests.api.asking import assert_problem
 from tests.factories import NOW, give_credits
-
-
-def test_nobody_reads_a_balance_without_a_key(anonymous, acme):
-    assert_problem(anonymous.get("/accounts/acme/balance"), 401, "authentication_required")
-
-
-def test_reading_a_balance_needs_the_scope(scoped, acme):
-    assert_problem(scoped(all_but("read")).get("/accounts/acme/balance"), 403, "missing_scope")
-
-
-def test_a_stranger_cannot_read_a_balance(mallory, acme):
-    assert_problem(mallory.get("/accounts/acme/balance"), 404, "not_found")
-    assert_problem(mallory.get(f"/accounts/acc_{acme.pk}/balance"), 404, "not_found")
 
 
 def test_a_balance_shows_credits_lots_cycle_and_next_expiry(alice, acme):

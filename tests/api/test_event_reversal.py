@@ -2,7 +2,7 @@ import pytest
 
 from billing.ledger.models import CreditPool
 from billing.metering.models import EventReversal
-from tests.api.asking import all_but, assert_problem, written
+from tests.api.asking import assert_problem, written
 from tests.factories import give_credits, make_account, make_meter, make_rate_card
 
 
@@ -12,15 +12,6 @@ def _an_event(acme, platform):
     make_rate_card({make_meter("tokens"): "0.002"})
     event = {"id": "e/1", "account": "acme", "meter": "tokens", "quantity": 1000}
     assert platform.post("/events", event).status_code == 200
-
-
-def test_a_key_its_scope_and_the_platform_are_needed(anonymous, scoped, alice):
-    before = written()
-    path, body = "/events/e%2F1/reverse", {"account": "acme"}
-    assert_problem(anonymous.post(path, body), 401, "authentication_required")
-    assert_problem(scoped(all_but("credits:write")).post(path, body), 403, "missing_scope")
-    assert_problem(alice.post(path, body), 403, "platform_key_required")
-    assert written() == before
 
 
 @pytest.mark.parametrize("path", ["/events/e%2F1/reverse", "/events/e/1/reverse"])

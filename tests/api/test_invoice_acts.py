@@ -58,14 +58,6 @@ def test_the_platform_gives_up_an_open_invoice_and_it_stays_owed(platform, alice
     assert Invoice.objects.get().state == "paid"
 
 
-@pytest.mark.parametrize("act", ["void", "give-up"])
-def test_a_customers_own_key_does_neither(alice, invoice, act):
-    before = written()
-    assert_problem(alice.post(f"/invoices/ivc_{invoice.pk}/{act}"), 403, "platform_key_required")
-    assert written() == before
-    assert Invoice.objects.get().state == "open"
-
-
 def test_a_paid_invoice_is_neither_voided_nor_given_up(platform, acme, shop):
     bought = platform.post("/accounts/acme/purchases", BUY).json()
     before = written()
@@ -125,11 +117,6 @@ def test_a_statement_of_no_sense_is_refused(alice, acme, query, field):
 def test_a_statement_that_is_too_long_is_refused(alice, acme, invoice, monkeypatch):
     monkeypatch.setattr(account_statement, "MOST_ENTRIES", 0)
     assert_problem(alice.get("/accounts/acme/statement", **YEAR), 400, "invalid_request", "to")
-
-
-def test_a_stranger_reads_no_statement(mallory, acme):
-    for path in ("/accounts/acme/statement", "/accounts/acme/statement/pdf"):
-        assert_problem(mallory.get(path, **YEAR), 404, "not_found")
 
 
 @pytest.mark.parametrize("act", ["void", "give-up"])

@@ -1,7 +1,7 @@
 import pytest
 
 from billing.payments.models import Payment
-from tests.api.asking import all_but, assert_problem
+from tests.api.asking import assert_problem
 from tests.factories import make_issuer
 from tests.invoicing.makers import issue
 from tests.payments import makers
@@ -13,18 +13,6 @@ def payment(acme) -> Payment:
     """A payment that waits for alice's confirmation."""
     make_issuer()
     return pay(issue(acme), makers.ACTION)
-
-
-def test_a_key_and_its_scope_are_needed(anonymous, scoped, payment):
-    for path in (f"/payments/pay_{payment.pk}", "/accounts/acme/payments"):
-        assert_problem(anonymous.get(path), 401, "authentication_required")
-        assert_problem(scoped(all_but("read")).get(path), 403, "missing_scope")
-
-
-def test_a_stranger_sees_no_payment(mallory, payment):
-    assert_problem(mallory.get(f"/payments/pay_{payment.pk}"), 404, "not_found")
-    assert_problem(mallory.get("/accounts/acme/payments"), 404, "not_found")
-    assert mallory.get("/accounts/evil/payments").json() == {"items": [], "next_cursor": None}
 
 
 def test_a_payment_says_how_it_stands_and_where_to_confirm(alice, platform, acme, payment, settings):

@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from billing.catalog.models import Coupon, PlanVersion
 from billing.invoicing.models import CreditNote, Invoice
-from billing.subscriptions.models import ScheduledChange, Subscription, SubscriptionChange
+from billing.subscriptions.models import Subscription, SubscriptionChange
 from tests.api.asking import assert_problem, written
 from tests.factories import make_plan
 from tests.subscriptions.makers import make_team, subscribe
@@ -167,13 +167,3 @@ def test_an_idempotency_key_acts_once(alice, path, act):
     count = SubscriptionChange.objects.count()
     assert alice.post(f"{path}/{act}", body, key="k-1").content == first.content
     assert SubscriptionChange.objects.count() == count
-
-
-def test_another_accounts_key_finds_nothing(mallory, path):
-    before = everything()
-    for act in ("change", "preview", "pause", "resume", "cancel", "reactivate", "withdraw-change", "coupons"):
-        body = {"seats": 3} if act in ("change", "preview") else {"code": "X"} if act == "coupons" else {}
-        refused(mallory.post(f"{path}/{act}", body), 404, "not_found", before)
-    for what in ("", "/next-invoice", "/history"):
-        refused(mallory.get(f"{path}{what}"), 404, "not_found", before)
-    assert not ScheduledChange.objects.exists()

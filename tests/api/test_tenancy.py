@@ -10,6 +10,8 @@ from tests.api.asking import Api, everything
 from tests.api.operations import PLATFORM_ONLY, Operation, guarded, judge, missing
 
 NOT_FOUND = (404, "not_found")
+# What is for sale is shown to all.
+CATALOG = {"list_meters", "list_rate_cards", "list_packs", "list_plans", "list_offers"}
 # A lone event of a stranger is rejected, and kept among those that were.
 OTHERWISE = {"report_events": (422, "unknown_account")}
 
@@ -47,3 +49,16 @@ def test_what_is_alices_is_not_found_in_mallorys_account(about_alice, hers, mall
     assert {"remove_payment_method", "update_member", "update_pool", "get_card_setup"} <= found.keys()
     assert heard(theirs, mallory, ids) == dict.fromkeys((each.name for each in theirs), NOT_FOUND)
     assert everything() == before
+
+
+def test_mallorys_lists_have_nothing_of_alices(about_alice, hers, alice, mallory):
+    lists = [each for each in about_alice if each.name.startswith("list_") and each.ids in ([], ["account"])]
+    compared, leaking = set(), []
+    for operation in lists:
+        if operation.name not in CATALOG:
+            ours = operation.ask(alice, hers).json()["items"]
+            theirs = operation.ask(mallory, {**hers, "account": "evil"}).json()["items"]
+            compared |= {operation.name} if ours else set()
+            leaking += [(operation.name, item) for item in theirs if item in ours]
+    assert leaking == []
+    assert len(compared) >= 10

@@ -3,38 +3,13 @@ from django.utils import timezone
 
 from billing.ledger import pools
 from billing.purchases import topups
-from billing.purchases.models import TopUp, TopUpRule
-from tests.api.asking import all_but, assert_problem, written
+from billing.purchases.models import TopUp
+from tests.api.asking import assert_problem, written
 from tests.factories import NOW, make_account
 from tests.payments.makers import make_card
 
 PATH = "/accounts/acme/top-up-rules"
 NEW = {"threshold": "100", "pack": "credits", "credits": "1000", "max_count": 3, "max_money": "500"}
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "scope"),
-    [
-        ("GET", PATH, "read"), ("POST", PATH, "payments:write"), ("POST", f"{PATH}/main/switch-off", "payments:write"),
-        ("GET", "/accounts/acme/top-ups", "read"),
-    ],
-)  # fmt: skip
-def test_a_key_and_its_scope_are_needed(anonymous, scoped, shop, method, path, scope):
-    before = written()
-    assert_problem(anonymous.send(method, path, b"{}"), 401, "authentication_required")
-    assert_problem(scoped(all_but(scope)).send(method, path, b"{}"), 403, "missing_scope")
-    assert written() == before
-
-
-def test_a_stranger_neither_sees_nor_sets_a_rule(mallory, alice, shop):
-    alice.post(PATH, NEW)
-    before = written()
-    for path in (PATH, "/accounts/acme/top-ups"):
-        assert_problem(mallory.get(path), 404, "not_found")
-    assert_problem(mallory.post(PATH, NEW), 404, "not_found")
-    assert_problem(mallory.post(f"{PATH}/main/switch-off"), 404, "not_found")
-    assert written() == before
-    assert TopUpRule.objects.get().is_active
 
 
 def test_a_rule_is_saved_read_replaced_and_switched_off(alice, acme, shop):

@@ -3,20 +3,11 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from tests.api.asking import all_but, assert_problem
+from tests.api.asking import assert_problem
 from tests.factories import give_credits, make_meter, make_rate_card
 
 PATH = "/accounts/acme/usage"
 DAYS = {"from": "2026-01-01", "to": "2026-02-01"}
-
-
-def test_a_key_and_its_scope_are_needed(anonymous, scoped, acme):
-    assert_problem(anonymous.get(PATH, **DAYS), 401, "authentication_required")
-    assert_problem(scoped(all_but("read")).get(PATH, **DAYS), 403, "missing_scope")
-
-
-def test_a_stranger_sees_no_usage(mallory, acme):
-    assert_problem(mallory.get(PATH, **DAYS), 404, "not_found")
 
 
 def test_usage_is_totalled_by_what_is_asked(alice, platform, acme):
