@@ -5,7 +5,7 @@ import pytest
 from billing.accounts.models import Account, IdempotencyKey
 from billing.invoicing.models import TaxExemption
 from billing.ledger.models import CreditPool
-from tests.api.asking import Api, assert_problem, written
+from tests.api.asking import Api, assert_problem, not_refused, written
 from tests.factories import make_account, make_key
 
 NEW = {
@@ -54,9 +54,8 @@ def test_an_external_id_is_given_once(platform, acme):
     assert written() == before
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
+def test_what_does_not_fit_is_refused_by_field(platform):
+    rows = [
         ("external_id", "acc_7"),
         ("external_id", "no spaces"),
         ("external_id", "a/b"),
@@ -70,11 +69,13 @@ def test_an_external_id_is_given_once(platform, acme):
         ("policy", "yolo"),
         ("burst_limit", "-1"),
         ("colour", "red"),
-    ],
-)
-def test_what_does_not_fit_is_refused_by_field(platform, field, value):
+    ]
     before = written()
-    assert_problem(platform.post("/accounts", {**NEW, field: value}), 400, "invalid_request", field)
+    answers = [
+        ((field, value), platform.post("/accounts", {**NEW, field: value}), 400, "invalid_request", field)
+        for field, value in rows
+    ]
+    assert not_refused(answers) == []
     assert written() == before
 
 
@@ -129,9 +130,8 @@ def test_an_account_is_found_by_either_id(platform, acme):
     assert ours.json()["external_id"] == "acme"
 
 
-@pytest.mark.parametrize(
-    "reference",
-    [
+def test_an_unknown_id_is_not_found(platform, acme):
+    rows = [
         "nobody",
         "acc_0",
         "acc_01",
@@ -142,10 +142,9 @@ def test_an_account_is_found_by_either_id(platform, acme):
         "acc_%EF%BC%91",
         "%00",
         "a%0Ab",
-    ],
-)
-def test_an_unknown_id_is_not_found(platform, acme, reference):
-    assert_problem(platform.get(f"/accounts/{reference}"), 404, "not_found")
+    ]
+    answers = [(reference, platform.get(f"/accounts/{reference}"), 404, "not_found") for reference in rows]
+    assert not_refused(answers) == []
 
 
 def test_a_customer_key_lists_its_own_account_only(alice, acme):
@@ -183,9 +182,8 @@ def test_filters_narrow_the_list(platform, query, expected):
     assert [item["external_id"] for item in platform.get("/accounts", **query).json()["items"]] == expected
 
 
-@pytest.mark.parametrize(
-    ("query", "field"),
-    [
+def test_a_malformed_query_is_refused_by_parameter(platform):
+    rows = [
         ({"limit": "abc"}, "limit"),
         ({"limit": "0"}, "limit"),
         ({"limit": "501"}, "limit"),
@@ -195,15 +193,17 @@ def test_filters_narrow_the_list(platform, query, expected):
         ({"created_from": "2026-01-02T00:00:00Z", "created_to": "2026-01-01T00:00:00Z"}, "created_to"),
         ({"lmit": "5"}, "lmit"),
         ({"limit": ["1", "2"]}, "limit"),
-    ],
-)
-def test_a_malformed_query_is_refused_by_parameter(platform, query, field):
-    assert_problem(platform.get("/accounts", **query), 400, "invalid_request", field)
+    ]
+    answers = [
+        ((query, field), platform.get("/accounts", **query), 400, "invalid_request", field) for query, field in rows
+    ]
+    assert not_refused(answers) == []
 
 
-@pytest.mark.parametrize("cursor", ["x", "AAAA", "W10", "WzEsMl0", "WyJhIl0", "Wy0xXQ", "WzFlNDAwXQ", "é", "W" * 900])
-def test_a_cursor_that_is_not_ours_is_refused(platform, cursor):
-    assert_problem(platform.get("/accounts", cursor=cursor), 400, "invalid_cursor")
+def test_a_cursor_that_is_not_ours_is_refused(platform):
+    rows = ["x", "AAAA", "W10", "WzEsMl0", "WyJhIl0", "Wy0xXQ", "WzFlNDAwXQ", "é", "W" * 900]
+    answers = [(cursor, platform.get("/accounts", cursor=cursor), 400, "invalid_cursor") for cursor in rows]
+    assert not_refused(answers) == []
 
 
 def test_details_can_be_changed(platform, acme):
@@ -214,9 +214,12 @@ def test_details_can_be_changed(platform, acme):
     assert (acme.name, acme.country, acme.tax_number) == ("Acme SE", "FR", "FR123")
 
 
-@pytest.mark.parametrize("field", ["external_id", "currency", "policy", "parked_at", "paused_at"])
-def test_what_stays_for_ever_cannot_be_changed(platform, acme, field):
-    assert_problem(platform.patch("/accounts/acme", {field: "EUR"}), 400, "invalid_request", field)
+def test_what_stays_for_ever_cannot_be_changed(platform, acme):
+    rows = ["external_id", "currency", "policy", "parked_at", "paused_at"]
+    answers = [
+        (field, platform.patch("/accounts/acme", {field: "EUR"}), 400, "invalid_request", field) for field in rows
+    ]
+    assert not_refused(answers) == []
     acme.refresh_from_db()
     assert (acme.external_id, acme.currency) == ("acme", "USD")
 

@@ -1,10 +1,9 @@
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from django.utils import timezone
 
 from billing.ledger import pools
-from tests.api.asking import assert_problem
+from tests.api.asking import assert_problem, not_refused
 from tests.factories import NOW, give_credits
 
 
@@ -38,9 +37,8 @@ def test_a_pool_must_be_the_accounts(alice, acme):
     assert_problem(alice.get("/accounts/acme/balance", pool="nowhere"), 422, "unknown_pool")
 
 
-@pytest.mark.parametrize(
-    ("query", "field"),
-    [
+def test_a_malformed_query_is_refused_by_parameter(alice, acme):
+    rows = [
         ({"at": "2025-03-02T00:00:00"}, "at"),
         ({"at": "yesterday"}, "at"),
         ({"at": "9999-01-01T00:00:00Z"}, "at"),
@@ -49,10 +47,12 @@ def test_a_pool_must_be_the_accounts(alice, acme):
         ({"pool": "a\x00b"}, "pool"),
         ({"pool": ""}, "pool"),
         ({"when": "now"}, "when"),
-    ],
-)
-def test_a_malformed_query_is_refused_by_parameter(alice, acme, query, field):
-    assert_problem(alice.get("/accounts/acme/balance", **query), 400, "invalid_request", field)
+    ]
+    answers = [
+        ((query, field), alice.get("/accounts/acme/balance", **query), 400, "invalid_request", field)
+        for query, field in rows
+    ]
+    assert not_refused(answers) == []
 
 
 def test_the_cost_of_a_balance_does_not_grow_with_history(alice, acme, django_assert_max_num_queries):

@@ -3,7 +3,7 @@
 import pytest
 
 from billing.payments.models import CardSetup, PaymentMethod
-from tests.api.asking import assert_problem
+from tests.api.asking import assert_problem, not_refused
 from tests.payments.stripe_process import Stripe, fake
 
 __all__ = ["fake"]
@@ -47,11 +47,10 @@ def test_a_silent_gateway_and_none_are_said_to_be(alice, acme, fake: Stripe, set
     assert not CardSetup.objects.exclude(url="").exists()
 
 
-@pytest.mark.parametrize(
-    "asked", [{"return_url": "javascript:x"}, {"return_url": 1}, {"make_default": "yes"}, {"x": 1}]
-)
-def test_a_request_that_makes_no_sense_is_refused(alice, acme, asked):
-    assert_problem(alice.post(PATH, asked), 400, "invalid_request")
+def test_a_request_that_makes_no_sense_is_refused(alice, acme):
+    rows = [{"return_url": "javascript:x"}, {"return_url": 1}, {"make_default": "yes"}, {"x": 1}]
+    answers = [(asked, alice.post(PATH, asked), 400, "invalid_request") for asked in rows]
+    assert not_refused(answers) == []
     assert not CardSetup.objects.exists()
 
 

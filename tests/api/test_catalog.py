@@ -4,16 +4,22 @@ import pytest
 
 from billing.catalog import plans, rate_cards
 from billing.catalog.models import Pack, PackTier
-from tests.api.asking import assert_problem
+from tests.api.asking import not_refused
 from tests.factories import NOW, make_meter, make_pack, make_plan, make_rate_card
 
 PATHS = ["/meters", "/rate-cards", "/packs", "/plans"]
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_a_malformed_query_is_refused(platform, path):
-    assert_problem(platform.get(path, limit="many"), 400, "invalid_request", "limit")
-    assert_problem(platform.get(path, cursor="!"), 400, "invalid_cursor")
+def test_a_malformed_query_is_refused(platform):
+    answers = [
+        answer
+        for path in PATHS
+        for answer in (
+            (path, platform.get(path, limit="many"), 400, "invalid_request", "limit"),
+            (path, platform.get(path, cursor="!"), 400, "invalid_cursor"),
+        )
+    ]
+    assert not_refused(answers) == []
 
 
 def test_meters_are_listed_without_what_they_cost_us(alice):
@@ -85,9 +91,10 @@ def test_a_customer_sees_only_packs_for_their_segment_and_currency(alice, platfo
     assert len(platform.get("/packs").json()["items"]) == 3
 
 
-@pytest.mark.parametrize("credits", ["0", "-1", "NaN", "1e5", "\uff11"])
-def test_a_malformed_amount_is_not_quoted(alice, pack, credits):
-    assert_problem(alice.get("/packs", credits=credits), 400, "invalid_request", "credits")
+def test_a_malformed_amount_is_not_quoted(alice, pack):
+    rows = ["0", "-1", "NaN", "1e5", "\uff11"]
+    answers = [(credits, alice.get("/packs", credits=credits), 400, "invalid_request", "credits") for credits in rows]
+    assert not_refused(answers) == []
 
 
 def test_plans_on_sale_show_their_newest_version_and_prices(platform):

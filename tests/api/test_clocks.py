@@ -8,7 +8,7 @@ from billing.accounts.models import Account
 from billing.clock import advancing
 from billing.ledger.models import CreditGrant, Posting
 from billing.subscriptions.models import Subscription
-from tests.api.asking import assert_problem
+from tests.api.asking import assert_problem, not_refused
 from tests.factories import give_credits, make_account, make_meter, make_rate_card
 from tests.subscriptions.makers import add_card, make_team, subscribe
 
@@ -88,19 +88,17 @@ def test_jobs_leave_it_alone(platform, fresh):
     assert CreditGrant.objects.get().remaining == 0
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "code"),
-    [
+def test_a_wrong_time_is_refused_and_the_clock_stands(platform, fresh):
+    rows = [
         ({}, 400, "invalid_request"),
         ({"advance_to": "soon"}, 400, "invalid_request"),
         ({"advance_to": "2027-01-30T00:00:00Z"}, 409, "test_clock_behind"),
         ({"advance_to": "2034-01-01T00:00:00Z"}, 409, "test_clock_too_far"),
         ({"starts_at": "2027-01-31T00:00:00Z"}, 409, "test_clock_exists"),
-    ],
-)
-def test_a_wrong_time_is_refused_and_the_clock_stands(platform, fresh, body, status, code):
+    ]
     platform.post(PATH, {"starts_at": START.isoformat()})
-    assert_problem(platform.post(PATH, body), status, code)
+    answers = [((body, status, code), platform.post(PATH, body), status, code) for body, status, code in rows]
+    assert not_refused(answers) == []
     fresh.refresh_from_db()
     assert (fresh.clock_at, clocks.list_moving(now=START, limit=9)) == (START, [])
 

@@ -17,7 +17,7 @@ from billing.api.problems import KINDS
 from billing.catalog import pricing
 from billing.ledger import holds, pools
 from billing.metering import reversal
-from tests.api.asking import assert_problem, written
+from tests.api.asking import assert_problem, not_refused, written
 
 NEW = b'{"external_id": "x", "name": "X", "billing_email": "x@example.com", "country": "DE"}'
 
@@ -28,9 +28,10 @@ def test_an_unknown_address_is_not_found(anonymous, path, method):
     assert_problem(anonymous.send(method, path), 404, "not_found")
 
 
-@pytest.mark.parametrize("path", ["/api/v2/accounts", "/api/"])
-def test_an_address_beside_the_api_is_not_found(anonymous, path):
-    assert_problem(anonymous.client.get(path), 404, "not_found")
+def test_an_address_beside_the_api_is_not_found(anonymous):
+    rows = ["/api/v2/accounts", "/api/"]
+    answers = [(path, anonymous.client.get(path), 404, "not_found") for path in rows]
+    assert not_refused(answers) == []
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "TRACE"])

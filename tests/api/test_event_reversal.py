@@ -2,7 +2,7 @@ import pytest
 
 from billing.ledger.models import CreditPool
 from billing.metering.models import EventReversal
-from tests.api.asking import assert_problem, written
+from tests.api.asking import assert_problem, not_refused, written
 from tests.factories import give_credits, make_account, make_meter, make_rate_card
 
 
@@ -36,9 +36,13 @@ def test_an_event_of_another_account_is_not_found(platform):
     assert not EventReversal.objects.exists()
 
 
-@pytest.mark.parametrize("event_id", ["nothing", "%00", "a%0Ab", "x" * 201])
-def test_an_unknown_event_is_not_found(platform, event_id):
-    assert_problem(platform.post(f"/events/{event_id}/reverse", {"account": "acme"}), 404, "not_found")
+def test_an_unknown_event_is_not_found(platform):
+    rows = ["nothing", "%00", "a%0Ab", "x" * 201]
+    answers = [
+        (event_id, platform.post(f"/events/{event_id}/reverse", {"account": "acme"}), 404, "not_found")
+        for event_id in rows
+    ]
+    assert not_refused(answers) == []
 
 
 @pytest.mark.parametrize(("field", "value"), [("account", None), ("reason", 5), ("reason", "x" * 201), ("why", "x")])

@@ -8,7 +8,7 @@ from django.utils import timezone
 from billing.accounts.models import Member
 from billing.ledger.models import CreditPool
 from billing.metering.models import RejectedEvent, UsageEvent
-from tests.api.asking import assert_problem, written
+from tests.api.asking import assert_problem, not_refused, written
 from tests.factories import give_credits, make_account, make_meter, make_rate_card
 
 CLOUD_EVENT = "application/cloudevents+json"
@@ -187,18 +187,19 @@ def test_events_are_listed_in_the_order_they_came(alice, platform, acme):
     assert alice.get("/accounts/acme/events", meter="other").json()["items"] == []
 
 
-@pytest.mark.parametrize(
-    ("query", "field"),
-    [
+def test_a_malformed_query_is_refused_by_parameter(alice):
+    rows = [
         ({"meter": "a\x00"}, "meter"),
         ({"member": "bob"}, "member"),
         ({"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, "to"),
         ({"from": "1969-12-31T23:59:59Z"}, "from"),
         ({"limit": "1e1"}, "limit"),
-    ],
-)
-def test_a_malformed_query_is_refused_by_parameter(alice, query, field):
-    assert_problem(alice.get("/accounts/acme/events", **query), 400, "invalid_request", field)
+    ]
+    answers = [
+        ((query, field), alice.get("/accounts/acme/events", **query), 400, "invalid_request", field)
+        for query, field in rows
+    ]
+    assert not_refused(answers) == []
 
 
 def test_a_cursor_of_another_list_is_refused(alice):

@@ -4,13 +4,16 @@ import pytest
 
 from billing.accounts import details
 from billing.accounts.models import Account
-from tests.api.asking import assert_problem, written
+from tests.api.asking import not_refused, written
 
 
-@pytest.mark.parametrize("changes", [{"time_zone": "Europe/Berlin"}, {"name": "New", "time_zone": "UTC"}])
-def test_it_cannot_be_changed(platform, acme, changes):
+def test_it_cannot_be_changed(platform, acme):
+    rows = [{"time_zone": "Europe/Berlin"}, {"name": "New", "time_zone": "UTC"}]
     before, row = written(), Account.objects.values().get()
-    assert_problem(platform.patch("/accounts/acme", changes), 400, "invalid_request", "time_zone")
+    answers = [
+        (changes, platform.patch("/accounts/acme", changes), 400, "invalid_request", "time_zone") for changes in rows
+    ]
+    assert not_refused(answers) == []
     assert (written(), Account.objects.values().get()) == (before, row)
 
 
