@@ -69,15 +69,17 @@ def assert_problem(response: Any, status: int, code: str, field: str | None = No
     return problem
 
 
-def not_refused(answers: Iterable[tuple[Any, ...]]) -> list[Any]:
-    """Of answers, each with what was asked before it and what `assert_problem` expects after it, those that are no such
-    problem, with what was asked."""
+def not_refused(answers: Iterable[tuple[Any, ...]], *expected: Any) -> list[Any]:
+    """What was asked, where the answer is not the problem that `assert_problem` expects.
+
+    Each row is what was asked, the answer, and more that is expected of this one.
+    """
     odd = []
-    for asked, answer, *expected in answers:
+    for asked, answer, *more in answers:
         try:
-            assert_problem(answer, *expected)
+            assert_problem(answer, *expected, *more)
         except AssertionError as error:
-            odd.append((asked, expected, answer.status_code, str(error)))
+            odd.append((asked, *more, answer.status_code, str(error)))
     return odd
 
 

@@ -71,18 +71,18 @@ def test_what_does_not_fit_is_refused_by_field(platform):
         ("colour", "red"),
     ]
     before = written()
-    answers = [
-        ((field, value), platform.post("/accounts", {**NEW, field: value}), 400, "invalid_request", field)
-        for field, value in rows
-    ]
-    assert not_refused(answers) == []
+    answers = [((field, value), platform.post("/accounts", {**NEW, field: value}), field) for field, value in rows]
+    assert not_refused(answers, 400, "invalid_request") == []
     assert written() == before
 
 
-@pytest.mark.parametrize("field", ["external_id", "name", "billing_email", "country"])
-def test_what_is_required_must_be_there(platform, field):
-    body = {name: value for name, value in NEW.items() if name != field}
-    assert_problem(platform.post("/accounts", body), 400, "invalid_request", field)
+def test_what_is_required_must_be_there(platform):
+    rows = ["external_id", "name", "billing_email", "country"]
+    answers = [
+        (field, platform.post("/accounts", {name: value for name, value in NEW.items() if name != field}), field)
+        for field in rows
+    ]
+    assert not_refused(answers, 400, "invalid_request") == []
 
 
 def test_a_repeat_with_the_same_key_opens_nothing_more(platform):
@@ -115,11 +115,11 @@ def test_a_lasting_refusal_is_kept_like_an_answer(platform):
     assert again["Content-Type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("key", ["", " ", "x" * 256, "schlüssel", "a b"])
-def test_an_odd_idempotency_key_is_refused(platform, key):
+def test_an_odd_idempotency_key_is_refused(platform):
+    rows = ["", " ", "x" * 256, "schlüssel", "a b"]
     before = written()
-    response = platform.send("POST", "/accounts", b"{}", headers={"Idempotency-Key": key})
-    assert_problem(response, 400, "invalid_idempotency_key")
+    answers = [(key, platform.send("POST", "/accounts", b"{}", headers={"Idempotency-Key": key})) for key in rows]
+    assert not_refused(answers, 400, "invalid_idempotency_key") == []
     assert written() == before
 
 
@@ -143,8 +143,8 @@ def test_an_unknown_id_is_not_found(platform, acme):
         "%00",
         "a%0Ab",
     ]
-    answers = [(reference, platform.get(f"/accounts/{reference}"), 404, "not_found") for reference in rows]
-    assert not_refused(answers) == []
+    answers = [(reference, platform.get(f"/accounts/{reference}")) for reference in rows]
+    assert not_refused(answers, 404, "not_found") == []
 
 
 def test_a_customer_key_lists_its_own_account_only(alice, acme):
@@ -194,16 +194,14 @@ def test_a_malformed_query_is_refused_by_parameter(platform):
         ({"lmit": "5"}, "lmit"),
         ({"limit": ["1", "2"]}, "limit"),
     ]
-    answers = [
-        ((query, field), platform.get("/accounts", **query), 400, "invalid_request", field) for query, field in rows
-    ]
-    assert not_refused(answers) == []
+    answers = [((query, field), platform.get("/accounts", **query), field) for query, field in rows]
+    assert not_refused(answers, 400, "invalid_request") == []
 
 
 def test_a_cursor_that_is_not_ours_is_refused(platform):
     rows = ["x", "AAAA", "W10", "WzEsMl0", "WyJhIl0", "Wy0xXQ", "WzFlNDAwXQ", "é", "W" * 900]
-    answers = [(cursor, platform.get("/accounts", cursor=cursor), 400, "invalid_cursor") for cursor in rows]
-    assert not_refused(answers) == []
+    answers = [(cursor, platform.get("/accounts", cursor=cursor)) for cursor in rows]
+    assert not_refused(answers, 400, "invalid_cursor") == []
 
 
 def test_details_can_be_changed(platform, acme):
@@ -216,10 +214,8 @@ def test_details_can_be_changed(platform, acme):
 
 def test_what_stays_for_ever_cannot_be_changed(platform, acme):
     rows = ["external_id", "currency", "policy", "parked_at", "paused_at"]
-    answers = [
-        (field, platform.patch("/accounts/acme", {field: "EUR"}), 400, "invalid_request", field) for field in rows
-    ]
-    assert not_refused(answers) == []
+    answers = [(field, platform.patch("/accounts/acme", {field: "EUR"}), field) for field in rows]
+    assert not_refused(answers, 400, "invalid_request") == []
     acme.refresh_from_db()
     assert (acme.external_id, acme.currency) == ("acme", "USD")
 

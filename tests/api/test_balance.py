@@ -48,11 +48,8 @@ def test_a_malformed_query_is_refused_by_parameter(alice, acme):
         ({"pool": ""}, "pool"),
         ({"when": "now"}, "when"),
     ]
-    answers = [
-        ((query, field), alice.get("/accounts/acme/balance", **query), 400, "invalid_request", field)
-        for query, field in rows
-    ]
-    assert not_refused(answers) == []
+    answers = [((query, field), alice.get("/accounts/acme/balance", **query), field) for query, field in rows]
+    assert not_refused(answers, 400, "invalid_request") == []
 
 
 def test_the_cost_of_a_balance_does_not_grow_with_history(alice, acme, django_assert_max_num_queries):

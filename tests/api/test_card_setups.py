@@ -49,8 +49,8 @@ def test_a_silent_gateway_and_none_are_said_to_be(alice, acme, fake: Stripe, set
 
 def test_a_request_that_makes_no_sense_is_refused(alice, acme):
     rows = [{"return_url": "javascript:x"}, {"return_url": 1}, {"make_default": "yes"}, {"x": 1}]
-    answers = [(asked, alice.post(PATH, asked), 400, "invalid_request") for asked in rows]
-    assert not_refused(answers) == []
+    answers = [(asked, alice.post(PATH, asked)) for asked in rows]
+    assert not_refused(answers, 400, "invalid_request") == []
     assert not CardSetup.objects.exists()
 
 

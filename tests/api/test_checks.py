@@ -99,11 +99,8 @@ def test_a_malformed_check_is_refused_by_field(platform):
         ({"accounts": "acme"}, "accounts"),
         ({"member": "bob"}, "member"),
     ]
-    answers = [
-        ((body, field), platform.post("/checks", {**CHECK, **body}), 400, "invalid_request", field)
-        for body, field in rows
-    ]
-    assert not_refused(answers) == []
+    answers = [((body, field), platform.post("/checks", {**CHECK, **body}), field) for body, field in rows]
+    assert not_refused(answers, 400, "invalid_request") == []
 
 
 def test_an_estimate_prices_lines_one_after_the_other(alice):

@@ -73,8 +73,8 @@ def test_a_malformed_query_is_refused_by_parameter(alice, acme):
         ({"from": "2025-03-02T00:00:00Z", "to": "2025-03-01T00:00:00Z"}, "to"),
         ({"limit": "-1"}, "limit"),
     ]
-    answers = [((query, field), alice.get(PATH, **query), 400, "invalid_request", field) for query, field in rows]
-    assert not_refused(answers) == []
+    answers = [((query, field), alice.get(PATH, **query), field) for query, field in rows]
+    assert not_refused(answers, 400, "invalid_request") == []
 
 
 def test_a_list_of_entries_costs_the_same_for_many_as_for_one(alice, acme, django_assert_max_num_queries):
@@ -107,16 +107,16 @@ def test_a_grant_is_not_undone_by_reversing(platform, acme):
 
 def test_an_unknown_posting_is_not_found(platform, acme):
     rows = ["pst_999999", "grt_1", "1", "pst_%00", "pst_1x"]
-    answers = [(posting_id, platform.post(f"/postings/{posting_id}/reverse"), 404, "not_found") for posting_id in rows]
-    assert not_refused(answers) == []
+    answers = [(posting_id, platform.post(f"/postings/{posting_id}/reverse")) for posting_id in rows]
+    assert not_refused(answers, 404, "not_found") == []
 
 
-@pytest.mark.parametrize("note", [5, "x" * 201, ["a"], None])
-def test_a_malformed_note_is_refused(platform, acme, note):
+def test_a_malformed_note_is_refused(platform, acme):
+    rows = [5, "x" * 201, ["a"], None]
     give_credits(acme, "100")
     spent = spend(acme, "45")
-    response = platform.post(f"/postings/pst_{spent.pk}/reverse", {"note": note})
-    assert_problem(response, 400, "invalid_request", "note")
+    answers = [(note, platform.post(f"/postings/pst_{spent.pk}/reverse", {"note": note}), "note") for note in rows]
+    assert not_refused(answers, 400, "invalid_request") == []
     assert not Posting.objects.filter(act="reverse").exists()
 
 

@@ -195,11 +195,8 @@ def test_a_malformed_query_is_refused_by_parameter(alice):
         ({"from": "1969-12-31T23:59:59Z"}, "from"),
         ({"limit": "1e1"}, "limit"),
     ]
-    answers = [
-        ((query, field), alice.get("/accounts/acme/events", **query), 400, "invalid_request", field)
-        for query, field in rows
-    ]
-    assert not_refused(answers) == []
+    answers = [((query, field), alice.get("/accounts/acme/events", **query), field) for query, field in rows]
+    assert not_refused(answers, 400, "invalid_request") == []
 
 
 def test_a_cursor_of_another_list_is_refused(alice):

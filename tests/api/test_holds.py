@@ -85,11 +85,8 @@ def test_what_does_not_fit_is_refused_by_field(alice):
         ("account", 5), ("note", {}),
     ]  # fmt: skip
     before = written()
-    answers = [
-        ((field, value), alice.post("/holds", {**NEW, field: value}), 400, "invalid_request", field)
-        for field, value in rows
-    ]
-    assert not_refused(answers) == []
+    answers = [((field, value), alice.post("/holds", {**NEW, field: value}), field) for field, value in rows]
+    assert not_refused(answers, 400, "invalid_request") == []
     assert written() == before
 
 
@@ -128,13 +125,14 @@ def test_a_capture_beyond_hold_and_credits_is_refused(alice, hold):
     assert written() == before
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [("amount", "-1"), ("amount", None), ("final", "yes"), ("final", 1), ("final", None)]
-)
-def test_a_malformed_capture_is_refused(alice, hold, field, value):
+def test_a_malformed_capture_is_refused(alice, hold):
+    rows = [("amount", "-1"), ("amount", None), ("final", "yes"), ("final", 1), ("final", None)]
     before = written()
-    response = alice.post(f"/holds/{hold}/capture", {"amount": "1", field: value})
-    assert_problem(response, 400, "invalid_request", field)
+    answers = [
+        ((field, value), alice.post(f"/holds/{hold}/capture", {"amount": "1", field: value}), field)
+        for field, value in rows
+    ]
+    assert not_refused(answers, 400, "invalid_request") == []
     assert written() == before
 
 
@@ -176,11 +174,11 @@ def test_an_unknown_hold_is_not_found(alice):
         answer
         for reference in rows
         for answer in (
-            (reference, alice.get(f"/holds/{reference}"), 404, "not_found"),
-            (reference, alice.post(f"/holds/{reference}/release"), 404, "not_found"),
+            (reference, alice.get(f"/holds/{reference}")),
+            (reference, alice.post(f"/holds/{reference}/release")),
         )
     ]
-    assert not_refused(answers) == []
+    assert not_refused(answers, 404, "not_found") == []
 
 
 def test_holds_are_listed_newest_first_and_filtered(alice, platform, hold):

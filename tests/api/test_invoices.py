@@ -61,8 +61,8 @@ def test_filters_that_make_no_sense_are_refused(alice, invoice):
         ({"state": "gone"}, "state"), ({"currency": "XXL"}, "currency"), ({"from": "yesterday"}, "from"),
         ({"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, "to"),
     ]  # fmt: skip
-    answers = [((query, field), alice.get(PATH, **query), 400, "invalid_request", field) for query, field in rows]
-    assert not_refused(answers) == []
+    answers = [((query, field), alice.get(PATH, **query), field) for query, field in rows]
+    assert not_refused(answers, 400, "invalid_request") == []
 
 
 def test_a_draft_is_nobodys_business(alice, acme, shop):
@@ -121,5 +121,5 @@ def test_an_unknown_card_pays_nothing(alice, invoice):
 
 def test_what_is_not_there_is_not_found(alice):
     rows = ["/invoices/ivc_999999", "/invoices/x/pdf", "/credit-notes/cn_999999/pdf"]
-    answers = [(path, alice.get(path), 404, "not_found") for path in rows]
-    assert not_refused(answers) == []
+    answers = [(path, alice.get(path)) for path in rows]
+    assert not_refused(answers, 404, "not_found") == []

@@ -4,7 +4,7 @@ from billing.accounts import invitations, members
 from billing.accounts.models import Invitation, Member
 from billing.ledger.models import MemberLimit
 from billing.notifications.models import Notification
-from tests.api.asking import assert_problem
+from tests.api.asking import assert_problem, not_refused
 from tests.factories import NOW
 
 
@@ -30,10 +30,13 @@ def test_a_spend_limit_is_set_and_lifted(alice, bob):
     assert not MemberLimit.objects.exists()
 
 
-@pytest.mark.parametrize(("field", "value"), [("spend_limit", "-1"), ("spend_limit", "x"), ("role", "owner")])
-def test_a_malformed_limit_is_refused(alice, bob, field, value):
-    response = alice.patch(f"/accounts/acme/members/mem_{bob.pk}", {"spend_limit": "1", field: value})
-    assert_problem(response, 400, "invalid_request", field)
+def test_a_malformed_limit_is_refused(alice, bob):
+    rows = [("spend_limit", "-1"), ("spend_limit", "x"), ("role", "owner")]
+    answers = [
+        ((field, value), alice.patch(f"/accounts/acme/members/mem_{bob.pk}", {"spend_limit": "1", field: value}), field)
+        for field, value in rows
+    ]
+    assert not_refused(answers, 400, "invalid_request") == []
     assert not MemberLimit.objects.exists()
 
 
@@ -65,10 +68,11 @@ def test_a_member_is_not_invited_again(alice, bob):
     assert not Notification.objects.exists()
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [("email", "carol"), ("email", None), ("role", "emperor"), ("role", None), ("name", "Carol")]
-)
-def test_a_malformed_invitation_is_refused(alice, field, value):
-    response = alice.post("/accounts/acme/invitations", {**INVITATION, field: value})
-    assert_problem(response, 400, "invalid_request", field)
+def test_a_malformed_invitation_is_refused(alice):
+    rows = [("email", "carol"), ("email", None), ("role", "emperor"), ("role", None), ("name", "Carol")]
+    answers = [
+        ((field, value), alice.post("/accounts/acme/invitations", {**INVITATION, field: value}), field)
+        for field, value in rows
+    ]
+    assert not_refused(answers, 400, "invalid_request") == []
     assert not Notification.objects.exists()

@@ -41,5 +41,5 @@ def test_a_malformed_query_is_refused_by_parameter(alice):
         ({**DAYS, "group_by": "day,,meter"}, "group_by"),
         ({**DAYS, "limit": "5"}, "limit"),
     ]
-    answers = [((query, field), alice.get(PATH, **query), 400, "invalid_request", field) for query, field in rows]
-    assert not_refused(answers) == []
+    answers = [((query, field), alice.get(PATH, **query), field) for query, field in rows]
+    assert not_refused(answers, 400, "invalid_request") == []
