@@ -42,8 +42,11 @@ def test_an_unknown_event_is_not_found(platform):
     assert not_refused(answers, 404, "not_found") == []
 
 
-@pytest.mark.parametrize(("field", "value"), [("account", None), ("reason", 5), ("reason", "x" * 201), ("why", "x")])
-def test_what_does_not_fit_is_refused_by_field(platform, field, value):
-    response = platform.post("/events/e%2F1/reverse", {"account": "acme", field: value})
-    assert_problem(response, 400, "invalid_request", field)
+def test_what_does_not_fit_is_refused_by_field(platform):
+    rows = [("account", None), ("reason", 5), ("reason", "x" * 201), ("why", "x")]
+    answers = [
+        ((field, value), platform.post("/events/e%2F1/reverse", {"account": "acme", field: value}), field)
+        for field, value in rows
+    ]
+    assert not_refused(answers, 400, "invalid_request") == []
     assert not EventReversal.objects.exists()

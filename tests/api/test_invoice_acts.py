@@ -119,11 +119,10 @@ def test_a_statement_that_is_too_long_is_refused(alice, acme, invoice, monkeypat
 
 
 @pytest.mark.parametrize("act", ["void", "give-up"])
-@pytest.mark.parametrize(
-    ("body", "code"), [(b'{"reason": "typo"}', "invalid_request"), (b"[]", "invalid_request"), (b"{", "malformed_json")]
-)
-def test_a_body_where_nothing_is_to_be_said_is_refused(platform, invoice, act, body, code):
-    assert_problem(platform.send("POST", f"/invoices/ivc_{invoice.pk}/{act}", body), 400, code)
+def test_a_body_where_nothing_is_to_be_said_is_refused(platform, invoice, act):
+    rows = [(b'{"reason": "typo"}', "invalid_request"), (b"[]", "invalid_request"), (b"{", "malformed_json")]
+    answers = [(body, platform.send("POST", f"/invoices/ivc_{invoice.pk}/{act}", body), code) for body, code in rows]
+    assert not_refused(answers, 400) == []
     invoice.refresh_from_db()
     assert (invoice.state, invoice.voided_at) == ("open", None)
     assert platform.post(f"/invoices/ivc_{invoice.pk}/{act}").status_code == 200
