@@ -2,13 +2,11 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
 import pytest
-from django.db import transaction
 from django.http import SimpleCookie
 from django.test import Client
 from django.utils import timezone
@@ -19,6 +17,7 @@ from billing.catalog.models import Meter
 from billing.ledger import pools, posting
 from billing.ledger.models import CreditGrant, CreditPool, Posting
 from tests.factories import give_credits, make_account, make_member, make_user
+from tests.undoing import undone
 
 MAX_QUERIES = 9
 
@@ -35,17 +34,6 @@ class Office:
     stella: User
     alice: User
     now: datetime
-
-
-@contextmanager
-def undone() -> Iterator[None]:
-    """Undo what the block writes: each row of a table begins with the same database."""
-    around = transaction.atomic()
-    # As Django's TestCase marks its own: what must be the outermost transaction may begin inside of it.
-    around._from_testcase = True
-    with around:
-        yield
-        transaction.set_rollback(True)
 
 
 @pytest.fixture(scope="module", autouse=True)

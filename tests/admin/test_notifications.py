@@ -3,7 +3,8 @@
 from django.test import Client
 
 from billing.notifications.models import Notification, NotificationDelivery
-from tests.admin.conftest import Office, post, text_of, undone
+from tests.admin.conftest import Office, post, text_of
+from tests.undoing import undone
 
 OUTBOX = "/admin/billing/notification/"
 MAILS = "/admin/billing/notificationdelivery/"

@@ -12,9 +12,10 @@ from billing.accounts import roles
 from billing.accounts.models import Approval, User
 from billing.catalog.models import Meter
 from billing.ledger.models import CreditPool, Posting
-from tests.admin.conftest import Office, inlines, undone
+from tests.admin.conftest import Office, inlines
 from tests.admin.test_grants import ADD, _fields
 from tests.factories import make_rate_card, make_user
+from tests.undoing import undone
 
 B = "/admin/billing"
 # What each role may open: pricing, finance, support.

@@ -19,10 +19,11 @@ from billing.payments.gateway import DisputeReport
 from billing.payments.models import Payment
 from billing.subscriptions import changes, lifecycle, standing
 from billing.subscriptions.models import Subscription
-from tests.admin.conftest import MAX_QUERIES, Office, post, text_of, undone
+from tests.admin.conftest import MAX_QUERIES, Office, post, text_of
 from tests.admin.test_approvals import _staff
 from tests.factories import make_issuer, make_plan
 from tests.subscriptions.makers import subscribe
+from tests.undoing import undone
 
 B = "/admin/billing/subscription"
 

@@ -12,11 +12,12 @@ from billing.ledger import holds, posting
 from billing.ledger.models import CreditGrant, CreditPool, Posting
 from billing.metering.models import EventReversal
 from billing.payments.models import Refund
-from tests.admin.conftest import Office, find_unrefused, post, text_of, undone
+from tests.admin.conftest import Office, find_unrefused, post, text_of
 from tests.admin.test_approvals import _staff
 from tests.factories import give_credits, make_issuer, make_pack, make_rate_card
 from tests.metering.makers import event, send_one
 from tests.purchases.makers import buy
+from tests.undoing import undone
 
 pytestmark = pytest.mark.django_db
 

@@ -1,12 +1,11 @@
 """Asking the API, and judging its answers."""
 
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 from django.apps import apps
-from django.db import connection, transaction
+from django.db import connection
 from django.test import Client
 
 from billing.accounts.models import Account, Scope
@@ -111,13 +110,3 @@ def everything() -> dict[str, str]:
     with connection.cursor() as cursor:
         cursor.execute(" UNION ALL ".join(digests))
         return dict(cursor.fetchall())
-
-
-@contextmanager
-def undone() -> Iterator[None]:
-    """Let something be done that is undone at the end, as between two tests."""
-    block = transaction.atomic()
-    block._from_testcase = True  # type: ignore[attr-defined]
-    with block:
-        yield
-        transaction.set_rollback(True)

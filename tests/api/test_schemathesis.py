@@ -12,8 +12,9 @@ from schemathesis.core import NOT_SET
 from schemathesis.generation import GenerationMode
 
 from billing.api import clocks
-from tests.api.asking import Api, undone
+from tests.api.asking import Api
 from tests.api.operations import Operation, served
+from tests.undoing import undone
 
 # Requests for each operation. Making wrong ones takes longest, and `test_bad_input` sends wrong bodies too.
 BUDGET = {GenerationMode.POSITIVE: 8, GenerationMode.NEGATIVE: 4}

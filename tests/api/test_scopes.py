@@ -3,8 +3,9 @@
 import re
 
 from billing.api import urls
-from tests.api.asking import all_but, everything, undone
+from tests.api.asking import all_but, everything
 from tests.api.operations import PLATFORM_ONLY, SCOPES, guarded, judge, missing
+from tests.undoing import undone
 
 # What alice's account, as `hers` makes it, does not allow just now.
 NOT_NOW = {

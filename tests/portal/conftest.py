@@ -10,11 +10,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.cache import caches
-from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker
-from whitenoise.middleware import WhiteNoiseMiddleware
 
 from billing.accounts.models import Account, Role, User
 from billing.catalog.models import Meter, Pack
@@ -28,24 +26,9 @@ from billing.subscriptions.models import Subscription
 from tests.factories import give_credits, make_account, make_issuer, make_member, make_pack, make_plan, make_user
 from tests.payments import makers as cards
 from tests.portal.meadow import BEGAN_AT, CHANGED_AT, wait_until, work
+from tests.undoing import undone
 
 MAX_QUERIES = 9
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _static_files_are_listed_once() -> Iterator[None]:
-    """Each new `Client` makes the middleware anew, and that lists all static files: 25 ms, more than many a page."""
-    stock, found = WhiteNoiseMiddleware.add_files_from_finders, {}
-
-    def add_files(self: WhiteNoiseMiddleware) -> None:
-        if not found:
-            stock(self)
-            found.update(self.files)
-        self.files.update(found)
-
-    WhiteNoiseMiddleware.add_files_from_finders = add_files
-    yield
-    WhiteNoiseMiddleware.add_files_from_finders = stock
 
 
 @dataclass(frozen=True)
@@ -104,8 +87,7 @@ def build_once(
     # A test without `stage` would find its rows or not, as other tests happened to run before it.
     bare = [item.nodeid for item in here if "db" in item.fixturenames and "stage" not in item.fixturenames]
     assert not bare, bare
-    around = transaction.atomic()
-    around._from_testcase = True  # or else acts that must be durable would be refused
+    around = undone()
 
     def build(make: Callable[[], Any]) -> Any:
         with django_db_blocker.unblock():
@@ -114,7 +96,6 @@ def build_once(
     build(around.__enter__)
     yield build
     with django_db_blocker.unblock():
-        transaction.set_rollback(True)
         around.__exit__(None, None, None)
 
 
