@@ -130,17 +130,19 @@ def test_the_list_of_append_only_tables_is_complete():
 
 def test_the_runtime_role_has_no_privilege_to_change(filled, runtime_role):
     assert {table: len(columns_of(table)) for table in APPEND_ONLY_TABLES} == COLUMNS
-    assert [allowed(statements(table), table, "permission denied") for table in APPEND_ONLY_TABLES] == [[]] * 11
+    found = [each for table in COLUMNS for each in allowed(statements(table), table, "permission denied")]
+    assert found == []
 
 
 def test_triggers_refuse_it_even_to_the_owner(filled):
     connection.cursor().execute("SET CONSTRAINTS ALL IMMEDIATE")
-    assert [allowed(statements(table), table, "is append-only") for table in APPEND_ONLY_TABLES] == [[]] * 11
+    found = [each for table in COLUMNS for each in allowed(statements(table), table, "is append-only")]
+    assert found == []
 
 
 def test_upserting_and_merging_change_nothing_either(filled, runtime_role):
     found = []
-    for table in APPEND_ONLY_TABLES:
+    for table in COLUMNS:
         first = columns_of(table)[0]
         upsert = f"INSERT INTO {table} SELECT * FROM {table} ON CONFLICT DO NOTHING"
         merge = f"MERGE INTO {table} t USING (SELECT 1) AS x ON true WHEN MATCHED THEN DELETE"

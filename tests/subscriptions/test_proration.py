@@ -77,7 +77,10 @@ def test_a_change_of_plan_on_each_day_of_a_month_splits_money_and_credits_by_the
     """The figures of the plans in test_changes: 31.00 for 310 credits, 100.00 for 2,000."""
     starts_at, ends_at = month(2026, number, BERLIN)
     for day in range(1, 32):
-        at = cut(starts_at, ends_at, datetime(2026, number, day, 12, tzinfo=UTC), BERLIN)
+        first = periods.first_moment(date(2026, number, day), BERLIN)
+        last = first + timedelta(hours=22, minutes=59)
+        at = cut(starts_at, ends_at, first, BERLIN)
+        assert cut(starts_at, ends_at, last, BERLIN) == at
         used_of_large = (D(100) * (day - 1) / 31).quantize(D("0.01"), rounding="ROUND_HALF_UP")
         left_of_large = D(2000) - (D(2000) * (day - 1) / 31).quantize(D("0.000001"))
         assert (money_used(D(31), at, "USD"), money_left(D(31), at, "USD")) == (day - 1, 32 - day)
