@@ -1,7 +1,5 @@
 from datetime import date
 
-import pytest
-
 from billing.accounts.models import Account, IdempotencyKey
 from billing.invoicing.models import TaxExemption
 from billing.ledger.models import CreditPool
@@ -165,21 +163,21 @@ def test_accounts_are_listed_newest_first_page_by_page(platform):
     assert seen == ["org-4", "org-3", "org-2", "org-1", "org-0"]
 
 
-@pytest.mark.parametrize(
-    ("query", "expected"),
-    [
+def test_filters_narrow_the_list(platform):
+    rows = [
         ({"external_id": "acme"}, ["acme"]),
         ({"search": "CME"}, ["acme"]),
         ({"search": "billing@beta"}, ["beta"]),
         ({"country": "FR"}, ["beta"]),
         ({"created_from": "2025-03-01T12:00:00Z"}, ["beta", "acme"]),
         ({"created_to": "2025-03-01T12:00:00Z"}, []),
-    ],
-)
-def test_filters_narrow_the_list(platform, query, expected):
+    ]
     make_account("acme")
     make_account("beta", country="FR")
-    assert [item["external_id"] for item in platform.get("/accounts", **query).json()["items"]] == expected
+    assert [
+        (query, [item["external_id"] for item in platform.get("/accounts", **query).json()["items"]])
+        for query, _ in rows
+    ] == rows
 
 
 def test_a_malformed_query_is_refused_by_parameter(platform):

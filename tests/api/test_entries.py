@@ -1,8 +1,6 @@
 from datetime import timedelta
 from decimal import Decimal
 
-import pytest
-
 from billing.ledger import holds, pools, posting
 from billing.ledger.models import Posting
 from tests.api.asking import assert_problem, not_refused, written
@@ -50,20 +48,17 @@ def test_entries_come_page_by_page_without_a_gap(alice, acme):
     assert versions == [5, 4, 3, 2, 1]
 
 
-@pytest.mark.parametrize(
-    ("query", "expected"),
-    [
+def test_filters_narrow_the_list(alice, acme):
+    rows = [
         ({"act": "spend"}, ["spend"]),
         ({"from": "2025-03-01T12:01:00Z"}, ["spend"]),
         ({"to": "2025-03-01T13:01:00+01:00"}, ["grant"]),
         ({"pool": "research"}, []),
-    ],
-)
-def test_filters_narrow_the_list(alice, acme, query, expected):
+    ]
     pools.open_pool(account=acme, key="research", name="Research", now=NOW)
     give_credits(acme, "10")
     spend(acme, "1", now=NOW + timedelta(minutes=1))
-    assert [item["act"] for item in alice.get(PATH, **query).json()["items"]] == expected
+    assert [(query, [item["act"] for item in alice.get(PATH, **query).json()["items"]]) for query, _ in rows] == rows
 
 
 def test_a_malformed_query_is_refused_by_parameter(alice, acme):

@@ -43,17 +43,14 @@ def test_an_invoice_says_what_it_is_for_and_how_it_stands(alice, acme, invoice):
     assert alice.get(PATH).json() == {"items": [answer], "next_cursor": None}
 
 
-@pytest.mark.parametrize(
-    ("query", "found"),
-    [
+def test_invoices_are_filtered(alice, invoice):
+    rows = [
         ({"state": "open"}, 1), ({"state": "paid"}, 0), ({"currency": "USD"}, 1), ({"currency": "EUR"}, 0),
         ({"number": "INV-000001"}, 1), ({"number": "INV-00000"}, 0), ({"reference": "purchase:x"}, 0),
         ({"from": "2020-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}, 1), ({"from": "2100-01-01T00:00:00Z"}, 0),
         ({"to": "2020-01-01T00:00:00Z"}, 0),
-    ],
-)  # fmt: skip
-def test_invoices_are_filtered(alice, invoice, query, found):
-    assert len(alice.get(PATH, **query).json()["items"]) == found
+    ]  # fmt: skip
+    assert [(query, len(alice.get(PATH, **query).json()["items"])) for query, _ in rows] == rows
 
 
 def test_filters_that_make_no_sense_are_refused(alice, invoice):

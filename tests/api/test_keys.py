@@ -1,6 +1,5 @@
 from datetime import timedelta
 
-import pytest
 from django.utils import timezone
 
 from billing.accounts import keys
@@ -24,17 +23,18 @@ def test_nobody_has_no_key(anonymous):
     assert_problem(anonymous.get("/api-keys/me"), 401, "authentication_required")
 
 
-@pytest.mark.parametrize(
-    "header",
-    ["Bearer", "Bearer ", "Basic {}", "{}", "Bearer {}x", "Bearer fl_000000000000_x", "Bearer \x00", "Bearer {} {}"],
-)
-def test_a_header_that_holds_no_key_is_refused(db, header):
+def test_a_header_that_holds_no_key_is_refused(db):
     _, secret = make_key()
-    api = Api(None)
-    api.headers = {"Authorization": header.replace("{}", secret)}
-    response = api.get("/api-keys/me")
-    assert response.status_code == 401
-    assert response["WWW-Authenticate"].startswith("Bearer")
+    rows = [
+        "Bearer", "Bearer ", "Basic {}", "{}", "Bearer {}x", "Bearer fl_000000000000_x", "Bearer \x00", "Bearer {} {}",
+    ]  # fmt: skip
+    api, taken = Api(None), []
+    for header in rows:
+        api.headers = {"Authorization": header.replace("{}", secret)}
+        response = api.get("/api-keys/me")
+        if response.status_code != 401 or not response["WWW-Authenticate"].startswith("Bearer"):
+            taken.append(header)
+    assert taken == []
 
 
 def test_the_scheme_is_written_in_any_case(db):
