@@ -1,6 +1,6 @@
 """Staff pages of tax: rates, certificates of exemption, what the register says of tax numbers, calculations."""
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from django import forms
@@ -39,7 +39,10 @@ class TaxRateForm(DatedForm):
 
 @admin.register(TaxRate)
 class TaxRateAdmin(RoomAdmin):
-    """Tax rates. To change a rate, end it and add the next one: a rate that has been in force keeps what it said."""
+    """Tax rates. To change a rate, end it and add the next one: a rate that has been in force keeps what it said.
+
+    One that was added by mistake can be deleted until the day it begins.
+    """
 
     list_display = ("country", "region", "category", "name", "percent_text", "valid_from", "valid_to", "source_on")
     list_filter = ("country", "category", ("source", admin.EmptyFieldListFilter))
@@ -54,6 +57,11 @@ class TaxRateAdmin(RoomAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         fixed = ("country", "region", "category", "percent", "valid_from", "source", "source_on")
         return fixed if obj else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nothing can have been taxed by a rate that has not begun, wherever on earth it is to."""
+        begins_later = obj is not None and obj.valid_from > timezone.now().date() + timedelta(days=1)
+        return begins_later and super().has_delete_permission(request, obj)
 
     @admin.display(description="percent", ordering="percent")
     def percent_text(self, rate: TaxRate) -> str:

@@ -50,6 +50,15 @@ def test_a_faulty_tax_rate_is_refused(staff: Client) -> None:
     assert find_unrefused(staff, add, RATE, FAULTY_RATES, unchanged=one) == []
 
 
+@pytest.mark.parametrize(("days", "left"), [(-1, 1), (1, 1), (2, 0)])
+def test_a_rate_is_deleted_only_before_it_begins_anywhere_on_earth(staff: Client, days: int, left: int) -> None:
+    begins_on = timezone.now().date() + timedelta(days=days)
+    rate = TaxRate.objects.create(country="FR", percent=20, valid_from=begins_on)
+    staff.post(f"{B}/taxrate/{rate.pk}/delete/", {"post": "yes"})
+    assert TaxRate.objects.count() == left
+    assert StaffAct.objects.filter(model="taxrate").count() == 1 - left
+
+
 def test_where_a_rate_comes_from_is_shown(staff: Client) -> None:
     rate = TaxRate.objects.create(
         country="FR", percent=20, valid_from=date(2014, 1, 1), source="The Commission", source_on=date(2026, 9, 29)
