@@ -29,7 +29,7 @@ def describe_request(logger: Any, name: str, event: MutableMapping[str, Any]) ->
     a customer's data."""
     request = event.pop("request", None)
     if request is not None and hasattr(request, "path"):
-        event |= {"method": request.method, "path": request.path}
+        event.update(method=request.method, path=request.path)
     return event
 
 

@@ -65,7 +65,7 @@ def redact_line(logger: Any, name: str, line: str) -> str:
 def secrets_of(values: Iterable[object]) -> list[str]:
     """What must not be seen of settings' values: each itself, or the password in it when it is an address; longest
     first, so that none leaves a part of another. Also as it stands in an address, percent-encoded."""
-    found = set()
+    found: set[str] = set()
     for value in values:
         text = str(value or "")
         if "://" in text:

@@ -24,8 +24,11 @@ def var() -> Iterator[Path]:
         yield folder
 
 
-@pytest.mark.smoke
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminate"])
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(signal.SIGINT, marks=pytest.mark.smoke), signal.SIGTERM],
+    ids=["ctrl-c", "terminate"],
+)
 def test_it_serves_until_it_is_stopped_and_leaves_no_process(var, number):
     port = free_port()
     demo = start_demo(var, "--no-seed", "--port", str(port), is_measured=True)

@@ -20,7 +20,7 @@ from billing.subscriptions.renewals import Round
 from tests.factories import NOW, make_account, make_plan, make_user
 from tests.subscriptions.makers import add_card, available, make_team, run, subscribe
 
-pytestmark = [pytest.mark.django_db, pytest.mark.smoke]
+pytestmark = pytest.mark.django_db
 
 APRIL, MAY, JUNE = (datetime(2025, month, 30 if month == 4 else 31, 22, tzinfo=UTC) for month in (3, 4, 5))
 DAY = timedelta(days=1)
