@@ -154,7 +154,8 @@ class PublishForm(forms.Form):
     effective_at = forms.SplitDateTimeField(
         label="In force from",
         widget=MomentWidget("In force from"),
-        help_text="UTC. Only a card's first version may take effect in the past.",
+        required=False,
+        help_text="UTC. Leave empty to start immediately. Only a card's first version may start in the past.",
     )
 
 
@@ -196,7 +197,7 @@ class RateCardVersionAdmin(PreviewPages):
         if version.is_published:
             self.message_user(request, "This version is published already.", messages.WARNING)
             return HttpResponseRedirect(self.page_url("change", version))
-        form = PublishForm(request.POST or None, initial={"effective_at": timezone.now()})
+        form = PublishForm(request.POST or None)
         if request.method == "POST" and form.is_valid() and self._publish(request, version, form):
             self.note(request, "publish", version)
             self.message_user(request, f"Version {version.number} is published.", messages.SUCCESS)
@@ -212,12 +213,13 @@ class RateCardVersionAdmin(PreviewPages):
         )
 
     def _publish(self, request: HttpRequest, version: RateCardVersion, form: PublishForm) -> bool:
+        now = timezone.now()
         try:
             rate_cards.publish(
                 version_id=version.pk,
-                effective_at=form.cleaned_data["effective_at"],
+                effective_at=form.cleaned_data["effective_at"] or now,
                 published_by=staff_user(request),
-                now=timezone.now(),
+                now=now,
             )
         except rate_cards.NotPublishable as fault:
             form.add_error(None, str(fault))

@@ -122,11 +122,21 @@ def test_a_draft_is_published_for_good(staff: Client, office: Office, draft: Rat
     assert "New draft from this" in page
 
 
-def test_publishing_needs_a_time(staff: Client, office: Office, draft: RateCardVersion) -> None:
-    for day, fault in (("", "This field is required"), ("never", "Enter a valid date")):
-        assert fault in post(staff, _url(draft, "publish"), effective_at_0=day, effective_at_1="00:00")
+def test_a_time_that_cannot_be_read_publishes_nothing(staff: Client, office: Office, draft: RateCardVersion) -> None:
+    for day, hour, fault in (("never", "00:00", "Enter a valid date"), ("2027-01-01", "", "Enter a valid time")):
+        assert fault in post(staff, _url(draft, "publish"), effective_at_0=day, effective_at_1=hour)
         draft.refresh_from_db()
         assert not draft.is_published, day
+
+
+def test_a_later_version_without_a_time_starts_immediately(
+    staff: Client, office: Office, draft: RateCardVersion
+) -> None:
+    second = rate_cards.draft_from(version_id=_publish(draft, office).pk, now=office.now)
+    assert "Leave empty to start immediately" in text_of(staff, _url(second, "publish"))
+    assert "Version 2 is published" in post(staff, _url(second, "publish"), effective_at_0="", effective_at_1="")
+    second.refresh_from_db()
+    assert second.effective_at == second.published_at
 
 
 def test_an_empty_draft_is_not_published(staff: Client, office: Office, draft: RateCardVersion) -> None:
