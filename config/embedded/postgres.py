@@ -104,6 +104,12 @@ class PostgresServer(Server):
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
                 connection.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
 
+    def recreate(self) -> None:
+        """Replace the database by an empty one, ending whatever is connected to it. The server must be running."""
+        with self._connect() as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
+        self.provision()
+
     def _connect(self) -> psycopg.Connection:
         return psycopg.connect(
             host=str(self.socket_dir), port=5432, user=OWNER, dbname="postgres", autocommit=True, connect_timeout=5

@@ -103,6 +103,17 @@ def test_data_outlive_a_restart(postgres):
     assert ask(postgres, "SELECT answer FROM kept") == "42"
 
 
+def test_recreating_the_database_empties_it_and_ends_who_is_connected(postgres):
+    postgres.ensure()
+    with psycopg.connect(postgres.url(OWNER), autocommit=True) as connection:
+        connection.execute("CREATE TABLE kept (id int)")
+        postgres.recreate()
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("SELECT 1")
+    with psycopg.connect(postgres.url(OWNER)) as connection:
+        assert connection.execute("SELECT to_regclass('kept')").fetchone() == (None,)
+
+
 def test_the_sockets_folder_is_closed_to_others_and_the_server_is_not_root(postgres):
     postgres.ensure()
     assert postgres.socket_dir.stat().st_mode & 0o777 == 0o700
