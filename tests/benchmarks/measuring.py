@@ -38,9 +38,7 @@ FULL = Scale(
     expiries=4_000,
     renewals=10_000,
 )
-QUICK = Scale(
-    rounds=1, seconds=0.3, batches=2, accounts=100, history=2_000, stored=(20_000,), expiries=200, renewals=60
-)
+QUICK = Scale(rounds=1, seconds=0.1, batches=1, accounts=100, history=500, stored=(2_000,), expiries=50, renewals=20)
 
 
 @dataclass(frozen=True, slots=True)

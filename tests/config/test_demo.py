@@ -17,9 +17,9 @@ from tests.demo import free_port, processes_with, start_demo, state_folder, wait
 pytestmark = [pytest.mark.faults, pytest.mark.long, pytest.mark.shares("demo")]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def var() -> Iterator[Path]:
-    """A state folder of its own."""
+    """A state folder for all of them: each leaves its database behind and no process."""
     with state_folder() as folder:
         yield folder
 
