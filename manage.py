@@ -115,7 +115,15 @@ def fill_venv(lock):
     # The lock is complete, so pip resolves nothing: a release made after it cannot change what is installed.
     command = [PYTHON, "-m", "pip", "install", "--no-deps", "--require-hashes", "--no-input"]
     command += ["--disable-pip-version-check", "--progress-bar", "off"]
-    run([*command, "-r", os.path.join(ROOT, lock)], "pip install", len(names))
+    # While pip waits for the network, Florin's own files are compiled: seconds that its first start need not take.
+    own = [folder for folder in ("billing", "portal", "config") if os.path.isdir(os.path.join(ROOT, folder))]
+    compiling = subprocess.Popen(
+        [sys.executable, "-m", "compileall", "-q", *own, "manage.py"], cwd=ROOT, stdout=subprocess.DEVNULL
+    )
+    try:
+        run([*command, "-r", os.path.join(ROOT, lock)], "pip install", len(names))
+    finally:
+        compiling.wait()
     check(names)
     write_stamp("%s %s" % (lock_hash(LOCK), lock_hash(lock)))
     say("Installed in %d seconds." % (time.time() - started))

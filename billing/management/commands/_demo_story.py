@@ -29,7 +29,7 @@ from billing.notifications.models import Notification
 DAY = timedelta(days=1)
 # What a visitor looks at first is reported often; for the past, seldom is enough.
 LATELY = 35 * DAY
-REPORT_EVERY, REPORT_LATELY_EVERY = 2 * DAY, timedelta(hours=8)
+REPORT_EVERY, REPORT_LATELY_EVERY = 3 * DAY, timedelta(hours=12)
 # Besides at the end of each month; it writes a charge for each day however seldom it is done.
 ACCRUE_LATELY_EVERY = 7 * DAY
 
@@ -87,7 +87,7 @@ def scenes_of_the_year(story: Story) -> Iterable[Scene]:
     lately = max(story.since, story.until - LATELY)
     for at in (*_ticks(story.since, lately, REPORT_EVERY), *_ticks(lately, story.until, REPORT_LATELY_EVERY)):
         yield at, partial(report_usage, story, story.parties.values())
-    for at in _ticks(story.since, story.until, DAY):
+    for at in (*_ticks(story.since, lately, REPORT_EVERY), *_ticks(lately, story.until, DAY)):
         yield at, run_jobs
     for at in _ticks(lately, story.until, ACCRUE_LATELY_EVERY):
         yield at, accrue_gauges
