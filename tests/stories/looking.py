@@ -75,12 +75,12 @@ class Visitor:
 
     def looks_at_every_width(self, name: str, *, axe: bool = True, is_new: bool = True) -> None:
         """`looks`, at each of WIDTHS: the page is laid out again, and need not be loaded again. What is not `is_new`, a
-        page of a template that was seen at every width, is pictured, and read by axe, at the first width only."""
+        page of a template that was seen at every width, is read by axe at the first width only, and not pictured."""
         first = self.width
         for width in (first, *(each for each in WIDTHS if each != first)):
             self._resizes(width)
             in_full = is_new or width == first
-            self.looks(name, axe=axe and in_full, picture=in_full)
+            self.looks(name, axe=axe and in_full, picture=is_new)
         self._resizes(first)
 
     def _resizes(self, width: int) -> None:
