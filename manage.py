@@ -76,7 +76,7 @@ def missing_packages(with_development):
 
 
 def install(lock):
-    """Make .venv contain what the lock says. Two at once take turns; a killed installation is done again."""
+    """Make .venv contain what the lock says. Concurrent runs take turns; a killed installation is done again."""
     import fcntl
 
     try:
@@ -98,7 +98,7 @@ def install(lock):
 
 
 def fill_venv(lock):
-    """Make .venv if need be and install the lock into it. Nobody else does meanwhile."""
+    """Make .venv if need be and install the lock into it. The caller holds the lock."""
     started = time.time()
     # Only what we began ourselves may be thrown away: a .venv without our stamp is somebody's own, and is added to.
     if os.path.exists(STAMP) and (read(STAMP) == BUILDING or not venv_works()):

@@ -9,7 +9,7 @@ import structlog.tracebacks
 
 from config.redaction import redact_line
 
-# Refusals that a product's day is full of: no credits left, and a request that came twice at once.
+# Refusals that are part of normal operation: no credits left, and a concurrent duplicate of a request.
 EXPECTED_REFUSALS = (402, 409)
 
 

@@ -1,4 +1,4 @@
-"""Makes commands that must not run twice at once take turns."""
+"""Makes commands that must not run concurrently take turns."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -37,13 +37,13 @@ _QUICK = {"synchronous_commit": "off", "plan_cache_mode": "force_custom_plan"}
 
 
 class Interrupted(CommandError):
-    """The database holds the beginning of a story that was not told to its end."""
+    """The database holds part of the demo data: an earlier seeding did not finish."""
 
 
 class Command(BaseCommand):
     """Fill an empty database with demo data and print its logins; on demo data, only print them again.
 
-    The same --seed, --days and --until give the same data, and two at once make one. Each act is committed by itself,
+    The same --seed, --days and --until give the same data; of two concurrent runs one seeds. Each act is committed by itself,
     without waiting for the disk: in one long transaction PostgreSQL could not clean up after its thousands of updates.
     So a seeding that is killed leaves a part of the story, which the next one refuses with Interrupted. Refuses in
     production, because its passwords are known, and on a database that has accounts of its own.
@@ -123,7 +123,7 @@ def begin(*, seed: int, since: datetime, until: datetime) -> Story:
 
 
 def finish(story: Story) -> None:
-    """Give Lumen AI's key the secret that everybody knows. Last, for it says that the whole story is told."""
+    """Give Lumen AI's key its published secret. Done last: the key marks the demo data as complete."""
     digest = hashlib.sha256(cast.API_SECRET.encode()).digest()
     ApiKey.objects.filter(pk=story.api_key_id).update(prefix=cast.API_PREFIX, digest=digest)
 
