@@ -45,7 +45,7 @@ class Command(BaseCommand):
 
     The same --seed, --days and --until give the same data; of two concurrent runs one seeds. Each act is committed by
     itself, without waiting for the disk: in one long transaction PostgreSQL could not clean up after its thousands of
-    updates. So a seeding that is killed leaves part of its data, which the next one refuses with Interrupted. Refuses in
+    updates. So a killed seeding leaves part of its data, which the next one refuses with Interrupted. Refuses in
     production, because its passwords are known, and on a database that has accounts of its own.
     """
 
