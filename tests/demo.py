@@ -23,9 +23,7 @@ def state_folder() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        for pid in processes_with(folder):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill_all(folder)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -78,6 +76,13 @@ def processes_with(var: Path) -> list[int]:
         if str(var).encode() in told and int(entry.name) != os.getpid():
             found.append(int(entry.name))
     return found
+
+
+def kill_all(var: Path) -> None:
+    """End every process of the state folder as a power cut would."""
+    for pid in processes_with(var):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def wait_until_gone(var: Path, seconds: float = 20) -> None:

@@ -1,6 +1,5 @@
 """`manage.py demo` as a newcomer runs it: from nothing, until Ctrl-C, after a kill; never a process left behind."""
 
-import contextlib
 import os
 import signal
 import socket
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.demo import free_port, processes_with, start_demo, state_folder, wait_for_the_box, wait_until_gone
+from tests.demo import free_port, kill_all, processes_with, start_demo, state_folder, wait_for_the_box, wait_until_gone
 
 # One test process runs them all: each demo is a dozen processes.
 pytestmark = [pytest.mark.faults, pytest.mark.long, pytest.mark.shares("demo")]
@@ -44,9 +43,7 @@ def test_it_serves_until_it_is_stopped_and_leaves_no_process(var, number):
 def test_a_kill_9_of_everything_is_survived(var):
     demo = start_demo(var, "--no-seed", "--port", str(free_port()))
     wait_for_the_box(demo)
-    for pid in processes_with(var):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    kill_all(var)
     demo.communicate()
     again = start_demo(var, "--no-seed", "--port", str(free_port()), "--reset")
     assert "Earlier demo data deleted" in wait_for_the_box(again)

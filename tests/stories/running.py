@@ -1,7 +1,5 @@
 """The whole of Florin as other processes: web, worker, beat, database and broker."""
 
-import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -12,7 +10,7 @@ from email.message import Message
 from email.policy import default
 from pathlib import Path
 
-from tests.demo import ROOT, environment_of, free_port, processes_with, start_demo, state_folder, wait_for_the_box
+from tests.demo import ROOT, environment_of, free_port, kill_all, start_demo, state_folder, wait_for_the_box
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,5 @@ def kill_while_seeding(var: Path) -> None:
     """Start a demo and end all of it, as a power cut would, when some of its year is committed."""
     demo = start_demo(var, "--port", str(free_port()))
     assert any("%)" in line for line in demo.stdout), "the demo made no data"
-    for pid in processes_with(var):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    kill_all(var)
     demo.communicate()
