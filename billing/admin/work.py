@@ -10,10 +10,11 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from billing.accounts.models import Account, Approval, User
+from billing.admin.payment_queue import list_needing_staff
 from billing.ledger.models import Hold
 from billing.metering.models import RejectedEvent
 from billing.notifications.models import Notification, NotificationDelivery
-from billing.payments.models import BankTransfer, Collection, Dispute, GatewayEvent, GatewayName, Payment, Refund
+from billing.payments.models import BankTransfer, Collection, Dispute, GatewayEvent, GatewayName, Refund
 from billing.purchases.models import TopUpRule
 from billing.subscriptions.models import Subscription
 
@@ -86,10 +87,10 @@ def _sources(now: datetime) -> list[_Source]:
         ),
         _Source(
             _("Payments to look at"), _("The last try failed, or nobody knows how it ended."),
-            Payment.objects.needing_staff(now), "created_at", "queue=open",
+            list_needing_staff(), "created_at", "queue=open",
         ),
         _Source(
-            _("Refunds that failed"), _("The money has not gone back: try again or pay it out by hand."),
+            _("Refunds that failed"), _("The money has not gone back: try again, or pay it out by hand and say so."),
             Refund.objects.filter(state=Refund.State.FAILED), "created_at", "state__exact=failed",
         ),
         _Source(
@@ -110,12 +111,12 @@ def _sources(now: datetime) -> list[_Source]:
             "state__exact=processing&payment__gateway__exact=manual",
         ),
         _Source(
-            _("Gateway reports not understood"), _("Look at the error, then process them again."),
+            _("Gateway reports not understood"), _("Look at the error, then process or dismiss them."),
             GatewayEvent.objects.filter(processed_at=None).exclude(last_error=""), "received_at",
             "queue=open",
         ),
         _Source(
-            _("Parked subscriptions"), _("They failed to renew: see the problem, mend it, then release them."),
+            _("Parked subscriptions"), _("They failed to renew: fix the problem shown, then release them."),
             Subscription.objects.filter(parked_at__isnull=False), "parked_at", "parked_at__isempty=0",
         ),
         _Source(
@@ -127,11 +128,11 @@ def _sources(now: datetime) -> list[_Source]:
             Account.objects.filter(parked_at__isnull=False), "parked_at", "parked_at__isempty=0",
         ),
         _Source(
-            _("Rejected events"), _("Mend the cause, then replay them, or give them up."),
+            _("Rejected events"), _("Fix the cause, then replay them, or give them up."),
             RejectedEvent.objects.filter(state=RejectedEvent.State.OPEN), "received_at", "state__exact=open",
         ),
         _Source(
-            _("Mails given up"), _("See the error, then try again."),
+            _("Mails given up"), _("See the error, then try again or dismiss them."),
             NotificationDelivery.objects.filter(state=delivery.FAILED), "created_at", "state__exact=failed",
         ),
         _Source(
@@ -140,7 +141,7 @@ def _sources(now: datetime) -> list[_Source]:
             "state__exact=pending",
         ),
         _Source(
-            _("Nobody to tell"), _("The account has no reader and no billing address for these."),
+            _("Nobody to notify"), _("The account has no reader and no billing address: add one, or dismiss them."),
             Notification.objects.filter(state=Notification.State.UNDELIVERABLE), "created_at",
             "state__exact=undeliverable",
         ),

@@ -1,10 +1,9 @@
 """Tables of the payments room."""
 
-from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import F, Q
 from djmoney.models.fields import CurrencyField
 
 from billing.accounts.fields import validate_currency
@@ -153,19 +152,6 @@ class BankTransfer(models.Model):
         return self.amount - self.amount_matched - self.amount_returned
 
 
-class PaymentQuerySet(models.QuerySet["Payment"]):
-    """What lists of payments are narrowed by."""
-
-    def needing_staff(self, now: datetime) -> "PaymentQuerySet":
-        """Payments that somebody should look at: the last one failed and its invoice is still owed, or one is under way
-        and something is odd about it, or nobody has known its outcome for an hour."""
-        newer = Payment.objects.filter(invoice=OuterRef("invoice"), pk__gt=OuterRef("pk"))
-        owed = Q(invoice__state__in=(Invoice.State.OPEN, Invoice.State.UNCOLLECTIBLE))
-        failed = Q(state=Payment.State.FAILED) & owed & ~Exists(newer)
-        odd = ~Q(problem="") | Q(state=Payment.State.UNKNOWN, created_at__lte=now - timedelta(hours=1))
-        return self.filter(failed | (Q(state__in=Payment.LIVE) & odd))
-
-
 class Payment(models.Model):
     """One attempt to collect an invoice.
 
@@ -208,8 +194,6 @@ class Payment(models.Model):
     created_at = models.DateTimeField()
     submitted_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
-
-    objects = PaymentQuerySet.as_manager()
 
     class Meta:
         indexes = (
@@ -292,7 +276,7 @@ class Refund(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.amount} ({self.state})"
+        return f"{wording.money_text(self.amount, self.currency)} ({self.state})"
 
     @property
     def currency(self) -> str:
