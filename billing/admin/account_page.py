@@ -24,7 +24,7 @@ from billing.admin.charts import BarChart, bar_chart
 from billing.invoicing.models import Invoice
 from billing.ledger.models import CreditGrant, CreditPool, Hold
 from billing.metering.models import DailyUsage
-from billing.notifications.wording import credits_text, exact_credits_text
+from billing.notifications.wording import credits_text, exact_credits_text, money_text
 from billing.payments.models import Payment
 from billing.subscriptions.models import Subscription
 
@@ -229,5 +229,8 @@ def _moment(at: datetime, kind: str, row: int, text: str, detail: str, who: str)
     if kind == "posting":
         change = Decimal(detail)
         detail = ("+" if change > 0 else "") + exact_credits_text(change) + " " + _("credits")
+    elif kind == "payment":
+        amount, currency = detail.split()
+        text, detail = str(Payment.State(text).label).lower(), money_text(Decimal(amount), currency)
     url = "" if kind == "note" else reverse(f"admin:billing_{kind}_change", args=[row])
     return Moment(at, kind, str(_NAMES[kind]), text.replace("_", " "), detail, who, url)

@@ -105,5 +105,7 @@ def warning(request: HttpRequest, amount: Decimal, currency: str = "") -> str:
 
 def limit_text(currency: str) -> str:
     """What one person may do alone in a day."""
-    limit = wording.exact_credits_text(approvals.limit_of(currency))
-    return f"{limit} {currency}" if currency else _("%(limit)s credits") % {"limit": limit}
+    limit = approvals.limit_of(currency)
+    if currency:
+        return wording.money_text(limit, currency)
+    return _("%(limit)s credits") % {"limit": wording.exact_credits_text(limit)}

@@ -45,6 +45,7 @@ class Month:
     invoiced: Decimal = ZERO
     credited: Decimal = ZERO
     active: int = 0
+    invoices: int = 0
     payments: int = 0
     failed: int = 0
 
@@ -67,6 +68,11 @@ class Book:
     open_credits: Decimal = ZERO
     deferred: Decimal = ZERO
     recognised: Decimal = ZERO
+
+    @property
+    def documents(self) -> int:
+        """Invoices and payments in these months."""
+        return sum(month.invoices + month.payments for month in self.months)
 
     @property
     def spent_chart(self) -> BarChart:
@@ -99,7 +105,8 @@ class _Books:
 
 
 def read(*, now: datetime, months: int = MONTHS) -> list[Book]:
-    """The last months, this one included, of every currency in use; the one with most sales first. Five queries."""
+    """The last months, this one included, of every currency in use. First comes the one with the most invoices and
+    payments: amounts of different currencies do not compare. Five queries."""
     today = now.astimezone(UTC).date()
     index = today.year * 12 + today.month - 1
     starts = [date(each // 12, each % 12 + 1, 1) for each in range(index - months + 1, index + 1)]
@@ -109,7 +116,7 @@ def read(*, now: datetime, months: int = MONTHS) -> list[Book]:
     _add_usage(books, starts[0], today)
     _add_documents(books, since)
     found = list(books.books.values())
-    return sorted(found, key=lambda book: (-sum((month.sold for month in book.months), ZERO), book.currency))
+    return sorted(found, key=lambda book: (-book.documents, book.currency))
 
 
 def _add_lots(books: _Books, since: datetime, now: datetime) -> None:
@@ -160,10 +167,12 @@ def _add_usage(books: _Books, since: date, today: date) -> None:
 
 def _add_documents(books: _Books, since: datetime) -> None:
     issued = Invoice.objects.filter(issued_at__gte=since).exclude(state=Invoice.State.VOID)
-    for month, currency, money in (
-        issued.annotate(month=_month("issued_at")).values_list("month", "currency").annotate(money=Sum("subtotal"))
-    ):
-        books.month(currency, month).invoiced = money
+    for month, currency, money, count in (
+        issued.annotate(month=_month("issued_at")).values_list("month", "currency")
+        .annotate(money=Sum("subtotal"), count=Count("pk"))
+    ):  # fmt: skip
+        row = books.month(currency, month)
+        row.invoiced, row.invoices = money, count
     notes = CreditNote.objects.filter(issued_at__gte=since).exclude(invoice__state=Invoice.State.VOID)
     for month, currency, money in (
         notes.annotate(month=_month("issued_at")).values_list("month", "currency").annotate(money=Sum("subtotal"))

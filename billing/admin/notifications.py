@@ -38,7 +38,7 @@ class NotificationAdmin(OutboxAdmin):
     list_filter = ("state", "kind")
     search_fields = ("account__name", "account__external_id", "=email")
     ordering = ("-id",)
-    actions = ("look_again",)
+    actions = ("look_again", "dismiss")
     inlines = (Deliveries,)
     fields = ("account", "kind", "email", "payload", "state", "created_at", "expanded_at", "dedupe_key")
     readonly_fields = fields
@@ -49,6 +49,13 @@ class NotificationAdmin(OutboxAdmin):
         text = ngettext(
             "%(count)d is looked at again within a minute.", "%(count)d are looked at again within a minute.", count
         )
+        self.message_user(request, text % {"count": count}, messages.SUCCESS)
+
+    @admin.action(description="Dismiss: nobody needs to be notified", permissions=["change"])
+    def dismiss(self, request: HttpRequest, rows: QuerySet[Notification]) -> None:
+        """Take what reaches nobody out of the queue."""
+        count = delivery.settle(notifications=rows)
+        text = ngettext("%(count)d is dismissed.", "%(count)d are dismissed.", count)
         self.message_user(request, text % {"count": count}, messages.SUCCESS)
 
 
@@ -63,7 +70,7 @@ class NotificationDeliveryAdmin(OutboxAdmin):
     list_filter = ("state", "notification__kind")
     search_fields = ("=address", "notification__account__name", "notification__account__external_id")
     ordering = ("-id",)
-    actions = ("retry",)
+    actions = ("retry", "dismiss")
     fields = (
         "notification", "channel", "address", "user", "state", "created_at", "due_at", "attempts", "sent_at",
         "last_error",
@@ -86,4 +93,11 @@ class NotificationDeliveryAdmin(OutboxAdmin):
     def retry(self, request: HttpRequest, rows: QuerySet[NotificationDelivery]) -> None:
         count = delivery.retry(deliveries=rows, now=timezone.now())
         text = ngettext("%(count)d will be sent within a minute.", "%(count)d will be sent within a minute.", count)
+        self.message_user(request, text % {"count": count}, messages.SUCCESS)
+
+    @admin.action(description="Dismiss: do not send them", permissions=["change"])
+    def dismiss(self, request: HttpRequest, rows: QuerySet[NotificationDelivery]) -> None:
+        """Take mails that were given up out of the queue."""
+        count = delivery.give_up(deliveries=rows)
+        text = ngettext("%(count)d is dismissed.", "%(count)d are dismissed.", count)
         self.message_user(request, text % {"count": count}, messages.SUCCESS)

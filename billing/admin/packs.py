@@ -176,6 +176,11 @@ class PackAdmin(RoomAdmin):
             obj.created_at, obj.is_active = timezone.now(), False
         super().save_model(request, obj, form, change)
 
+    def response_add(self, request: HttpRequest, obj: Pack, post_url_continue: str | None = None) -> HttpResponse:
+        """Leave the person at the draft, for putting it on sale is the next step."""
+        self.message_user(request, gettext("%(pack)s is saved as a draft.") % {"pack": obj}, messages.SUCCESS)
+        return HttpResponseRedirect(self.page_url("change", obj))
+
     def publish_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask to confirm, and put a draft on sale."""
         pack = self._get(request, pk)
@@ -252,7 +257,7 @@ class PackAdmin(RoomAdmin):
 
     @admin.display(description=_("state"))
     def state(self, pack: Pack) -> str:
-        return pack.state
+        return pack.state if pack.pk else gettext("draft: put it on sale once it is saved")
 
     @admin.display(description="credits")
     def amounts(self, pack: Pack) -> str:

@@ -22,10 +22,11 @@ from django.utils.translation import ngettext
 
 from billing.accounts import clocks
 from billing.admin import trail
+from billing.admin.payment_queue import list_needing_staff
 from billing.admin.rules import Act, FactsAdmin, FactsInline, money_column, plain_id
 from billing.notifications import wording
 from billing.payments import checking, gateway, methods, paying, refunding, webhooks
-from billing.payments.models import Dispute, GatewayEvent, GatewayName, Payment, PaymentMethod, Refund
+from billing.payments.models import Dispute, GatewayEvent, Payment, PaymentMethod, Refund
 
 MAX_ASKED = 50
 
@@ -50,7 +51,7 @@ class WorkQueue(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Payment]) -> QuerySet[Payment]:
         if self.value() != "open":
             return queryset
-        return queryset.filter(pk__in=Payment.objects.needing_staff(timezone.now()).values("pk"))
+        return queryset.filter(pk__in=list_needing_staff().values("pk"))
 
 
 class RefundsInline(FactsInline):
@@ -290,15 +291,19 @@ class RefundAdmin(QueueAdmin):
 
     @admin.action(description=lazy("The money was sent back by transfer"), permissions=["act"])
     def sent_by_hand(self, request: HttpRequest, rows: QuerySet[Refund]) -> None:
-        """What was paid by transfer goes back by hand, and staff say so here."""
-        waiting = rows.filter(payment__gateway=GatewayName.MANUAL, state__in=refunding.LIVE)
-        done = 0
-        for row in waiting.select_related("payment__invoice__account")[:MAX_ASKED]:
-            outcome = gateway.Outcome(state="succeeded", reference=f"staff:{request.user.pk}")
-            refunding.record(refund_id=row.pk, attempt=row.attempt, outcome=outcome, now=_now(row.payment))
-            done += 1
+        """Record that staff have sent the money: of payments by transfer, and of refunds that failed."""
+        done = refused = 0
+        for row in rows.select_related("payment__invoice__account")[:MAX_ASKED]:
+            try:
+                refunding.pay_out(refund_id=row.pk, reference=f"staff:{request.user.pk}", now=_now(row.payment))
+            except (refunding.NotFailed, refunding.TooMuch):
+                refused += 1
+            else:
+                done += 1
         text = ngettext("%(count)d has gone back.", "%(count)d have gone back.", done) % {"count": done}
-        self.message_user(request, text, messages.SUCCESS if done else messages.WARNING)
+        if refused:
+            text += " " + _("%(count)d neither failed nor waits for a transfer.") % {"count": refused}
+        self.message_user(request, text, messages.WARNING if refused or not done else messages.SUCCESS)
 
 
 class DisputeQueue(admin.SimpleListFilter):
@@ -362,7 +367,7 @@ class GatewayEventAdmin(QueueAdmin):
     list_filter = (EventQueue, "gateway", "kind")
     search_fields = ("=event_id", "=kind")
     ordering = ("-id",)
-    actions = ("try_again",)
+    actions = ("try_again", "dismiss")
     fields = (
         "gateway", "event_id", "kind", "payload", "received_at", "processed_at", "attempts", "next_try_at",
         "last_error",
@@ -379,6 +384,13 @@ class GatewayEventAdmin(QueueAdmin):
         done = sum(webhooks.process(event_id=pk, now=timezone.now()) for pk in ids)
         text = _("%(asked)d tried, %(done)d acted upon.") % {"asked": len(ids), "done": done}
         self.message_user(request, text, messages.SUCCESS if done == len(ids) else messages.WARNING)
+
+    @admin.action(description=lazy("Dismiss: nothing is to be done about them"), permissions=["act"])
+    def dismiss(self, request: HttpRequest, rows: QuerySet[GatewayEvent]) -> None:
+        """Take reports that can never be acted upon out of the queue; they keep their last error."""
+        done = webhooks.dismiss(events=rows, now=timezone.now())
+        text = ngettext("%(count)d is dismissed.", "%(count)d are dismissed.", done) % {"count": done}
+        self.message_user(request, text, messages.SUCCESS if done else messages.WARNING)
 
 
 @admin.register(PaymentMethod)

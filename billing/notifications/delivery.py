@@ -76,6 +76,17 @@ def expand_again(*, notifications: QuerySet[Notification]) -> int:
     return lost.update(state=Notification.State.PENDING, expanded_at=None)
 
 
+def give_up(*, deliveries: QuerySet[NotificationDelivery]) -> int:
+    """Drop deliveries that failed for good, so that they no longer wait for staff; returns how many."""
+    return deliveries.filter(state=State.FAILED).update(state=State.DROPPED)
+
+
+def settle(*, notifications: QuerySet[Notification]) -> int:
+    """Let notifications that reach nobody be, so that they no longer wait for staff; returns how many."""
+    lost = notifications.filter(state=Notification.State.UNDELIVERABLE)
+    return lost.update(state=Notification.State.EXPANDED)
+
+
 def _claim(now: datetime, account_id: int | None) -> NotificationDelivery | None:
     due = NotificationDelivery.objects.filter(state=State.PENDING, due_at__lte=now).order_by("due_at", "id")
     due = clocks.narrow(due, account_id=account_id, road="notification__account")

@@ -66,6 +66,7 @@ def give_up(*, collection_id: int, now: datetime) -> Collection:
 
 def _stop(row: Collection, *, now: datetime) -> Collection:
     row.state, row.closed_at, row.next_at, row.has_news = State.STOPPED, now, None, True
+    row.last_error = ""
     row.save()
     return row
 

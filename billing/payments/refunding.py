@@ -17,7 +17,7 @@ from billing.invoicing import crediting
 from billing.invoicing.models import Invoice
 from billing.payments import gateway
 from billing.payments.gateway import GatewayUnavailable, Outcome, Return
-from billing.payments.models import Payment, Refund
+from billing.payments.models import GatewayName, Payment, Refund
 from billing.payments.paying import CLAIM, gap_after
 
 log = structlog.get_logger(__name__)
@@ -39,7 +39,7 @@ class TooMuch(Exception):
 
 
 class NotFailed(Exception):
-    """Only a failed refund can be tried again."""
+    """Only a failed refund can be tried again, or one of a transfer paid out by hand."""
 
 
 class ReportRefused(Exception):
@@ -101,6 +101,21 @@ def retry(*, refund_id: int, now: datetime) -> Refund:
         again.finished_at, again.next_check_at = None, now
         again.save()
         return again
+
+
+def pay_out(*, refund_id: int, reference: str, now: datetime) -> Refund:
+    """Write down that staff have sent the money of a refund by hand: one that failed, or of a bank transfer.
+
+    Raises NotFailed for any other, and TooMuch when less is left of the payment.
+    """
+    with transaction.atomic():
+        row = _lock(refund_id)
+        if row.state == State.FAILED:
+            _take(row.payment, row.amount)
+        elif row.state not in LIVE or row.payment.gateway != GatewayName.MANUAL:
+            raise NotFailed
+        _apply(row, Outcome(state="succeeded", reference=reference), now=now)
+        return row
 
 
 def _take(payment: Payment, amount: Decimal) -> None:

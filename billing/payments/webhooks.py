@@ -88,6 +88,13 @@ def _claim(events: QuerySet[GatewayEvent], *, now: datetime, limit: int) -> list
     return ids
 
 
+def dismiss(*, events: QuerySet[GatewayEvent], now: datetime) -> int:
+    """Stop trying events that failed and about which nothing is to be done; returns how many. Each keeps its last
+    error. One that is being processed meanwhile stays with what that does."""
+    failed = events.filter(processed_at=None).exclude(last_error="")
+    return failed.update(processed_at=now, next_try_at=None)
+
+
 def process(*, event_id: int, now: datetime) -> bool:
     """Act upon a kept event; False when that failed, which its row then says."""
     event = GatewayEvent.objects.get(pk=event_id)

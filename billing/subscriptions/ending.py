@@ -105,4 +105,6 @@ def _close(subscription: Subscription, *, actor: str, now: datetime) -> None:
     allocations.cancel(subscription, now=now)
     scheduled.withdraw(subscription, actor=actor, now=now)
     subscription.state, subscription.ended_at, subscription.next_due_at = State.ENDED, now, None
-    subscription.save(update_fields=["state", "ended_at", "next_due_at"])
+    # There is nothing left to release.
+    subscription.parked_at = None
+    subscription.save(update_fields=["state", "ended_at", "next_due_at", "parked_at"])

@@ -17,6 +17,8 @@ from billing.notifications import outbox
 from portal.access import Visit, account_page
 from tests.admin.conftest import MAX_QUERIES, Office, find_unrefused, post, text_of
 from tests.factories import give_credits, make_account, make_issuer, make_user
+from tests.invoicing.makers import issue, plain_line
+from tests.payments.makers import DECLINE, pay
 
 
 def _page(office: Office) -> str:
@@ -55,6 +57,14 @@ def test_it_shows_everything(staff: Client, busy: Office) -> None:
         "threshold", "+1,000 credits", "Credits used by day: 100 in all",
     ):  # fmt: skip
         assert part in page, part
+
+
+def test_the_timeline_says_money_as_every_page_does(staff: Client, office: Office) -> None:
+    make_issuer()
+    invoice = issue(office.account, plain_line("900.00"), currency="EUR", now=office.now)
+    pay(invoice, DECLINE, now=office.now)
+    moment = next(each for each in staff.get(_page(office)).context["timeline"] if each.kind == "payment")
+    assert (moment.text, moment.detail) == ("failed", "€1,071.00")
 
 
 def test_it_needs_few_queries_however_much_there_is(

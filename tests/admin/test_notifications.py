@@ -49,6 +49,16 @@ def test_what_nobody_could_be_told_is_looked_at_again(staff: Client, office: Off
     assert row.state == "pending"
 
 
+def test_what_reaches_nobody_is_dismissed(staff: Client, office: Office) -> None:
+    lost, mail = _row(office, "undeliverable"), _mail(office, "failed")
+    for table, row in (("notification", lost), ("notificationdelivery", mail)):
+        assert "1 is dismissed." in post(
+            staff, f"/admin/billing/{table}/", action="dismiss", _selected_action=row.pk
+        ), table
+        row.refresh_from_db()
+    assert (lost.state, mail.state) == ("expanded", "dropped")
+
+
 def test_a_notification_shows_to_whom_it_went(staff: Client, office: Office) -> None:
     mail = _mail(office, "failed")
     page = text_of(staff, f"{OUTBOX}{mail.notification_id}/change/")

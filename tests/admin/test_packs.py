@@ -32,6 +32,15 @@ def test_a_pack_begins_as_a_draft_that_nobody_can_buy(staff: Client, draft: Pack
     assert 'name="min_credits"' in page
 
 
+def test_a_new_pack_is_called_a_draft_before_and_after_it_is_saved(staff: Client, office: Office) -> None:
+    page = text_of(staff, "/admin/billing/pack/add/")
+    assert "draft: put it on sale once it is saved" in page
+    assert "on sale<" not in page
+    saved = post(staff, "/admin/billing/pack/add/", **PACK, **_tiers(("10000", "0.10")))
+    assert "is saved as a draft." in saved
+    assert _url(Pack.objects.get(), "publish") in saved
+
+
 def test_going_on_sale_is_confirmed_and_fixes_amounts_and_prices(staff: Client, draft: Pack) -> None:
     page = text_of(staff, _url(draft, "publish"))
     assert "0.1 from 10,000, 0.07 from 100,000" in page

@@ -1,6 +1,6 @@
 """Staff pages of payments, refunds and what gateways report."""
 
-from datetime import timedelta
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
@@ -9,15 +9,20 @@ from django.test import Client
 from django.utils import timezone
 
 from billing.accounts.models import StaffAct, User
+from billing.admin.payment_queue import list_needing_staff
+from billing.invoicing import settling
 from billing.invoicing.models import Invoice
-from billing.payments import disputes, methods, refunding
+from billing.payments import disputes, methods, refunding, voiding
 from billing.payments.gateway import DisputeReport
-from billing.payments.models import GatewayEvent, Payment, Refund, SandboxCharge
+from billing.payments.models import Collection, GatewayEvent, Payment, Refund, SandboxCharge
+from billing.subscriptions.models import Subscription
 from tests.admin.conftest import Office, post, text_of
-from tests.factories import make_issuer
+from tests.factories import make_account, make_issuer
 from tests.invoicing.makers import issue
 from tests.payments import makers
 from tests.payments.makers import make_card, pay
+from tests.subscriptions.makers import make_team, subscribe
+from tests.undoing import undone
 
 LIST = "/admin/billing/payment/"
 REFUNDS = "/admin/billing/refund/"
@@ -40,24 +45,45 @@ def acts() -> list[tuple[str, str]]:
     return list(StaffAct.objects.order_by("pk").values_list("act", "model"))
 
 
-def test_failed_payments_stand_in_the_work_queue_until_the_invoice_is_paid(staff, office, invoice, failed) -> None:
+def test_failed_payments_stand_in_the_work_queue_while_the_invoice_is_to_be_collected(
+    staff, office, invoice, failed
+) -> None:
     page = text_of(staff, f"{LIST}?queue=open")
     assert "The card was declined." in page
     assert "1 payment" in page
     assert "payment/?queue=open" in text_of(staff, "/admin/")
-    pay(invoice, key="k2", now=office.now)
-    assert "0 payments" in text_of(staff, f"{LIST}?queue=open")
-    assert "2 payments" in text_of(staff, LIST)
+    subscription = subscribe(make_account("fabrikam", now=office.now), make_team(now=office.now), now=office.now)
+
+    def end() -> None:
+        Collection.objects.create(
+            invoice=invoice, purpose=f"subscription:{subscription.pk}", policy={}, created_at=office.now
+        )
+        assert list_needing_staff().exists()
+        Subscription.objects.filter(pk=subscription.pk).update(state="ended", ended_at=office.now, next_due_at=None)
+
+    ways: dict[str, Callable[[], object]] = {
+        "paid": lambda: pay(invoice, key="k2", now=office.now),
+        "paid by transfer": lambda: settling.settle(invoice_id=invoice.pk, amount=invoice.total, now=office.now),
+        "voided": lambda: voiding.void(invoice_id=invoice.pk, now=office.now),
+        "given up": lambda: settling.give_up(invoice_id=invoice.pk, now=office.now),
+        "its subscription has ended": end,
+    }
+    for name, way in ways.items():
+        with undone():
+            way()
+            assert not list_needing_staff().exists(), name
+    assert "1 payment" in text_of(staff, f"{LIST}?queue=open")
 
 
-def test_the_queue_holds_what_is_odd_or_unknown_for_long(staff, office, invoice) -> None:
+def test_the_queue_holds_what_is_unknown_or_odd(staff, office, invoice) -> None:
     payment = pay(invoice, makers.BLACKOUT, now=office.now)
+    assert payment.state == "unknown"
+    assert "1 payment" in text_of(staff, f"{LIST}?queue=open")
+    assert text_of(staff, f"{LIST}{payment.pk}/change/").count("Ask the gateway now") == 1
+    Payment.objects.update(state="processing")
     assert "0 payments" in text_of(staff, f"{LIST}?queue=open")
     Payment.objects.update(problem="The gateway reports 1 EUR.")
     assert "The gateway reports 1 EUR." in text_of(staff, f"{LIST}?queue=open")
-    Payment.objects.update(problem="", created_at=office.now - timedelta(hours=1))
-    assert "1 payment" in text_of(staff, f"{LIST}?queue=open")
-    assert text_of(staff, f"{LIST}{payment.pk}/change/").count("Ask the gateway now") == 1
 
 
 def test_staff_ask_the_gateway_and_learn_that_it_was_paid(staff, failed) -> None:
@@ -175,6 +201,14 @@ def test_a_failed_refund_is_tried_again(staff, refused) -> None:
     assert "0 are sent again" in post(staff, REFUNDS, action="try_again", _selected_action=refused.pk)
 
 
+def test_a_failed_refund_that_staff_paid_out_by_hand_leaves_the_queue(staff, refused) -> None:
+    assert "1 has gone back" in post(staff, REFUNDS, action="sent_by_hand", _selected_action=refused.pk)
+    refused.refresh_from_db()
+    assert (refused.state, refused.payment.amount_refunded) == ("succeeded", Decimal(5))
+    assert "0 refunds" in text_of(staff, f"{REFUNDS}?state__exact=failed")
+    assert "1 neither failed" in post(staff, REFUNDS, action="sent_by_hand", _selected_action=refused.pk)
+
+
 def test_a_failed_refund_for_which_too_little_is_left_stays_failed(staff, refused) -> None:
     Payment.objects.update(amount_refunded=Decimal(1190))
     assert "too little is left" in post(staff, REFUNDS, action="try_again", _selected_action=refused.pk)
@@ -211,6 +245,18 @@ def test_an_event_that_failed_is_shown_and_acted_upon_by_hand(staff, office, inv
     assert payment.state == "succeeded"
     assert "0 gateway events" in text_of(staff, f"{EVENTS}?queue=open")
     assert "1 gateway event" in text_of(staff, EVENTS)
+
+
+def test_a_report_that_can_never_be_acted_upon_is_dismissed(staff, office) -> None:
+    known = {"gateway": "sandbox", "kind": "charge.succeeded", "payload": {}, "received_at": office.now}
+    event = GatewayEvent.objects.create(event_id="evt_1", last_error="UnknownKey: k", **known)
+    fresh = GatewayEvent.objects.create(event_id="evt_2", next_try_at=office.now, **known)
+    page = post(staff, EVENTS, action="dismiss", _selected_action=[event.pk, fresh.pk])
+    assert "1 is dismissed." in page
+    event.refresh_from_db()
+    fresh.refresh_from_db()
+    assert (event.last_error, event.next_try_at, fresh.processed_at) == ("UnknownKey: k", None, None)
+    assert event.processed_at is not None
 
 
 def test_the_sandbox_is_listed_only_while_it_is_in_use(staff, settings) -> None:

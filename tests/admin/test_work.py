@@ -18,6 +18,7 @@ from billing.metering.models import DailyUsage, RejectedEvent
 from tests.admin.conftest import MAX_QUERIES, Office, text_of
 from tests.admin.test_approvals import _staff
 from tests.factories import give_credits, make_account, make_issuer, make_pack
+from tests.invoicing.makers import issue, plain_line
 from tests.payments.makers import make_card
 from tests.purchases.makers import buy
 
@@ -137,6 +138,18 @@ def test_a_currencys_months_say_what_was_sold_used_and_lost(db: None) -> None:
     assert (first.credits_sold, first.sold, first.spent, first.active) == (1000, 100, 400, 1)
     assert (second.credits_sold, second.sold, second.expired, second.breakage) == (500, 50, 600, 60)
     assert (book.deferred, book.open_credits, book.recognised) == (50, 570, 100)
+
+
+def test_the_currency_with_the_most_documents_comes_first(office: Office, staff: Client) -> None:
+    make_issuer()
+    for currency, amounts in (("JPY", ("900000",)), ("EUR", ("5.00", "6.00"))):
+        for number, amount in enumerate(amounts):
+            issue(
+                office.account, plain_line(amount), reference=f"{currency}:{number}", currency=currency, now=office.now
+            )
+    books = figures.read(now=office.now)
+    assert [book.currency for book in books][:2] == ["EUR", "JPY"]
+    assert '<a href="?currency=EUR" aria-current="page">' in text_of(staff, "/admin/figures/")
 
 
 def test_revenue_is_what_was_invoiced_less_what_was_credited(db: None) -> None:
