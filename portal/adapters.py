@@ -22,9 +22,9 @@ from django.utils.crypto import salted_hmac
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext_lazy as _
 
+from billing.accounts.browsers import in_words
 from billing.accounts.models import User
 from billing.notifications import logins
-from portal.browsers import in_words
 
 # What allauth calls a notice of something that happened to somebody's credentials, and what we do.
 NOTICES = {

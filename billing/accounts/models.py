@@ -54,6 +54,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
     class Meta:
+        permissions = (("end_sessions", "Can sign people out"),)
         constraints = (models.UniqueConstraint(Lower("email"), name="user_email_unique"),)
 
     def __str__(self) -> str:

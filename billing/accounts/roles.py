@@ -69,7 +69,7 @@ SUPPORT = StaffRole(
     frozenset(
         {
             *_OFFICE, *_LEDGER, *_DOCUMENTS, "change_account", "impersonate_account", "view_member", "add_member",
-            "change_member", "view_user", "view_usageevent", "add_eventreversal", "view_rejectedevent",
+            "change_member", "view_user", "end_sessions", "view_usageevent", "add_eventreversal", "view_rejectedevent",
             "change_rejectedevent", "view_importrun", "view_notification", "change_notification",
             "view_notificationdelivery", "change_notificationdelivery", "add_creditgrant", "change_subscription",
         }

@@ -19,6 +19,7 @@ from billing.accounts import addresses, details, members, people
 from billing.accounts.models import Account, Member, User
 from billing.admin.account_views import AccountPages
 from billing.admin.rules import Act, FactsInline, RoomAdmin, credits_column
+from billing.admin.sessions import SessionPages
 from billing.ledger import balance, pools
 from billing.ledger.models import CreditPool
 from billing.notifications import logins, wording
@@ -57,7 +58,7 @@ class PlaceInline(FactsInline):
 
 
 @admin.register(User)
-class UserAdmin(RoomAdmin, StockUserAdmin):
+class UserAdmin(SessionPages, StockUserAdmin):
     """People. Nobody is deleted: what they did stays theirs; switch them off instead."""
 
     form = UserForm

@@ -174,6 +174,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "permissions": (("end_sessions", "Can sign people out"),),
                 "constraints": [
                     models.UniqueConstraint(django.db.models.functions.text.Lower("email"), name="user_email_unique")
                 ],

@@ -144,6 +144,12 @@ def test_refusal_lists_every_reason(production):
     assert all(f"florin.{number}" in str(refusal.value) for number in ("E002", "E005", "E008"))
 
 
+PRINT_COOKIES = """
+from django.conf import settings
+from config.cookies import MessageCookie
+names = settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME, MessageCookie.cookie_name
+print(*names, settings.SESSION_COOKIE_SECURE, settings.CSRF_COOKIE_SECURE)
+"""
 WEB = [sys.executable, "-c", "import config.wsgi"]
 WORKER = [sys.executable, "-m", "celery", "-A", "config", "worker", "--pool", "solo"]
 BEAT = [sys.executable, "-m", "celery", "-A", "config", "beat"]
@@ -178,9 +184,10 @@ def test_every_process_refuses_to_start(command, durable):
     assert "florin.E008: The runtime role florin_owner is a superuser." in said
 
 
-def test_the_web_starts_on_a_durable_server_with_the_runtime_role(durable):
-    result = start(WEB, durable.url())
+def test_the_web_starts_on_a_durable_server_with_the_runtime_role_and_cookies_for_this_host_only(durable):
+    result = start([sys.executable, "-c", f"import config.wsgi\n{PRINT_COOKIES}"], durable.url())
     assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == ["__Host-sessionid", "__Host-csrftoken", "__Host-messages", "True", "True"]
 
 
 def test_the_web_refuses_a_server_whose_isolation_level_was_changed(durable):

@@ -38,6 +38,7 @@ def _faults(response: object) -> list[str]:
     faults = {
         "the policy": "default-src 'none'" not in policy or "unsafe" in policy,
         "may be framed": response["X-Frame-Options"] != "DENY",  # type: ignore[index]
+        "allows the camera": "camera=()" not in response["Permissions-Policy"],  # type: ignore[index]
         "an inline style": re.search(r"<[^>]+\sstyle=", page) or "<style" in page,
         "an inline handler": re.search(r"<[^>]+\son\w+=", page),
         "an inline script": re.search(r"<script(?![^>]+src=)", page),

@@ -1,5 +1,7 @@
 """Sessions end with the password, with the person, and when told to; each from the next request on."""
 
+import re
+
 import pytest
 from django.test import Client
 from django.utils import timezone
@@ -57,7 +59,7 @@ def test_the_sessions_are_listed_with_this_one_first(browsers: tuple[Client, Cli
     here, _ = browsers
     page = here.get("/security").content.decode()
     assert page.index("Firefox on Linux") < page.index("Safari on iPhone")
-    assert page.count("this one") == 1
+    assert page.count("this browser") == 1
 
 
 def test_one_can_sign_out_everywhere_else(browsers: tuple[Client, Client]) -> None:
@@ -69,6 +71,20 @@ def test_one_can_sign_out_everywhere_else(browsers: tuple[Client, Client]) -> No
     assert (_is_in(here), _is_in(there)) == (True, False)
     assert _is_in(other), f"{bob} is somebody else"
     assert "Safari on iPhone" not in here.get("/security").content.decode()
+
+
+def test_one_can_sign_out_of_one_other_browser(browsers: tuple[Client, Client]) -> None:
+    here, there = browsers
+    third = Client()
+    sign_in(third)
+    page = here.get("/security").content.decode()
+    (handle,) = re.findall(r'value="(\w{32})"><button class="button" aria-label="Sign out Safari on iPhone"', page)
+    assert (
+        "signed out of 0 browsers"
+        in here.post("/security/sessions/end", {"browser": "x"}, follow=True).content.decode()
+    )
+    here.post("/security/sessions/end", {"browser": handle})
+    assert [_is_in(browser) for browser in (here, there, third)] == [True, False, True]
 
 
 def test_sign_out_everywhere_is_a_post_of_who_is_signed_in(client: Client, browsers: tuple[Client, Client]) -> None:
