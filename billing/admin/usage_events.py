@@ -103,7 +103,7 @@ def _position(request: HttpRequest) -> Position | None:
         return None
     if received_at is None or received_at.tzinfo is None:
         return None
-    return Position(received_at, request.GET.get("before_id", "").replace("\0", ""))
+    return Position(received_at, request.GET.get("before_id", ""))
 
 
 def _older(request: HttpRequest, last: usage.ListedEvent) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 import psycopg
 import structlog
+from django.core.exceptions import BadRequest, RequestDataTooBig, SuspiciousOperation
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
-from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
 from psycopg.errors import CheckViolation
@@ -333,10 +333,12 @@ def _join(path: str, name: str) -> str:
 
 
 def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """A request that Django refuses, e.g. for a host name that is not ours."""
+    """A request that Django refuses, e.g. for a host name that is not ours, or that the guard does, with a reason."""
     if not request.path.startswith(API_ROOT):
         return defaults.bad_request(request, exception)
-    return _plain(Problem("payload_too_large" if isinstance(exception, RequestDataTooBig) else "bad_request"))
+    if isinstance(exception, RequestDataTooBig):
+        return _plain(Problem("payload_too_large"))
+    return _plain(Problem("bad_request", str(exception) if isinstance(exception, BadRequest) else ""))
 
 
 def handler403(request: HttpRequest, exception: Exception) -> HttpResponse:

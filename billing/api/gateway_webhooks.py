@@ -7,6 +7,7 @@ from rest_framework.response import Response
 
 from billing.api.base import PublicView
 from billing.api.errors import Problem
+from billing.api.parsing import refuse_unstorable
 from billing.payments import webhooks
 from billing.payments.gateway import InvalidWebhook, NoGateway
 
@@ -20,10 +21,10 @@ class GatewayWebhook(PublicView):
     def post(self, request: Request, gateway: str) -> Response:
         """Keep the report and act upon it. 200 once it is kept, also for the second time; the gateway need not repeat
         it then, whatever becomes of it."""
+        body = request._request.body
+        refuse_unstorable(body)
         try:
-            webhooks.receive(
-                gateway_name=gateway, headers=request.headers, body=request._request.body, now=timezone.now()
-            )
+            webhooks.receive(gateway_name=gateway, headers=request.headers, body=body, now=timezone.now())
         except NoGateway:
             raise Problem("not_found") from None
         except InvalidWebhook as error:

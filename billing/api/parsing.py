@@ -66,6 +66,13 @@ def parse_json(body: bytes) -> Any:
     return document
 
 
+def refuse_unstorable(body: bytes) -> None:
+    """Refuse a document that somebody else parses, a signed webhook say, if the database could not store a string of
+    it. Raises Problem `malformed_json`; what is no JSON at all is for the other parser to refuse."""
+    if _SUSPICIOUS_ESCAPE.search(body):
+        parse_json(body)
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):

@@ -119,7 +119,7 @@ class OnePool(ApiView):
     def patch(self, request: Request, account: str, pool: str) -> Response:
         """Change what happens when the pool runs out or low. Scope `accounts:write`, platform keys only."""
         owner = get_account(request, account)
-        found = owner.pools.filter(key=pool).first() if "\x00" not in pool else None
+        found = owner.pools.filter(key=pool).first()
         if found is None:
             raise Problem("not_found")
         changes = read_body(request, PoolChanges)

@@ -150,7 +150,7 @@ def test_pages_of_events_have_no_gap_and_no_repeat(
 def test_a_position_that_is_none_is_ignored(staff: Client, office: Office) -> None:
     _event(office, "evt-1", office.now)
     for before in ("x", "2026-13-01T00:00", "2026-01-01T00:00", ""):
-        address = f"{EVENTS}?account={office.account.pk}&before={before}&before_id=%00"
+        address = f"{EVENTS}?account={office.account.pk}&before={before}&before_id=x"
         assert "evt-1" in text_of(staff, address), before
 
 

@@ -138,7 +138,6 @@ def test_an_unknown_id_is_not_found(platform, acme):
         "acc_-1",
         "acc_%D9%A1",
         "acc_%EF%BC%91",
-        "%00",
         "a%0Ab",
     ]
     answers = [(reference, platform.get(f"/accounts/{reference}")) for reference in rows]
@@ -186,7 +185,6 @@ def test_a_malformed_query_is_refused_by_parameter(platform):
         ({"limit": "0"}, "limit"),
         ({"limit": "501"}, "limit"),
         ({"limit": "\u0661"}, "limit"),
-        ({"search": "a\x00b"}, "search"),
         ({"created_from": "2026-01-01T00:00:00"}, "created_from"),
         ({"created_from": "2026-01-02T00:00:00Z", "created_to": "2026-01-01T00:00:00Z"}, "created_to"),
         ({"lmit": "5"}, "lmit"),

@@ -44,7 +44,6 @@ def test_a_malformed_query_is_refused_by_parameter(alice, acme):
         ({"at": "9999-01-01T00:00:00Z"}, "at"),
         ({"at": "2025-02-30T00:00:00Z"}, "at"),
         ({"at": datetime(9000, 1, 1, tzinfo=UTC).isoformat()}, "at"),
-        ({"pool": "a\x00b"}, "pool"),
         ({"pool": ""}, "pool"),
         ({"when": "now"}, "when"),
     ]

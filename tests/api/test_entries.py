@@ -101,7 +101,7 @@ def test_a_grant_is_not_undone_by_reversing(platform, acme):
 
 
 def test_an_unknown_posting_is_not_found(platform, acme):
-    rows = ["pst_999999", "grt_1", "1", "pst_%00", "pst_1x"]
+    rows = ["pst_999999", "grt_1", "1", "pst_1x"]
     answers = [(posting_id, platform.post(f"/postings/{posting_id}/reverse")) for posting_id in rows]
     assert not_refused(answers, 404, "not_found") == []
 

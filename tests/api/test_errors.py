@@ -23,7 +23,7 @@ NEW = b'{"external_id": "x", "name": "X", "billing_email": "x@example.com", "cou
 
 
 def test_an_unknown_address_is_not_found(anonymous):
-    paths = ["/nothing", "/accounts/", "/", "//", "/accounts/acme/nothing", "/%00", "/a%0Ab"]
+    paths = ["/nothing", "/accounts/", "/", "//", "/accounts/acme/nothing", "/a%0Ab"]
     rows = [(method, path) for method in ("GET", "POST", "DELETE", "OPTIONS") for path in paths]
     answers = [((method, path), anonymous.send(method, path)) for method, path in rows]
     assert not_refused(answers, 404, "not_found") == []

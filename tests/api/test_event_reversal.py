@@ -37,7 +37,7 @@ def test_an_event_of_another_account_is_not_found(platform):
 
 
 def test_an_unknown_event_is_not_found(platform):
-    rows = ["nothing", "%00", "a%0Ab", "x" * 201]
+    rows = ["nothing", "a%0Ab", "x" * 201]
     answers = [(event_id, platform.post(f"/events/{event_id}/reverse", {"account": "acme"})) for event_id in rows]
     assert not_refused(answers, 404, "not_found") == []
 

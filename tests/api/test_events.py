@@ -186,7 +186,6 @@ def test_events_are_listed_in_the_order_they_came(alice, platform, acme):
 
 def test_a_malformed_query_is_refused_by_parameter(alice):
     rows = [
-        ({"meter": "a\x00"}, "meter"),
         ({"member": "bob"}, "member"),
         ({"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, "to"),
         ({"from": "1969-12-31T23:59:59Z"}, "from"),

@@ -170,7 +170,7 @@ def test_spent_credits_cannot_be_revoked(platform, acme, lot):
 
 
 def test_an_unknown_grant_is_not_found(platform, lot):
-    rows = ["grt_999999", "grt_0", "pst_1", "x", "grt_99999999999999999999", "grt_1%00"]
+    rows = ["grt_999999", "grt_0", "pst_1", "x", "grt_99999999999999999999"]
     answers = [(grant, platform.post(f"/grants/{grant}/revoke")) for grant in rows]
     assert not_refused(answers, 404, "not_found") == []
 

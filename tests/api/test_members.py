@@ -42,7 +42,7 @@ def test_a_malformed_limit_is_refused(alice, bob):
 
 def test_a_removed_or_unknown_member_is_not_found(alice, bob):
     members.remove(member_id=bob.pk, now=NOW)
-    for member in (f"mem_{bob.pk}", "mem_999999", "bob", "%00"):
+    for member in (f"mem_{bob.pk}", "mem_999999", "bob"):
         response = alice.patch(f"/accounts/acme/members/{member}", {"spend_limit": "1"})
         assert_problem(response, 404, "not_found")
 

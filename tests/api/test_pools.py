@@ -72,6 +72,6 @@ def test_a_pool_is_not_low_below_nothing(platform, acme):
 
 
 def test_an_unknown_pool_is_not_found(platform, acme):
-    rows = ["nowhere", "%00", "ma%00in"]
+    rows = ["nowhere", "ma%0Ain"]
     answers = [(key, platform.patch(f"/accounts/acme/pools/{key}", {"policy": "burst"})) for key in rows]
     assert not_refused(answers, 404, "not_found") == []

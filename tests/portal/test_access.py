@@ -60,7 +60,7 @@ def test_a_stranger_gets_404_for_every_page(stage: Stage) -> None:
 
 
 def test_an_account_that_does_not_exist_is_404(alice: Client) -> None:
-    accounts = ["acc_999999", "acc_99999999999999999999", "acc_0", "nobody", "acc_", "%00"]
+    accounts = ["acc_999999", "acc_99999999999999999999", "acc_0", "nobody", "acc_"]
     assert [found for account in accounts for found in _not_found(alice, account)] == []
 
 

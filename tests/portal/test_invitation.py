@@ -104,7 +104,7 @@ def test_an_invitation_works_once(client: Client, account: Account) -> None:
         assert "no longer valid" in answer.content.decode()
 
 
-@pytest.mark.parametrize("token", ["nonsense", "A" * 43, "%00"])
+@pytest.mark.parametrize("token", ["nonsense", "A" * 43])
 def test_an_unknown_token_is_404(client: Client, db: None, token: str) -> None:
     assert client.get(f"/invitations/{token}").status_code == 404
 

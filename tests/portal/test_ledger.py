@@ -87,10 +87,6 @@ def test_a_filter_that_makes_no_sense_shows_why(alice: Client, stage: Stage, que
     assert alice.get(f"{stage.url}/ledger.csv?{query}").status_code == 400
 
 
-def test_a_reference_with_nul_is_refused_politely(alice: Client, stage: Stage) -> None:
-    assert "makes no sense" in _page(alice, f"{stage.url}/ledger?q=%00")
-
-
 def test_days_are_the_accounts(alice: Client, stage: Stage) -> None:
     local = stage.now.astimezone(ZoneInfo("America/New_York")).date()
     assert "usage:1" in _page(alice, f"{stage.url}/ledger?since={local}&until={local}")

@@ -141,7 +141,7 @@ def test_a_long_inbox_has_pages(alice: Client, stage: Stage) -> None:
     assert f"INV-{PAGE + 2}." in page_of(alice, newer)
 
 
-@pytest.mark.parametrize("query", ["before=x", "after=-1", f"before={2**70}", "before=%00", "show=nonsense"])
+@pytest.mark.parametrize("query", ["before=x", "after=-1", f"before={2**70}", "show=nonsense"])
 def test_nonsense_in_the_address_shows_the_newest(alice: Client, stage: Stage, query: str) -> None:
     say(stage)
     assert "Receipt for invoice" in page_of(alice, f"{stage.url}/notifications?{query}")

@@ -34,7 +34,7 @@ def test_the_name_is_changed(alice: Client, user: User) -> None:
     assert user.name == "Alice Adams"
 
 
-@pytest.mark.parametrize("name", ["", "x" * 121, "\x00"])
+@pytest.mark.parametrize("name", ["", "x" * 121])
 def test_a_name_that_makes_no_sense_changes_nothing(alice: Client, user: User, name: str) -> None:
     assert 'aria-invalid="true"' in alice.post("/profile", {"name": name}).content.decode()
     user.refresh_from_db()

@@ -80,7 +80,7 @@ def test_a_link_works_once(client: Client) -> None:
     assert Client().post(link_in(message)).status_code == 404
 
 
-@pytest.mark.parametrize("key", ["nonsense", "Mg:1x:abc", "%00"])
+@pytest.mark.parametrize("key", ["nonsense", "Mg:1x:abc"])
 def test_a_made_up_link_is_refused(client: Client, key: str) -> None:
     assert "no longer valid" in client.get(f"/verify-email/{key}").content.decode()
     assert client.post(f"/verify-email/{key}").status_code == 404
