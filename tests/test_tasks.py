@@ -81,7 +81,7 @@ def test_old_idempotency_keys_are_purged(settings):
     for hours in (1, settings.FLORIN_IDEMPOTENCY_RETENTION_HOURS + 1):
         past = timezone.now() - timedelta(hours=hours)
         IdempotencyKey.objects.create(
-            api_key=key, key=str(hours), fingerprint=b"x" * 32, created_at=past, locked_until=past,
+            lineage=key.lineage, key=str(hours), fingerprint=b"x" * 32, created_at=past, locked_until=past,
             lease="00000000-0000-0000-0000-000000000000",
         )  # fmt: skip
     tasks.purge_idempotency_keys()

@@ -1,4 +1,5 @@
-"""`Idempotency-Key`: one request of an API key runs at most once at a time, and its first answer is kept.
+"""`Idempotency-Key`: one request of an API key, rotated or not, runs at most once at a time, and its first answer is
+kept.
 
 A request begins by claiming the key with a lease. While the lease runs, a second request is told to come back; once it
 has run out without an answer the holder is taken for dead, and the next request takes over. The lease carries an id,
@@ -45,7 +46,9 @@ class InProgress(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
-def begin(*, api_key_id: int, key: str, fingerprint: bytes, lease_seconds: int, now: datetime) -> Claim | StoredAnswer:
+def begin(
+    *, lineage: uuid.UUID, key: str, fingerprint: bytes, lease_seconds: int, now: datetime
+) -> Claim | StoredAnswer:
     """Claim the key for this request, or return the answer it has had already.
 
     `fingerprint` is the digest of method, path and body. Must run outside a transaction, or no other request sees the
@@ -53,7 +56,7 @@ def begin(*, api_key_id: int, key: str, fingerprint: bytes, lease_seconds: int, 
     """
     claim = uuid.uuid4()
     fresh = IdempotencyKey(
-        api_key_id=api_key_id,
+        lineage=lineage,
         key=key,
         fingerprint=fingerprint,
         created_at=now,
@@ -62,7 +65,7 @@ def begin(*, api_key_id: int, key: str, fingerprint: bytes, lease_seconds: int, 
     )
     while True:
         IdempotencyKey.objects.bulk_create([fresh], ignore_conflicts=True)
-        row = IdempotencyKey.objects.filter(api_key_id=api_key_id, key=key).first()
+        row = IdempotencyKey.objects.filter(lineage=lineage, key=key).first()
         if row is None:
             # Freed between the two statements: claim again.
             continue

@@ -127,6 +127,7 @@ def rotate(*, key: ApiKey, overlap_seconds: int, rotated_by: User | None = None,
                 created_by_id=rotated_by.pk if rotated_by else old.created_by_id,
                 created_at=now,
                 rotated_from=old,
+                lineage=old.lineage,
             )
         )
 

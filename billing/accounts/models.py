@@ -1,5 +1,6 @@
 """Tables of the accounts room."""
 
+import uuid
 from typing import ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
@@ -202,7 +203,8 @@ class ApiKey(models.Model):
     """A program's credential: platform-wide (`account` empty) or bound to one account.
 
     The secret is `fl_<prefix>_<random>`; the row keeps the prefix for look-up and the SHA-256 digest of the whole
-    (the secret has 256 random bits, so a slow hash would add cost and no safety).
+    (the secret has 256 random bits, so a slow hash would add cost and no safety). A key and those it was rotated into
+    share a `lineage`: to a caller they are one key whose secret has changed.
     """
 
     account = models.ForeignKey(Account, null=True, blank=True, on_delete=models.CASCADE, related_name="api_keys")
@@ -216,19 +218,20 @@ class ApiKey(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True, help_text="Kept to the minute.")
     rotated_from = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL)
+    lineage = models.UUIDField(default=uuid.uuid4, editable=False)
 
     def __str__(self) -> str:
         return f"{self.name} (fl_{self.prefix}…)"
 
 
 class IdempotencyKey(models.Model):
-    """One `Idempotency-Key` header of one API key: who holds it, and the first answer once there is one.
+    """One `Idempotency-Key` header of a lineage of API keys: who holds it, and the first answer once there is one.
 
     `locked_until` is the lease of the request that is running; when it has passed without an answer its holder is
     taken for dead and another request may run.
     """
 
-    api_key = models.ForeignKey(ApiKey, on_delete=models.CASCADE)
+    lineage = models.UUIDField(help_text="Of the API key, so that a request can be repeated after a rotation.")
     key = models.CharField(max_length=255)
     fingerprint = models.BinaryField(max_length=32, help_text="SHA-256 of method, path and body.")
     created_at = models.DateTimeField()
@@ -239,7 +242,7 @@ class IdempotencyKey(models.Model):
     content_type = models.CharField(max_length=60, blank=True)
 
     class Meta:
-        constraints = (models.UniqueConstraint(fields=("api_key", "key"), name="idempotency_key_unique"),)
+        constraints = (models.UniqueConstraint(fields=("lineage", "key"), name="idempotency_key_unique"),)
         indexes = (models.Index(fields=("created_at",), name="idempotency_created"),)
 
     def __str__(self) -> str:

@@ -228,7 +228,8 @@ def _plan_cancel(approval: Approval, asked: dict[str, Any], *, actor: str, now: 
 def send_refund(approval: Approval, *, now: datetime) -> None:
     """Send the money of a refund that has been done; whatever the gateway answers is on the refund's row. Must run
     outside a transaction; without it the periodic check sends it a little later."""
-    for refund in Refund.objects.filter(credit_note__reference=refunds.reference_of(approval.reference)):
+    reference = refunds.reference_of(approval.reference)
+    for refund in Refund.objects.filter(credit_note__account=approval.account_id, credit_note__reference=reference):
         refunding.submit(refund_id=refund.pk, now=clocks.time_of(approval.account, now))
 
 

@@ -30,7 +30,8 @@ _NOT_KEPT = frozenset({401, 403, 409, 429})
 
 
 def idempotent(handler: Callable[..., Response]) -> Callable[..., HttpResponseBase]:
-    """Let the handler run once per `Idempotency-Key` of an API key, and answer repeats with its first answer.
+    """Let the handler run once per `Idempotency-Key` of an API key and its successors, and answer repeats with its first
+    answer.
 
     Kept: answers below 500, except 401, 403, 409 and 429. A repeat carries `Idempotency-Replayed: true`. Another
     request under the key is a 422, one that comes while the first still runs a 409 with Retry-After.
@@ -44,7 +45,7 @@ def idempotent(handler: Callable[..., Response]) -> Callable[..., HttpResponseBa
         if not _KEY.match(key):
             raise Problem("invalid_idempotency_key")
         begun = idempotency.begin(
-            api_key_id=caller(request).pk,
+            lineage=caller(request).lineage,
             key=key,
             fingerprint=fingerprint(request),
             lease_seconds=settings.FLORIN_IDEMPOTENCY_LEASE_SECONDS,
@@ -107,5 +108,5 @@ def ledger_reference(request: Request, given: str | None) -> str:
         return f"api:{given}"
     if key := request.headers.get(HEADER):
         digest = hashlib.sha256(f"{request.path}\n{key}".encode()).hexdigest()
-        return f"api-key:{caller(request).pk}:{digest}"
+        return f"api-key:{caller(request).lineage.hex}:{digest}"
     return f"api-once:{uuid.uuid4()}"

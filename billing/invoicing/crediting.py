@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from billing.catalog import pricing
 from billing.invoicing import contents, numbering, pending, settling
@@ -49,7 +49,7 @@ def credit(
 ) -> CreditNote:
     """Issue the credit note of a reference: numbered without gaps; its tax is the same part of each line's tax.
 
-    Once per reference: repeating it returns the first one. No line is ever credited beyond its amount, tax or credits,
+    Once per reference of the account: repeating it returns the first one. No line is ever credited beyond its amount, tax or credits,
     and no invoice beyond its total;
     a line credited in full has had exactly its tax credited. Moves neither credits nor money: on a paid invoice the
     caller revokes and refunds. On an open one less is owed; nothing credited before payment is granted on payment,
@@ -58,7 +58,7 @@ def credit(
     """
     with transaction.atomic():
         invoice = Invoice.objects.select_for_update().get(pk=invoice_id)
-        first = CreditNote.objects.filter(reference=reference).first()
+        first = CreditNote.objects.filter(account=invoice.account_id, reference=reference).first()
         if first is not None:
             if first.invoice_id != invoice_id:
                 raise ReferenceTaken(reference)
@@ -115,6 +115,7 @@ def _write(
     """Number the credit note and write it: the last of its acts, for the number is the last lock."""
     subtotal, tax_total = sum((line.amount for line in taken), ZERO), sum((line.tax_amount for line in taken), ZERO)
     note = CreditNote(
+        account_id=invoice.account_id,
         invoice=invoice,
         reference=reference,
         number=numbering.draw_credit_note_number(invoice.issuer_id),
@@ -134,7 +135,14 @@ def _write(
     if invoice.base_rate is not None:
         note.tax_in_base = pricing.convert_money(tax_total, invoice.base_rate, invoice.base_currency)
     note.content_hash = contents.hash_credit_note(note, taken)
-    note.save(force_insert=True)
+    try:
+        with transaction.atomic():
+            note.save(force_insert=True)
+    except IntegrityError as error:
+        # Another invoice of the account was credited under the reference at the same time.
+        if "credit_note_reference" not in str(error):
+            raise
+        raise ReferenceTaken(reference) from error
     for line in taken:
         line.credit_note = note
     CreditNoteLine.objects.bulk_create(taken)

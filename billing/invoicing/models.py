@@ -417,10 +417,12 @@ class InvoiceLine(models.Model):
 
 
 class CreditNote(models.Model):
-    """Takes back a part of an issued invoice, at the exchange rate of that. Issued at once, immutable."""
+    """Takes back a part of an issued invoice, at the exchange rate of that. Issued at once, immutable. `account` is the
+    invoice's: callers name their refunds per account."""
 
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="credit_notes", db_index=False)
     invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="credit_notes")
-    reference = models.CharField(max_length=120, unique=True)
+    reference = models.CharField(max_length=250)
     number = models.CharField(max_length=40, unique=True)
     reason = models.CharField(max_length=200)
     currency = CurrencyField()
@@ -439,6 +441,7 @@ class CreditNote(models.Model):
 
     class Meta:
         constraints = (
+            models.UniqueConstraint(fields=("account", "reference"), name="credit_note_reference"),
             models.CheckConstraint(name="credit_note_base_whole", condition=_BASE_WHOLE),
             models.CheckConstraint(
                 name="credit_note_totals_sane",

@@ -1,5 +1,6 @@
 """All tables of billing, and the triggers that guard them."""
 
+import uuid
 from decimal import Decimal
 
 import django.contrib.postgres.constraints
@@ -334,6 +335,7 @@ class Migration(migrations.Migration):
                 ("expires_at", models.DateTimeField(blank=True, null=True)),
                 ("revoked_at", models.DateTimeField(blank=True, null=True)),
                 ("last_used_at", models.DateTimeField(blank=True, help_text="Kept to the minute.", null=True)),
+                ("lineage", models.UUIDField(default=uuid.uuid4, editable=False)),
                 (
                     "account",
                     models.ForeignKey(
@@ -1082,6 +1084,10 @@ class Migration(migrations.Migration):
             name="IdempotencyKey",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "lineage",
+                    models.UUIDField(help_text="Of the API key, so that a request can be repeated after a rotation."),
+                ),
                 ("key", models.CharField(max_length=255)),
                 ("fingerprint", models.BinaryField(help_text="SHA-256 of method, path and body.", max_length=32)),
                 ("created_at", models.DateTimeField()),
@@ -1093,11 +1099,10 @@ class Migration(migrations.Migration):
                 ("status", models.SmallIntegerField(null=True)),
                 ("body", models.TextField(blank=True)),
                 ("content_type", models.CharField(blank=True, max_length=60)),
-                ("api_key", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="billing.apikey")),
             ],
             options={
                 "indexes": [models.Index(fields=["created_at"], name="idempotency_created")],
-                "constraints": [models.UniqueConstraint(fields=("api_key", "key"), name="idempotency_key_unique")],
+                "constraints": [models.UniqueConstraint(fields=("lineage", "key"), name="idempotency_key_unique")],
             },
         ),
         migrations.CreateModel(
@@ -1279,7 +1284,7 @@ class Migration(migrations.Migration):
             name="CreditNote",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("reference", models.CharField(max_length=120, unique=True)),
+                ("reference", models.CharField(max_length=250)),
                 ("number", models.CharField(max_length=40, unique=True)),
                 ("reason", models.CharField(max_length=200)),
                 ("currency", djmoney.models.fields.CurrencyField(default=None, max_length=3)),
@@ -1299,6 +1304,15 @@ class Migration(migrations.Migration):
                 ("issued_at", models.DateTimeField()),
                 ("actor", models.CharField(blank=True, max_length=80)),
                 (
+                    "account",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="credit_notes",
+                        to="billing.account",
+                    ),
+                ),
+                (
                     "invoice",
                     models.ForeignKey(
                         on_delete=django.db.models.deletion.PROTECT, related_name="credit_notes", to="billing.invoice"
@@ -1307,6 +1321,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "constraints": [
+                    models.UniqueConstraint(fields=("account", "reference"), name="credit_note_reference"),
                     models.CheckConstraint(
                         condition=models.Q(
                             models.Q(

@@ -35,7 +35,7 @@ class NoPaymentToRefund(Exception):
 
 
 class RefundConflict(Exception):
-    """The reference names another refund."""
+    """The reference names another refund of the account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def refund(
     """Take back `credits` (None: all that can be) of a purchase's line and give back what they cost: in one
     transaction the credit note, the revocation, and the refund, which then goes to the gateway.
 
-    Once per `reference`: repeating it returns the first credit note; its `refund` says how the money stands. Must run
+    Once per `reference` of the account: repeating it returns the first credit note; its `refund` says how the money stands. Must run
     outside a transaction. Raises what `start` raises; nothing is written then.
     """
     gateway.refuse_in_transaction()
@@ -104,8 +104,8 @@ def start(
         raise ValueError("a refund takes back a positive amount of credits")
     invoice_id = InvoiceLine.objects.values_list("invoice_id", flat=True).get(pk=line_id)
     with transaction.atomic():
-        Invoice.objects.select_for_update().get(pk=invoice_id)
-        note = _find(reference, line_id, credits)
+        invoice = Invoice.objects.select_for_update().get(pk=invoice_id)
+        note = _find(reference, invoice.account_id, line_id, credits)
         if note is None:
             note = _take_back(line_id, credits, reason=reason, actor=actor, reference=reference, now=now)
         return note
@@ -123,9 +123,12 @@ def _take_back(
         raise NothingToRefund(line_id)
     payment = _payment_with(payments, plan.total)
     item = crediting.CreditItem(line_id=line_id, amount=plan.amount, credits=plan.credits)
-    note = crediting.credit(
-        invoice_id=invoice.pk, reference=reference_of(reference), reason=reason, items=[item], actor=actor, now=now
-    )
+    try:
+        note = crediting.credit(
+            invoice_id=invoice.pk, reference=reference_of(reference), reason=reason, items=[item], actor=actor, now=now
+        )
+    except crediting.ReferenceTaken:
+        raise RefundConflict(reference) from None
     refunding.start(payment_id=payment.pk, credit_note_id=note.pk, amount=note.total, key=f"refund:{note.pk}", now=now)
     posting.revoke(
         grant_id=plan.grant_id,
@@ -149,9 +152,10 @@ def _tell(invoice: Invoice, note: CreditNote, credits: Decimal, *, now: datetime
     outbox.write(kind="refund", dedupe_key=f"refund:{note.pk}", account_id=invoice.account_id, payload=payload, now=now)
 
 
-def _find(reference: str, line_id: int, credits: Decimal | None) -> CreditNote | None:
-    """The credit note of the reference, if there is one. Raises RefundConflict when it took back something else."""
-    note = CreditNote.objects.filter(reference=reference_of(reference)).first()
+def _find(reference: str, account_id: int, line_id: int, credits: Decimal | None) -> CreditNote | None:
+    """The account's credit note of the reference, if there is one. Raises RefundConflict when it took back something
+    else."""
+    note = CreditNote.objects.filter(account=account_id, reference=reference_of(reference)).first()
     if note is None:
         return None
     taken = note.lines.get()

@@ -1,11 +1,12 @@
 import pytest
+from django.utils import timezone
 
-from billing.accounts import idempotency
+from billing.accounts import idempotency, keys
 from billing.accounts.models import IdempotencyKey
 from billing.ledger import pools, posting
 from billing.ledger.models import CreditGrant, CreditPool
-from tests.api.asking import assert_problem, not_refused, written
-from tests.factories import NOW, give_credits, make_meter
+from tests.api.asking import Api, assert_problem, not_refused, written
+from tests.factories import NOW, give_credits, make_key, make_meter
 
 PATH = "/accounts/acme/grants"
 NEW = {"amount": "1000", "kind": "bonus"}
@@ -71,6 +72,20 @@ def test_a_repeat_after_a_crash_gives_nothing_more(platform, acme, monkeypatch):
     IdempotencyKey.objects.update(locked_until=NOW)
     assert platform.post(PATH, NEW, key="k").status_code == 201
     assert CreditGrant.objects.count() == 1
+
+
+def test_a_request_repeated_with_the_rotated_key_is_the_same_request(acme):
+    key, secret = make_key()
+    first = Api(secret).post(PATH, NEW, key="k")
+    successor, rotated = keys.rotate(key=key, overlap_seconds=0, now=timezone.now())
+    again = Api(rotated).post(PATH, NEW, key="k")
+    assert (again.status_code, again.content, again["Idempotency-Replayed"]) == (201, first.content, "true")
+    # Nor is it another act where the first answer was never kept, two rotations later.
+    IdempotencyKey.objects.all().delete()
+    _, rotated = keys.rotate(key=successor, overlap_seconds=0, now=timezone.now())
+    assert Api(rotated).post(PATH, NEW, key="k").json() == first.json()
+    assert Api(make_key()[1]).post(PATH, NEW, key="k").json()["id"] != first.json()["id"]
+    assert CreditGrant.objects.count() == 2
 
 
 def test_a_request_in_progress_says_when_to_come_back(platform, acme, monkeypatch):

@@ -1,6 +1,8 @@
 import pytest
 from django.utils import timezone
 
+from billing.accounts.models import Account
+from billing.invoicing.models import CreditNote
 from billing.ledger import pools, posting
 from billing.ledger.models import CreditGrant
 from billing.payments.models import SandboxCharge
@@ -195,3 +197,23 @@ def test_a_reference_names_one_refund(platform, bought):
     assert platform.post(f"/purchases/{bought}/refund", asked).status_code == 201
     problem = platform.post(f"/purchases/{bought}/refund", {**asked, "credits": "11"})
     assert_problem(problem, 409, "reference_conflict")
+
+
+def test_a_refunds_reference_is_its_accounts_own(platform, shop, bought):
+    other = make_account("other")
+    make_card(other, now=timezone.now())
+    theirs = platform.post("/accounts/other/purchases", NEW).json()["id"]
+    # As long as a reference may be.
+    asked = {"reason": "Some", "credits": "10", "reference": "r" * 150}
+    answers = [platform.post(f"/purchases/{purchase}/refund", asked) for purchase in (bought, theirs)]
+    assert [answer.status_code for answer in answers] == [201, 201], [answer.content for answer in answers]
+    assert {note.account for note in CreditNote.objects.all()} == set(Account.objects.all())
+
+
+def test_a_reference_that_another_purchase_of_the_account_is_refunded_under_is_taken(platform, acme, bought):
+    asked = {"reason": "Some", "credits": "10", "reference": "r1"}
+    assert platform.post(f"/purchases/{bought}/refund", asked).status_code == 201
+    second = platform.post(PATH, {**NEW, "reference": "second"}).json()["id"]
+    before = written()
+    assert_problem(platform.post(f"/purchases/{second}/refund", asked), 409, "reference_conflict")
+    assert written() == before

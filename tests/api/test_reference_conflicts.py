@@ -1,11 +1,29 @@
 """A `reference` that is taken answers 409, whichever act took it; never 500, and never as if it had been done."""
 
 import pytest
+from django.apps import apps
+from django.db.models import CharField
 
 from billing.ledger import pools
 from tests.api.asking import assert_problem, written
 from tests.factories import NOW, give_credits
 
+# Texts that are unique over the installation, each with what keeps callers of two accounts apart.
+OURS = {
+    "made by Florin": {
+        "ApiKey.prefix", "CardSetup.key", "Payment.idempotency_key", "Refund.idempotency_key", "SandboxCard.reference",
+        "SandboxCharge.idempotency_key", "SandboxCharge.reference", "SandboxEvent.event_id",
+        "SandboxRefund.idempotency_key", "SandboxRefund.reference", "Allocation.reference", "TaxCalculation.fingerprint",
+        "Notification.dedupe_key", "PendingItem.reference", "CreditNote.number", "Invoice.number", "SubscriptionChange.reference",
+    },
+    "a name made of the account and the caller's reference": {"Invoice.reference", "Subscription.reference"},
+    "of the form that staff were shown": {"Approval.reference"},
+    "of the operator's bank": {"BankTransfer.reference"},
+    "names the account, or what is sold to all": {
+        "Account.external_id", "Coupon.code", "DunningPolicy.key", "Issuer.key", "Meter.key", "Pack.key", "Plan.key",
+        "RateCard.key",
+    },
+}  # fmt: skip
 MOVE = {"account": "acme", "from_pool": "main", "to_pool": "team", "amount": "5", "reference": "x"}
 
 
@@ -86,3 +104,14 @@ def test_exact_repeats_answer_as_the_first(platform):
     assert revoke(platform, lot, amount="4.00", reference="r").json() == revoked.json()
     assert platform.post("/transfers", {**MOVE, "amount": "5.0"}).json() == moved.json()
     assert written() == before
+
+
+def test_no_callers_reference_is_unique_over_more_than_an_account() -> None:
+    found = {
+        f"{model.__name__}.{field.name}"
+        for model in apps.get_app_config("billing").get_models()
+        for field in model._meta.fields
+        if isinstance(field, CharField) and field.unique
+    }
+    assert len(found) > 20
+    assert found ^ {name for names in OURS.values() for name in names} == set()
