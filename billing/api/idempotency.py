@@ -30,8 +30,7 @@ _NOT_KEPT = frozenset({401, 403, 409, 429})
 
 
 def idempotent(handler: Callable[..., Response]) -> Callable[..., HttpResponseBase]:
-    """Let the handler run once per `Idempotency-Key` of an API key and its successors, and answer repeats with its first
-    answer.
+    """Let the handler run once per `Idempotency-Key` of an API key, rotated or not; a repeat gets the first answer.
 
     Kept: answers below 500, except 401, 403, 409 and 429. A repeat carries `Idempotency-Replayed: true`. Another
     request under the key is a 422, one that comes while the first still runs a 409 with Retry-After.

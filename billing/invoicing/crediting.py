@@ -49,8 +49,8 @@ def credit(
 ) -> CreditNote:
     """Issue the credit note of a reference: numbered without gaps; its tax is the same part of each line's tax.
 
-    Once per reference of the account: repeating it returns the first one. No line is ever credited beyond its amount, tax or credits,
-    and no invoice beyond its total;
+    Once per reference of the account: repeating it returns the first one. No line is ever credited beyond its amount,
+    tax or credits, and no invoice beyond its total;
     a line credited in full has had exactly its tax credited. Moves neither credits nor money: on a paid invoice the
     caller revokes and refunds. On an open one less is owed; nothing credited before payment is granted on payment,
     and an invoice credited in full before anything was paid is void.

@@ -82,8 +82,8 @@ def refund(
     """Take back `credits` (None: all that can be) of a purchase's line and give back what they cost: in one
     transaction the credit note, the revocation, and the refund, which then goes to the gateway.
 
-    Once per `reference` of the account: repeating it returns the first credit note; its `refund` says how the money stands. Must run
-    outside a transaction. Raises what `start` raises; nothing is written then.
+    Once per `reference` of the account: repeating it returns the first credit note; its `refund` says how the money
+    stands. Must run outside a transaction. Raises what `start` raises; nothing is written then.
     """
     gateway.refuse_in_transaction()
     note = start(line_id=line_id, credits=credits, reason=reason, actor=actor, reference=reference, now=now)

@@ -13,8 +13,9 @@ OURS = {
     "made by Florin": {
         "ApiKey.prefix", "CardSetup.key", "Payment.idempotency_key", "Refund.idempotency_key", "SandboxCard.reference",
         "SandboxCharge.idempotency_key", "SandboxCharge.reference", "SandboxEvent.event_id",
-        "SandboxRefund.idempotency_key", "SandboxRefund.reference", "Allocation.reference", "TaxCalculation.fingerprint",
-        "Notification.dedupe_key", "PendingItem.reference", "CreditNote.number", "Invoice.number", "SubscriptionChange.reference",
+        "SandboxRefund.idempotency_key", "SandboxRefund.reference", "Allocation.reference",
+        "TaxCalculation.fingerprint", "Notification.dedupe_key", "PendingItem.reference", "CreditNote.number",
+        "Invoice.number", "SubscriptionChange.reference",
     },
     "a name made of the account and the caller's reference": {"Invoice.reference", "Subscription.reference"},
     "of the form that staff were shown": {"Approval.reference"},
