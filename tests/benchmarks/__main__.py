@@ -14,7 +14,7 @@ from tests.benchmarks.ingest import ACCOUNTS, against_copy, with_stored_events
 from tests.benchmarks.measuring import FULL, QUICK, Result, Scale, as_json, as_table, machine_facts
 from tests.benchmarks.renewals import renewals
 
-BENCHMARKS: dict[str, Callable[[Scale, list[str], str], list[Result]]] = {
+BENCHMARKS: dict[str, Callable[[Scale, list[str], place.Web], list[Result]]] = {
     "batches": against_copy,
     "charges": against_bare,
     "domain": in_the_domain,
@@ -43,15 +43,15 @@ def main() -> int:
         facts = machine_facts()
         place.make_catalog()
         names = place.make_accounts(scale.accounts, prefix="org")
-        key = place.make_key()
         make_floor_tables()
-        for name, benchmark in BENCHMARKS.items():
-            if options.only and name not in options.only:
-                continue
-            sys.stderr.write(f"{name} ...\n")
-            some = names[:ACCOUNTS] if name in ("batches", "growth") else names
-            for result in benchmark(scale, some, key):
-                results.append(result)
+        with place.web_server(place.make_key()) as web:
+            for name, benchmark in BENCHMARKS.items():
+                if options.only and name not in options.only:
+                    continue
+                sys.stderr.write(f"{name} ...\n")
+                some = names[:ACCOUNTS] if name in ("batches", "growth") else names
+                for result in benchmark(scale, some, web):
+                    results.append(result)
     print(as_json(facts, results) if options.json else as_table(facts, results))
     return 0
 

@@ -9,25 +9,24 @@ from tests.benchmarks.load import Load, drive, request
 from tests.benchmarks.measuring import Result, Scale
 
 
-def reads(scale: Scale, names: list[str], key: str) -> list[Result]:
+def reads(scale: Scale, names: list[str], web: place.Web) -> list[Result]:
     """Eight clients that read all the time, of an account with a short history and one with a long one."""
     results = []
     histories = {names[0]: 100, names[1]: scale.history}
     for name, postings in histories.items():
         add_history(name, postings)
-    with place.web_server("tests.benchmarks.timed:application") as port:
-        for name, postings in histories.items():
-            requests = [request("GET", f"/api/v1/accounts/{name}/balance", key)]
-            loads = [drive(port, requests, concurrency=8, seconds=scale.seconds) for _ in range(scale.rounds + 1)][1:]
-            rate = statistics.median(load.per_second for load in loads)
-            for share, most in ((0.5, None), (0.99, 10.0)):
-                results.append(
-                    Result(
-                        f"balance with {postings:,} postings, p{share * 100:.0f} in the server", " ms",
-                        statistics.median(_share(load.server_times, share) for load in loads), most=most,
-                        note=f"{rate:,.0f}/s, {_client(loads, share):.1f} ms at the client",
-                    )
-                )  # fmt: skip
+    for name, postings in histories.items():
+        requests = [request("GET", f"/api/v1/accounts/{name}/balance", web.key)]
+        loads = [drive(web.port, requests, concurrency=8, seconds=scale.seconds) for _ in range(scale.rounds + 1)][1:]
+        rate = statistics.median(load.per_second for load in loads)
+        for share, most in ((0.5, None), (0.99, 10.0)):
+            results.append(
+                Result(
+                    f"balance with {postings:,} postings, p{share * 100:.0f} in the server", " ms",
+                    statistics.median(_share(load.server_times, share) for load in loads), most=most,
+                    note=f"{rate:,.0f}/s, {_client(loads, share):.1f} ms at the client",
+                )
+            )  # fmt: skip
     return results
 
 

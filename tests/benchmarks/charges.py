@@ -32,22 +32,21 @@ def requests_for(names: Sequence[str], key: str, *, metered: bool) -> list[bytes
     ]
 
 
-def against_bare(scale: Scale, names: list[str], key: str) -> list[Result]:
+def against_bare(scale: Scale, names: list[str], web: place.Web) -> list[Result]:
     """Over HTTP: bare credits (four writes), and usage of a meter (three more)."""
-    with place.web_server() as port:
-        return [
-            _over_http(scale, names, key, port, metered=metered, concurrency=concurrency)
-            for metered in (False, True)
-            for concurrency in CONCURRENCY
-        ]
+    return [
+        _over_http(scale, names, web, metered=metered, concurrency=concurrency)
+        for metered in (False, True)
+        for concurrency in CONCURRENCY
+    ]
 
 
-def _over_http(scale: Scale, names: list[str], key: str, port: int, *, metered: bool, concurrency: int) -> Result:
+def _over_http(scale: Scale, names: list[str], web: place.Web, *, metered: bool, concurrency: int) -> Result:
     spent = Processors(web=place.web_pids, database=place.database_pids)
 
     def charge() -> tuple[float, int]:
-        requests = requests_for(names, key, metered=metered)
-        load = drive(port, requests, concurrency=concurrency, seconds=scale.seconds)
+        requests = requests_for(names, web.key, metered=metered)
+        load = drive(web.port, requests, concurrency=concurrency, seconds=scale.seconds)
         return load.per_second, load.answers
 
     statements = BARE_USAGE if metered else BARE_CHARGE
@@ -61,7 +60,7 @@ def _over_http(scale: Scale, names: list[str], key: str, port: int, *, metered: 
     )
 
 
-def in_the_domain(scale: Scale, names: list[str], key: str) -> list[Result]:
+def in_the_domain(scale: Scale, names: list[str], web: place.Web) -> list[Result]:
     """Threads of one process that call the domain, grouped as in a web worker."""
     return [
         compare(
@@ -108,20 +107,19 @@ def _charge_in_threads(names: list[str], concurrency: int, seconds: float) -> fl
     return sum(done) / (time.perf_counter() - started)
 
 
-def one_pool_against_many(scale: Scale, names: list[str], key: str) -> list[Result]:
+def one_pool_against_many(scale: Scale, names: list[str], web: place.Web) -> list[Result]:
     """The throughput of one busy pool, to that of as many requests over all pools."""
-    with place.web_server() as port:
 
-        def rate(pools: list[str]) -> float:
-            requests = requests_for(pools, key, metered=False)
-            return drive(port, requests, concurrency=64, seconds=scale.seconds).per_second
+    def rate(pools: list[str]) -> float:
+        requests = requests_for(pools, web.key, metered=False)
+        return drive(web.port, requests, concurrency=64, seconds=scale.seconds).per_second
 
-        hot = compare(
-            "one hot pool over HTTP, concurrency 64",
-            rounds=scale.rounds,
-            product=lambda: rate(names[:1]),
-            floor=lambda: rate(names),
-            bar=0.8,
-            note=lambda: "floor: many pools",
-        )
-        return [hot]
+    hot = compare(
+        "one hot pool over HTTP, concurrency 64",
+        rounds=scale.rounds,
+        product=lambda: rate(names[:1]),
+        floor=lambda: rate(names),
+        bar=0.8,
+        note=lambda: "floor: many pools",
+    )
+    return [hot]

@@ -9,7 +9,7 @@ from tests.benchmarks import place
 from tests.benchmarks.measuring import Result, Scale
 
 
-def expiries(scale: Scale, names: list[str], key: str) -> list[Result]:
+def expiries(scale: Scale, names: list[str], web: place.Web) -> list[Result]:
     """What one process posts in a minute."""
     from billing.ledger import expiry
 

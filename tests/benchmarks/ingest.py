@@ -57,10 +57,9 @@ def make_batch(names: list[str], *, ordered_ids: bool = False) -> list[dict[str,
     return events
 
 
-def against_copy(scale: Scale, names: list[str], key: str) -> list[Result]:
+def against_copy(scale: Scale, names: list[str], web: place.Web) -> list[Result]:
     """The whole way over HTTP, and the domain's part of it, against COPY of the same rows by one client."""
-    with place.web_server() as port:
-        results = [_over_http(scale, names, key, port, clients=clients) for clients in (1, 2)]
+    results = [_over_http(scale, names, web, clients=clients) for clients in (1, 2)]
     domain = compare(
         f"batches of {ROWS:,} in the domain, 1 thread",
         rounds=scale.rounds,
@@ -73,14 +72,12 @@ def against_copy(scale: Scale, names: list[str], key: str) -> list[Result]:
     return [*results, domain, Result("COPY of bytes that lie ready", " events/s", ready, note=note)]
 
 
-def _over_http(
-    scale: Scale, names: list[str], key: str, port: int, *, clients: int, ordered_ids: bool = False
-) -> Result:
+def _over_http(scale: Scale, names: list[str], web: place.Web, *, clients: int, ordered_ids: bool = False) -> Result:
     spent = Processors(web=place.web_pids, database=place.database_pids)
 
     def post() -> float:
         batches = [make_batch(names, ordered_ids=ordered_ids) for _ in range(scale.batches)]
-        return spent.count(lambda: (_send(port, key, batches, clients=clients), len(batches)))
+        return spent.count(lambda: (_send(web, batches, clients=clients), len(batches)))
 
     post()  # COPY needs rows to copy.
     return compare(
@@ -108,13 +105,13 @@ def _take(number: int, names: list[str]) -> float:
     return number * ROWS / (time.perf_counter() - started)
 
 
-def _send(port: int, key: str, batches: list[list[dict[str, object]]], *, clients: int) -> float:
+def _send(web: place.Web, batches: list[list[dict[str, object]]], *, clients: int) -> float:
     """Events per second of these batches over HTTP."""
-    requests = [request("POST", "/api/v1/events", key, json.dumps(batch).encode()) for batch in batches]
-    return len(batches) * ROWS / drive(port, requests, concurrency=clients).seconds
+    requests = [request("POST", "/api/v1/events", web.key, json.dumps(batch).encode()) for batch in batches]
+    return len(batches) * ROWS / drive(web.port, requests, concurrency=clients).seconds
 
 
-def with_stored_events(scale: Scale, names: list[str], key: str) -> list[Result]:
+def with_stored_events(scale: Scale, names: list[str], web: place.Web) -> list[Result]:
     """The rate over HTTP as the table grows, by ids that come in order and by random ones, to the empty table's.
 
     Minutes lie between the sizes, so each is first related to COPY into a small table at its own time.
@@ -122,18 +119,17 @@ def with_stored_events(scale: Scale, names: list[str], key: str) -> list[Result]
     results: list[Result] = []
     empty: dict[bool, float] = {}
     stored = 0
-    with place.web_server() as port:
-        for number in (0, *scale.stored):
-            fill(number - stored, names)
-            stored = number
-            for ordered in (True, False):
-                found = _over_http(scale, names, key, port, clients=1, ordered_ids=ordered)
-                share = found.product / (found.floor or 1)
-                name = f"batches, {'ordered' if ordered else 'random'} ids, {number:,} events stored"
-                grown = share / empty.setdefault(ordered, share)
-                bar = 0.8 if number == 5_000_000 else None
-                note = f"to the empty table; {found.note}"
-                results.append(replace(found, name=name, ratio=grown, bar=bar, least=None, note=note))
+    for number in (0, *scale.stored):
+        fill(number - stored, names)
+        stored = number
+        for ordered in (True, False):
+            found = _over_http(scale, names, web, clients=1, ordered_ids=ordered)
+            share = found.product / (found.floor or 1)
+            name = f"batches, {'ordered' if ordered else 'random'} ids, {number:,} events stored"
+            grown = share / empty.setdefault(ordered, share)
+            bar = 0.8 if number == 5_000_000 else None
+            note = f"to the empty table; {found.note}"
+            results.append(replace(found, name=name, ratio=grown, bar=bar, least=None, note=note))
     return results
 
 

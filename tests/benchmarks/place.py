@@ -14,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -69,19 +70,27 @@ def analyze() -> None:
         connection.execute("VACUUM ANALYZE")
 
 
+@dataclass(frozen=True, slots=True)
+class Web:
+    """Where the web server listens, and the key that its clients use."""
+
+    port: int
+    key: str
+
+
 @contextmanager
-def web_server(application: str = "config.wsgi:application") -> Iterator[int]:
-    """The web server as the demo runs it; its port."""
+def web_server(key: str) -> Iterator[Web]:
+    """The web server as the demo runs it, whose answers say how long they took."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with tempfile.TemporaryFile() as log:
-        command = [sys.executable, "-m", *web_command(port, application)]
+        command = [sys.executable, "-m", *web_command(port, "tests.benchmarks.timed:application")]
         process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             _wait_for(port, process)
             _web.append(process.pid)
-            yield port
+            yield Web(port, key)
         except BaseException:
             log.seek(0)
             sys.stderr.write(log.read().decode(errors="replace")[-4000:])

@@ -13,7 +13,7 @@ from tests.benchmarks.measuring import Processors, Result, Scale
 WORKERS = 3
 
 
-def renewals(scale: Scale, names: list[str], key: str) -> list[Result]:
+def renewals(scale: Scale, names: list[str], web: place.Web) -> list[Result]:
     """What several workers renew in a minute, in one run, to the last."""
     make_due_subscriptions(scale.renewals)
     place.analyze()

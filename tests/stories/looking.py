@@ -1,6 +1,6 @@
 """Looking at a page as its reader, a screen reader and a security officer would."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,8 @@ RULES = {
     # Reading all style sheets first is for rules about media and orientation, which are none of these or not serious.
     "preload": False,
 }
+# What depends on style sheets alone, which pages of a kind share; it takes axe most of its time.
+STYLE_RULES = ("color-contrast", "target-size")
 # Of a long table the first rows say it all.
 REST_OF_TABLES = "tbody tr:nth-child(n+11)"
 AXE_RUN = """([rules, parts]) => axe.run({exclude: parts.map(part => [part])}, rules).then(found => found.violations)"""
@@ -27,6 +29,9 @@ AXE_RUN = """([rules, parts]) => axe.run({exclude: parts.map(part => [part])}, r
 SIDEBAR = "#nav-sidebar"
 MARKED = f"{SIDEBAR} .current-model:nth-child(-n+10)"
 SIDEBARS_STATE = f"""[!!document.querySelector("{SIDEBAR}"), !!document.querySelector("{MARKED}")]"""
+
+# Names and widths of the pages that this process has looked at.
+LOOKED_AT: set[tuple[str, int]] = set()
 
 
 @dataclass
@@ -43,9 +48,15 @@ class Visitor:
         """Open an address of this Florin."""
         self.page.goto(path if path.startswith("http") else self.url + path)
 
-    def looks(self, name: str, *, axe: bool = True, picture: bool = True) -> None:
-        """Take a picture, and complain about what is wrong with the page as it stands; without `axe` only of its
-        width."""
+    def looks(self, name: str) -> None:
+        """Take a picture, and complain about what is wrong with the page as it stands. Once at each width: what other
+        tests pass on their way is the same page."""
+        if (name, self.width) not in LOOKED_AT:
+            LOOKED_AT.add((name, self.width))
+            self._looks(name)
+
+    def _looks(self, name: str, *, axe: bool = True, picture: bool = True, without: Iterable[str] = ()) -> None:
+        """`looks`, `without` some of axe's rules."""
         page = self.page
         if picture:
             PICTURES.mkdir(parents=True, exist_ok=True)
@@ -58,7 +69,8 @@ class Visitor:
             before = list(self.complaints)
             if not page.evaluate("'axe' in window"):
                 page.evaluate(AXE_SCRIPT)
-            found = page.evaluate(AXE_RUN, [RULES, [REST_OF_TABLES, *self._known_parts()]])
+            rules = {**RULES, "rules": {rule: {"enabled": False} for rule in without}}
+            found = page.evaluate(AXE_RUN, [rules, [REST_OF_TABLES, *self._known_parts()]])
             self.complaints = before + [
                 f"{name}: {each['impact']}: {each['id']}: {each['nodes'][0]['html'][:160]}"
                 for each in found
@@ -74,13 +86,15 @@ class Visitor:
         return []
 
     def looks_at_every_width(self, name: str, *, axe: bool = True, is_new: bool = True) -> None:
-        """`looks`, at each of WIDTHS: the page is laid out again, and need not be loaded again. What is not `is_new`, a
-        page of a template that was seen at every width, is read by axe at the first width only, and not pictured."""
+        """Look at each of WIDTHS: the page is laid out again, and need not be loaded again; its colours stay. What is
+        not `is_new`, a page of a template that was seen at every width, is read by axe at the first width only, without
+        the rules that are about style, and not pictured."""
         first = self.width
-        for width in (first, *(each for each in WIDTHS if each != first)):
-            self._resizes(width)
-            in_full = is_new or width == first
-            self.looks(name, axe=axe and in_full, picture=is_new)
+        self._looks(name, axe=axe, picture=is_new, without=() if is_new else STYLE_RULES)
+        for width in WIDTHS:
+            if width != first:
+                self._resizes(width)
+                self._looks(name, axe=axe and is_new, picture=is_new, without=["color-contrast"])
         self._resizes(first)
 
     def _resizes(self, width: int) -> None:
