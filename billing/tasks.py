@@ -32,6 +32,11 @@ DELIVER_FOR_SECONDS = 240
 MOVE_FOR_SECONDS = 20
 
 
+def _report(event: str, **counts: int) -> None:
+    """Log what a job did; that there was nothing to do, which most of its runs find, is for DEBUG."""
+    (log.info if any(counts.values()) else log.debug)(event, **counts)
+
+
 @shared_task
 def expire_lots() -> None:
     """Post the breakage of lots whose end, and the grace after it, has passed."""
@@ -40,7 +45,7 @@ def expire_lots() -> None:
         now=timezone.now(), grace_seconds=settings.FLORIN_EXPIRY_GRACE_SECONDS, limit=BATCH
     ):
         expired += count
-    log.info("lots.expired", count=expired)
+    _report("lots.expired", count=expired)
 
 
 @shared_task
@@ -49,7 +54,7 @@ def announce_expiring() -> None:
     told = 0
     while count := announcing.announce_expiring(now=timezone.now(), limit=BATCH):
         told += count
-    log.info("expiring.announced", count=told)
+    _report("expiring.announced", count=told)
 
 
 @shared_task
@@ -58,14 +63,14 @@ def expire_holds() -> None:
     expired = 0
     while count := holds.expire_due(now=timezone.now(), limit=BATCH):
         expired += count
-    log.info("holds.expired", count=expired)
+    _report("holds.expired", count=expired)
 
 
 @shared_task
 def check_tax_numbers() -> None:
     """Ask the register about accounts' tax numbers that are new, or that it is time to ask about again."""
     done = tax_numbers.check_due(now=timezone.now(), limit=50)
-    log.info("tax_numbers.checked", asked=done.asked, answered=done.answered)
+    _report("tax_numbers.checked", asked=done.asked, answered=done.answered)
 
 
 @shared_task
@@ -74,7 +79,7 @@ def purge_tax_calculations() -> None:
     now, purged = timezone.now(), 0
     while count := stripe_tax.purge(now=now, limit=BATCH):
         purged += count
-    log.info("tax_calculations.purged", count=purged)
+    _report("tax_calculations.purged", count=purged)
 
 
 @shared_task
@@ -88,7 +93,7 @@ def import_exchange_rates() -> None:
 @shared_task
 def seal_ledger() -> None:
     """Add new postings to the hash chain."""
-    log.info("ledger.sealed", postings=sealing.seal(now=timezone.now()))
+    _report("ledger.sealed", postings=sealing.seal(now=timezone.now()))
 
 
 @shared_task
@@ -108,7 +113,7 @@ def verify_ledger() -> None:
 @shared_task
 def accrue_gauges() -> None:
     """Charge what gauges have used since they were charged last."""
-    log.info("gauges.accrued", series=gauges.accrue_due(now=timezone.now(), limit=20 * BATCH))
+    _report("gauges.accrued", series=gauges.accrue_due(now=timezone.now(), limit=20 * BATCH))
 
 
 @shared_task
@@ -121,7 +126,7 @@ def deliver_notifications() -> None:
     # One at a time, so that each claim begins when its mail does.
     while monotonic() < ends and (done := delivery.deliver_due(now=timezone.now(), limit=1)) != delivery.Round():
         total += done
-    log.info("notifications.delivered", **asdict(total))
+    _report("notifications.delivered", **asdict(total))
 
 
 @shared_task
@@ -130,7 +135,7 @@ def check_payments() -> None:
     now = timezone.now()
     payments = checking.check_due(now=now, limit=100)
     refunds = refunding.check_due(now=now, limit=100)
-    log.info(
+    _report(
         "payments.checked",
         asked=payments.asked,
         ended=payments.ended,
@@ -145,28 +150,28 @@ def collect_invoices() -> None:
     total: Counter[str] = Counter()
     while (done := collecting.run_due(now=timezone.now(), limit=BATCH)).looked:
         total.update(asdict(done))
-    log.info("invoices.collected", **total)
+    _report("invoices.collected", **total)
 
 
 @shared_task
 def process_gateway_events() -> None:
     """Act upon gateways' webhooks that could not be acted upon when they came."""
     done = webhooks.process_due(now=timezone.now(), limit=100)
-    log.info("gateway_events.processed", done=done.done, failed=done.failed)
+    _report("gateway_events.processed", done=done.done, failed=done.failed)
 
 
 @shared_task
 def send_sandbox_webhooks() -> None:
     """Send the webhooks of the sandbox gateway that are due, as its own process would."""
     sent = sandbox_webhooks.send_due(now=timezone.now(), limit=100)
-    log.info("sandbox.webhooks_sent", taken=sent.taken, refused=sent.refused)
+    _report("sandbox.webhooks_sent", taken=sent.taken, refused=sent.refused)
 
 
 @shared_task
 def run_top_ups() -> None:
     """Follow up automatic top-ups under way, and top up pools that have run low."""
     done = topups.run_due(now=timezone.now(), limit=100)
-    log.info("top_ups.run", opened=done.opened, succeeded=done.succeeded, failed=done.failed)
+    _report("top_ups.run", opened=done.opened, succeeded=done.succeeded, failed=done.failed)
 
 
 @shared_task
@@ -175,7 +180,7 @@ def renew_subscriptions() -> None:
     renewed, parked = 0, 0
     while (done := renewals.run_due(now=timezone.now(), limit=BATCH)) != renewals.Round():
         renewed, parked = renewed + done.renewed, parked + len(done.parked)
-    log.info("subscriptions.renewed", count=renewed, parked=parked)
+    _report("subscriptions.renewed", count=renewed, parked=parked)
 
 
 @shared_task
@@ -186,13 +191,13 @@ def follow_up_subscriptions() -> None:
     done = standing.follow_up(now=now, limit=BATCH)
     granted = allocations.grant_due(now=now, limit=BATCH)
     settled = stranded.settle_due(now=now, limit=BATCH)
-    log.info("subscriptions.followed_up", **asdict(done), granted=granted, settled=settled)
+    _report("subscriptions.followed_up", **asdict(done), granted=granted, settled=settled)
 
 
 @shared_task
 def remind_trials() -> None:
     """Say which trials end soon."""
-    log.info("trials.reminded", count=trials.remind_due(now=timezone.now(), limit=BATCH))
+    _report("trials.reminded", count=trials.remind_due(now=timezone.now(), limit=BATCH))
 
 
 @shared_task
@@ -201,7 +206,7 @@ def move_test_clocks() -> None:
     arrived = 0
     for account_id in clocks.list_moving(now=timezone.now(), limit=10):
         arrived += advancing.carry_on(account_id=account_id, seconds=MOVE_FOR_SECONDS, read_clock=timezone.now)
-    log.info("test_clocks.moved", arrived=arrived)
+    _report("test_clocks.moved", arrived=arrived)
 
 
 @shared_task
@@ -212,7 +217,7 @@ def purge_idempotency_keys() -> None:
     purged = 0
     while count := idempotency.purge(older_than=older_than, now=now, limit=BATCH):
         purged += count
-    log.info("idempotency_keys.purged", count=purged)
+    _report("idempotency_keys.purged", count=purged)
 
 
 @shared_task
