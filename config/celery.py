@@ -10,11 +10,23 @@ from typing import Any
 
 from celery import Celery
 from celery.schedules import crontab
-from celery.signals import beat_init, setup_logging, worker_init, worker_process_init
+from celery.signals import (
+    beat_init,
+    before_task_publish,
+    setup_logging,
+    task_postrun,
+    task_prerun,
+    worker_init,
+    worker_process_init,
+)
+from structlog.contextvars import bind_contextvars, clear_contextvars
 
+from billing.tracing import requests
 from config.embedded import ValkeyServer
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+REQUEST_ID_HEADER = "florin_request_id"
 
 BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "deliver-notifications": {"task": "billing.tasks.deliver_notifications", "schedule": 15.0},
@@ -83,6 +95,28 @@ def use_our_logging(**_: object) -> None:
     from django.conf import settings
 
     logging.config.dictConfig(settings.LOGGING)
+
+
+@before_task_publish.connect
+def send_request_id(headers: dict[str, Any], **_: object) -> None:
+    """Send the id of the request that asks for a task along with it."""
+    if request_id := requests.current_id():
+        headers[REQUEST_ID_HEADER] = request_id
+
+
+@task_prerun.connect
+def name_task(task_id: str, task: Any, **_: object) -> None:
+    """Let all that a worker logs while it runs a task name it, and the request that asked for it, if one did."""
+    clear_contextvars()
+    bind_contextvars(task=task.name.rpartition(".")[2], task_id=task_id)
+    if request_id := getattr(task.request, REQUEST_ID_HEADER, None):
+        bind_contextvars(request_id=request_id)
+
+
+@task_postrun.connect
+def forget_task(**_: object) -> None:
+    """What is logged between tasks is about none."""
+    clear_contextvars()
 
 
 @worker_init.connect

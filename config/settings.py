@@ -4,6 +4,7 @@ FLORIN_ENV is `production`, `demo` or `test`; unset, it is production when DATAB
 Production refuses to start on unsafe settings: see billing/checks.py.
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,7 @@ INSTALLED_APPS = [
     "portal",
 ]
 MIDDLEWARE = [
+    "config.access.RequestLog",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "config.middleware.permissions_policy",
@@ -300,6 +302,9 @@ CELERY_BEAT_SCHEDULE = BEAT_SCHEDULE
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 
 # --- Logging ---------------------------------------------------------------------------------------------------------
+# One line for each request; a proxy that writes such lines makes ours superfluous.
+FLORIN_ACCESS_LOG = environment.flag("FLORIN_ACCESS_LOG", default=PRODUCTION)
+logging.captureWarnings(PRODUCTION)
 LOGGING = logging_settings(as_json=PRODUCTION, level=environment.text("LOG_LEVEL", "INFO").upper())
 
 # --- Florin ----------------------------------------------------------------------------------------------------------

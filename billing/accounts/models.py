@@ -265,7 +265,7 @@ class StaffAct(models.Model):
     before = models.JSONField(default=dict)
     after = models.JSONField(default=dict)
     reason = models.CharField(max_length=300, blank=True)
-    request_id = models.CharField(max_length=40, blank=True)
+    request_id = models.CharField(max_length=64, blank=True)
     acted_at = models.DateTimeField()
 
     class Meta:

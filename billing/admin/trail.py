@@ -6,7 +6,6 @@ run in a transaction, because they speak to others (a gateway, a mail server) or
 Where a page's code notes nothing, the wrapper notes that it was sent.
 """
 
-import uuid
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from django.utils import timezone
 
 from billing.accounts import audit
 from billing.accounts.models import User
+from billing.tracing import requests
 
 SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")
 MAX_ROWS = 100
@@ -33,7 +33,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 class Trail:
     """What is known of one request: how rows were before it, and whether it has been accounted for."""
 
-    request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    request_id: str = field(default_factory=requests.current_id)
     before: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     noted: set[tuple[str, str]] = field(default_factory=set)
     is_settled: bool = False

@@ -1,10 +1,9 @@
-"""What every view of the API has: one key, one scope per method, strict query parameters, a request id.
+"""What every view of the API has: one key, one scope per method, strict query parameters.
 
 A view states `scopes`, method to scope; a method that only a platform-wide key may call is in `platform_only`.
 """
 
 import re
-import uuid
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cache
@@ -33,8 +32,7 @@ from billing.api.throttling import PerKeyThrottle
 from billing.catalog.models import Meter
 from billing.ledger import pools
 from billing.ledger.models import CreditPool
-
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z", re.ASCII)
+from billing.tracing import requests
 
 
 class JSONAlways(BaseContentNegotiation):
@@ -76,10 +74,9 @@ class ApiView(APIView):
     needs_key: ClassVar[bool] = True
 
     def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
-        """Name the request; the caller's own `X-Request-Id` is kept."""
+        """Know the request by the name that it was given at the door."""
         super().setup(request, *args, **kwargs)
-        given = request.META.get("HTTP_X_REQUEST_ID", "")
-        self.request_id = given if _REQUEST_ID.match(given) else str(uuid.uuid4())
+        self.request_id = requests.current_id()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse in this order: too long, no key, method, scope, throttle."""
@@ -102,9 +99,8 @@ class ApiView(APIView):
             raise Problem("platform_key_required")
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
-        """Add the request's id, and keep answers out of caches."""
+        """Keep answers out of caches."""
         response = super().finalize_response(request, response, *args, **kwargs)
-        response["X-Request-Id"] = self.request_id
         response.setdefault("Cache-Control", "no-store")
         return response
 

@@ -1,7 +1,6 @@
 """Errors as RFC 9457 problem documents: the only place where exceptions meet HTTP status codes."""
 
 import math
-import uuid
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -30,6 +29,7 @@ from billing.metering.events import InvalidEvent
 from billing.payments import gateway, methods, paying
 from billing.purchases import checkout, offers, refunds, topups
 from billing.subscriptions import acts, changes, contracts, lifecycle, subscribing
+from billing.tracing import requests
 
 MEDIA_TYPE = "application/problem+json"
 API_ROOT = "/api/"
@@ -359,11 +359,11 @@ def handler500(request: HttpRequest) -> HttpResponse:
     """A fault outside any view; Django has logged it."""
     if not request.path.startswith(API_ROOT):
         return defaults.server_error(request)
-    error_id = str(uuid.uuid4())
+    error_id = requests.current_id()
     log.error("api.internal_error", error_id=error_id)
-    return _plain(Problem("internal_error", error_id=error_id), instance=error_id)
+    return _plain(Problem("internal_error", error_id=error_id))
 
 
-def _plain(problem: Problem, *, instance: str = "") -> JsonResponse:
-    body = document(problem, instance=instance or str(uuid.uuid4()))
+def _plain(problem: Problem) -> JsonResponse:
+    body = document(problem, instance=requests.current_id())
     return JsonResponse(body, status=problem.status, content_type=MEDIA_TYPE)

@@ -18,6 +18,7 @@ from billing.notifications.models import Notification
 from billing.payments import gateway
 from billing.payments.models import GatewayName, Payment
 from billing.subscriptions.models import Subscription
+from billing.tracing.redaction import describe_error
 
 log = structlog.get_logger(__name__)
 
@@ -101,7 +102,7 @@ def carry_on(
         moved = move(start=start, end=end, account_id=account_id, before=show, after=after)
     except Exception as error:
         log.exception("clock.stopped", account_id=account_id)
-        clocks.arrive(account_id=account_id, problem=f"{type(error).__name__}: {error}")
+        clocks.arrive(account_id=account_id, problem=describe_error(error))
         return False
     if moved.is_over:
         clocks.arrive(account_id=account_id)

@@ -968,6 +968,7 @@ class Migration(migrations.Migration):
                 ("attempts", models.PositiveSmallIntegerField(default=0)),
                 ("next_try_at", models.DateTimeField(blank=True, null=True)),
                 ("last_error", models.TextField(blank=True)),
+                ("request_id", models.CharField(blank=True, max_length=64)),
             ],
             options={
                 "indexes": [
@@ -1940,6 +1941,10 @@ class Migration(migrations.Migration):
                 (
                     "expanded_at",
                     models.DateTimeField(blank=True, help_text="When those to tell were found.", null=True),
+                ),
+                (
+                    "request_id",
+                    models.CharField(blank=True, help_text="The request that it comes from, if one.", max_length=64),
                 ),
                 (
                     "account",
@@ -3745,7 +3750,7 @@ class Migration(migrations.Migration):
                 ("before", models.JSONField(default=dict)),
                 ("after", models.JSONField(default=dict)),
                 ("reason", models.CharField(blank=True, max_length=300)),
-                ("request_id", models.CharField(blank=True, max_length=40)),
+                ("request_id", models.CharField(blank=True, max_length=64)),
                 ("acted_at", models.DateTimeField()),
                 (
                     "account",

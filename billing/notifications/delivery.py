@@ -15,6 +15,8 @@ from django.db.models import QuerySet
 from billing.accounts import clocks
 from billing.notifications import emails, fanout
 from billing.notifications.models import Notification, NotificationDelivery
+from billing.tracing.redaction import describe_error
+from billing.tracing.requests import on_behalf_of
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +62,8 @@ def deliver_due(*, now: datetime, limit: int, account_id: int | None = None) -> 
         row = _claim(now, account_id)
         if row is None:
             break
-        total += _deliver(row, now)
+        with on_behalf_of(row.notification.request_id):
+            total += _deliver(row, now)
     return total
 
 
@@ -108,13 +111,14 @@ def _deliver(row: NotificationDelivery, now: datetime) -> Round:
     # Whatever goes wrong with one row, its words or a mail server, must not keep the others from being sent.
     except Exception as error:
         log.warning("notification.failed", delivery_id=row.pk, attempt=row.attempts, exc_info=True)
-        last_error = f"{type(error).__name__}: {error}"[:2000].replace("\x00", "")
+        last_error = describe_error(error)[:2000]
         if row.attempts >= MAX_ATTEMPTS:
             _finish(row, state=State.FAILED, last_error=last_error)
             return Round(given_up=1)
         _finish(row, last_error=last_error, due_at=now + GAPS[row.attempts - 1])
         return Round(failed=1)
     _finish(row, state=State.SENT, sent_at=now, last_error="")
+    log.info("notification.sent", delivery_id=row.pk, kind=row.notification.kind)
     return Round(sent=1)
 
 

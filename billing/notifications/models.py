@@ -34,6 +34,7 @@ class Notification(models.Model):
     state = models.CharField(max_length=13, choices=State.choices, default=State.PENDING)
     created_at = models.DateTimeField()
     expanded_at = models.DateTimeField(null=True, blank=True, help_text="When those to tell were found.")
+    request_id = models.CharField(max_length=64, blank=True, help_text="The request that it comes from, if one.")
 
     class Meta:
         indexes = (

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from billing.notifications.models import Notification
+from billing.tracing import requests
 
 
 def write(
@@ -27,5 +28,7 @@ def write(
 
 
 def write_many(rows: Sequence[Notification]) -> None:
-    """`write` for several rows at once, made by the caller."""
+    """`write` for several rows at once, made by the caller. Each remembers the request that it comes from."""
+    for row in rows:
+        row.request_id = requests.current_id()
     Notification.objects.bulk_create(rows, ignore_conflicts=True)

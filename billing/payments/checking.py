@@ -13,6 +13,7 @@ from billing.accounts import clocks
 from billing.payments import gateway, paying
 from billing.payments.gateway import GatewayUnavailable, Outcome
 from billing.payments.models import Payment
+from billing.tracing.redaction import describe_error
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +46,7 @@ def check_due(*, now: datetime, limit: int, account_id: int | None = None) -> Ch
             ended += check(payment_id=payment_id, now=now).state not in Payment.LIVE
         except Exception as error:
             log.exception("payment.check_failed", payment_id=payment_id)
-            problem = f"Asking the gateway failed: {type(error).__name__}: {error}"[:300]
+            problem = f"Asking the gateway failed: {describe_error(error)}"[:300]
             Payment.objects.filter(pk=payment_id, state__in=Payment.LIVE).update(problem=problem)
     return Checked(asked, ended)
 

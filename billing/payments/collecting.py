@@ -26,6 +26,7 @@ from billing.payments import collection_notices as notices
 from billing.payments import gateway, methods, paying
 from billing.payments.dunning import Schedule, schedule
 from billing.payments.models import Collection, Payment, PaymentMethod
+from billing.tracing.redaction import describe_error
 
 log = structlog.get_logger(__name__)
 
@@ -105,7 +106,7 @@ def run_due(*, now: datetime, limit: int, account_id: int | None = None) -> Roun
             done.update(look(collection_id=collection_id, now=now))
         except Exception as error:
             log.exception("collection.fault", collection_id=collection_id)
-            problem = f"{type(error).__name__}: {error}"[:300]
+            problem = describe_error(error)[:300]
             unfinished = Collection.objects.filter(pk=collection_id, closed_at=None)
             unfinished.update(last_error=problem, next_at=now + FAULT_GAP)
     return Round(**done)

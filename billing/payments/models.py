@@ -350,6 +350,7 @@ class GatewayEvent(models.Model):
     attempts = models.PositiveSmallIntegerField(default=0)
     next_try_at = models.DateTimeField(null=True, blank=True)
     last_error = models.TextField(blank=True)
+    request_id = models.CharField(max_length=64, blank=True)
 
     class Meta:
         indexes = (

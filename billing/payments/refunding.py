@@ -19,6 +19,7 @@ from billing.payments import gateway
 from billing.payments.gateway import GatewayUnavailable, Outcome, Return
 from billing.payments.models import GatewayName, Payment, Refund
 from billing.payments.paying import CLAIM, gap_after
+from billing.tracing.redaction import describe_error
 
 log = structlog.get_logger(__name__)
 
@@ -171,7 +172,7 @@ def check_due(*, now: datetime, limit: int, account_id: int | None = None) -> Ch
             ended += check(refund_id=refund_id, now=now).state not in LIVE
         except Exception as error:
             log.exception("refund.check_failed", refund_id=refund_id)
-            message = f"Asking the gateway failed: {type(error).__name__}: {error}"[:300]
+            message = f"Asking the gateway failed: {describe_error(error)}"[:300]
             Refund.objects.filter(pk=refund_id, state__in=LIVE).update(failure_message=message)
     return Checked(asked, ended)
 

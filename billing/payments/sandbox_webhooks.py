@@ -22,6 +22,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from billing.payments import failures
 from billing.payments.gateway import Delivery, InvalidWebhook, Outcome, Report, State
 from billing.payments.models import Payment, SandboxCharge, SandboxEvent, SandboxRefund
+from billing.tracing.redaction import describe_error
 
 log = structlog.get_logger(__name__)
 
@@ -136,7 +137,7 @@ def post(event: SandboxEvent, *, now: datetime) -> str:
         with opener.open(request, timeout=TIMEOUT_SECONDS):
             return ""
     except (OSError, ValueError) as error:
-        return f"{type(error).__name__}: {error}"[:300]
+        return describe_error(error)[:300]
 
 
 def _note(event: SandboxEvent, error: str, *, now: datetime) -> None:

@@ -15,6 +15,8 @@ from billing.accounts import clocks
 from billing.payments import disputes, gateway, paying, refunding, setups
 from billing.payments.gateway import Delivery, DisputeReport, Report, SetupReport
 from billing.payments.models import GatewayEvent, Payment, Refund
+from billing.tracing.redaction import describe_error
+from billing.tracing.requests import current_id, on_behalf_of
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +62,7 @@ def accept(*, gateway_name: str, delivery: Delivery, now: datetime) -> GatewayEv
         payload=delivery.payload,
         received_at=now,
         next_try_at=now,
+        request_id=current_id(),
     )
     GatewayEvent.objects.bulk_create([event], ignore_conflicts=True)
     kept = GatewayEvent.objects.get(gateway=gateway_name, event_id=delivery.event_id)
@@ -98,12 +101,17 @@ def dismiss(*, events: QuerySet[GatewayEvent], now: datetime) -> int:
 def process(*, event_id: int, now: datetime) -> bool:
     """Act upon a kept event; False when that failed, which its row then says."""
     event = GatewayEvent.objects.get(pk=event_id)
+    with on_behalf_of(event.request_id):
+        return _process(event, now=now)
+
+
+def _process(event: GatewayEvent, *, now: datetime) -> bool:
     try:
         _act(event, now=now)
     # Whatever is wrong with one event must neither lose it nor keep the others from being acted upon.
     except Exception as error:
-        log.warning("gateway_event.failed", event_id=event_id, attempt=event.attempts, exc_info=True)
-        event.last_error = f"{type(error).__name__}: {error}"[:2000]
+        log.warning("gateway_event.failed", event_id=event.pk, attempt=event.attempts, exc_info=True)
+        event.last_error = describe_error(error)[:2000]
         gap = min(FIRST_GAP * 2 ** min(event.attempts, 20), LONGEST_GAP)
         event.next_try_at = now + gap if event.attempts < MAX_ATTEMPTS else None
         event.save(update_fields=["last_error", "next_try_at"])

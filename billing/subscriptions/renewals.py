@@ -21,6 +21,7 @@ from billing.invoicing.tax import TaxUnavailable
 from billing.notifications import outbox
 from billing.subscriptions import boundaries
 from billing.subscriptions.models import Subscription
+from billing.tracing.redaction import describe_error
 
 log = structlog.get_logger(__name__)
 
@@ -83,7 +84,7 @@ def _renew_alone(subscription_id: int, parked: list[int], waiting: list[int], *,
         waiting.append(subscription_id)
     except Exception as error:
         log.exception("renewal.failed", subscription_id=subscription_id)
-        park(subscription_id=subscription_id, problem=f"{type(error).__name__}: {error}", now=now)
+        park(subscription_id=subscription_id, problem=describe_error(error), now=now)
         parked.append(subscription_id)
     return 0
 

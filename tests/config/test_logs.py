@@ -12,7 +12,7 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 from django.utils.log import log_response
 
-from config import redaction
+from billing.tracing import redaction
 from config.logs import logging_settings
 
 CANARY = "canary-5f2c71"

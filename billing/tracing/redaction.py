@@ -1,7 +1,8 @@
-"""Takes secrets out of every line before it is written: those in the settings, and whatever looks like one.
+"""Takes secrets out of what is written: those in the settings, whatever looks like one, and the rows and values that
+an error quotes.
 
 The last step of logging, behind everything that decides what is logged: what a library puts into an error's message
-(a connection string, a request) is not ours to decide.
+(a connection string, a request, a row) is not ours to decide.
 """
 
 import re
@@ -44,6 +45,18 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
         rf"\1\2{REDACTED}\2",
     ),
 )
+# What PostgreSQL says below an error's first line: the row that failed, or the statement with its values. It ends with
+# the message: at the end of the text, or in a traceback where the next error begins.
+_QUOTED_ROWS = re.compile(
+    r"\n(?:DETAIL|CONTEXT|QUERY|STATEMENT|LINE \d+):.*?(?=\n\nThe above exception|\n\nDuring handling|\Z)", re.DOTALL
+)
+# A value that an error quotes because it could not be read.
+_QUOTED_VALUE = re.compile(
+    r"""(\binvalid (?:input syntax|input value|literal|value|byte sequence) for [^:\n]*: """
+    r"""|could not convert string to \w+: |out of range: )(?:"[^\n]*"|'[^\n]*')"""
+)
+_QUERY = re.compile(r"(\bhttps?://[^\s?'\"<>]+\?)[^\s'\"<>]+")
+_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 # As cards begin and as long as they are, typed in groups or not.
 _DIGITS = re.compile(r"(?<![\d.])[2-6](?:[ -]?\d){12,18}(?![\d.])")
 
@@ -54,7 +67,20 @@ def redact(text: str, *, secrets: Iterable[str] = ()) -> str:
         text = text.replace(secret, REDACTED)
     for shape, instead in _SHAPES:
         text = shape.sub(instead, text)
+    text = _QUERY.sub(rf"\1{REDACTED}", text)
     return _DIGITS.sub(_hide_card, text)
+
+
+def redact_error(text: str) -> str:
+    """An error's text, or a traceback, without the rows and values that it quotes, and without people's addresses."""
+    text = _QUOTED_VALUE.sub(rf"\1{REDACTED}", _QUOTED_ROWS.sub("", text))
+    return _EMAIL.sub(REDACTED, text)
+
+
+def describe_error(error: BaseException) -> str:
+    """An error as rows keep it for staff: its class and what it says, without secrets or what it quotes."""
+    text = _QUOTED_VALUE.sub(rf"\1{REDACTED}", _QUOTED_ROWS.sub("", f"{type(error).__name__}: {error}"))
+    return redact(text.replace("\x00", ""), secrets=_installed_secrets())
 
 
 def redact_line(logger: Any, name: str, line: str) -> str:
