@@ -1,6 +1,7 @@
 """Members: a user's place in an account. An account that has an owner always keeps one.
 
-What a removed member could still act with goes too: the account's API keys they made, and invitations they sent.
+What a member could still act with goes with the place, or with the role that allowed it: the account's API keys they
+made, and open invitations they sent.
 """
 
 from datetime import datetime
@@ -9,6 +10,9 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from billing.accounts.models import Account, ApiKey, Invitation, Member, Role, User
+
+# Who may make the account's API keys and invite people.
+MANAGERS = (Role.OWNER, Role.ADMIN)
 
 
 class AlreadyMember(Exception):
@@ -37,8 +41,13 @@ def add(*, account: Account, user: User, role: str, now: datetime) -> Member:
         return member
 
 
-def change_role(*, member_id: int, role: str) -> Member:
-    """Give a member another role. Locks the account's row. Raises LastOwner, Member.DoesNotExist when removed."""
+def change_role(*, member_id: int, role: str, now: datetime) -> Member:
+    """Give a member another role. What the new one may no longer do ends: if it cannot manage the account, the
+    account's API keys they made are revoked and their open invitations closed; an admin's invitations of owners are
+    closed. Keys that somebody else rotated since stay. Locks the account's row.
+
+    Raises LastOwner, Member.DoesNotExist when removed.
+    """
     role = Role(role)
     with transaction.atomic():
         member = _lock(member_id)
@@ -46,11 +55,17 @@ def change_role(*, member_id: int, role: str) -> Member:
             _keep_an_owner(member)
         member.role = role
         member.save(update_fields=["role"])
+        if role not in MANAGERS:
+            _keys_of(member).update(revoked_at=now)
+            _invitations_of(member).update(revoked_at=now)
+        elif role != Role.OWNER:
+            _invitations_of(member).filter(role=Role.OWNER).update(revoked_at=now)
         return member
 
 
 def list_working_keys(member: Member, *, now: datetime) -> list[ApiKey]:
-    """The account's API keys that the member made and that still work: those that go when the member goes."""
+    """The account's API keys that the member made and that still work: those that go when the member goes, or no longer
+    manages the account."""
     return list(_keys_of(member).exclude(expires_at__lte=now).order_by("name", "pk"))
 
 
@@ -67,8 +82,12 @@ def remove(*, member_id: int, now: datetime) -> None:
         member.removed_at = now
         member.save(update_fields=["removed_at"])
         _keys_of(member).update(revoked_at=now)
-        sent = Invitation.objects.filter(account_id=member.account_id, invited_by_id=member.user_id)
-        sent.filter(accepted_at=None, revoked_at=None).update(revoked_at=now)
+        _invitations_of(member).update(revoked_at=now)
+
+
+def _invitations_of(member: Member) -> QuerySet[Invitation]:
+    sent = Invitation.objects.filter(account_id=member.account_id, invited_by_id=member.user_id)
+    return sent.filter(accepted_at=None, revoked_at=None)
 
 
 def _keys_of(member: Member) -> QuerySet[ApiKey]:

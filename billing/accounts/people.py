@@ -10,7 +10,7 @@ from django.contrib.auth.tokens import default_token_generator
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from billing.accounts.models import ApiKey, Invitation, User
+from billing.accounts.models import ApiKey, Invitation, Member, User
 
 
 def reset_key(user_id: int) -> str:
@@ -44,6 +44,14 @@ def staff_with(right: str) -> QuerySet[User]:
     rights = Permission.objects.filter(codename=right)
     may = Q(is_superuser=True) | Q(groups__permissions__in=rights) | Q(user_permissions__in=rights)
     return User.objects.filter(may, is_staff=True, is_active=True).distinct().order_by("pk")
+
+
+def revoke_issued_keys(*, user: User, now: datetime) -> int:
+    """Revoke the API keys that somebody issued as staff and who may not issue them any more: the platform's, and those
+    of accounts that they are not in themselves. Returns how many."""
+    own = Member.objects.filter(user=user, removed_at=None).values("account")
+    issued = ApiKey.objects.filter(created_by=user, revoked_at=None)
+    return issued.filter(~Q(account__in=own) | Q(account=None)).update(revoked_at=now)
 
 
 def list_keys(user: User) -> QuerySet[ApiKey]:

@@ -25,6 +25,8 @@ from billing.ledger.models import CreditPool
 from billing.notifications import logins, wording
 from billing.payments.models import GatewayName
 
+ISSUES_KEYS = "billing.add_apikey"
+
 
 class NewUserForm(AdminUserCreationForm):
     """A new person, known by e-mail address."""
@@ -99,6 +101,14 @@ class UserAdmin(SessionPages, StockUserAdmin):
             addresses.trust(obj)
         if change and "is_active" in form.changed_data and not obj.is_active:
             people.switch_off(user_id=obj.pk, now=timezone.now())
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        user = User.objects.get(pk=form.instance.pk)
+        has_lost = {"is_staff", "is_superuser", "groups"} & set(form.changed_data) and not user.has_perm(ISSUES_KEYS)
+        if has_lost and (count := people.revoke_issued_keys(user=user, now=timezone.now())):
+            text = f"{user} may not issue API keys any more: {count} that they issued no longer work."
+            self.message_user(request, text, messages.WARNING)
 
     @admin.action(description="Switch off two-factor sign-in, of who lost their phone", permissions=["change"])
     def switch_off_second_factor(self, request: HttpRequest, rows: QuerySet[User]) -> None:
@@ -298,7 +308,7 @@ class MemberAdmin(RoomAdmin):
 
     def save_model(self, request: HttpRequest, obj: Member, form: forms.ModelForm, change: bool) -> None:
         if change:
-            members.change_role(member_id=obj.pk, role=obj.role)
+            members.change_role(member_id=obj.pk, role=obj.role, now=timezone.now())
         else:
             obj.pk = members.add(account=obj.account, user=obj.user, role=obj.role, now=timezone.now()).pk
 

@@ -55,10 +55,11 @@ def member(request: HttpRequest, visit: Visit, member: int) -> HttpResponse:
     limit = getattr(person, "limit", None)
     initial = {"role": person.role, "limit": f"{limit.amount.normalize():f}" if limit else ""}
     form = MemberForm(request.POST or None, owner=visit.is_owner, initial=initial)
+    keys = members.list_working_keys(person, now=timezone.now()) if person.role in members.MANAGERS else []
     if request.method == "POST" and form.is_valid():
         try:
             if form.cleaned_data["role"] != person.role:
-                members.change_role(member_id=person.pk, role=form.cleaned_data["role"])
+                members.change_role(member_id=person.pk, role=form.cleaned_data["role"], now=timezone.now())
         except members.LastOwner:
             form.add_error("role", _("The account needs an owner. Make somebody else one first."))
         except Member.DoesNotExist:
@@ -68,7 +69,7 @@ def member(request: HttpRequest, visit: Visit, member: int) -> HttpResponse:
             messages.success(request, _("Saved."))
             # Who gave up managing may look at the list, but not at this page any more.
             return redirect(visit.url("team"))
-    context = {"form": form, "person": person, "limit": limit}
+    context = {"form": form, "person": person, "limit": limit, "keys": keys}
     return render_page(request, visit, "member", context, status=422 if form.errors else 200)
 
 

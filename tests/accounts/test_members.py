@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 
 from billing.accounts import details, invitations, keys, members, people
-from billing.accounts.models import Member
+from billing.accounts.models import Member, Role
 from tests.factories import NOW, make_account, make_key, make_member, make_user
 
 pytestmark = pytest.mark.django_db
@@ -26,13 +26,13 @@ def test_the_last_owner_cannot_leave_nor_step_down(team):
     with pytest.raises(members.LastOwner):
         members.remove(member_id=alice.pk, now=NOW)
     with pytest.raises(members.LastOwner):
-        members.change_role(member_id=alice.pk, role="admin")
+        members.change_role(member_id=alice.pk, role="admin", now=NOW)
     assert Member.objects.get(pk=alice.pk).role == "owner"
 
 
 def test_an_owner_can_leave_when_another_is_there(team):
     alice, bob = team
-    members.change_role(member_id=bob.pk, role="owner")
+    members.change_role(member_id=bob.pk, role="owner", now=NOW)
     members.remove(member_id=alice.pk, now=NOW)
     assert Member.objects.get(pk=alice.pk).removed_at == NOW
 
@@ -48,7 +48,7 @@ def test_a_removed_member_cannot_be_changed(team):
     _, bob = team
     members.remove(member_id=bob.pk, now=NOW)
     with pytest.raises(Member.DoesNotExist):
-        members.change_role(member_id=bob.pk, role="admin")
+        members.change_role(member_id=bob.pk, role="admin", now=NOW)
 
 
 def make_key_of(member, account=None, **fields):
@@ -90,6 +90,23 @@ def test_a_key_that_another_member_rotated_stays(team):
     assert successor.created_by == alice.user
 
 
+def test_the_keys_and_invitations_of_who_no_longer_manages_end(team):
+    alice, bob = team
+    still = {}
+    for number, role in enumerate(Role):
+        friend = {"invited_by": bob.user, "account": bob.account, "now": NOW + timedelta(minutes=number)}
+        members.change_role(member_id=bob.pk, role="owner", now=NOW)
+        _, secret = make_key_of(bob)
+        viewer = invitations.invite(role="viewer", email="carol@example.com", **friend)[1]
+        owner = invitations.invite(role="owner", email="dan@example.com", **friend)[1]
+        members.change_role(member_id=bob.pk, role=role, now=NOW)
+        opens = [invitations.find_open(token=token, now=NOW) is not None for token in (owner, viewer)]
+        still[role.value] = (works(secret), *opens)
+    managing = {"owner": (True, True, True), "admin": (True, False, True)}
+    assert still == {**managing, "member": (False, False, False), "viewer": (False, False, False)}
+    assert works(make_key_of(alice)[1])
+
+
 def test_a_key_stays_when_its_maker_cannot_leave(team):
     alice, _ = team
     _, secret = make_key_of(alice)
@@ -126,7 +143,7 @@ def test_somebody_switched_off_loses_every_key_they_made(team):
 def test_a_role_must_exist(team):
     _, bob = team
     with pytest.raises(ValueError, match="emperor"):
-        members.change_role(member_id=bob.pk, role="emperor")
+        members.change_role(member_id=bob.pk, role="emperor", now=NOW)
 
 
 def test_what_stays_for_ever_cannot_be_changed(team):

@@ -9,7 +9,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from billing.accounts import keys
-from billing.accounts.models import Account, Member, Role, StaffAct, User
+from billing.accounts.models import Account, ApiKey, Member, Role, StaffAct, User
 from billing.ledger import pools, posting
 from billing.notifications.models import Notification
 from tests.admin.conftest import MAX_QUERIES, Office, find_unrefused, inlines, post, text_of
@@ -184,6 +184,20 @@ def test_switching_a_person_off_revokes_the_keys_they_made(staff: Client, office
     assert not office.alice.is_active
     key.refresh_from_db()
     assert key.revoked_at is not None
+
+
+def test_staff_who_lose_the_right_to_issue_keys_lose_those_they_issued(staff: Client, office: Office) -> None:
+    other = User.objects.create_superuser("sue@example.com", name="Sue")
+    make_member(make_account("hers"), other, "owner")
+    issued = {
+        name: keys.issue(name=name, scopes=["read"], account=account, created_by=other, now=office.now)[0].pk
+        for name, account in (("ours", None), ("theirs", office.account), ("hers", Account.objects.get(name="Hers")))
+    }
+    address = f"/admin/billing/user/{other.pk}/change/"
+    sent = {"email": other.email, "name": "Sue", "is_active": "on", "is_staff": "on"}
+    assert "no longer work" not in post(staff, address, **sent, is_superuser="on", **inlines(memberships=0))
+    assert "2 that they issued no longer work" in post(staff, address, **sent, **inlines(memberships=0))
+    assert set(ApiKey.objects.filter(revoked_at=None).values_list("pk", flat=True)) == {issued["hers"]}
 
 
 def test_an_address_that_staff_type_is_taken_as_proved(staff: Client, office: Office) -> None:

@@ -107,7 +107,7 @@ def test_who_may_no_longer_see_money_is_not_mailed_about_it():
     tell(account, "receipt", key="money")
     tell(account, "threshold", key="usage")
     fanout.expand_due(now=NOW, limit=9)
-    members.change_role(member_id=amy.pk, role=Role.VIEWER)
+    members.change_role(member_id=amy.pk, role=Role.VIEWER, now=NOW)
     assert deliver() == Round(sent=4, dropped=1)
 
 

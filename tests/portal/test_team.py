@@ -190,6 +190,16 @@ def test_removing_asks_first_and_names_the_keys_that_go(alice: Client, stage: St
     assert refused.status_code == 401
 
 
+def test_the_page_names_the_keys_that_another_role_ends(alice: Client, stage: Stage, bob: Member) -> None:
+    Member.objects.filter(pk=bob.pk).update(role="admin")
+    _, secret = keys.issue(name="Backend", scopes=["read"], account=stage.account, created_by=bob.user, now=stage.now)
+    url, asked = f"{stage.url}/team/{bob.pk}", {"headers": {"Authorization": f"Bearer {secret}"}}
+    assert "<strong>Backend</strong>" in alice.get(url).content.decode()
+    assert Client().get("/api/v1/api-keys/me", **asked).status_code == 200
+    alice.post(url, {"role": "member", "limit": ""})
+    assert Client().get("/api/v1/api-keys/me", **asked).status_code == 401
+
+
 def test_who_leaves_lands_on_the_start_page(stage: Stage, bob: Member) -> None:
     Member.objects.filter(pk=bob.pk).update(role="admin")
     assert _as(bob.user).post(f"{stage.url}/team/{bob.pk}/remove")["Location"] == "/"
