@@ -59,7 +59,9 @@ class BatchDocument(Document):
     conflicts = serializers.IntegerField()
     rejected = serializers.IntegerField(help_text="Kept, and replayed once the cause is mended.")
     results = EventResultDocument(many=True)
-    balances = serializers.DictField(child=Amount(), help_text="Credits available afterwards, by external_id.")
+    balances = serializers.DictField(
+        child=Amount(), help_text="Credits available in the account's main pool afterwards, by external_id."
+    )
 
 
 _FLAT_EVENT = {

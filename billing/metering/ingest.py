@@ -39,7 +39,8 @@ class EventResult:
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What became of a batch, in its order. `balances`: credits available per account's external id, afterwards."""
+    """What became of a batch, in its order. `balances`: by external id, the credits that the main pool of
+    each account that was named has afterwards."""
 
     accepted: int
     duplicates: int

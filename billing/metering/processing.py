@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import transaction
 
 from billing.catalog.pricing import AmountTooLarge, best_price, charge_credits, settle
+from billing.ledger import balance
 from billing.ledger.book import DEBT_KINDS, Book, Draft, Lot, available, draft, may_spend
 from billing.ledger.books import OpenBooks, open_books
 from billing.ledger.burn import InsufficientCredits, burn
@@ -45,7 +46,8 @@ def process(
     keep_rejected: bool = True,
     patience_ms: int | None = None,
 ) -> None:
-    """Take events and charges; each work's verdict and figures are set. All or nothing for what is written.
+    """Take events and charges; each work's verdict and figures are set, and of an event what its account then has in
+    the main pool. All or nothing for what is written.
 
     Rejected events are kept in the same transaction, unless told otherwise (a replay has them already). With
     `patience_ms` it fails rather than wait longer for a lock. Raises only what makes the whole batch fail.
@@ -60,12 +62,24 @@ def process(
         for work in open_works:
             find_out(work, world, now=now, grace_seconds=settings.FLORIN_EXPIRY_GRACE_SECONDS)
     ready = [work for work in open_works if not work.verdict]
+    balances: dict[int, Decimal] = {}
     with transaction.atomic():
         if ready:
-            _take(ready, now, patience_ms)
+            balances = _take(ready, now, patience_ms)
         rejected = [work for work in works if work.verdict == "rejected" and not work.is_charge]
         if rejected and keep_rejected:
             store_rejected(rejected, now=now, source=source)
+        _tell_accounts_credits(works, balances, now)
+
+
+def _tell_accounts_credits(works: Sequence[Work], balances: dict[int, Decimal], now: datetime) -> None:
+    """Set what the main pool of each event's account has; the pools that none of the works opened are read now."""
+    events = [(work, work.account.main_pool_id) for work in works if work.account and not work.is_charge]
+    unread = {pool_id for _, pool_id in events} - balances.keys()
+    if unread:
+        balances |= {pool_id: found.available for pool_id, found in balance.read_many(unread, now=now).items()}
+    for work, pool_id in events:
+        work.available = balances[pool_id]
 
 
 def rate(work: Work, known: Known) -> None:
@@ -95,7 +109,8 @@ def rate(work: Work, known: Known) -> None:
         work.corrected = left - correction
 
 
-def _take(works: list[Work], now: datetime, patience_ms: int | None) -> None:
+def _take(works: list[Work], now: datetime, patience_ms: int | None) -> dict[int, Decimal]:
+    """Returns the credits that are then available in each of the pools that were opened, by its id."""
     pool_ids = {work.pool_id for work in works}
     pool_ids |= {work.account.main_pool_id for work in works if work.account}
     charges = sum(work.is_charge for work in works)
@@ -135,7 +150,8 @@ def _take(works: list[Work], now: datetime, patience_ms: int | None) -> None:
     write_usage(opened, tally, now=now)
     balances = {pool_id: available(book, at=now) for pool_id, book in opened.books.items()}
     for work in works:
-        work.available = balances.get(work.pool_id, ZERO)
+        work.available = balances[work.pool_id]
+    return balances
 
 
 def _is_repeat(work: Work, known: Known) -> bool:

@@ -39,6 +39,19 @@ def test_an_event_its_credits_its_totals_and_the_balance_are_written_together(ac
     assert (day.day, day.events, day.quantity, day.credits) == (NOW.date(), 1, 10, 10)
 
 
+@pytest.mark.parametrize("number", [0, 2], ids=["lone", "batch"])
+def test_the_answer_has_each_accounts_balance_whatever_became_of_its_events(acme, priced, number):
+    pools.open_pool(account=acme, key="team", name="Team", now=START)
+    give_credits(make_account("idle"), 70)
+    rejected = event(5, meter="none")
+    taken = [event(10, id=f"a{each}") for each in range(number)]
+    # A team's pool is empty: what it is charged becomes its overdraft, and none of the main pool's.
+    for events in ([*taken, rejected], [rejected, *taken], [*taken, event(3, id="t", pool="team"), rejected]):
+        assert send(*events).balances == {"acme": 1000 - 10 * number}
+    assert send(event(5, account="idle", meter="none"), event(5, account="nobody")).balances == {"idle": 70}
+    assert send(*taken, event(1, id="t")).balances == {"acme": 1000 - 10 * number}
+
+
 def test_the_infrastructure_cost_of_the_meter_is_kept_with_each_event(acme):
     publish(rate(make_meter("tokens", unit_cost=D("0.000000000003"))))
     send(event(2))
