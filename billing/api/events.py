@@ -1,10 +1,5 @@
 """`/events`: usage as it happens, one by one or in batches."""
 
-from collections import Counter
-from collections.abc import Sequence
-from datetime import datetime
-from decimal import Decimal
-
 from django.conf import settings
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
@@ -13,8 +8,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.accounts import clocks
-from billing.accounts.models import ApiKey, Scope
+from billing.accounts.models import Scope
 from billing.api.base import ApiView, actor, caller
 from billing.api.errors import Problem
 from billing.api.fields import Amount, Document, write_decimal
@@ -124,7 +118,10 @@ class Events(ApiView):
         """
         events, is_lone = read_events(request)
         key = caller(request)
-        done = take_events(events, key, actor=actor(request))
+        done = ingest.take_events_in_their_time(
+            events=events, now=timezone.now(), account_id=key.account_id, api_key_id=key.pk, actor=actor(request),
+            account_name=key.account.external_id if key.account else "",
+        )  # fmt: skip
         if is_lone:
             refuse_lone(done.results[0])
         return Response(
@@ -137,36 +134,6 @@ class Events(ApiView):
                 "balances": {name: write_decimal(available) for name, available in done.balances.items()},
             }
         )
-
-
-def take_events(events: Sequence[object], key: ApiKey, *, actor: str) -> ingest.BatchResult:
-    """Take the events, those of accounts on test clocks each in its account's time; the results in their order."""
-    own = key.account.external_id if key.account else ""
-    times, real = clocks.times_of_names(_name_of(event, own) for event in events), timezone.now()
-
-    def take(some: Sequence[object], now: datetime) -> ingest.BatchResult:
-        return ingest.take_events(
-            events=some, now=now, account_id=key.account_id, account_name=own, api_key_id=key.pk, actor=actor
-        )
-
-    if not times:
-        return take(events, real)
-    names = [_name_of(event, own) for event in events]
-    results: dict[int, ingest.EventResult] = {}
-    balances: dict[str, Decimal] = {}
-    counts: Counter[str] = Counter()
-    for now in dict.fromkeys(times.get(name, real) for name in names):
-        places = [place for place, name in enumerate(names) if times.get(name, real) == now]
-        done = take([events[place] for place in places], now)
-        results |= dict(zip(places, done.results, strict=True))
-        balances |= done.balances
-        counts.update({name: getattr(done, name) for name in ("accepted", "duplicates", "conflicts", "rejected")})
-    return ingest.BatchResult(**counts, results=[results[place] for place in range(len(events))], balances=balances)
-
-
-def _name_of(event: object, own: str) -> str:
-    """The account that an event names, in either form."""
-    return str(event.get("account") or event.get("subject") or own) if isinstance(event, dict) else own
 
 
 def read_events(request: Request) -> tuple[list[object], bool]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from django.db import transaction
 
 from billing.catalog.models import Meter
-from billing.metering.ingest import BatchResult, take_events
+from billing.metering.ingest import BatchResult, take_events_in_their_time
 from billing.metering.models import ImportRun
 from billing.metering.resolve import resolve
 from billing.metering.tables import Mapping, Source, UnusableFile, events_of, open_source
@@ -123,7 +123,9 @@ def _take_batch(
             if locked.rows_done != run.rows_done or locked.finished_at is not None:
                 raise ImportRunning
             run = locked
-        taken = take_events(events=events, now=now, source="import", max_age=IMPORT_MAX_AGE, actor="import")
+        taken = take_events_in_their_time(
+            events=events, now=now, source="import", max_age=IMPORT_MAX_AGE, actor="import"
+        )
         run.rows_done += len(batch)
         run.accepted += taken.accepted
         run.duplicates += taken.duplicates

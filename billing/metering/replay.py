@@ -1,7 +1,7 @@
 """Sending rejected events through ingest again, once what was wrong with them has been mended; or giving them up."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,9 +13,10 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, QuerySet
 
+from billing.accounts import clocks
 from billing.metering.events import InvalidEvent, read_event
 from billing.metering.importing import IMPORT_MAX_AGE
-from billing.metering.ingest import bind
+from billing.metering.ingest import bind, in_order
 from billing.metering.models import RejectedEvent
 from billing.metering.processing import process
 from billing.metering.work import Work
@@ -106,10 +107,16 @@ def _lock(ids: Collection[int]) -> list[RejectedEvent]:
 
 
 def _replay_rows(rows: Sequence[RejectedEvent], now: datetime) -> Replayed:
-    """Take the events of these rows and note on each what became of it, in one transaction."""
+    """Take the events of these rows, each at its account's time, and note on each what became of it, in one
+    transaction."""
     works = {row.pk: _work_of(row) for row in rows}
+    times = clocks.times_of_names(work.usage.account for work in works.values() if work.usage)
+    at_times: dict[datetime, list[Work]] = defaultdict(list)
+    for work in works.values():
+        at_times[times.get(work.usage.account, now) if work.usage else now].append(work)
     with transaction.atomic():
-        process(list(works.values()), now=now, keep_rejected=False)
+        for at in in_order(at_times, now):
+            process(at_times[at], now=at, keep_rejected=False)
         locked = _lock(works)
         for row in locked:
             _note(row, works[row.pk], now)

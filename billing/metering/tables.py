@@ -149,11 +149,13 @@ def events_of(row: object, number: int, source: Source) -> Iterator[object]:
         yield {name: value for name, value in row.items() if value != ""}
         return
     common = _common(row, mapping)
-    stated = row.get(mapping.id_column) if mapping.id_column else f"import:{source.id_prefix}:{number}"
+    stated = _text(row.get(mapping.id_column)) if mapping.id_column else f"import:{source.id_prefix}:{number}"
     for meter in mapping.meters:
         quantity = row.get(meter.column)
         if quantity not in (None, ""):
-            id_ = _text(stated) if len(mapping.meters) == 1 else f"{stated}:{meter.key}"
+            # A row without an id has none for any of its meters: made up of nothing, it would be every such row's.
+            is_named = isinstance(stated, str) and stated != ""
+            id_ = f"{stated}:{meter.key}" if is_named and len(mapping.meters) > 1 else stated
             yield {"id": id_, **common, "meter": meter.key, "quantity": _times(quantity, meter.factor)}
 
 
@@ -191,16 +193,17 @@ def _times(quantity: object, factor: Decimal) -> object:
 
 
 def _with_offset(stated: object, zone: str) -> object:
-    """A time with the zone's offset, if it has none of its own; as it is where it is no time."""
+    """A time in any of ISO 8601's forms as RFC 3339, in the zone if it has no offset of its own; as it is where it is
+    no time, or has neither."""
     if not isinstance(stated, str):
         return stated
     text = stated.strip()
-    if not zone or _OFFSET.search(text):
-        return text
-    if zone == "UTC":
-        return text + "Z"
     try:
-        local = datetime.fromisoformat(text)
-        return local.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC).isoformat()
+        at = datetime.fromisoformat(text)
+        if at.tzinfo is None:
+            if not zone:
+                return text
+            at = at.replace(tzinfo=ZoneInfo(zone))
+        return at.astimezone(UTC).isoformat()
     except (ValueError, OverflowError):
         return text

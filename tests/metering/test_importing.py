@@ -4,12 +4,26 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError
 
+from billing.accounts import clocks
+from billing.ledger import pools
+from billing.ledger.models import Posting
 from billing.management.commands import import_usage
-from billing.metering import importing
+from billing.metering import importing, replay
 from billing.metering.models import ImportRun, RejectedEvent, UsageEvent
 from billing.metering.tables import Mapping, MeterColumn
 from tests.factories import make_account, make_meter
-from tests.metering.makers import NOW, START, all_rows, assert_proven, available_in, event, in_threads, send, spent_by
+from tests.metering.makers import (
+    DAY,
+    NOW,
+    START,
+    all_rows,
+    assert_proven,
+    available_in,
+    event,
+    in_threads,
+    send,
+    spent_by,
+)
 
 OPTIONS = ["--time-column", "Time", "--meter", "tokens=Tokens"]
 AT = "2026-03-01T10:00:00Z"
@@ -83,6 +97,48 @@ def test_only_the_first_reasons_are_told(acme, priced, usage, capsys):
     assert capsys.readouterr().out.count("invalid_quantity") == importing.MAX_REASONS
 
 
+def test_rows_without_an_id_are_rejected_for_each_of_their_meters(acme, priced, usage, capsys):
+    meter = make_meter("images", now=START)
+    path = usage(3, {2: f",{AT},2,acme", 3: f",{AT},3,acme"})
+    run(path, "--id-column", "Id", "--meter", f"{meter.key}=Tokens*10", expect=3)
+    # No rate for images: only the named row's tokens count, and no row's are taken for another's.
+    assert capsys.readouterr().out.startswith("3 rows: 1 events accepted, 0 duplicates, 0 conflicts, 5 rejected.")
+    assert sorted(RejectedEvent.objects.values_list("event_id", "code")) == [
+        *[("", "invalid_field")] * 4, ("r1:images", "no_rate"),
+    ]  # fmt: skip
+    run(usage(2, {2: f",{AT},2,acme"}, name="one.csv"), "--id-column", "Id", expect=3)
+    assert available_in(acme) == 998
+
+
+@pytest.mark.parametrize(
+    ("stated", "zone", "hour"),
+    [
+        ("2026-03-01 10:00", "UTC", 10), ("2026-03-01 10:00", "Europe/Berlin", 9), ("20260301T1000", "UTC", 10),
+        ("2026-03-01 10:00+02:00", None, 8), ("2026-03-01 10:00:00.1234567", "UTC", 10),
+    ],
+)  # fmt: skip
+def test_times_may_be_written_in_any_of_isos_forms(acme, priced, usage, stated, zone, hour):
+    run(usage(1, {1: f"r1,{stated},1,acme"}), *(["--time-zone", zone] if zone else []))
+    assert UsageEvent.objects.get().occurred_at.replace(microsecond=0) == START.replace(2026, 3, 1, hour)
+
+
+def test_an_account_on_a_test_clock_is_judged_by_its_own_time(acme, priced, usage, capsys, monkeypatch):
+    at = NOW + 400 * DAY
+    clocked = make_account("clocked", now=NOW)
+    clocks.open_clock(account_id=clocked.pk, starts_at=at, now=NOW)
+    monkeypatch.setattr(clocks, "_known_none_until", 0.0)
+    path = usage(3, {2: f"r2,{at.isoformat()},5,clocked", 3: f"r3,{(at + DAY).isoformat()},5,clocked"})
+    run(path, "--account-column", "Who", expect=3)
+    assert "row 3: time_ahead" in capsys.readouterr().out
+    taken = UsageEvent.objects.get(account=clocked)
+    assert (taken.event_id[-2:], taken.received_at, taken.late) == (":2", at, False)
+    # So is what was rejected and is sent again later.
+    send(event(1, account="clocked", pool="team", at=at), now=at)
+    team = pools.open_pool(account=clocked, key="team", name="Team", now=at)
+    assert replay.replay(code="unknown_pool", limit=1, now=NOW).accepted == 1
+    assert Posting.objects.get(pool=team).posted_at == at
+
+
 def test_a_row_that_cannot_be_read_is_rejected_and_stops_no_other(acme, priced, usage):
     run(usage(3, {2: "r2,torn off"}), expect=3)
     assert UsageEvent.objects.count() == 2
@@ -106,7 +162,7 @@ def test_a_file_that_has_grown_counts_only_its_new_rows_under_its_prefix(acme, p
 
 def test_an_import_that_broke_off_goes_on_where_it_was(acme, priced, usage, capsys, monkeypatch):
     path, calls = usage(10), []
-    take = importing.take_events
+    take = importing.take_events_in_their_time
 
     def break_off(**options):
         calls.append(options)
@@ -114,7 +170,7 @@ def test_an_import_that_broke_off_goes_on_where_it_was(acme, priced, usage, caps
             raise DatabaseError("the server is gone")
         return take(**options)
 
-    monkeypatch.setattr(importing, "take_events", break_off)
+    monkeypatch.setattr(importing, "take_events_in_their_time", break_off)
     with pytest.raises(CommandError, match=r"the server is gone\. Run the same command again"):
         call_command("import_usage", path, "--account", "acme", *OPTIONS, "--batch-size", "2")
     assert ImportRun.objects.get().rows_done == UsageEvent.objects.count() == 4
@@ -129,7 +185,7 @@ def test_stopping_it_says_how_to_go_on(acme, priced, usage, capsys, monkeypatch)
     def stop(**options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(importing, "take_events", stop)
+    monkeypatch.setattr(importing, "take_events_in_their_time", stop)
     run(usage(3), expect=130)
     assert "Run the same command again to go on." in capsys.readouterr().err
 
