@@ -12,7 +12,7 @@ from billing.metering.events import InvalidEvent
 from billing.metering.processing import rate
 from billing.metering.quotes import Asked, check_asked, look_up, read_known_usage, works_of
 from billing.metering.resolve import World
-from billing.metering.work import ZERO
+from billing.metering.work import ZERO, names_something
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,4 +71,6 @@ def _with_value(line: Asked, world: World) -> Asked:
     meter = world.catalog.meters.get(line.meter)
     if meter is None or meter.kind != "unique":
         return line
-    return replace(line, properties={meter.unique_property: None, **line.properties})
+    stated = line.properties.get(meter.unique_property)
+    value = stated if names_something(stated) else "any"
+    return replace(line, properties={**line.properties, meter.unique_property: value})

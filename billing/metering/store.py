@@ -14,7 +14,7 @@ from django.db import connection
 from billing.ledger.books import OpenBooks, write_books
 from billing.ledger.pipeline import Statement, columns, pipelined
 from billing.metering.known import counter_key, value_key
-from billing.metering.work import NO_TIME, ZERO, Work
+from billing.metering.work import NO_TIME, ZERO, Work, names_something
 
 # From this many events on, COPY is faster than one INSERT over arrays, despite its extra round trip.
 COPY_FROM = 40
@@ -198,10 +198,11 @@ def _or_null(value: object) -> object:
 
 
 def series_of(work: Work) -> str:
-    """Which series of its gauge a reading belongs to; empty when the meter tells none apart."""
+    """Which series of its gauge a reading belongs to; empty when the meter tells none apart, or the event none."""
     if work.usage is None or work.meter is None or not work.meter.series_property:
         return ""
-    return str(work.usage.properties.get(work.meter.series_property, ""))[:200]
+    value = work.usage.properties.get(work.meter.series_property)
+    return str(value)[:200] if names_something(value) else ""
 
 
 def _series_row(work: Work) -> tuple[object, ...]:

@@ -67,6 +67,12 @@ class Work:
         self.verdict, self.fault = "rejected", fault
 
 
+def names_something(value: object) -> bool:
+    """Whether a property's value tells one thing from another: null and blank text, which products send for nobody in
+    particular, do not."""
+    return value is not None and not (isinstance(value, str) and not value.strip())
+
+
 def find_out(work: Work, world: World, *, now: datetime, grace_seconds: int) -> None:
     """Look up what the usage names and when it counts; a name that leads nowhere rejects it."""
     try:
@@ -100,7 +106,7 @@ def _find_out(work: Work, world: World, now: datetime, grace_seconds: int) -> No
     work.own_period_starts_at, ends_at = account.period_of(work.occurred_at)
     work.late = (now - ends_at).total_seconds() >= grace_seconds
     work.period_starts_at = account.period_of(now)[0] if work.late else work.own_period_starts_at
-    if meter.kind == "unique" and meter.unique_property not in usage.properties:
+    if meter.kind == "unique" and not names_something(usage.properties.get(meter.unique_property)):
         raise InvalidEvent(
             "missing_property", f"This meter counts values of the property {meter.unique_property!r}.", "properties"
         )

@@ -5,7 +5,7 @@ import pytest
 
 from billing.ledger import pools
 from billing.ledger.models import MemberLimit, Posting
-from billing.metering.models import DailyUsage, RejectedEvent, UsageCounter, UsageEvent
+from billing.metering.models import DailyUsage, GaugeReading, RejectedEvent, UsageCounter, UsageEvent
 from billing.notifications.models import Notification
 from tests.factories import give_credits, make_account, make_key, make_meter
 from tests.metering.makers import (
@@ -235,7 +235,19 @@ def test_a_unique_meter_counts_each_value_once_a_period(acme):
     assert [result.credits for result in send(seen("u2"), seen(1)).results] == [0, 0]
     april = NOW + 30 * DAY
     assert send_one(seen("u1", april), now=april).credits == 5
-    assert send_one(event(meter="seats")).code == "missing_property"
+
+
+@pytest.mark.parametrize("properties", [{}, {"user": None}, {"user": ""}, {"user": " "}])
+def test_who_is_nobody_is_not_counted_as_a_user(acme, properties):
+    publish(rate(make_meter("seats", kind="unique", unique_property="user"), "5"))
+    assert send_one(event(meter="seats", properties=properties)).code == "missing_property"
+    assert (UsageEvent.objects.count(), available_in(acme)) == (0, 1000)
+
+
+def test_a_gauge_whose_series_is_null_has_the_series_without_a_name(acme):
+    publish(rate(make_meter("disk", kind="gauge", series_property="index"), "1"))
+    send(*(event(1, meter="disk", properties=properties) for properties in ({}, {"index": None}, {"index": ""})))
+    assert set(GaugeReading.objects.values_list("series", flat=True)) == {""}
 
 
 def test_a_unique_value_belongs_to_the_period_of_its_event_time(acme):
