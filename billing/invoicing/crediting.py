@@ -11,10 +11,11 @@ from decimal import Decimal
 from django.db import IntegrityError, transaction
 
 from billing.catalog import pricing
-from billing.invoicing import contents, numbering, pending, settling
+from billing.invoicing import contents, numbering, pending, settling, spreading
 from billing.invoicing.issuing import ReferenceTaken
 from billing.invoicing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine
 from billing.invoicing.settling import TooMuch
+from billing.invoicing.spreading import TaxGroup
 
 __all__ = ["ReferenceTaken", "TooMuch"]
 
@@ -31,11 +32,13 @@ class NotVoidable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CreditItem:
-    """What to take back of a line: net `amount` of the invoice's currency, and the credits that go with it, if any."""
+    """What to take back of a line: net `amount` of the invoice's currency, and the credits that go with it, if any.
+    `tax` is the tax of it; None works it out."""
 
     line_id: int
     amount: Decimal
     credits: Decimal | None = None
+    tax: Decimal | None = None
 
 
 def credit(
@@ -50,9 +53,10 @@ def credit(
     """Issue the credit note of a reference: numbered without gaps; its tax is the same part of each line's tax.
 
     Once per reference of the account: repeating it returns the first one. No line is ever credited beyond its amount,
-    tax or credits, and no invoice beyond its total;
-    a line credited in full has had exactly its tax credited. Moves neither credits nor money: on a paid invoice the
-    caller revokes and refunds. On an open one less is owed; nothing credited before payment is granted on payment,
+    tax or credits, no rate of tax beyond what was charged at it (negative lines considered), and no invoice beyond its
+    total; a line or a rate of tax credited in full has had exactly its tax credited. Moves neither credits nor money:
+    on a paid invoice the caller revokes and refunds. On an open one less is owed; nothing credited before payment is
+    granted on payment,
     and an invoice credited in full before anything was paid is void.
     Raises TooMuch, NotCreditable, ReferenceTaken, and ValueError for items that are none of the invoice's lines.
     """
@@ -67,9 +71,6 @@ def credit(
             raise NotCreditable(f"{invoice} is {invoice.state}")
         taken = _take_back(invoice, items)
         total = sum((line.amount + line.tax_amount for line in taken), ZERO)
-        if invoice.amount_credited + total > invoice.total:
-            # Where negative lines lower the total, the others could give back more than was invoiced.
-            raise TooMuch(f"{invoice.total - invoice.amount_credited} {invoice.currency} are left of {invoice}")
         _reduce(invoice, total, now=now)
         return _write(invoice, taken, reference=reference, reason=reason, actor=actor, now=now)
 
@@ -106,7 +107,7 @@ def tax_with(line: InvoiceLine, amount: Decimal, currency: str) -> Decimal:
     several parts take back the tax of the whole."""
     credited = line.amount_credited + amount
     tax = pricing.part_of_money(line.tax_amount, part=credited, of=line.amount, currency=currency)
-    return tax - line.tax_credited
+    return max(tax - line.tax_credited, ZERO)
 
 
 def _write(
@@ -152,22 +153,28 @@ def _write(
 def _take_back(invoice: Invoice, items: Sequence[CreditItem]) -> list[CreditNoteLine]:
     """Count the items against their lines; the lines of the credit note to be."""
     lines = {line.pk: line for line in invoice.lines.all()}
+    groups = {spreading.tax_key(group.lines[0]): group for group in spreading.list_groups(lines.values())}
     if not {item.line_id for item in items} <= lines.keys() or len({item.line_id for item in items}) < len(items):
         raise ValueError("a credit note takes back lines of its invoice, each once")
     if sum((item.amount for item in items), ZERO) <= 0:
         raise ValueError("a credit note needs an amount")
-    return [_take_back_of(lines[item.line_id], item, invoice.currency) for item in items]
+    taken = []
+    for item in items:
+        line = lines[item.line_id]
+        taken.append(_take_back_of(line, item, groups[spreading.tax_key(line)], invoice.currency))
+    return taken
 
 
-def _take_back_of(line: InvoiceLine, item: CreditItem, currency: str) -> CreditNoteLine:
+def _take_back_of(line: InvoiceLine, item: CreditItem, group: TaxGroup, currency: str) -> CreditNoteLine:
     credits = item.credits or ZERO
     if item.amount < 0 or credits < 0 or item.amount != pricing.round_money(item.amount, currency):
         raise ValueError("a credit note takes back amounts in whole minor units")
-    if line.amount_credited + item.amount > line.amount:
-        raise TooMuch(f"{line.amount - line.amount_credited} {currency} are left of the line")
+    if item.amount > min(line.amount - line.amount_credited, group.net_left):
+        # Where negative lines lower what was charged, the others could give back more than that.
+        raise TooMuch(f"{min(line.amount - line.amount_credited, group.net_left)} {currency} are left of the line")
     if line.credits_refunded + credits > (line.credits or ZERO):
         raise TooMuch("the line has fewer credits left")
-    tax_amount = tax_with(line, item.amount, currency)
+    tax_amount = _tax_of(line, item, group, currency)
     line.amount_credited += item.amount
     line.tax_credited += tax_amount
     line.credits_refunded += credits
@@ -179,6 +186,17 @@ def _take_back_of(line: InvoiceLine, item: CreditItem, currency: str) -> CreditN
         amount=item.amount,
         tax_amount=tax_amount,
     )
+
+
+def _tax_of(line: InvoiceLine, item: CreditItem, group: TaxGroup, currency: str) -> Decimal:
+    """The tax that goes with the item: as it says, else the line's share; the rest of the group's with the last of it.
+    Raises TooMuch for an item that says more than there is."""
+    most = min(line.tax_amount - line.tax_credited, group.tax_left)
+    if item.tax is not None:
+        if not 0 <= item.tax <= most:
+            raise TooMuch(f"{most} {currency} of tax are left of the line")
+        return item.tax
+    return most if item.amount == group.net_left else min(tax_with(line, item.amount, currency), most)
 
 
 def _reduce(invoice: Invoice, total: Decimal, *, now: datetime) -> None:

@@ -7,7 +7,6 @@ over the same part of the invoice, and less tax. Money of an invoice that is not
 Locks: the invoice's row, its payment's, the dispute's, its collection's, pools, the issuer's.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -16,7 +15,7 @@ import structlog
 from django.db import transaction
 
 from billing.catalog import pricing
-from billing.invoicing import crediting, settling
+from billing.invoicing import crediting, settling, spreading
 from billing.invoicing.models import Invoice, InvoiceLine
 from billing.ledger import chargebacks, pools
 from billing.ledger.models import CreditGrant
@@ -36,10 +35,11 @@ class NotDisputable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Share:
-    """What of a line was paid with the disputed money: net `amount`, and the credits of its lot."""
+    """What of a line was paid with the disputed money: net `amount` and its tax, and the credits of its lot."""
 
     line: InvoiceLine
     amount: Decimal
+    tax: Decimal
     credits: Decimal
     grant_id: int | None
 
@@ -149,9 +149,9 @@ def _lose(payment: Payment, dispute: Dispute, *, now: datetime) -> None:
     if invoice.state == Invoice.State.PAID:
         crediting.note_refunded(invoice_id=invoice.pk, amount=dispute.amount)
         items = [
-            crediting.CreditItem(share.line.pk, share.amount, share.credits or None)
+            crediting.CreditItem(share.line.pk, share.amount, share.credits or None, share.tax)
             for share in _shares(invoice, dispute.amount)
-            if share.amount
+            if share.amount or share.tax
         ]
         if items:
             note = crediting.credit(
@@ -173,43 +173,24 @@ def _lose(payment: Payment, dispute: Dispute, *, now: datetime) -> None:
 
 
 def _shares(invoice: Invoice, amount: Decimal) -> list[_Share]:
-    """What of each line the disputed money has paid for: the same part of all that has not been credited."""
-    lines = [line for line in invoice.lines.order_by("pool_id", "position") if line.amount > 0]
-    left = [line.amount + line.tax_amount - line.amount_credited - line.tax_credited for line in lines]
-    whole = sum(left, ZERO)
-    part = min(amount, whole)
+    """What of each line the disputed money has paid for: the same part of all that has not been credited, and less
+    where less than that money is left of the invoice."""
+    lines = list(invoice.lines.order_by("pool_id", "position"))
+    left = spreading.left_of(lines, may=lambda line: True)
+    parts = spreading.spread(lines, min(amount, left), invoice.currency, may=lambda line: True)
+    taken = {part.line.pk: part for part in parts}
+    charged = [line for line in lines if line.amount > 0]
+    whole = sum(
+        (line.amount + line.tax_amount - line.amount_credited - line.tax_credited for line in charged), ZERO
+    )  # fmt: skip
     shares = []
-    for line, net in zip(lines, _nets(invoice, lines, whole=whole, amount=amount), strict=True):
-        credits = ZERO
+    for line in charged:
+        part, credits = taken.get(line.pk), ZERO
         if line.credits is not None and whole:
-            credits = pricing.part_of_credits(line.credits - line.credits_refunded, part=part, of=whole)
-        shares.append(_Share(line, net, credits, _lot_of(line)))
+            credits = pricing.part_of_credits(line.credits - line.credits_refunded, part=min(amount, whole), of=whole)
+        net, tax = (ZERO, ZERO) if part is None else (part.amount, part.tax)
+        shares.append(_Share(line, net, tax, credits, _lot_of(line)))
     return shares
-
-
-def _nets(invoice: Invoice, lines: Sequence[InvoiceLine], *, whole: Decimal, amount: Decimal) -> list[Decimal]:
-    """What of each line, net, belongs to so much money: rounded such that with its tax it comes to just that, or to
-    what is left of the invoice where negative lines lower it; to less where no sum of whole minor units comes to it."""
-    currency = invoice.currency
-    room = part = min(amount, invoice.total - invoice.amount_credited)
-    step, nets = pricing.minor_unit(currency), []
-
-    def gross(line: InvoiceLine, net: Decimal) -> Decimal:
-        return net + crediting.tax_with(line, net, currency)
-
-    for line in lines:
-        net = pricing.part_of_money(line.amount - line.amount_credited, part=part, of=whole, currency=currency)
-        while net and gross(line, net) > room:
-            net -= step
-        room -= gross(line, net)
-        nets.append(net)
-    for index, line in enumerate(lines):
-        while nets[index] + step <= line.amount - line.amount_credited:
-            more = gross(line, nets[index] + step) - gross(line, nets[index])
-            if more > room:
-                break
-            nets[index], room = nets[index] + step, room - more
-    return nets
 
 
 def _lot_of(line: InvoiceLine) -> int | None:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from django.db.models import QuerySet
 
 from billing.catalog import pricing
-from billing.invoicing import crediting
+from billing.invoicing import crediting, spreading
 from billing.invoicing.models import CreditNote, Invoice, InvoiceLine, PendingItem
 from billing.ledger import pools
 from billing.payments import refunding
@@ -118,17 +118,19 @@ def _items(
     invoice: Invoice, charged: QuerySet[InvoiceLine], price: Decimal
 ) -> tuple[list[crediting.CreditItem], Decimal]:
     """What of an invoice's lines to credit for so much of their price, and what of that is left."""
-    room = invoice.subtotal - sum(invoice.credit_notes.values_list("subtotal", flat=True), ZERO)
+    groups = spreading.list_groups(invoice.lines.all())
+    room = {spreading.tax_key(group.lines[0]): group.net_left for group in groups}
     items = []
     for line in charged:
         whole = line.amount + line.tax_amount if line.includes_tax else line.amount
         part = min(price, whole)
         net = pricing.part_of_money(line.amount, part=part, of=whole, currency=invoice.currency)
-        if net > (most := min(line.amount - line.amount_credited, room)):
+        key = spreading.tax_key(line)
+        if net > (most := min(line.amount - line.amount_credited, room[key])):
             net, part = most, pricing.part_of_money(whole, part=most, of=line.amount, currency=invoice.currency)
         if net > 0:
             items.append(crediting.CreditItem(line.pk, net))
-            price, room = price - part, room - net
+            price, room[key] = price - part, room[key] - net
     return items, price
 
 
