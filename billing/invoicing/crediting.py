@@ -102,14 +102,6 @@ def note_refunded(*, invoice_id: int, amount: Decimal) -> Invoice:
         return invoice
 
 
-def tax_with(line: InvoiceLine, amount: Decimal, currency: str) -> Decimal:
-    """The tax that a credit note takes back with this net amount of a line: by what is then credited in all, so that
-    several parts take back the tax of the whole."""
-    credited = line.amount_credited + amount
-    tax = pricing.part_of_money(line.tax_amount, part=credited, of=line.amount, currency=currency)
-    return max(tax - line.tax_credited, ZERO)
-
-
 def _write(
     invoice: Invoice, taken: Sequence[CreditNoteLine], *, reference: str, reason: str, actor: str, now: datetime
 ) -> CreditNote:
@@ -158,25 +150,34 @@ def _take_back(invoice: Invoice, items: Sequence[CreditItem]) -> list[CreditNote
         raise ValueError("a credit note takes back lines of its invoice, each once")
     if sum((item.amount for item in items), ZERO) <= 0:
         raise ValueError("a credit note needs an amount")
+    untaxed = {item.line_id: item.amount for item in items if item.tax is None}
+    parts = spreading.of_lines(list(lines.values()), untaxed, invoice.currency)
+    taxes = {part.line.pk: part.tax for part in parts}
+    known = {item.line_id for item in items}
+    items = [*items, *(CreditItem(part.line.pk, ZERO) for part in parts if part.line.pk not in known)]
     taken = []
     for item in items:
         line = lines[item.line_id]
-        taken.append(_take_back_of(line, item, groups[spreading.tax_key(line)], invoice.currency))
+        tax = item.tax if item.tax is not None else taxes.get(line.pk, ZERO)
+        taken.append(_take_back_of(line, item, tax, groups[spreading.tax_key(line)], invoice.currency))
     return taken
 
 
-def _take_back_of(line: InvoiceLine, item: CreditItem, group: TaxGroup, currency: str) -> CreditNoteLine:
+def _take_back_of(line: InvoiceLine, item: CreditItem, tax: Decimal, group: TaxGroup, currency: str) -> CreditNoteLine:
     credits = item.credits or ZERO
-    if item.amount < 0 or credits < 0 or item.amount != pricing.round_money(item.amount, currency):
+    if min(item.amount, credits, tax) < 0 or any(
+        amount != pricing.round_money(amount, currency) for amount in (item.amount, tax)
+    ):
         raise ValueError("a credit note takes back amounts in whole minor units")
     if item.amount > min(line.amount - line.amount_credited, group.net_left):
         # Where negative lines lower what was charged, the others could give back more than that.
         raise TooMuch(f"{min(line.amount - line.amount_credited, group.net_left)} {currency} are left of the line")
     if line.credits_refunded + credits > (line.credits or ZERO):
         raise TooMuch("the line has fewer credits left")
-    tax_amount = _tax_of(line, item, group, currency)
+    if tax > min(line.tax_amount - line.tax_credited, group.tax_left):
+        raise TooMuch("less tax is left of the line")
     line.amount_credited += item.amount
-    line.tax_credited += tax_amount
+    line.tax_credited += tax
     line.credits_refunded += credits
     line.save(update_fields=["amount_credited", "tax_credited", "credits_refunded"])
     return CreditNoteLine(
@@ -184,19 +185,8 @@ def _take_back_of(line: InvoiceLine, item: CreditItem, group: TaxGroup, currency
         description=line.description,
         credits=item.credits,
         amount=item.amount,
-        tax_amount=tax_amount,
+        tax_amount=tax,
     )
-
-
-def _tax_of(line: InvoiceLine, item: CreditItem, group: TaxGroup, currency: str) -> Decimal:
-    """The tax that goes with the item: as it says, else the line's share; the rest of the group's with the last of it.
-    Raises TooMuch for an item that says more than there is."""
-    most = min(line.tax_amount - line.tax_credited, group.tax_left)
-    if item.tax is not None:
-        if not 0 <= item.tax <= most:
-            raise TooMuch(f"{most} {currency} of tax are left of the line")
-        return item.tax
-    return most if item.amount == group.net_left else min(tax_with(line, item.amount, currency), most)
 
 
 def _reduce(invoice: Invoice, total: Decimal, *, now: datetime) -> None:

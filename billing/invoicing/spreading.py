@@ -5,7 +5,7 @@ credited of the other lines with that rate. Pure arithmetic on rows that the cal
 writes.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -77,6 +77,44 @@ def spread(
         part = pricing.part_of_money(net, part=share, of=whole, currency=currency)
         parts += _over_lines(_positive(group, may), part, share - part, currency)
     return parts
+
+
+def of_lines(lines: Sequence[InvoiceLine], amounts: Mapping[int, Decimal], currency: str) -> list[Part]:
+    """What goes with net `amounts` of lines, by their primary keys: each with its part of the line's tax.
+
+    Where the amounts use up what was charged in a tax group, all that is left of its tax goes with them.
+    """
+    parts = []
+    for group in list_groups(lines):
+        taken = [line for line in group.lines if line.pk in amounts]
+        tax_left, mine = group.tax_left, []
+        for line in taken:
+            tax = min(tax_with(line, amounts[line.pk], currency), max(tax_left, ZERO))
+            tax_left -= tax
+            mine.append(Part(line, amounts[line.pk], tax))
+        if taken and sum((amounts[line.pk] for line in taken), ZERO) == group.net_left:
+            mine = _with_all_tax(mine, tax_left, _positive(group, lambda line: True))
+        parts += mine
+    return parts
+
+
+def tax_with(line: InvoiceLine, amount: Decimal, currency: str) -> Decimal:
+    """The tax that goes with this net amount of a line: by what is then credited in all, so that several parts have
+    the tax of the whole."""
+    credited = line.amount_credited + amount
+    tax = pricing.part_of_money(line.tax_amount, part=credited, of=line.amount, currency=currency)
+    return max(min(tax, line.tax_amount) - line.tax_credited, ZERO)
+
+
+def _with_all_tax(parts: list[Part], rest: Decimal, others: Sequence[InvoiceLine]) -> list[Part]:
+    """The parts, and other lines of their group where needed, with a rest of tax that rounding has left."""
+    taken = {part.line.pk: part for part in parts}
+    for line in [*(part.line for part in parts), *others]:
+        part = taken.get(line.pk, Part(line, ZERO, ZERO))
+        more = min(rest, line.tax_amount - line.tax_credited - part.tax)
+        if more > 0:
+            taken[line.pk], rest = Part(line, part.amount, part.tax + more), rest - more
+    return list(taken.values())
 
 
 def _room(group: TaxGroup, may: Callable[[InvoiceLine], bool]) -> tuple[Decimal, Decimal]:

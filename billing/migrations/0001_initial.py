@@ -2237,6 +2237,60 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="InvoiceCredit",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "currency",
+                    djmoney.models.fields.CurrencyField(
+                        default=None, max_length=3, validators=[billing.accounts.fields.validate_currency]
+                    ),
+                ),
+                ("amount", billing.invoicing.models.MoneyAmountField(decimal_places=3, max_digits=18)),
+                (
+                    "amount_used",
+                    billing.invoicing.models.MoneyAmountField(decimal_places=3, default=0, max_digits=18),
+                ),
+                ("created_at", models.DateTimeField()),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="invoice_credits",
+                        to="billing.account",
+                    ),
+                ),
+                (
+                    "credit_note",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="invoice_credit",
+                        to="billing.creditnote",
+                    ),
+                ),
+            ],
+            options={
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("amount__gt", models.F("amount_used"))),
+                        fields=["account", "currency"],
+                        name="invoice_credit_left",
+                    )
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("amount__gt", 0),
+                            ("amount__lt", 100000000000000),
+                            ("amount_used__gte", 0),
+                            ("amount_used__lte", models.F("amount")),
+                        ),
+                        name="invoice_credit_sane",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="Payment",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -2293,6 +2347,16 @@ class Migration(migrations.Migration):
                     "invoice",
                     models.ForeignKey(
                         on_delete=django.db.models.deletion.PROTECT, related_name="payments", to="billing.invoice"
+                    ),
+                ),
+                (
+                    "invoice_credit",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="payments",
+                        to="billing.invoicecredit",
                     ),
                 ),
                 (
@@ -3469,6 +3533,16 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="refund",
                         to="billing.creditnote",
+                    ),
+                ),
+                (
+                    "invoice_credit",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="refunds",
+                        to="billing.invoicecredit",
                     ),
                 ),
                 (

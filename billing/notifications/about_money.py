@@ -52,6 +52,34 @@ def refund(about: About) -> Message:
     )
 
 
+def credit_note(about: About) -> Message:
+    """Something was taken back of an invoice, and where its money goes."""
+    names = {name: about.text(name) for name in ("number", "invoice_number")} | {"total": about.money("total")}
+    facts = [
+        Fact(_("Credit note"), names["number"]),
+        Fact(_("Invoice"), names["invoice_number"]),
+        Fact(_("Total"), names["total"]),
+        Fact(_("Reason"), about.text("reason")),
+    ]
+    match about.text("refund_to"):
+        case "payment":
+            lead = _("We refund %(total)s of invoice %(invoice_number)s to the payment method that was charged.")
+            more = (_("Depending on your bank it takes a few days to arrive."),)
+        case "balance":
+            lead = _("%(total)s of invoice %(invoice_number)s are credited: they pay your next invoices.")
+            more = ()
+        case _:
+            lead = _("Invoice %(invoice_number)s is reduced by %(total)s.")
+            more = ()
+    return Message(
+        title=_("Credit note for %(total)s") % names,
+        lead=lead % names,
+        facts=tuple(facts),
+        more=more,
+        action=about.link(_("See invoices and credit notes"), "invoices"),
+    )
+
+
 def top_up_made(about: About) -> Message:
     """A pool ran low and was filled up by its rule."""
     names = {"pool": about.text("pool_name"), "credits": about.credits("credits"), "total": about.money("total")}

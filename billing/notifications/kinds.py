@@ -80,6 +80,13 @@ _LIST = (
     ),
     Kind("refund", Audience.MONEY, about_money.refund, _("Refunds"), _("Money goes back to you.")),
     Kind(
+        "credit_note",
+        Audience.MONEY,
+        about_money.credit_note,
+        _("Credit notes"),
+        _("An invoice is reduced or credited."),
+    ),
+    Kind(
         "top_up_made",
         Audience.MONEY,
         about_money.top_up_made,

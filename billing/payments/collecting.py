@@ -23,7 +23,7 @@ from django.utils.translation import gettext as _
 from billing.accounts import clocks
 from billing.invoicing.models import Invoice
 from billing.payments import collection_notices as notices
-from billing.payments import gateway, methods, paying
+from billing.payments import gateway, invoice_credits, methods, paying
 from billing.payments.dunning import Schedule, schedule
 from billing.payments.models import Collection, Payment, PaymentMethod
 from billing.tracing.redaction import describe_error
@@ -69,14 +69,16 @@ def new_collection(
     policy: Mapping[str, Any],
     method_id: int | None,
     is_automatic: bool,
+    has_balance: bool = False,
     now: datetime,
 ) -> Collection:
     """What lets an issued invoice be collected from now on, once per invoice: a row, to be written in the transaction
     that issued it.
 
     `is_automatic`: charge `method_id`, or for None the account's default at the time, at once; else wait for the money
-    until the invoice is due. `policy` has `retry_days`, `reminder_days`, `final_days`, `final_act` and `downgrade_to`,
-    and is kept as it is. What becomes of it is told by `has_news`.
+    until the invoice is due. `has_balance`: the account has an invoice balance, which pays at once either way.
+    `policy` has `retry_days`, `reminder_days`, `final_days`, `final_act` and `downgrade_to`, and is kept as it is. What
+    becomes of it is told by `has_news`.
     """
     is_paid = invoice.state == Invoice.State.PAID
     return Collection(
@@ -87,7 +89,7 @@ def new_collection(
         policy=dict(policy),
         state=State.PAID if is_paid else State.OPEN,
         has_news=is_paid,
-        next_at=None if is_paid else now if is_automatic else invoice.due_at,
+        next_at=None if is_paid else now if is_automatic or has_balance else invoice.due_at,
         created_at=now,
         closed_at=now if is_paid else None,
     )
@@ -114,8 +116,11 @@ def run_due(*, now: datetime, limit: int, account_id: int | None = None) -> Roun
 
 def look(*, collection_id: int, now: datetime) -> Counter[str]:
     """Look at one collection if it is due, and see a try through that this leads to; what was done, by the fields of
-    `Round`. One that another worker looks at is left to it. Must run outside a transaction."""
+    `Round`. What the account's invoice balance can pay is not charged. One that another worker looks at is left to it. Must run outside a transaction."""
     done: Counter[str] = Counter()
+    rows = Collection.objects.filter(pk=collection_id, closed_at=None, next_at__lte=now)
+    for invoice_id in rows.values_list("invoice_id", flat=True):
+        invoice_credits.apply(invoice_id=invoice_id, now=now)
     for _number in range(MOST_LOOKS):
         payment = take_turn(collection_id=collection_id, done=done, now=now)
         if payment is None:

@@ -152,13 +152,53 @@ class BankTransfer(models.Model):
         return self.amount - self.amount_matched - self.amount_returned
 
 
+class InvoiceCredit(models.Model):
+    """Money of a credit note that the account keeps to pay its next invoices with: its invoice balance.
+
+    The money stays with the payments of the credited invoice. What pays another invoice goes from there: a refund of
+    the one and a payment of the other, both naming this row.
+    """
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="invoice_credits")
+    credit_note = models.OneToOneField(CreditNote, on_delete=models.PROTECT, related_name="invoice_credit")
+    currency = CurrencyField(validators=[validate_currency])
+    amount = MoneyAmountField()
+    amount_used = MoneyAmountField(default=0)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        indexes = (
+            models.Index(
+                fields=("account", "currency"),
+                name="invoice_credit_left",
+                condition=Q(amount__gt=F("amount_used")),
+            ),
+        )
+        constraints = (
+            models.CheckConstraint(
+                name="invoice_credit_sane",
+                condition=Q(amount__gt=0, amount__lt=MAX_MONEY, amount_used__gte=0, amount_used__lte=F("amount")),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{wording.money_text(self.amount, self.currency)} of {self.credit_note}"
+
+    @property
+    def left(self) -> Decimal:
+        """What has not paid an invoice yet, in `currency`."""
+        return self.amount - self.amount_used
+
+
 class Payment(models.Model):
     """One attempt to collect an invoice.
 
     created -> processing -> succeeded | failed | requires_action | unknown; from requires_action and unknown on to
     succeeded or failed. `idempotency_key` is what the gateway tells a repeat by. `next_check_at` is when the gateway is
     asked next; a processing payment whose worker died comes up by it too. What a bank transfer paid has succeeded from
-    the start and names its `transfer`. `amount_disputed` is what the bank holds back while a dispute goes on.
+    the start and names its `transfer`; so has what the account's invoice balance paid, which names its
+    `invoice_credit`, and is of the charge that brought the money. `amount_disputed` is what the bank holds back while a
+    dispute goes on.
     """
 
     class State(models.TextChoices):
@@ -174,6 +214,9 @@ class Payment(models.Model):
     invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="payments")
     method = models.ForeignKey(PaymentMethod, null=True, blank=True, on_delete=models.PROTECT)
     transfer = models.ForeignKey(BankTransfer, null=True, blank=True, on_delete=models.PROTECT, related_name="payments")
+    invoice_credit = models.ForeignKey(
+        InvoiceCredit, null=True, blank=True, on_delete=models.PROTECT, related_name="payments"
+    )
     gateway = models.CharField(max_length=20, choices=GatewayName.choices)
     idempotency_key = models.CharField(max_length=120, unique=True)
     gateway_reference = models.CharField(max_length=100, blank=True)
@@ -234,7 +277,8 @@ class Payment(models.Model):
 
 class Refund(models.Model):
     """Money that goes back for a payment; `credit_note` is the document that says why, and empty when the money was
-    never needed: its invoice had been paid or cancelled meanwhile.
+    never needed: its invoice had been paid or cancelled meanwhile. With `invoice_credit` it has not left: it pays
+    another invoice of the account.
 
     created -> processing -> succeeded | failed | unknown; from unknown on to succeeded or failed; a failed one can be
     retried by staff: `attempt` counts, and the gateway gets a key of its own for each.
@@ -250,6 +294,9 @@ class Refund(models.Model):
     payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="refunds")
     credit_note = models.OneToOneField(
         CreditNote, null=True, blank=True, on_delete=models.PROTECT, related_name="refund"
+    )
+    invoice_credit = models.ForeignKey(
+        InvoiceCredit, null=True, blank=True, on_delete=models.PROTECT, related_name="refunds"
     )
     idempotency_key = models.CharField(max_length=120, unique=True)
     gateway_reference = models.CharField(max_length=100, blank=True)

@@ -11,7 +11,7 @@ from decimal import Decimal
 from django.db import transaction
 
 from billing.catalog.pricing import part_of_money, round_money
-from billing.invoicing import crediting
+from billing.invoicing import crediting, spreading
 from billing.invoicing.models import CreditNote, Invoice, InvoiceLine
 from billing.ledger import chargebacks, pools, posting
 from billing.ledger.models import CreditGrant
@@ -70,7 +70,7 @@ def preview(*, line_id: int, now: datetime, credits: Decimal | None = None) -> R
     if asked > refundable:
         raise posting.NotEnoughLeft(asked, refundable)
     amount = _share(line, asked)
-    tax_amount = crediting.tax_with(line, amount, line.invoice.currency)
+    tax_amount = spreading.tax_with(line, amount, line.invoice.currency)
     return RefundPreview(
         line.pk, lot.pk, refundable, asked, amount, tax_amount, amount + tax_amount, line.invoice.currency
     )

@@ -17,7 +17,7 @@ from billing.invoicing.lines import LineDraft
 from billing.invoicing.models import Invoice, InvoiceLine, PendingItem
 from billing.notifications import outbox
 from billing.notifications.models import Notification
-from billing.payments import collecting
+from billing.payments import collecting, invoice_credits
 from billing.payments.models import Collection
 from billing.subscriptions.models import Subscription
 from billing.subscriptions.terms import Terms, dunning
@@ -49,6 +49,7 @@ def bill_many(bills: Sequence[Bill], *, now: datetime) -> list[Invoice | None]:
     for each, _invoice in issued:
         if each.terms.version.pk not in policies:
             policies[each.terms.version.pk] = dunning(each.terms.version)
+    with_balance = invoice_credits.with_balance(invoice.account_id for _each, invoice in issued) if issued else set()
     Collection.objects.bulk_create(
         collecting.new_collection(
             invoice=invoice,
@@ -56,6 +57,7 @@ def bill_many(bills: Sequence[Bill], *, now: datetime) -> list[Invoice | None]:
             policy=_policy(each, policies[each.terms.version.pk]),
             method_id=each.subscription.method_id,
             is_automatic=_is_automatic(each.subscription),
+            has_balance=invoice.account_id in with_balance,
             now=now,
         )
         for each, invoice in issued

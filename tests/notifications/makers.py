@@ -31,6 +31,10 @@ PAYLOADS: dict[str, dict[str, Any]] = {
         "invoice_id": 7, "number": "INV-7", "total": "119.000", "currency": "EUR", "reason": "The card was declined.",
     },
     "refund": {"number": "CN-3", "total": "59.500", "currency": "EUR", "credits": "2500.000000"},
+    "credit_note": {
+        "credit_note_id": "1", "number": "CN-4", "invoice_id": "1", "invoice_number": "INV-7", "total": "59.500",
+        "currency": "EUR", "refund_to": "balance", "reason": "Outage in March",
+    },
     "top_up_made": {
         "pool_name": "Main pool", "credits": "5000.000000", "total": "119.000", "currency": "EUR", "invoice_id": 7,
     },
