@@ -11,9 +11,10 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.contrib.postgres.expressions import ArraySubquery
 from django.db import connection
-from django.db.models import BooleanField, ExpressionWrapper, F, OuterRef, Q, QuerySet, Subquery, Sum
-from django.db.models.functions import JSONObject
+from django.db.models import BooleanField, ExpressionWrapper, F, OuterRef, Q, QuerySet, Subquery, Sum, TextField
+from django.db.models.functions import Cast, JSONObject
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -25,7 +26,7 @@ from billing.invoicing.models import Invoice
 from billing.ledger.models import CreditGrant, CreditPool, Hold
 from billing.metering.models import DailyUsage
 from billing.notifications.wording import credits_text, exact_credits_text, money_text
-from billing.payments.models import Payment
+from billing.payments.models import InvoiceCredit, Payment
 from billing.subscriptions.models import Subscription
 
 LOTS, HOLDS, INVOICES, NOTES, MOMENTS = 20, 10, 6, 5, 20
@@ -61,7 +62,7 @@ def read(*, account_id: int, user: User, before: datetime | None, now: datetime)
     pools: list[Any] = list(
         CreditPool.objects.filter(account_id=account_id)
         .select_related("account__account_manager")
-        .annotate(plan=_plan_of())
+        .annotate(plan=_plan_of(), credits_left=_credits_of())
         .order_by("kind", "name", "pk")
     )
     if not pools:
@@ -80,6 +81,7 @@ def read(*, account_id: int, user: User, before: datetime | None, now: datetime)
         "holds": _list_holds(pools) if may_ledger else [],
         "may_money": may_money,
         "invoices": _list_invoices(account_id) if may_money else [],
+        "balances": _balances(pools[0]) if may_money else [],
         "plan": _read_plan(pools[0]),
         "usage": _usage(account, now),
         "notes": _list_notes(account_id) if user.has_perm("billing.view_accountnote") else [],
@@ -131,6 +133,21 @@ def _plan_of() -> Subquery:
         ends_at="period_ends_at", ended_at="ended_at", parked_at="parked_at",
     )  # fmt: skip
     return Subquery(rows.values(facts=facts)[:1])
+
+
+def _credits_of() -> ArraySubquery:
+    """What the account's invoice balance is made of, to be read together with its pools."""
+    rows = InvoiceCredit.objects.filter(account=OuterRef("account"), amount__gt=F("amount_used"))
+    left = Cast(F("amount") - F("amount_used"), TextField())
+    return ArraySubquery(rows.order_by("currency").values(facts=JSONObject(currency="currency", left=left)))
+
+
+def _balances(pool: Any) -> list[tuple[str, Decimal]]:
+    """The invoice balance by currency."""
+    found: dict[str, Decimal] = {}
+    for each in pool.credits_left:
+        found[each["currency"]] = found.get(each["currency"], Decimal(0)) + Decimal(each["left"])
+    return list(found.items())
 
 
 def _read_plan(pool: Any) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ from billing.ledger.models import CreditGrant, CreditPool, GrantKind
 from billing.metering import reversal
 from billing.notifications import outbox
 from billing.notifications.wording import exact_credits_text, money_text
-from billing.payments import refunding
+from billing.payments import credit_notes, paying, refunding
 from billing.payments.models import Refund
 from billing.purchases import refunds
 from billing.subscriptions import acts as plan_acts
@@ -35,10 +35,19 @@ PERMISSIONS = {
     "reverse": "billing.add_posting",
     "unuse": "billing.add_eventreversal",
     "refund": "billing.add_refund",
+    "credit": "billing.add_refund",
     "plan_change": "billing.change_subscription",
     "plan_cancel": "billing.change_subscription",
 }
 MAX_TOLD = 50
+CREDIT_REFUSALS: dict[type[Exception], Any] = {
+    credit_notes.NotCreditable: gettext_lazy("A draft or a void invoice cannot be credited."),
+    credit_notes.NothingToCredit: gettext_lazy("Nothing is left to credit. A pack is refunded with its credits."),
+    credit_notes.TooMuch: gettext_lazy("Less than that is left to credit."),
+    credit_notes.WrongDestination: gettext_lazy("The invoice was paid or changed meanwhile. Start again."),
+    credit_notes.MoneyNotThere: gettext_lazy("No single payment of the invoice has so much left to give back."),
+    paying.PaymentUnderWay: gettext_lazy("A payment of the invoice is under way: wait for its outcome."),
+}
 # What the rooms refuse, and what staff are told of it.
 _REFUSALS: dict[type[Exception], Any] = {
     posting.NotEnoughLeft: gettext_lazy("Fewer credits than that are left and not held."),
@@ -55,6 +64,7 @@ _REFUSALS: dict[type[Exception], Any] = {
     plan_acts.RenewalDue: gettext_lazy("The subscription is about to be renewed: try again after that."),
     changes.NothingToChange: gettext_lazy("It has that plan and those seats already."),
     tax.TaxNotPrepared: gettext_lazy("The tax of it has to be worked out first. Ask for it anew."),
+    **CREDIT_REFUSALS,
 }
 
 
@@ -114,7 +124,7 @@ def reject(*, approval_id: int, user: User, note: str, now: datetime) -> Approva
 def _do(approval: Approval, *, now: datetime) -> None:
     acts: dict[str, Callable[..., None]] = {
         "grant": _grant, "revoke": _revoke, "adjust": _adjust, "reverse": _reverse, "unuse": _unuse,
-        "refund": _refund, "plan_change": _plan_change, "plan_cancel": _plan_cancel,
+        "refund": _refund, "credit": _credit, "plan_change": _plan_change, "plan_cancel": _plan_cancel,
     }  # fmt: skip
     now = clocks.time_of(approval.account, now)
     try:
@@ -213,6 +223,21 @@ def _refund(approval: Approval, asked: dict[str, Any], *, actor: str, now: datet
     )
 
 
+def _credit(approval: Approval, asked: dict[str, Any], *, actor: str, now: datetime) -> None:
+    note = credit_notes.start(
+        invoice_id=asked["invoice_id"],
+        amount=None if asked["amount"] is None else Decimal(asked["amount"]),
+        lines={int(pk): Decimal(amount) for pk, amount in (asked["lines"] or {}).items()},
+        refund_to=asked["refund_to"],
+        reason=approval.reason,
+        reference=approval.reference,
+        actor=actor,
+        now=now,
+    )
+    if note.total > approval.amount:
+        raise CannotBeDone(_("More would be credited by now than was asked for."))
+
+
 def _plan_change(approval: Approval, asked: dict[str, Any], *, actor: str, now: datetime) -> None:
     changes.change(**asked, by_staff=True, reference=approval.reference, actor=actor, now=now)
 
@@ -228,8 +253,8 @@ def _plan_cancel(approval: Approval, asked: dict[str, Any], *, actor: str, now: 
 def send_refund(approval: Approval, *, now: datetime) -> None:
     """Send the money of a refund that has been done; whatever the gateway answers is on the refund's row. Must run
     outside a transaction; without it the periodic check sends it a little later."""
-    reference = refunds.reference_of(approval.reference)
-    for refund in Refund.objects.filter(credit_note__account=approval.account_id, credit_note__reference=reference):
+    names = [room.reference_of(approval.reference) for room in (refunds, credit_notes)]
+    for refund in Refund.objects.filter(credit_note__account=approval.account_id, credit_note__reference__in=names):
         refunding.submit(refund_id=refund.pk, now=clocks.time_of(approval.account, now))
 
 

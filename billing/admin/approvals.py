@@ -26,6 +26,7 @@ NAMES = {
     "reverse": gettext_lazy("Reverse a posting"),
     "unuse": gettext_lazy("Reverse a usage event"),
     "refund": gettext_lazy("Refund a purchase"),
+    "credit": gettext_lazy("Credit an invoice"),
     "plan_change": gettext_lazy("Change a plan and give unused days back"),
     "plan_cancel": gettext_lazy("End a subscription and give unused days back"),
 }
@@ -100,7 +101,7 @@ class ApprovalAdmin(FactsAdmin):
         form = DecideForm(request.POST or None)
         if request.method == "POST" and form.is_valid() and self._approve(request, approval, form):
             self.message_user(request, _("Approved and done."), messages.SUCCESS)
-            if approval.act == "refund":
+            if approval.act in ("refund", "credit"):
                 acts.send_refund(approval, now=timezone.now())
             return HttpResponseRedirect(self.page_url("change", approval))
         title = _("Approve: %(name)s, %(amount)s?")

@@ -26,6 +26,7 @@ from billing.invoicing.lines import LineDraft
 from billing.invoicing.models import Invoice, InvoiceLine
 from billing.ledger.models import CreditPool
 from billing.notifications import wording
+from billing.payments import invoice_credits
 
 WRITES = "billing.add_invoice"
 MAX_LINES = 100
@@ -217,6 +218,9 @@ class DraftPages(RoomAdmin):
                 self.message_user(request, str(refusal), messages.ERROR)
                 return HttpResponseRedirect(self.page_url("change", draft))
             self.message_user(request, _("%(number)s is issued.") % {"number": issued}, messages.SUCCESS)
+            if (paid := invoice_credits.apply(invoice_id=issued.pk, now=now)) > 0:
+                used = {"amount": wording.money_text(paid, issued.currency)}
+                self.message_user(request, _("The invoice balance paid %(amount)s of it.") % used, messages.SUCCESS)
             return HttpResponseRedirect(self.page_url("change", issued))
         title, button = _("Issue this invoice?"), _("Issue")
         warning = _("It gets a number and never changes any more; tax and addresses are those of this moment.")

@@ -16,6 +16,7 @@ from django.utils.html import format_html
 from django.utils.http import content_disposition_header
 from django.utils.safestring import SafeString
 
+from billing.admin.crediting import CreditPages
 from billing.admin.invoice_acts import InvoicePages
 from billing.admin.rules import Act, FactsAdmin, FactsInline, RoomAdmin, credits_column, money_column
 from billing.admin.undoing import RefundPages
@@ -187,7 +188,7 @@ class _DocumentAdmin(FactsAdmin):
 
 
 @admin.register(Invoice)
-class InvoiceAdmin(RefundPages, InvoicePages, _DocumentAdmin):
+class InvoiceAdmin(CreditPages, RefundPages, InvoicePages, _DocumentAdmin):
     """Invoices."""
 
     list_display = (
@@ -220,7 +221,7 @@ class InvoiceAdmin(RefundPages, InvoicePages, _DocumentAdmin):
     )  # fmt: skip
 
     def list_acts(self, request: HttpRequest, row: Any) -> list[Act]:
-        return [*super().list_acts(request, row), *self.list_refunds(request, row)]
+        return [*super().list_acts(request, row), *self.list_refunds(request, row), *self.list_credits(request, row)]
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         return lookup in ("account", "account__id__exact") or super().lookup_allowed(lookup, value, request)

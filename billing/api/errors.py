@@ -26,7 +26,7 @@ from billing.ledger import holds, pools, posting
 from billing.ledger.models import Hold, Posting
 from billing.metering import ingest, reversal
 from billing.metering.events import InvalidEvent
-from billing.payments import gateway, methods, paying
+from billing.payments import credit_notes, gateway, methods, paying
 from billing.purchases import checkout, offers, refunds, topups
 from billing.subscriptions import acts, changes, contracts, lifecycle, subscribing
 from billing.tracing import requests
@@ -237,11 +237,17 @@ def _translate_sale(error: Exception) -> Problem | None:
             return Problem("invoice_not_payable")
         case paying.PaymentUnderWay():
             return Problem("payment_under_way", payment=ids.encode(ids.PAYMENT, error.payment.pk))
-        case checkout.TokenConflict() | refunds.RefundConflict():
+        case checkout.TokenConflict() | refunds.RefundConflict() | credit_notes.CreditConflict():
             return Problem("reference_conflict")
         case refunds.NothingToRefund():
             return Problem("nothing_to_refund")
-        case refunds.NotRefundable() | refunds.NoPaymentToRefund():
+        case crediting.NotCreditable() | credit_notes.NothingToCredit():
+            return Problem("not_creditable")
+        case credit_notes.TooMuch():
+            return Problem("credit_too_high", left=write_decimal(error.left))
+        case credit_notes.WrongDestination():
+            return Problem("wrong_refund_to")
+        case refunds.NotRefundable() | refunds.NoPaymentToRefund() | credit_notes.MoneyNotThere():
             return Problem("not_refundable")
         case issuing.NoIssuer():
             return Problem("no_issuer")

@@ -37,6 +37,7 @@ _KEYS = uuid.UUID("0c8e0ad9-3f0b-4b8c-8f0e-54b7a2d7f6c3")
 class InvoiceLineDocument(Document):
     """A line: net amount, tax apart."""
 
+    line = serializers.IntegerField(source="position", help_text="Its number on the invoice, from 1.")
     description = serializers.CharField()
     quantity = Amount()
     unit_price = Amount()
@@ -48,6 +49,7 @@ class InvoiceLineDocument(Document):
     tax_treatment = serializers.ChoiceField(InvoiceLine.Treatment.choices)
     credits = Amount(allow_null=True, help_text="Granted when the invoice is paid.")
     credits_refunded = Amount()
+    amount_credited = Amount(help_text="Taken back by credit notes, before tax.")
     starts_at = Instant(allow_null=True, help_text="When the service it is for begins.")
     ends_at = Instant(allow_null=True)
     period = serializers.CharField(

@@ -117,6 +117,17 @@ KINDS: dict[str, Kind] = {
     ),
     "nothing_to_refund": Kind(409, "Nothing to refund", "No paid credits are left of it, neither held nor ended."),
     "not_refundable": Kind(409, "Not refundable", "It was never paid, or no payment has so much left to give back."),
+    "not_creditable": Kind(
+        409,
+        "Not creditable",
+        "The invoice is void, or nothing of it is left to credit; a pack is refunded as a purchase.",
+    ),
+    "credit_too_high": Kind(409, "Credit too high", "At most `left` of the invoice or the line can be credited."),
+    "wrong_refund_to": Kind(
+        422,
+        "Wrong destination",
+        "A paid invoice needs `refund_to`; one that is not paid has no money to give back, so leave it out.",
+    ),
     "tax_unavailable": Kind(
         503, "Tax unavailable", "The tax service gave no answer, or lacks details of the account's place; see `reason`."
     ),

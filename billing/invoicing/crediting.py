@@ -56,8 +56,7 @@ def credit(
     tax or credits, no rate of tax beyond what was charged at it (negative lines considered), and no invoice beyond its
     total; a line or a rate of tax credited in full has had exactly its tax credited. Moves neither credits nor money:
     on a paid invoice the caller revokes and refunds. On an open one less is owed; nothing credited before payment is
-    granted on payment,
-    and an invoice credited in full before anything was paid is void.
+    granted on payment, and an invoice credited in full before anything was paid is void.
     Raises TooMuch, NotCreditable, ReferenceTaken, and ValueError for items that are none of the invoice's lines.
     """
     with transaction.atomic():

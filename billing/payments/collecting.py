@@ -116,7 +116,8 @@ def run_due(*, now: datetime, limit: int, account_id: int | None = None) -> Roun
 
 def look(*, collection_id: int, now: datetime) -> Counter[str]:
     """Look at one collection if it is due, and see a try through that this leads to; what was done, by the fields of
-    `Round`. What the account's invoice balance can pay is not charged. One that another worker looks at is left to it. Must run outside a transaction."""
+    `Round`. What the account's invoice balance can pay is not charged. One that another worker looks at is left to it.
+    Must run outside a transaction."""
     done: Counter[str] = Counter()
     rows = Collection.objects.filter(pk=collection_id, closed_at=None, next_at__lte=now)
     for invoice_id in rows.values_list("invoice_id", flat=True):

@@ -19,7 +19,7 @@ SCOPES = {
         *("get_invoice_pdf", "get_invoice_xml", "get_credit_note_pdf", "get_credit_note_xml", "list_subscriptions"),
         *("preview_subscription", "get_subscription", "get_next_invoice", "preview_subscription_change"),
         *("list_subscription_history", "list_contract_terms", "get_statement", "get_statement_pdf", "get_test_clock"),
-        *("list_top_up_rules", "list_top_ups"),
+        *("list_top_up_rules", "list_top_ups", "get_invoice_balance"),
     },
     "accounts:write": {
         *("create_account", "update_account", "create_pool", "update_pool", "update_member", "create_invitation"),
@@ -31,7 +31,13 @@ SCOPES = {
     "payments:write": {
         *("begin_card_setup", "add_payment_method", "set_default_payment_method", "remove_payment_method"),
         *("create_purchase", "refund_purchase", "pay_invoice", "void_invoice", "give_up_invoice"),
-        *("create_subscription", "change_subscription", "withdraw_subscription_change", "redeem_coupon"),
+        *(
+            "credit_invoice",
+            "create_subscription",
+            "change_subscription",
+            "withdraw_subscription_change",
+            "redeem_coupon",
+        ),
         *("pause_subscription", "resume_subscription", "cancel_subscription", "reactivate_subscription"),
         *("save_top_up_rule", "switch_off_top_up"),
     },
@@ -42,7 +48,7 @@ NO_KEY = {"list_problems", "get_problem"}
 PLATFORM_ONLY = {
     *("create_account", "update_account", "create_pool", "update_pool", "create_contract_terms", "move_test_clock"),
     *("create_grant", "revoke_grant", "reverse_posting", "reverse_event", "refund_purchase", "void_invoice"),
-    "give_up_invoice",
+    *("give_up_invoice", "credit_invoice"),
 }
 
 LINES = [{"meter": "tokens"}]
@@ -74,6 +80,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "capture_hold": {"amount": "1"},
     "extend_hold": {"expires_in_seconds": 60},
     "refund_purchase": {"reason": "Not needed"},
+    "credit_invoice": {"amount": "1", "reason": "Outage"},
     "preview_subscription_change": {"seats": 2},
     "change_subscription": {"seats": 2},
     "redeem_coupon": {"code": "HALF"},
