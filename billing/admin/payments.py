@@ -26,7 +26,7 @@ from billing.admin.payment_queue import list_needing_staff
 from billing.admin.rules import Act, FactsAdmin, FactsInline, money_column, plain_id
 from billing.notifications import wording
 from billing.payments import checking, gateway, methods, paying, refunding, webhooks
-from billing.payments.models import Dispute, GatewayEvent, Payment, PaymentMethod, Refund
+from billing.payments.models import Dispute, GatewayEvent, InvoiceCredit, Payment, PaymentMethod, Refund
 
 MAX_ASKED = 50
 
@@ -98,7 +98,8 @@ class PaymentAdmin(QueueAdmin):
     actions = ("ask",)
     inlines = (RefundsInline,)
     fields = (
-        "account", "invoice_link", "method", "transfer", money_column("amount"), money_column("amount_refunded"),
+        "account", "invoice_link", "method", "transfer", "invoice_credit", money_column("amount"),
+        money_column("amount_refunded"),
         money_column("amount_disputed"), "state",
         "failure_code", "failure_message", "failure_is_hard", "problem", "off_session", "gateway", "gateway_reference",
         "idempotency_key", "created_at", "submitted_at", "finished_at", "next_check_at", "checks",
@@ -249,7 +250,8 @@ class RefundAdmin(QueueAdmin):
     ordering = ("-id",)
     actions = ("try_again", "ask", "sent_by_hand")
     fields = (
-        "account", "payment", "credit_note", money_column("amount"), "state", "failure_message", "attempt",
+        "account", "payment", "credit_note", "invoice_credit", money_column("amount"), "state", "failure_message",
+        "attempt",
         "gateway_reference", "idempotency_key", "created_at", "finished_at", "next_check_at", "checks",
     )  # fmt: skip
     readonly_fields = fields
@@ -304,6 +306,23 @@ class RefundAdmin(QueueAdmin):
         if refused:
             text += " " + _("%(count)d neither failed nor waits for a transfer.") % {"count": refused}
         self.message_user(request, text, messages.WARNING if refused or not done else messages.SUCCESS)
+
+
+@admin.register(InvoiceCredit)
+class InvoiceCreditAdmin(FactsAdmin):
+    """What credit notes have left to pay the next invoices of accounts with."""
+
+    list_display = (
+        plain_id, "account", "credit_note", money_column("amount"), money_column("left", ordering=None), "created_at",
+    )  # fmt: skip
+    list_select_related = ("account", "credit_note")
+    list_filter = ("currency",)
+    search_fields = ("=id", "=credit_note__number", "account__name", "account__external_id")
+    ordering = ("-id",)
+    fields = readonly_fields = (
+        "account", "credit_note", money_column("amount"), money_column("amount_used"),
+        money_column("left", ordering=None), "created_at",
+    )  # fmt: skip
 
 
 class DisputeQueue(admin.SimpleListFilter):

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from billing.invoicing import documents, einvoice
 from billing.invoicing.models import Invoice
-from billing.payments import gateway, methods, paying
+from billing.payments import gateway, invoice_credits, methods, paying
 from billing.payments.models import Payment
 from portal.access import Visit, account_page, require_manager
 from portal.cards import choose_method, test_cards
@@ -38,6 +38,7 @@ def invoices(request: HttpRequest, visit: Visit) -> HttpResponse:
         "form": form,
         "now": visit.now,
         "invoices": page.invoices,
+        "balances": invoice_credits.balances(visit.account.pk).items(),
         "filtered": bool(wanted),
         "csv_url": _address(visit.url("invoices_csv"), wanted) if valid else "",
         "older_url": _address(visit.url("invoices"), {**wanted, "before": str(page.older)}) if page.older else "",
