@@ -18,7 +18,8 @@ _OFFICE = (
 _LEDGER = ("view_creditgrant", "view_posting", "view_hold", "view_approval")
 _DOCUMENTS = (
     "view_invoice", "view_invoiceline", "view_creditnote", "view_creditnoteline", "view_payment", "view_paymentmethod",
-    "view_refund", "view_invoicecredit", "view_dispute", "view_purchase", "view_topuprule", "view_topup", "view_collection",
+    "view_refund", "view_invoicecredit", "view_dispute", "view_purchase", "view_topuprule", "view_topup",
+    "view_collection",
 )  # fmt: skip
 
 
