@@ -61,16 +61,15 @@ def credit_note(about: About) -> Message:
         Fact(_("Total"), names["total"]),
         Fact(_("Reason"), about.text("reason")),
     ]
+    more: tuple[str, ...] = ()
     match about.text("refund_to"):
         case "payment":
             lead = _("We refund %(total)s of invoice %(invoice_number)s to the payment method that was charged.")
             more = (_("Depending on your bank it takes a few days to arrive."),)
         case "balance":
-            lead = _("%(total)s of invoice %(invoice_number)s are credited: they pay your next invoices.")
-            more = ()
+            lead = _("You have a credit of %(total)s from invoice %(invoice_number)s. It will pay your next invoices.")
         case _:
             lead = _("Invoice %(invoice_number)s is reduced by %(total)s.")
-            more = ()
     return Message(
         title=_("Credit note for %(total)s") % names,
         lead=lead % names,

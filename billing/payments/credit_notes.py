@@ -6,7 +6,6 @@ purchases, with their credits; credits that an invoice has granted otherwise sta
 Locks: the invoice's row, then its payments', then what `crediting` locks.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,17 +16,16 @@ from django.utils.translation import gettext_lazy as lazy
 
 from billing.catalog import pricing
 from billing.invoicing import crediting, spreading
-from billing.invoicing.crediting import CreditItem, NotCreditable, ReferenceTaken
+from billing.invoicing.crediting import CreditItem, NotCreditable
 from billing.invoicing.models import CreditNote, Invoice, InvoiceLine
 from billing.invoicing.spreading import Part
 from billing.notifications import outbox
 from billing.payments import gateway, invoice_credits, paying, refunding
 from billing.payments.models import Payment, Refund
 
-__all__ = ["NotCreditable", "ReferenceTaken"]
+__all__ = ["NotCreditable"]
 
 ZERO = Decimal(0)
-MAX_REFERENCE = 80
 
 
 class RefundTo(models.TextChoices):
@@ -150,8 +148,8 @@ def start(
     """
     with transaction.atomic():
         invoice = Invoice.objects.select_for_update().get(pk=invoice_id)
-        name = reference_of(invoice.account_id, reference)
-        first = CreditNote.objects.filter(reference=name).first()
+        name = reference_of(reference)
+        first = CreditNote.objects.filter(account=invoice.account_id, reference=name).first()
         if first is not None:
             _check_same(first, invoice, amount, lines, refund_to)
             return first
@@ -159,9 +157,12 @@ def start(
         plan = _plan(invoice, amount, lines)
         payment = _choose_payment(invoice, plan.total, refund_to, payments)
         items = [CreditItem(part.line.pk, part.amount, tax=part.tax) for part in plan.parts]
-        note = crediting.credit(
-            invoice_id=invoice_id, reference=name, reason=reason, items=items, actor=actor, now=now
-        )  # fmt: skip
+        try:
+            note = crediting.credit(
+                invoice_id=invoice_id, reference=name, reason=reason, items=items, actor=actor, now=now
+            )
+        except crediting.ReferenceTaken:
+            raise CreditConflict(reference) from None
         if payment is not None:
             refunding.start(
                 payment_id=payment.pk, credit_note_id=note.pk, amount=note.total, key=f"refund:{note.pk}", now=now
@@ -172,11 +173,9 @@ def start(
         return note
 
 
-def reference_of(account_id: int, reference: str) -> str:
-    """The reference of a credit note that was asked for by this reference; one that is too long stands as its hash."""
-    if len(reference) > MAX_REFERENCE:
-        reference = hashlib.sha256(reference.encode()).hexdigest()
-    return f"credit:{account_id}:{reference}"
+def reference_of(reference: str) -> str:
+    """The reference of a credit note that was asked for by this reference."""
+    return f"credit:{reference}"
 
 
 def _plan(invoice: Invoice, amount: Decimal | None, asked: Mapping[int, Decimal] | None) -> CreditPreview:

@@ -34,7 +34,7 @@ def keep(*, credit_note: CreditNote, now: datetime) -> InvoiceCredit:
 def balances(account_id: int) -> dict[str, Decimal]:
     """What an account has left for its next invoices, by currency; one query."""
     rows = _open().filter(account=account_id).values_list("currency").order_by("currency")
-    return dict(rows.annotate(left=Sum(F("amount") - F("amount_used"))))
+    return dict(rows.annotate(sum_left=Sum(F("amount") - F("amount_used"))))
 
 
 def with_balance(account_ids: Iterable[int]) -> set[int]:
@@ -45,7 +45,7 @@ def with_balance(account_ids: Iterable[int]) -> set[int]:
 def reserved(invoice_id: int) -> Decimal:
     """What of the money for an invoice is kept for others: no refund may take it."""
     rows = _open().filter(credit_note__invoice=invoice_id)
-    return rows.aggregate(left=Sum(F("amount") - F("amount_used")))["left"] or ZERO
+    return rows.aggregate(sum_left=Sum(F("amount") - F("amount_used")))["sum_left"] or ZERO
 
 
 def apply(*, invoice_id: int, now: datetime) -> Decimal:

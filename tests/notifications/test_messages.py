@@ -44,7 +44,7 @@ SAYS = {
     "receipt": ["€119.00", "INV-7", "5,000"],
     "payment_failed": ["€119.00", "INV-7", "The card was declined.", "Nothing was charged"],
     "refund": ["€59.50", "CN-3", "2,500"],
-    "credit_note": ["€59.50", "CN-4", "INV-7", "Outage in March", "pay your next invoices"],
+    "credit_note": ["€59.50", "CN-4", "INV-7", "Outage in March", "It will pay your next invoices"],
     "top_up_made": ["€119.00", "5,000"],
     "top_up_failed": ["The card was declined.", "1 March 2025 at 19:30 (Europe/Berlin)"],
     "top_up_switched_off": ["Three payments in a row were declined."],
