@@ -10,6 +10,7 @@ from billing.accounts.models import (
     Member,
     StaffAct,
     TestClock,
+    Throttle,
     User,
 )
 from billing.catalog.models import (
@@ -172,6 +173,7 @@ __all__ = [
     "TaxNumberCheck",
     "TaxRate",
     "TestClock",
+    "Throttle",
     "TopUp",
     "TopUpRule",
     "UniqueValue",

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
 
-from billing.accounts import clocks, idempotency
+from billing.accounts import clocks, idempotency, throttles
 from billing.clock import advancing
 from billing.invoicing import exchange, stripe_tax, tax_numbers
 from billing.ledger import announcing, expiry, holds, sealing, verification
@@ -222,6 +222,7 @@ def purge_idempotency_keys() -> None:
 
 @shared_task
 def purge_sessions() -> None:
-    """Forget browser sessions that have ended."""
+    """Forget browser sessions that have ended, and counts of what was throttled."""
     SessionStore.clear_expired()
+    throttles.purge(now=timezone.now())
     log.info("sessions.purged")

@@ -239,7 +239,7 @@ ACCOUNT_RATE_LIMITS = {
     "reset_password_from_key": "20/m/ip",
     "reauthenticate": "10/m/user",
     "change_password": "5/m/user",
-    "manage_email": "10/m/user",
+    "manage_email": "10/h/user",
 }
 PASSWORD_RESET_TIMEOUT = 86_400
 MFA_ADAPTER = "portal.adapters.TwoFactorAdapter"

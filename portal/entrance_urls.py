@@ -26,7 +26,7 @@ urlpatterns = [
     ),
     path(
         "verify-email/<str:key>",
-        account_views.ConfirmEmailView.as_view(template_name="portal/verify_email.html"),
+        entrance.few_wrong_links(account_views.ConfirmEmailView.as_view(template_name="portal/verify_email.html")),
         name="account_confirm_email",
     ),
     path("password-reset", entrance.ForgotPassword.as_view(), name="account_reset_password"),
@@ -37,7 +37,7 @@ urlpatterns = [
     ),
     re_path(
         r"^password-reset/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>[0-9A-Za-z-]+)$",
-        entrance.ChoosePassword.as_view(),
+        entrance.few_wrong_links(entrance.ChoosePassword.as_view()),
         name="account_reset_password_from_key",
     ),
     path("password", entrance.ChangePassword.as_view(), name="account_change_password"),

@@ -24,6 +24,7 @@ COUPON_REFUSALS = {
     Refusal.OTHER_PLAN: _("This coupon is for other plans."),
     Refusal.OTHER_CURRENCY: _("This coupon is for another currency."),
     Refusal.REDEEMED: _("You have redeemed this coupon already."),
+    Refusal.TOO_MANY_GUESSES: _("Too many wrong codes. Please try again in an hour."),
 }
 
 

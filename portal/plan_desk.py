@@ -59,18 +59,20 @@ class Desk:
 
     def price(self, asked: Asked) -> tuple[Sheet | None, str]:
         """What it would do and cost, or why it cannot be done."""
+        account = self.visit.account
         try:
-            preview = engines.with_tax(
-                lambda: subscribing.preview_of(
-                    account=self.visit.account,
-                    version=self.terms.version,
-                    seats=asked.seats,
-                    currency=self.terms.currency,
-                    coupon_code=asked.coupon,
+            with coupons.guess(account_id=account.pk, code=asked.coupon, now=self.now):
+                preview = engines.with_tax(
+                    lambda: subscribing.preview_of(
+                        account=account,
+                        version=self.terms.version,
+                        seats=asked.seats,
+                        currency=self.terms.currency,
+                        coupon_code=asked.coupon,
+                        now=self.now,
+                    ),
                     now=self.now,
-                ),
-                now=self.now,
-            )
+                )
         except tax.TaxUnavailable:
             return None, str(NO_TAX)
         except subscribing.SeatsNotOffered:
@@ -122,21 +124,23 @@ class Desk:
         method_id, is_good = self.choose_method(form)
         if not is_good:
             return ""
+        account_id = self.visit.account.pk
         try:
-            subscription = engines.with_tax(
-                lambda: subscribing.subscribe(
-                    account_id=self.visit.account.pk,
-                    plan_version_id=self.terms.version.pk,
-                    seats=asked.seats,
-                    currency=self.terms.currency,
-                    coupon_code=asked.coupon,
-                    method_id=method_id,
-                    reference=reference_of(form.cleaned_data["token"]),
-                    actor=f"user:{self.visit.member.user_id}",
+            with coupons.guess(account_id=account_id, code=asked.coupon, now=self.now):
+                subscription = engines.with_tax(
+                    lambda: subscribing.subscribe(
+                        account_id=account_id,
+                        plan_version_id=self.terms.version.pk,
+                        seats=asked.seats,
+                        currency=self.terms.currency,
+                        coupon_code=asked.coupon,
+                        method_id=method_id,
+                        reference=reference_of(form.cleaned_data["token"]),
+                        actor=f"user:{self.visit.member.user_id}",
+                        now=self.now,
+                    ),
                     now=self.now,
-                ),
-                now=self.now,
-            )
+                )
         except (subscribing.AlreadySubscribed, subscribing.ReferenceTaken):
             form.add_error(None, _("This account has a plan already. Nothing was charged."))
         except (subscribing.PlanNotOffered, subscribing.NoPrice, subscribing.SeatsNotOffered):

@@ -249,6 +249,20 @@ class IdempotencyKey(models.Model):
         return self.key
 
 
+class Throttle(models.Model):
+    """How often something was tried or sent since its window began; `name` has the door and a digest of for whom."""
+
+    name = models.CharField(max_length=80, primary_key=True)
+    count = models.PositiveIntegerField()
+    window_ends_at = models.DateTimeField()
+
+    class Meta:
+        indexes = (models.Index(fields=("window_ends_at",), name="throttle_over"),)
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class StaffAct(models.Model):
     """What a member of staff did, append-only: who, what, to which row, before, after, and why.
 

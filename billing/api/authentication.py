@@ -5,7 +5,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from billing.accounts import keys
+from billing.accounts import keys, throttles
 from billing.accounts.models import ApiKey
 
 
@@ -20,10 +20,11 @@ class Caller:
 
 
 class BearerKey(BaseAuthentication):
-    """Takes a secret from the Authorization header; no header means anonymous, a wrong one is refused."""
+    """Takes a secret from the Authorization header; no header means anonymous, a wrong one is refused, and too many
+    wrong ones from one address are throttled."""
 
     def authenticate(self, request: Request) -> tuple[Caller, ApiKey] | None:
-        """One query, see `keys.authenticate`."""
+        """One query, see `keys.authenticate`. Raises AuthenticationFailed, throttles.Throttled."""
         header = request.META.get("HTTP_AUTHORIZATION", "")
         if not header:
             return None
@@ -33,6 +34,7 @@ class BearerKey(BaseAuthentication):
         try:
             key = keys.authenticate(secret=secret.strip(" "), now=timezone.now())
         except keys.InvalidKey:
+            throttles.take((throttles.WRONG_KEYS, throttles.client_of(request)), now=timezone.now())
             raise AuthenticationFailed from None
         return Caller(key), key
 

@@ -15,7 +15,7 @@ from psycopg.errors import CheckViolation
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from billing.accounts import clocks, idempotency, members
+from billing.accounts import clocks, idempotency, members, throttles
 from billing.api import ids
 from billing.api.fields import write_decimal
 from billing.api.problems import KINDS
@@ -124,6 +124,8 @@ def _translate_request(error: Exception) -> Problem | None:
             return Problem(
                 "too_many_requests", headers={"Retry-After": str(max(1, math.ceil(getattr(error, "wait", None) or 1)))}
             )
+        case throttles.Throttled():
+            return Problem("too_many_requests", headers={"Retry-After": str(error.retry_after_seconds)})
         case RequestDataTooBig():
             return Problem("payload_too_large")
         case exceptions.ParseError() | SuspiciousOperation():

@@ -5,6 +5,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.accounts import throttles
 from billing.api.base import PublicView
 from billing.api.errors import Problem
 from billing.api.parsing import refuse_unstorable
@@ -28,5 +29,6 @@ class GatewayWebhook(PublicView):
         except NoGateway:
             raise Problem("not_found") from None
         except InvalidWebhook as error:
+            throttles.take((throttles.WRONG_SIGNATURES, throttles.client_of(request._request)), now=timezone.now())
             raise Problem("invalid_signature", str(error)[:200]) from None
         return Response({})

@@ -111,12 +111,12 @@ class Invitations(ApiView):
         summary="Invite a person",
         tags=TAGS,
         request=NewInvitation,
-        responses={201: InvitationDocument, **refusals("already_member")},
+        responses={201: InvitationDocument, **refusals("already_member", "too_many_requests")},
     )
     @idempotent
     def post(self, request: Request, account: str) -> Response:
         """Send an e-mail with a link that opens a place in the account, for seven days and in place of an earlier one.
-        Scope `accounts:write`."""
+        At most 100 a day for an account and 3 an hour to an address. Scope `accounts:write`."""
         found = get_account(request, account)
         asked = read_body(request, NewInvitation)
         sent = invitations.send(account=found, invited_by=None, now=timezone.now(), **asked)

@@ -31,7 +31,12 @@ KINDS: dict[str, Kind] = {
     "length_required": Kind(411, "Length required", "Send a Content-Length; chunked bodies are not taken."),
     "payload_too_large": Kind(413, "Payload too large", "The body exceeds the limit; send it in parts."),
     "unsupported_media_type": Kind(415, "Unsupported media type", "The Content-Type is not one this address takes."),
-    "too_many_requests": Kind(429, "Too many requests", "Wait `Retry-After` seconds; the limit counts per key."),
+    "too_many_requests": Kind(
+        429,
+        "Too many requests",
+        "Wait `Retry-After` seconds. Requests count per key, wrong keys per client address, invitations per account, "
+        "inviter and invited address.",
+    ),
     "internal_error": Kind(
         500, "Internal error", "A fault of ours; quote `error_id` to the operator. Retrying with the same ids is safe."
     ),
@@ -136,7 +141,11 @@ KINDS: dict[str, Kind] = {
     "already_subscribed": Kind(409, "Already subscribed", "The account has a subscription: change it, or end it."),
     "plan_not_offered": Kind(422, "Plan not offered", "No such plan is on sale to the account, in that currency."),
     "seats_not_offered": Kind(422, "Seats not offered", "The plan is not sold for so many seats."),
-    "coupon_refused": Kind(422, "Coupon refused", "`reason` says why the coupon cannot be redeemed."),
+    "coupon_refused": Kind(
+        422,
+        "Coupon refused",
+        "`reason` says why the coupon cannot be redeemed; after 20 wrong codes in an hour, `too_many_guesses`.",
+    ),
     "currency_fixed": Kind(422, "Currency fixed", "A subscription keeps its `currency`."),
     "nothing_to_change": Kind(422, "Nothing to change", "The subscription has that plan and those seats already."),
     "total_changed": Kind(409, "Total changed", "It costs `total` now, not `expected_total`; preview it again."),

@@ -34,7 +34,7 @@ from billing.api.subscription_documents import (
     reference_of,
     rows,
 )
-from billing.subscriptions import changes, lifecycle
+from billing.subscriptions import changes, coupons, lifecycle
 from billing.subscriptions.models import Subscription
 
 WHEN = [("now", "now"), ("period_end", "at the end of the period")]
@@ -273,8 +273,9 @@ class SubscriptionCoupons(ApiView):
     @idempotent
     def post(self, request: Request, subscription: str) -> Response:
         """Give a subscription the discounts of a coupon, from its next invoice on. Scope `payments:write`."""
-        asked = read_body(request, NewRedemption)
-        return _act(request, get_subscription(request, subscription), asked, lifecycle.redeem, code=asked["code"])
+        found, asked = get_subscription(request, subscription), read_body(request, NewRedemption)
+        with coupons.guess(account_id=found.account_id, code=asked["code"], now=now_of(found.account)):
+            return _act(request, found, asked, lifecycle.redeem, code=asked["code"])
 
 
 def _act(

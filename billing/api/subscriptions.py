@@ -35,7 +35,7 @@ from billing.api.subscription_documents import (
     reference_of,
     rows,
 )
-from billing.subscriptions import subscribing, upcoming
+from billing.subscriptions import coupons, subscribing, upcoming
 from billing.subscriptions.models import Subscription, SubscriptionChange
 
 
@@ -131,21 +131,23 @@ class AccountSubscriptions(ApiView):
             raise Problem("platform_key_required")
         method_id = get_method(found, asked["payment_method"]).pk if "payment_method" in asked else None
         now = now_of(found)
-        subscription = priced(
-            lambda: subscribing.subscribe(
-                account_id=found.pk,
-                plan_version_id=asked.get("plan_version"),
-                plan_key=asked.get("plan"),
-                seats=asked["seats"],
-                currency=asked.get("currency"),
-                coupon_code=asked.get("coupon", ""),
-                method_id=method_id,
-                collection=asked["collection"],
-                reference=reference_of(request, found.pk, asked),
-                actor=actor(request),
-                now=now,
+        coupon = asked.get("coupon", "")
+        with coupons.guess(account_id=found.pk, code=coupon, now=now):
+            subscription = priced(
+                lambda: subscribing.subscribe(
+                    account_id=found.pk,
+                    plan_version_id=asked.get("plan_version"),
+                    plan_key=asked.get("plan"),
+                    seats=asked["seats"],
+                    currency=asked.get("currency"),
+                    coupon_code=coupon,
+                    method_id=method_id,
+                    collection=asked["collection"],
+                    reference=reference_of(request, found.pk, asked),
+                    actor=actor(request),
+                    now=now,
+                )
             )
-        )
         follow_up(found, now)
         return Response(document_of(rows().get(pk=subscription.pk)), status=201)
 
@@ -168,17 +170,19 @@ class PreviewSubscription(ApiView):
     def post(self, request: Request, account: str) -> Response:
         """What subscribing would do and cost now, without effect. Scope `read`."""
         found, asked = get_account(request, account), read_body(request, NewSubscription)
-        preview = priced(
-            lambda: subscribing.preview(
-                account_id=found.pk,
-                plan_version_id=asked.get("plan_version"),
-                plan_key=asked.get("plan"),
-                seats=asked["seats"],
-                currency=asked.get("currency"),
-                coupon_code=asked.get("coupon", ""),
-                now=now_of(found),
+        coupon, now = asked.get("coupon", ""), now_of(found)
+        with coupons.guess(account_id=found.pk, code=coupon, now=now):
+            preview = priced(
+                lambda: subscribing.preview(
+                    account_id=found.pk,
+                    plan_version_id=asked.get("plan_version"),
+                    plan_key=asked.get("plan"),
+                    seats=asked["seats"],
+                    currency=asked.get("currency"),
+                    coupon_code=coupon,
+                    now=now,
+                )
             )
-        )
         return Response(SubscribePreviewDocument(preview).data)
 
 

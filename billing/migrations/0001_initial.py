@@ -1082,6 +1082,17 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Throttle",
+            fields=[
+                ("name", models.CharField(max_length=80, primary_key=True, serialize=False)),
+                ("count", models.PositiveIntegerField()),
+                ("window_ends_at", models.DateTimeField()),
+            ],
+            options={
+                "indexes": [models.Index(fields=["window_ends_at"], name="throttle_over")],
+            },
+        ),
+        migrations.CreateModel(
             name="IdempotencyKey",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),

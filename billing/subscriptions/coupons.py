@@ -3,7 +3,8 @@
 Locks: the subscription's row, then the coupon's, whose count of redemptions never exceeds its limit.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -11,6 +12,7 @@ from enum import StrEnum
 from django.db.models import F, Q
 from django.utils.translation import gettext as _
 
+from billing.accounts import throttles
 from billing.catalog import plan_pricing
 from billing.catalog.models import Coupon
 from billing.invoicing.lines import LineDraft
@@ -33,6 +35,7 @@ class Refusal(StrEnum):
     OTHER_PLAN = "other_plan"
     OTHER_CURRENCY = "other_currency"
     REDEEMED = "redeemed"
+    TOO_MANY_GUESSES = "too_many_guesses"
 
 
 class CouponRefused(Exception):
@@ -41,6 +44,24 @@ class CouponRefused(Exception):
     def __init__(self, reason: Refusal) -> None:
         super().__init__(reason.value)
         self.reason = reason
+
+
+@contextmanager
+def guess(*, account_id: int, code: str, now: datetime) -> Iterator[None]:
+    """Let an account try a code, or none; after too many that there are not, no code at all for a while. Around what
+    raises CouponRefused, and outside its transaction: the count of a wrong code must outlast it."""
+    if not code:
+        yield
+        return
+    try:
+        throttles.refuse_beyond(throttles.WRONG_COUPONS, account_id, now=now)
+        yield
+    except throttles.Throttled as error:
+        raise CouponRefused(Refusal.TOO_MANY_GUESSES) from error
+    except CouponRefused as refusal:
+        if refusal.reason is Refusal.UNKNOWN:
+            throttles.take((throttles.WRONG_COUPONS, account_id), now=now)
+        raise
 
 
 def check(*, account_id: int, code: str, plan_id: int, currency: str, now: datetime) -> Coupon:

@@ -1,5 +1,7 @@
 """Signing up, in and out: allauth's flows with our templates. Their addresses: portal/entrance_urls.py."""
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import structlog
@@ -9,7 +11,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
@@ -19,7 +21,7 @@ from django.views.decorators.cache import never_cache
 from kombu.exceptions import OperationalError
 
 from billing import tasks
-from billing.accounts import addresses, people
+from billing.accounts import addresses, people, throttles
 from billing.accounts.models import User
 from portal import countries, entrance_forms
 
@@ -132,6 +134,23 @@ def revoke_keys(request: HttpRequest, form: forms.Form, user: User) -> None:
     if count := people.revoke_keys(user=user, now=timezone.now()):
         said = ngettext("%(count)d API key you made was revoked.", "%(count)d API keys you made were revoked.", count)
         messages.warning(request, said % {"count": count})
+
+
+def few_wrong_links(page: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Let one client open a few links that lead nowhere, then answer 429: nobody finds one of an e-mail by trying."""
+
+    @wraps(page)
+    def counted(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response = page(request, *args, **kwargs)
+        context = getattr(response, "context_data", None) or {}
+        if response.status_code == 404 or context.get("token_fail") or not context.get("can_confirm", True):
+            try:
+                throttles.take((throttles.WRONG_LINKS, throttles.client_of(request)), now=timezone.now())
+            except throttles.Throttled:
+                return render(request, "429.html", status=429)
+        return response
+
+    return counted
 
 
 @never_cache

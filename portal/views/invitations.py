@@ -15,8 +15,10 @@ from billing.accounts import invitations, members
 from billing.accounts.models import Invitation, User
 from portal.access import account_url
 from portal.entrance_forms import InvitationForm
+from portal.views.entrance import few_wrong_links
 
 
+@few_wrong_links
 @sensitive_post_parameters("password")
 @never_cache
 @require_http_methods(["GET", "POST"])

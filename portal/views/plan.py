@@ -225,7 +225,9 @@ def _redeem(
     if form.is_valid():
         code = form.cleaned_data["code"]
         try:
-            if _do(request, lambda: lifecycle.redeem(code=code, **named, now=now), now=now):
+            with coupons.guess(account_id=visit.account.pk, code=code, now=now):
+                is_done = _do(request, lambda: lifecycle.redeem(code=code, **named, now=now), now=now)
+            if is_done:
                 messages.success(request, _("The coupon is redeemed: it counts from your next invoice on."))
             return redirect(visit.url("plan"))
         except coupons.CouponRefused as refusal:

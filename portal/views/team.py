@@ -1,6 +1,6 @@
 """The people of an account: who is in it as what, what they may spend, and who is invited."""
 
-from datetime import timedelta
+import math
 from typing import Any
 
 from django.contrib import messages
@@ -9,9 +9,10 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST
 
-from billing.accounts import invitations, members
+from billing.accounts import invitations, members, throttles
 from billing.accounts.models import Invitation, Member, Role
 from billing.ledger import pools
 from billing.notifications import invitations as invitation_mails
@@ -19,9 +20,6 @@ from portal.access import Visit, account_page, require_manager
 from portal.forms_people import InviteForm, MemberForm
 from portal.views.entrance import deliver_soon
 from portal.views.frame import render_page
-
-# So that an account is no way to send mail to the world.
-INVITATIONS_PER_DAY = 100
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -156,15 +154,30 @@ def _guard_owners(visit: Visit, role: str) -> None:
 
 def _invite(visit: Visit, email: str, role: str) -> str:
     """Invite and send the e-mail; what is wrong, or nothing."""
-    now = timezone.now()
-    lately = Invitation.objects.filter(account=visit.account, created_at__gt=now - timedelta(days=1))
-    if lately.count() >= INVITATIONS_PER_DAY:
-        return _("That is enough invitations for a day. Please go on tomorrow.")
     try:
         invitation_mails.send(
             account=visit.account, email=email, role=role, invited_by=visit.member.user, now=timezone.now()
         )
     except members.AlreadyMember:
         return _("This person is in the account already.")
+    except throttles.Throttled as error:
+        return _too_many(error)
     deliver_soon()
     return ""
+
+
+def _too_many(error: throttles.Throttled) -> str:
+    minutes = math.ceil(error.retry_after_seconds / 60)
+    if error.limit == throttles.INVITATIONS_TO_ADDRESS:
+        said = ngettext(
+            "This address was invited several times just now. Try again in %(minutes)d minute.",
+            "This address was invited several times just now. Try again in %(minutes)d minutes.",
+            minutes,
+        )
+    else:
+        said = ngettext(
+            "Too many invitations for now. Try again in %(minutes)d minute.",
+            "Too many invitations for now. Try again in %(minutes)d minutes.",
+            minutes,
+        )
+    return said % {"minutes": minutes}

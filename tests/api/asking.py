@@ -94,7 +94,7 @@ def written() -> dict[str, Any]:
 
 
 # What any request may leave behind, also one that is refused.
-TRACES = {"ApiKey", "IdempotencyKey", "RejectedEvent"}
+TRACES = {"ApiKey", "IdempotencyKey", "RejectedEvent", "Throttle"}
 
 
 def everything() -> dict[str, str]:
