@@ -83,6 +83,11 @@ class ImportForm(forms.Form):
         help_text=lazy("Of rows that say none."),
     )  # fmt: skip
     decimal_comma = forms.BooleanField(label=lazy("Amounts are written 1.234,56"), required=False)
+    is_signed = forms.BooleanField(
+        label=lazy("The sign of the amount alone says which way the money went"),
+        required=False,
+        help_text=lazy("Whatever other columns look like."),
+    )
     columns = forms.CharField(
         label=lazy("Columns"),
         required=False,
@@ -110,4 +115,4 @@ class ImportForm(forms.Form):
     def reading(self) -> Reading:
         """How a valid form says to read the file."""
         typed = self.cleaned_data
-        return Reading(typed["columns"], typed["currency"], typed["decimal_comma"])
+        return Reading(typed["columns"], typed["currency"], typed["decimal_comma"], typed["is_signed"])

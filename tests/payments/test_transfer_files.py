@@ -63,6 +63,62 @@ def test_an_amount_in_doubt_is_no_amount(db, amount):
     assert not BankTransfer.objects.exists()
 
 
+def statement(*rows: str, header: str = "received_on;amount;Richtung;remittance") -> str:
+    return "\n".join((header, *rows))
+
+
+@pytest.mark.parametrize(
+    ("direction", "comes_in"),
+    [*((word, True) for word in ("C", "H", "credit", "in")), *((word, False) for word in ("D", "S", "debit", "DBIT"))],
+)
+def test_the_direction_of_a_row_decides_whether_it_pays(invoice, direction, comes_in):
+    text = statement(f"2025-03-01;1190.00;{direction};INV-000001")
+    done = load(text, Reading({"direction": "Richtung"}, "EUR"))
+    assert (done.new, done.payments, done.outgoing, done.refused) == (comes_in, comes_in, not comes_in, [])
+    assert BankTransfer.objects.count() == comes_in
+
+
+@pytest.mark.parametrize(
+    "row", ["1190.00;sideways", "1190.00;red", "-1190.00;C", "1190.00 S;C", "1190.00 XY;", "1190.00 D;H"]
+)
+def test_a_row_whose_direction_is_not_understood_pays_nothing(invoice, row):
+    done = load(statement(f"2025-03-01;{row};INV-000001"), Reading({"direction": "Richtung"}, "EUR"))
+    assert (len(done.refused), done.payments, BankTransfer.objects.count()) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("amount", ["1190.00 S", "1190.00-", "(1190.00)", "-1190.00", "1,190.00 dr", "1190.00D"])
+def test_money_out_may_be_told_by_what_stands_at_the_amount(invoice, amount):
+    done = load(f'received_on;amount;remittance\n2025-03-01;"{amount}";INV-000001', Reading(currency="EUR"))
+    assert (done.outgoing, done.refused, BankTransfer.objects.count()) == (1, [], 0)
+
+
+def test_two_columns_of_amounts_tell_the_direction(invoice):
+    header = "received_on;amount;Soll;Haben;remittance"
+    rows = (
+        "1,00;1190,00;;INV-000001",
+        "1,00;;1190,00;INV-000001",
+        "1,00;0,00;5,00;",
+        "1,00;-7,00;;",
+        "1,00;2,00;2,00;",
+    )
+    text = statement(*(f"2025-03-01;{row}" for row in rows), header=header)
+    done = load(text, Reading({"debit": "Soll", "credit": "Haben"}, "EUR", decimal_comma=True))
+    assert (done.new, done.outgoing, done.payments, [row.line for row in done.refused]) == (2, 2, 1, [6])
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [("received_on;amount;Art;remittance", "S"), ("received_on;amount;Debit/Credit;remittance", "?"),
+     ("received_on;amount;S/H;remittance", ""), ("received_on;amount;Typ;remittance", "Debit")],
+)  # fmt: skip
+def test_a_file_that_may_say_the_direction_elsewhere_is_refused_as_a_whole(invoice, header, said):
+    text = statement("2025-03-01;1190.00;;INV-000001", f"2025-03-01;1190.00;{said};INV-000001", header=header)
+    with pytest.raises(UnusableFile, match="which way the money went"):
+        load(text, Reading(currency="EUR"))
+    assert not BankTransfer.objects.exists()
+    assert load(text, Reading(currency="EUR", is_signed=True)).new == 2
+
+
 def run(tmp_path, text: str, *options: str) -> str:
     file, out = tmp_path / "statement.csv", io.StringIO()
     file.write_text(text)
