@@ -66,6 +66,7 @@ def write(
     reason: str = "",
     account_id: int | None = None,
     request_id: str = "",
+    client: str | None = None,
     now: datetime,
 ) -> StaffAct:
     """Write down an act, in the caller's transaction. Of `before` and `after`, the difference is kept.
@@ -84,6 +85,7 @@ def write(
         after=became,
         reason=reason[:300],
         request_id=request_id,
+        client=client,
         acted_at=now,
     )
 

@@ -41,11 +41,13 @@ def issue(
     account: Account | None = None,
     expires_at: datetime | None = None,
     created_by: User | None = None,
+    is_pending: bool = False,
     now: datetime,
 ) -> tuple[ApiKey, str]:
     """Make a key and return it with its secret, which cannot be had again.
 
-    Without `account` the key is platform-wide. Raises UnknownScope.
+    Without `account` the key is platform-wide. One that `is_pending` is refused until `open_pending`. Raises
+    UnknownScope.
     """
     return _create(
         ApiKey(
@@ -55,6 +57,7 @@ def issue(
             expires_at=expires_at,
             created_by=created_by,
             created_at=now,
+            is_pending=is_pending,
         )
     )
 
@@ -101,8 +104,11 @@ def _find(prefix: str) -> ApiKey | None:
     return key
 
 
-def rotate(*, key: ApiKey, overlap_seconds: int, rotated_by: User | None = None, now: datetime) -> tuple[ApiKey, str]:
+def rotate(
+    *, key: ApiKey, overlap_seconds: int, rotated_by: User | None = None, is_pending: bool = False, now: datetime
+) -> tuple[ApiKey, str]:
     """Make a successor with the same name, scopes, account and lifetime; the old key works `overlap_seconds` more.
+    Where the successor `is_pending`, that time begins with `open_pending`.
 
     The successor belongs to `rotated_by`, who alone has seen its secret, or else to whom the old one did. An old key
     that would expire sooner anyway still does. Locks the old key's row. Raises KeyClosed, and ValueError for an
@@ -115,9 +121,8 @@ def rotate(*, key: ApiKey, overlap_seconds: int, rotated_by: User | None = None,
         if not _is_open(old, now):
             raise KeyClosed
         lifetime = old.expires_at - old.created_at if old.expires_at else None
-        ends_at = now + timedelta(seconds=overlap_seconds)
-        old.expires_at = min(old.expires_at or ends_at, ends_at)
-        old.save(update_fields=["expires_at"])
+        if not is_pending:
+            _end_after(old, overlap_seconds, now=now)
         return _create(
             ApiKey(
                 name=old.name,
@@ -128,8 +133,33 @@ def rotate(*, key: ApiKey, overlap_seconds: int, rotated_by: User | None = None,
                 created_at=now,
                 rotated_from=old,
                 lineage=old.lineage,
+                is_pending=is_pending,
             )
         )
+
+
+def open_pending(*, key_id: int, overlap_seconds: int, now: datetime) -> ApiKey:
+    """Let a pending key work from the next request on; the key that it follows, if there is one, works
+    `overlap_seconds` more. Locks both rows. Raises KeyClosed when it was revoked or has expired meanwhile."""
+    with transaction.atomic():
+        followed_id = ApiKey.objects.values_list("rotated_from_id", flat=True).get(pk=key_id)
+        ids = [pk for pk in (key_id, followed_id) if pk is not None]
+        rows = {row.pk: row for row in ApiKey.objects.select_for_update().filter(pk__in=ids).order_by("pk")}
+        key = rows[key_id]
+        if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
+            raise KeyClosed
+        key.is_pending = False
+        key.save(update_fields=["is_pending"])
+        if followed_id is not None and _is_open(rows[followed_id], now):
+            _end_after(rows[followed_id], overlap_seconds, now=now)
+        return key
+
+
+def _end_after(key: ApiKey, seconds: int, *, now: datetime) -> None:
+    """Let a key work so much longer, unless it expires sooner anyway. The caller holds its row."""
+    ends_at = now + timedelta(seconds=seconds)
+    key.expires_at = min(key.expires_at or ends_at, ends_at)
+    key.save(update_fields=["expires_at"])
 
 
 def revoke(*, key: ApiKey, now: datetime) -> None:
@@ -157,4 +187,4 @@ def _digest(secret: str) -> bytes:
 
 
 def _is_open(key: ApiKey, now: datetime) -> bool:
-    return key.revoked_at is None and (key.expires_at is None or now < key.expires_at)
+    return key.revoked_at is None and not key.is_pending and (key.expires_at is None or now < key.expires_at)

@@ -19,6 +19,10 @@ class AlreadyMember(Exception):
     """The user has a place in the account."""
 
 
+class StaffMember(Exception):
+    """The user is staff: they look at accounts and are never in one."""
+
+
 class LastOwner(Exception):
     """The account would be left without an owner."""
 
@@ -26,9 +30,11 @@ class LastOwner(Exception):
 def add(*, account: Account, user: User, role: str, now: datetime) -> Member:
     """Give the user a place; a removed member comes back with its history. Locks the account's row.
 
-    Raises AlreadyMember, and ValueError for a role that does not exist.
+    Raises AlreadyMember, StaffMember, and ValueError for a role that does not exist.
     """
     role = Role(role)
+    if user.is_staff:
+        raise StaffMember
     with transaction.atomic():
         Account.objects.select_for_update().get(pk=account.pk)
         member = Member.objects.filter(account=account, user=user).first()

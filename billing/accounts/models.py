@@ -219,6 +219,7 @@ class ApiKey(models.Model):
     last_used_at = models.DateTimeField(null=True, blank=True, help_text="Kept to the minute.")
     rotated_from = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL)
     lineage = models.UUIDField(default=uuid.uuid4, editable=False)
+    is_pending = models.BooleanField(default=False, help_text="It does not work until a second person approves it.")
 
     def __str__(self) -> str:
         return f"{self.name} (fl_{self.prefix}…)"
@@ -267,7 +268,8 @@ class StaffAct(models.Model):
     """What a member of staff did, append-only: who, what, to which row, before, after, and why.
 
     `model` and `row_id` name the row (`account`, `42`); `label` is how it was called then. `before` and `after` hold
-    only the fields that differ. `request_id` ties acts of one request together.
+    only the fields that differ. `request_id` ties acts of one request together; `client` is the address it came from.
+    An attempt that was refused is `refused`, with what was attempted in `after`.
     """
 
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="staff_acts")
@@ -280,6 +282,7 @@ class StaffAct(models.Model):
     after = models.JSONField(default=dict)
     reason = models.CharField(max_length=300, blank=True)
     request_id = models.CharField(max_length=64, blank=True)
+    client = models.GenericIPAddressField(null=True, blank=True)
     acted_at = models.DateTimeField()
 
     class Meta:
@@ -310,10 +313,10 @@ class AccountNote(models.Model):
 class Approval(models.Model):
     """An act of staff that counts against the limit for one person's day (M8).
 
-    `act` names what is asked (`grant`, `revoke`, `refund`, `adjust`, `reverse`, `unuse`), `payload` everything it
-    takes, `amount` what counts against the limit, in credits or in money of `currency`. Within the limit it is done in
-    the transaction that writes this row (`immediate`); beyond, it waits for a second person and is executed once, in
-    the transaction that approves it.
+    `act` names it in the list of what staff can do (`billing.admin.powers`), `payload` is everything it takes.
+    `credits` and `amount` (money, of `currency`) are what it is worth. Within the limit it is done in the transaction
+    that writes this row (`immediate`); beyond, it waits for a second person and is done once, in the transaction that
+    approves it. Acts on rights and on bank statements are about no single account.
     """
 
     class State(models.TextChoices):
@@ -323,12 +326,13 @@ class Approval(models.Model):
         REJECTED = "rejected"
         WITHDRAWN = "withdrawn"
 
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="approvals")
+    account = models.ForeignKey(Account, null=True, blank=True, on_delete=models.CASCADE, related_name="approvals")
     act = models.CharField(max_length=20)
     payload = models.JSONField()
     reference = models.CharField(max_length=120, unique=True)
-    amount = models.DecimalField(max_digits=24, decimal_places=6)
-    currency = models.CharField(max_length=3, blank=True, help_text="Empty: the amount is credits.")
+    credits = models.DecimalField(max_digits=24, decimal_places=6, default=0)
+    amount = models.DecimalField(max_digits=24, decimal_places=6, default=0, help_text="Money.")
+    currency = models.CharField(max_length=3, blank=True, help_text="Empty: no money is moved.")
     reason = models.CharField(max_length=300)
     state = models.CharField(max_length=9, choices=State.choices, default=State.WAITING)
     requested_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="approvals_requested", db_index=False)
@@ -346,7 +350,11 @@ class Approval(models.Model):
                 name="approval_by_a_second_person",
                 condition=~Q(state="approved") | (Q(decided_by__isnull=False) & ~Q(decided_by=F("requested_by"))),
             ),
-            models.CheckConstraint(name="approval_amount_sane", condition=Q(amount__gte=0, amount__lt=10**18)),
+            models.CheckConstraint(
+                name="approval_worth_sane",
+                condition=Q(credits__gte=0, credits__lt=10**18, amount__gte=0, amount__lt=10**18),
+            ),
+            models.CheckConstraint(name="approval_money_has_a_currency", condition=Q(amount=0) | ~Q(currency="")),
         )
         indexes = (
             models.Index(fields=("state", "-requested_at"), name="approval_queue"),
@@ -354,4 +362,6 @@ class Approval(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.act} of {self.amount.normalize():f} {self.currency or 'credits'}"
+        worth = [f"{self.credits.normalize():f} credits"] if self.credits else []
+        worth += [f"{self.amount.normalize():f} {self.currency}"] if self.currency else []
+        return f"{self.act} of {' and '.join(worth)}" if worth else self.act

@@ -1,10 +1,13 @@
 """The queue of acts that need a second person (M8): look, approve, reject with a note, withdraw one's own."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import transaction
+from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
 from django.utils import timezone
@@ -13,23 +16,16 @@ from django.utils.translation import gettext_lazy
 
 from billing.accounts import approvals
 from billing.accounts.models import Approval
-from billing.admin import acts, asking
+from billing.admin import acts, asking, trail
+from billing.admin.powers import POWERS
+from billing.admin.powers.money import time_of
 from billing.admin.rules import Act, FactsAdmin, staff_user
 from billing.admin.trail import apart
+from billing.invoicing import engines, tax
+from billing.invoicing.models import Invoice
 from billing.ledger.models import CreditPool
 from billing.notifications import wording
-
-NAMES = {
-    "grant": gettext_lazy("Grant credits"),
-    "revoke": gettext_lazy("Revoke credits"),
-    "adjust": gettext_lazy("Adjust a balance"),
-    "reverse": gettext_lazy("Reverse a posting"),
-    "unuse": gettext_lazy("Reverse a usage event"),
-    "refund": gettext_lazy("Refund a purchase"),
-    "credit": gettext_lazy("Credit an invoice"),
-    "plan_change": gettext_lazy("Change a plan and give unused days back"),
-    "plan_cancel": gettext_lazy("End a subscription and give unused days back"),
-}
+from billing.payments.models import BankTransfer
 
 
 class DecideForm(forms.Form):
@@ -56,13 +52,13 @@ class RejectForm(DecideForm):
 class ApprovalAdmin(FactsAdmin):
     """What staff did by hand today and before, and what waits for a second person."""
 
-    list_display = ("requested_at", "name", "amount_text", "account", "requested_by", "reason", "state", "decided_by")
+    list_display = ("requested_at", "name", "worth", "account", "requested_by", "reason", "state", "decided_by")
     list_select_related = ("account", "requested_by", "decided_by")
     list_filter = ("state", "act", ("requested_by", admin.RelatedOnlyFieldListFilter))
     search_fields = ("account__name", "account__external_id", "requested_by__email", "reason")
     ordering = ("-requested_at", "-pk")
     fields = (
-        "name", "amount_text", "account", "details", "reason", "requested_by", "requested_at", "state", "decided_by",
+        "name", "worth", "account", "details", "reason", "requested_by", "requested_at", "state", "decided_by",
         "decided_at", "decision_note", "reference",
     )  # fmt: skip
     readonly_fields = fields
@@ -84,11 +80,12 @@ class ApprovalAdmin(FactsAdmin):
 
     @admin.display(description=gettext_lazy("act"), ordering="act")
     def name(self, approval: Approval) -> str:
-        return str(NAMES.get(approval.act, approval.act))
+        power = POWERS.get(approval.act)
+        return str(power.label) if power else approval.act
 
-    @admin.display(description=gettext_lazy("amount"), ordering="amount")
-    def amount_text(self, approval: Approval) -> str:
-        return acts.amount_text(approval)
+    @admin.display(description=gettext_lazy("worth"))
+    def worth(self, approval: Approval) -> str:
+        return acts.worth_text(approval)
 
     @admin.display(description=gettext_lazy("details"))
     def details(self, approval: Approval) -> str:
@@ -101,25 +98,33 @@ class ApprovalAdmin(FactsAdmin):
         form = DecideForm(request.POST or None)
         if request.method == "POST" and form.is_valid() and self._approve(request, approval, form):
             self.message_user(request, _("Approved and done."), messages.SUCCESS)
-            if approval.act in ("refund", "credit"):
-                acts.send_refund(approval, now=timezone.now())
+            acts.finish(approval, now=timezone.now())
             return HttpResponseRedirect(self.page_url("change", approval))
         title = _("Approve: %(name)s, %(amount)s?")
         return self._page(request, approval, form, title=title, button=_("Approve and do it"))
 
     def _approve(self, request: HttpRequest, approval: Approval, form: forms.Form) -> bool:
         note, now = form.cleaned_data["note"], timezone.now()
-        try:
+
+        def do() -> None:
             with transaction.atomic():
-                acts.approve(approval_id=approval.pk, user=staff_user(request), note=note, now=now)
+                done = acts.approve(approval_id=approval.pk, user=staff_user(request), note=note, now=now)
                 self.note(request, "approve", approval, reason=note)
-        except acts.CannotBeDone as error:
-            form.add_error(None, _("It cannot be done any more: %(why)s") % {"why": error})
+                asking.note(request, done)
+
+        try:
+            engines.with_tax(do, now=time_of(approval, now))
+        except (acts.CannotBeDone, tax.TaxUnavailable) as error:
+            self._refuse(request, approval, form, _("It cannot be done any more: %(why)s") % {"why": error})
         except approvals.AlreadyDecided:
-            form.add_error(None, _("Somebody has decided it meanwhile."))
+            self._refuse(request, approval, form, _("Somebody else has decided it."))
         except approvals.SamePerson:
-            form.add_error(None, _("You asked for it yourself: somebody else must decide."))
+            self._refuse(request, approval, form, _("You asked for it yourself: somebody else must decide."))
         return form.is_valid()
+
+    def _refuse(self, request: HttpRequest, approval: Approval, form: forms.Form, why: str) -> None:
+        form.add_error(None, why)
+        trail.refuse(request, why, row=approval)
 
     def reject_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Refuse the act, with a reason."""
@@ -130,9 +135,9 @@ class ApprovalAdmin(FactsAdmin):
             try:
                 acts.reject(approval_id=approval.pk, user=staff_user(request), note=note, now=timezone.now())
             except approvals.AlreadyDecided:
-                form.add_error(None, _("Somebody has decided it meanwhile."))
+                self._refuse(request, approval, form, _("Somebody else has decided it."))
             except approvals.SamePerson:
-                form.add_error(None, _("You asked for it yourself: somebody else must decide."))
+                self._refuse(request, approval, form, _("You asked for it yourself: somebody else must decide."))
             else:
                 self.note(request, "reject", approval, reason=note)
                 self.message_user(request, _("Rejected."), messages.SUCCESS)
@@ -147,9 +152,10 @@ class ApprovalAdmin(FactsAdmin):
         self.watch(request, approval)
         if request.method == "POST":
             try:
-                approvals.withdraw(approval_id=pk, user=staff_user(request), now=timezone.now())
+                acts.withdraw(approval_id=pk, user=staff_user(request), now=timezone.now())
             except approvals.AlreadyDecided:
-                self.message_user(request, _("Somebody has decided it meanwhile."), messages.WARNING)
+                trail.settle(request)
+                self.message_user(request, _("Somebody else has decided it."), messages.WARNING)
             else:
                 self.note(request, "withdraw", approval)
                 self.message_user(request, _("Withdrawn."), messages.SUCCESS)
@@ -167,28 +173,63 @@ class ApprovalAdmin(FactsAdmin):
     def _page(
         self, request: HttpRequest, approval: Approval, form: forms.Form | None, *, title: str, button: str
     ) -> HttpResponse:
-        names = {"name": self.name(approval), "amount": acts.amount_text(approval)}
+        account = approval.account
+        names = {"name": self.name(approval), "amount": acts.worth_text(approval)}
+        limits = asking.limits_text(approval.currency, with_credits=bool(approval.credits))
         facts: list[tuple[str, Any]] = [
-            (_("Account"), f"{approval.account} ({approval.account.external_id})"),
-            (_("Amount"), acts.amount_text(approval)),
+            *([(_("Account"), f"{account} ({account.external_id})")] if account else []),
+            (_("Worth"), acts.worth_text(approval)),
             *facts_of(approval),
             (_("Reason"), approval.reason),
             (_("Asked for by"), f"{approval.requested_by.get_full_name()}, {approval.requested_at:%Y-%m-%d %H:%M}"),
-            (_("One person's limit"), _("%(limit)s a day") % {"limit": asking.limit_text(approval.currency)}),
+            *([(_("One person's limit"), _("%(limit)s a day") % {"limit": limits})] if limits else []),
         ]
         return self.render_act(request, approval, title=title % names, button=button, form=form, facts=facts)
 
 
 def facts_of(approval: Approval) -> list[tuple[str, str]]:
-    """What the act takes, as far as it says something; one query for the pool's name."""
-    found = []
-    for name, value in approval.payload.items():
-        if value in (None, "", "0") or name == "amount":
+    """What the act takes, as far as it says something, and which row it changes."""
+    power = POWERS.get(approval.act)
+    try:
+        subject = power.subject(approval.payload) if power else None
+    except ObjectDoesNotExist:
+        subject = None
+    about = [] if subject is None else [(str(subject._meta.verbose_name).capitalize(), str(subject))]
+    return [*about, *_facts_in(approval.payload, subject)]
+
+
+def _facts_in(values: Mapping[str, Any], subject: Model | None) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for name, value in values.items():
+        label = name.removesuffix("_id").replace("_", " ").capitalize()
+        if value in (None, "", "0") or name in ("amount", "model", "row_id"):
             continue
-        if name == "pool_id":
+        if isinstance(value, Mapping):
+            found += _facts_in(value, subject)
+        elif name == "matches":
+            found += [_match_fact(each) for each in value]
+        elif name == "pool_id":
             found.append((_("Pool"), str(CreditPool.objects.filter(pk=value).first() or value)))
         elif name == "change":
             found.append((_("Change"), f"{'+' if value[0] != '-' else wording.MINUS}{value.lstrip('-')}"))
+        elif isinstance(value, list) and subject is not None and hasattr(subject, name):
+            rows = subject._meta.get_field(name).related_model._default_manager.filter(pk__in=value)  # type: ignore[union-attr]
+            found.append((label, ", ".join(map(str, rows)) or _("none")))
         else:
-            found.append((name.removesuffix("_id").replace("_", " ").capitalize(), str(value)))
+            found.append((label, str(value)))
     return found
+
+
+def _match_fact(asked: Mapping[str, Any]) -> tuple[str, str]:
+    """Whose transfer pays whose invoice."""
+    transfer = BankTransfer.objects.filter(pk=asked["transfer_id"]).first()
+    invoice = Invoice.objects.select_related("account").filter(pk=asked["invoice_id"]).first()
+    if transfer is None or invoice is None:
+        return _("Transfer"), _("It is gone.")
+    facts = {
+        "amount": wording.money_text(transfer.amount, transfer.currency), "payer": transfer.payer or "-",
+        "day": f"{transfer.received_on:%Y-%m-%d}", "reference": transfer.reference, "invoice": invoice,
+        "account": invoice.account,
+    }  # fmt: skip
+    text = _("%(amount)s from %(payer)s on %(day)s (%(reference)s) for %(invoice)s of %(account)s")
+    return _("Transfer"), text % facts

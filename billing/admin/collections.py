@@ -4,7 +4,6 @@ comes next, and what to do about it by hand.
 What speaks to a gateway runs apart from the pages' transaction, and is in the audit log with how the row stood before.
 """
 
-import uuid
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -21,7 +20,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as lazy
 
 from billing.accounts import clocks
-from billing.admin import trail
+from billing.admin import asking, trail
+from billing.admin.asking import OnceForm
 from billing.admin.rules import Act, FactsAdmin, plain_id
 from billing.catalog.models import DunningPolicy
 from billing.notifications import wording
@@ -57,10 +57,9 @@ class Standing(admin.SimpleListFilter):
         return queryset
 
 
-class WhyForm(forms.Form):
+class WhyForm(OnceForm):
     """Why it is done; once per rendered form."""
 
-    token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
     reason = forms.CharField(max_length=200, label=lazy("Why"), widget=forms.TextInput(attrs={"class": "vTextField"}))
 
 
@@ -105,7 +104,7 @@ class CollectionAdmin(FactsAdmin):
         return [
             Act(_("Try again now"), self.page_url("retry", row)),
             Act(_("Stop collecting"), self.page_url("stop", row)),
-            Act(_("Give it up"), self.page_url("give-up", row)),
+            Act(_("Write off"), self.page_url("give-up", row)),
         ]
 
     @admin.display(description=lazy("account"), ordering="invoice__account__name")
@@ -176,21 +175,23 @@ class CollectionAdmin(FactsAdmin):
 
     def give_up_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Call the invoice uncollectible."""
-
-        def act(form: WhyForm, now: datetime) -> str:
-            by_hand.give_up(collection_id=pk, now=now)
-            return _("The invoice is uncollectible now. Money that still comes for it is taken.")
-
-        return self._act(request, pk, "give_up", _("Give this invoice up as uncollectible"), _("Give up"), act)
+        row = self._get(request, pk)
+        form, payload = WhyForm(request.POST or None), {"invoice_id": row.invoice_id}
+        account_id = row.invoice.account_id
+        if request.method == "POST" and form.is_valid():
+            done = asking.ask(request, form, act="write_off", account_id=account_id, payload=payload)
+            if done is not None:
+                said = _("The invoice is uncollectible now. Money that still comes for it is taken.")
+                return asking.answer(request, done, said=said, to=self.page_url("change", row))
+        return self.render_act(
+            request, row, title=_("Write this invoice off as uncollectible"), button=_("Write off"), form=form,
+            facts=_facts(row), warning=asking.warning(request, "write_off", payload, account_id=account_id),
+        )  # fmt: skip
 
     def _act(
         self, request: HttpRequest, pk: int, name: str, title: str, button: str, act: Callable[[WhyForm, datetime], str]
     ) -> HttpResponse:
-        rows = Collection.objects.select_related("invoice__account", "method")
-        row = rows.filter(pk=pk).first()
-        if row is None:
-            raise Http404
-        self.require(self.has_act_permission(request))
+        row = self._get(request, pk)
         form = WhyForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             self.watch(request, row)
@@ -198,16 +199,23 @@ class CollectionAdmin(FactsAdmin):
                 text = act(form, clocks.time_of(row.invoice.account, timezone.now()))
             except tuple(_REFUSALS) as refusal:
                 form.add_error(None, _REFUSALS[type(refusal)])
-                trail.settle(request)
+                trail.refuse(request, f"{name}: {_REFUSALS[type(refusal)]}", row=row)
             else:
                 self.note(request, name, row, reason=form.cleaned_data["reason"])
                 self.message_user(request, text, messages.SUCCESS)
                 return HttpResponseRedirect(self.page_url("change", row))
         return self.render_act(request, row, title=title, button=button, form=form, facts=_facts(row))
 
+    def _get(self, request: HttpRequest, pk: int) -> Collection:
+        row = Collection.objects.select_related("invoice__account", "method").filter(pk=pk).first()
+        if row is None:
+            raise Http404
+        self.require(self.has_act_permission(request))
+        return row
+
 
 _REFUSALS: dict[type[Exception], Any] = {
-    by_hand.CollectionClosed: lazy("It is over: the invoice is paid, void or given up, or its days have passed."),
+    by_hand.CollectionClosed: lazy("It is over: the invoice is paid, void or written off, or its days have passed."),
     by_hand.NothingToCharge: lazy("The account has no payment method to charge."),
     paying.PaymentUnderWay: lazy("Another payment of the invoice is under way."),
     paying.KeyTaken: lazy("This form was sent before. Open a new one to do it once more."),

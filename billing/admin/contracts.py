@@ -3,11 +3,12 @@
 Terms are agreed and ended, never changed: what a period was billed by stays as it was.
 """
 
+import uuid
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.contrib import admin
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -15,15 +16,18 @@ from django.utils.translation import gettext_lazy
 
 from billing.accounts import clocks
 from billing.accounts.models import Account
-from billing.admin.rules import Act, FactsAdmin, MomentWidget, PickOne, plain_id, staff_user
+from billing.admin import asking
+from billing.admin.acts import Done
+from billing.admin.asking import OnceForm
+from billing.admin.powers import POWERS, plans
+from billing.admin.rules import Act, FactsAdmin, MomentWidget, PickOne, plain_id
 from billing.admin.subscriptions import link
-from billing.admin.trail import settle
 from billing.notifications import wording
 from billing.subscriptions import contracts
-from billing.subscriptions.contracts import Agreed, TermsInvalid, TermsOverlap
+from billing.subscriptions.contracts import Agreed, TermsInvalid
 from billing.subscriptions.models import ContractTerms
 
-MAY_AGREE = "billing.add_contractterms"
+MAY_AGREE = POWERS["agree_terms"].permission
 MONEY: dict[str, Any] = {"max_digits": 18, "decimal_places": 3, "required": False, "min_value": 0}
 
 
@@ -34,7 +38,7 @@ class OptionalJson(forms.JSONField):
         return "" if value is None else super().prepare_value(value)
 
 
-class AgreeForm(forms.Form):
+class AgreeForm(OnceForm):
     """What is agreed. What is left empty stays the plan's."""
 
     account = forms.ModelChoiceField(queryset=Account.objects.all(), label=gettext_lazy("Account"))
@@ -63,9 +67,13 @@ class AgreeForm(forms.Form):
         label=gettext_lazy("Overage prices"), required=False,
         help_text='[{"up_to": "10000", "price": "2"}, {"up_to": null, "price": "1.5"}]',
     )  # fmt: skip
-    note = forms.CharField(
+    reason = forms.CharField(
         label=gettext_lazy("Note"), max_length=200, widget=forms.TextInput(attrs={"class": "vTextField"})
     )
+    field_order = (
+        "token", "account", "currency", "starts_at", "ends_at", "fee", "seat_price", "minimum", "included_credits",
+        "seats_included", "discount_percent", "overage_tiers", "reason",
+    )  # fmt: skip
 
     def agreed(self) -> Agreed:
         """The terms of a valid form."""
@@ -81,12 +89,16 @@ class AgreeForm(forms.Form):
         return Agreed(**{name: self.cleaned_data[name] for name in names})
 
 
-class EndForm(forms.Form):
-    """From when on they do not hold any more."""
+class EndForm(OnceForm):
+    """From when on they apply no longer."""
 
     at = forms.SplitDateTimeField(
         label=gettext_lazy("For periods that begin from"), widget=MomentWidget("From"), initial=timezone.now
     )
+    reason = forms.CharField(
+        label=gettext_lazy("Reason"), max_length=200, widget=forms.TextInput(attrs={"class": "vTextField"})
+    )
+    field_order = ("token", "at", "reason")
 
 
 @admin.register(ContractTerms)
@@ -126,59 +138,53 @@ class ContractTermsAdmin(FactsAdmin):
         return _("Terms of %(account)s") % {"account": row.account}
 
     def agree_view(self, request: HttpRequest) -> HttpResponse:
-        """Ask what is agreed with whom, and note it."""
+        """Ask what is agreed with whom, and ask a second person for it."""
         self.require(request.user.has_perm(MAY_AGREE))
-        form = AgreeForm(request.POST or None, initial={"account": request.GET.get("account")})
+        form = AgreeForm(request.POST or None, initial={"token": uuid.uuid4(), "account": request.GET.get("account")})
         relation = ContractTerms._meta.get_field("account")
         form.fields["account"].widget = PickOne(relation, self.admin_site, choices=form.fields["account"].choices)  # type: ignore[attr-defined]
-        if request.method == "POST" and form.is_valid():
-            typed = form.cleaned_data
-            try:
-                terms = contracts.agree(
-                    account_id=typed["account"].pk,
-                    currency=typed["currency"].upper() or typed["account"].currency,
-                    agreed=form.agreed(),
-                    starts_at=typed["starts_at"],
-                    ends_at=typed["ends_at"],
-                    note=typed["note"],
-                    actor=f"user:{staff_user(request).pk}",
-                    now=clocks.time_of(typed["account"], timezone.now()),
-                )
-            except TermsInvalid as fault:
-                form.add_error(fault.field if fault.field in form.fields else None, str(fault))
-            except TermsOverlap:
-                form.add_error(None, _("Other terms are agreed for a part of that time: end those first."))
-            else:
-                self.note(request, "agree", terms, reason=typed["note"])
-                self.message_user(request, _("The terms hold for the periods to come."), messages.SUCCESS)
-                return HttpResponseRedirect(self.page_url("change", terms))
+        if request.method == "POST" and form.is_valid() and (done := self._agree(request, form)) is not None:
+            to = self.page_url("changelist")
+            return asking.answer(request, done, said=_("The terms apply to the periods to come."), to=to)
+        text = _("They replace those terms of the plan that are filled in, for periods that begin in their time.")
         return self.render_act(
             request, None, title=_("Agree terms with an account"), button=_("Agree"), form=form,
-            warning=_("They replace those terms of the plan that are filled in, for periods that begin in their time."),
+            warning=f"{text} {_('A second person must approve them.')}",
         )  # fmt: skip
 
+    def _agree(self, request: HttpRequest, form: AgreeForm) -> Done | None:
+        typed = form.cleaned_data
+        currency = typed["currency"].upper() or typed["account"].currency
+        now = clocks.time_of(typed["account"], timezone.now())
+        try:
+            contracts.check(form.agreed(), currency, max(typed["starts_at"], now), typed["ends_at"])
+        except TermsInvalid as fault:
+            form.add_error(fault.field if fault.field in form.fields else None, str(fault))
+            return None
+        ends_at = typed["ends_at"]
+        payload = plans.terms_payload(
+            form.agreed(), account_id=typed["account"].pk, currency=currency,
+            starts_at=typed["starts_at"].isoformat(), ends_at=ends_at.isoformat() if ends_at else None,
+        )  # fmt: skip
+        return asking.ask(request, form, act="agree_terms", account_id=typed["account"].pk, payload=payload)
+
     def end_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Ask from when on, and let them hold no longer."""
+        """Ask from when on the terms apply no longer, and ask a second person for it."""
         self.require(request.user.has_perm(MAY_AGREE))
         row = ContractTerms.objects.select_related("account").filter(pk=pk).first()
         if row is None:
             raise Http404
-        self.watch(request, row)
-        form = EndForm(request.POST or None)
+        form = EndForm(request.POST or None, initial={"token": uuid.uuid4()})
         if request.method == "POST" and form.is_valid():
-            try:
-                contracts.end(terms_id=pk, at=form.cleaned_data["at"], now=clocks.time_of(row.account, timezone.now()))
-            except TermsInvalid as fault:
-                settle(request)
-                form.add_error("at", str(fault))
-            else:
-                self.note(request, "end", row)
-                self.message_user(request, _("They end then."), messages.SUCCESS)
-                return HttpResponseRedirect(self.page_url("change", row))
+            payload = {"terms_id": pk, "at": form.cleaned_data["at"].isoformat()}
+            done = asking.ask(request, form, act="end_terms", account_id=row.account_id, payload=payload)
+            if done is not None:
+                return asking.answer(request, done, said=_("They end then."), to=self.page_url("change", row))
         facts = [(_("Account"), row.account), (_("Terms"), self.what(row))]
+        text = _("The period that runs keeps them; the plan's own terms follow.")
         return self.render_act(
             request, row, title=_("End these terms?"), button=_("End them"), form=form, facts=facts,
-            warning=_("The period that runs keeps them; the plan's own terms follow."),
+            warning=f"{text} {_('A second person must approve it.')}",
         )  # fmt: skip
 
     @admin.display(description=gettext_lazy("account"))

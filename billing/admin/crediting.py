@@ -8,9 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 from django import forms
-from django.contrib import messages
 from django.db import transaction
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -18,7 +17,8 @@ from django.utils.translation import gettext_lazy
 
 from billing.accounts.models import Approval
 from billing.admin import acts, asking
-from billing.admin.asking import Asked, OnceForm
+from billing.admin.asking import OnceForm
+from billing.admin.powers import POWERS
 from billing.admin.rules import Act, RoomAdmin
 from billing.admin.trail import apart
 from billing.invoicing.models import Invoice, InvoiceLine
@@ -87,7 +87,7 @@ class CreditPages(RoomAdmin):
 
     def list_credits(self, request: HttpRequest, invoice: Invoice) -> list[Act]:
         """The page, for those who may, while something can be credited."""
-        if not request.user.has_perm(acts.PERMISSIONS["credit"]) or not credit_notes.left_of(invoice):
+        if not request.user.has_perm(POWERS["credit"].permission) or not credit_notes.left_of(invoice):
             return []
         return [Act(_("Credit or refund"), self.page_url("credit", invoice))]
 
@@ -95,21 +95,19 @@ class CreditPages(RoomAdmin):
     def credit_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask what to credit and why, show what the credit note will say, and issue it. The gateway is asked after the
         commit."""
-        self.require(request.user.has_perm(acts.PERMISSIONS["credit"]))
+        self.require(request.user.has_perm(POWERS["credit"].permission))
         invoice = Invoice.objects.select_related("account").prefetch_related("lines").filter(pk=pk).first()
         if invoice is None or invoice.state == Invoice.State.DRAFT:
             raise Http404
-        self.watch(request, invoice)
         lines = [line for line in invoice.lines.all() if line.amount > 0 and credit_notes.may_credit(line)]
         form = CreditForm(invoice, lines, request.POST or None)
         plan = None
         if request.method == "POST" and form.is_valid():
             # A form that is sent again has left less to credit by itself.
-            known = Approval.objects.filter(reference=form.reference).first()
-            plan = self._plan_credit(form, invoice) if known is None else None
-            total = known.amount if known is not None else plan.total if plan is not None else None
-            if total is not None and "_confirmed" in request.POST:
-                done = self._ask_credit(request, form, invoice, total)
+            is_known = Approval.objects.filter(reference=form.reference).exists()
+            plan = None if is_known else self._plan_credit(form, invoice)
+            if (is_known or plan is not None) and "_confirmed" in request.POST:
+                done = self._ask_credit(request, form, invoice)
                 if done is not None:
                     return done
         left = credit_notes.left_of(invoice)
@@ -121,7 +119,7 @@ class CreditPages(RoomAdmin):
             button=_button(plan, form) if confirming and plan else _("Preview"),
             form=form,
             facts=_facts(invoice, left) + (_facts_of(plan, form) if confirming and plan else []),
-            warning=_warning(request, invoice, plan) if confirming else "",
+            warning=_warning(request, invoice, plan, form) if confirming else "",
             hidden=confirming,
         )
 
@@ -148,30 +146,26 @@ class CreditPages(RoomAdmin):
             form.add_error(None, _("Amounts are positive, with the decimals of the currency."))
         return None
 
-    def _ask_credit(
-        self, request: HttpRequest, form: CreditForm, invoice: Invoice, total: Decimal
-    ) -> HttpResponse | None:
-        typed = form.cleaned_data
-        payload = {
-            "invoice_id": invoice.pk,
-            "number": str(invoice),
-            "amount": str(typed["amount"]) if typed["amount"] else None,
-            "lines": {str(pk): str(amount) for pk, amount in form.lines.items()} or None,
-            "refund_to": typed.get("refund_to", ""),
-        }
+    def _ask_credit(self, request: HttpRequest, form: CreditForm, invoice: Invoice) -> HttpResponse | None:
         with transaction.atomic():
-            done: Asked | None = asking.ask(
-                request, form, act="credit", account_id=invoice.account_id, payload=payload, amount=total,
-                currency=invoice.currency,
-            )  # fmt: skip
-            queue = asking.waits(request, done) if done is not None else None
-            if done is not None and queue is None and done.is_new:
-                self.note(request, "credit", invoice, reason=done.approval.reason, facts={"credit": str(total)})
-        if queue is not None or done is None:
-            return queue
-        acts.send_refund(done.approval, now=timezone.now())
-        self.message_user(request, _("The credit note is issued."), messages.SUCCESS)
-        return HttpResponseRedirect(self.page_url("change", invoice))
+            done = asking.ask(
+                request, form, act="credit", account_id=invoice.account_id, payload=_payload(invoice, form)
+            )
+        if done is None:
+            return None
+        if not asking.waits(done):
+            acts.finish(done.approval, now=timezone.now())
+        return asking.answer(request, done, said=_("The credit note is issued."), to=self.page_url("change", invoice))
+
+
+def _payload(invoice: Invoice, form: CreditForm) -> dict[str, Any]:
+    typed = form.cleaned_data
+    return {
+        "invoice_id": invoice.pk,
+        "amount": str(typed["amount"]) if typed["amount"] else None,
+        "lines": {str(pk): str(amount) for pk, amount in form.lines.items()} or None,
+        "refund_to": typed.get("refund_to", ""),
+    }
 
 
 def _facts(invoice: Invoice, left: Decimal) -> list[tuple[str, object]]:
@@ -212,7 +206,7 @@ def _button(plan: CreditPreview, form: CreditForm) -> str:
     return _("Credit %(total)s") % total
 
 
-def _warning(request: HttpRequest, invoice: Invoice, plan: CreditPreview | None) -> str:
+def _warning(request: HttpRequest, invoice: Invoice, plan: CreditPreview | None, form: CreditForm) -> str:
     """What to know before it is done."""
     if plan is None:
         return ""
@@ -223,6 +217,6 @@ def _warning(request: HttpRequest, invoice: Invoice, plan: CreditPreview | None)
         said.append(
             _("The plan goes on, and the credits it has granted stay. To take them back, revoke them or end the plan.")
         )
-    if over := asking.warning(request, plan.total, plan.currency):
+    if over := asking.warning(request, "credit", _payload(invoice, form), account_id=invoice.account_id):
         said.append(over)
     return " ".join(said)

@@ -5,24 +5,32 @@ of the same form posts once.
 """
 
 import uuid
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 
 from billing.accounts.fields import validate_currency
 from billing.accounts.models import Account
 from billing.admin import asking
-from billing.admin.asking import SMALLEST, Asked, OnceForm
+from billing.admin.acts import Done
+from billing.admin.asking import SMALLEST, OnceForm
 from billing.admin.rules import Act, FactsAdmin, MomentWidget, PickOne, credits_column, plain_id
 from billing.catalog.models import Meter
 from billing.ledger import pools
 from billing.ledger.models import CreditGrant, CreditPool, GrantKind, Posting
 from billing.notifications import wording
 
+# What those may grant who may not grant every kind: given, never sold, and not for good.
+GIVEN = (GrantKind.GOODWILL, GrantKind.BONUS)
+GIVEN_FOR = timedelta(days=365)
+ANY_KIND = "billing.grant_any_kind"
 # What staff may grant by hand. Rollovers, transfers, overage and overdraft are made by the ledger only.
 KINDS = [
     (kind.value, kind.label)
@@ -81,6 +89,19 @@ class GrantForm(OnceForm):
         "currency", "priority",
     )  # fmt: skip
 
+    def __init__(self, *args: Any, may_grant_any: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.may_grant_any = may_grant_any
+        self.fields["expires_at"].initial = lambda: timezone.now() + GIVEN_FOR
+        if may_grant_any:
+            return
+        kind = self.fields["kind"]
+        assert isinstance(kind, forms.ChoiceField)  # noqa: S101  for the type checker
+        kind.choices = [(each.value, each.label) for each in GIVEN]
+        self.fields["expires_at"].help_text = "Empty: in one year."
+        for name in ("cost_basis", "currency"):
+            del self.fields[name]
+
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         if "account" in cleaned and "pool" in cleaned:
@@ -88,7 +109,12 @@ class GrantForm(OnceForm):
             cleaned["pool"] = pool.first()
             if cleaned["pool"] is None:
                 self.add_error("pool", "The account has no pool of this key.")
-        expires_at, begins = cleaned.get("expires_at"), cleaned.get("effective_at") or timezone.now()
+        begins = cleaned.get("effective_at") or timezone.now()
+        if not self.may_grant_any:
+            cleaned |= {"cost_basis": Decimal(0), "currency": ""}
+            if "expires_at" in cleaned:
+                cleaned["expires_at"] = cleaned["expires_at"] or begins + GIVEN_FOR
+        expires_at = cleaned.get("expires_at")
         if expires_at and expires_at <= begins:
             self.add_error("expires_at", "Credits must expire after they become valid.")
         return cleaned
@@ -172,20 +198,20 @@ class CreditGrantAdmin(FactsAdmin):
         """Ask what to grant, ask to confirm it, grant it."""
         if not self.has_add_permission(request):
             raise Http404
-        form = GrantForm(request.POST or None, initial={"token": uuid.uuid4(), **_asked_pool(request)})
+        may_grant_any = request.user.has_perm(ANY_KIND)
+        form = GrantForm(
+            request.POST or None, initial={"token": uuid.uuid4(), **_asked_pool(request)}, may_grant_any=may_grant_any
+        )
+        if not may_grant_any and _asks_for_more(request):
+            raise PermissionDenied
         if request.method != "POST" or not form.is_valid() or "_edit" in request.POST:
             return self.render_act(request, None, title="Grant credits", button="Go on", form=form)
         asked = form.cleaned_data
         if "_confirmed" in request.POST and (done := self._ask(request, form)) is not None:
-            if (queue := asking.waits(request, done)) is not None:
-                return queue
-            made = Posting.objects.get(pool=asked["pool"], reference=form.reference)
-            lot = made.entries.select_related("grant").order_by("line")[0].grant
-            if done.is_new:
-                self.note(request, "grant", lot, reason=asked["reason"])
-            amount = wording.exact_credits_text(lot.amount)
-            self.message_user(request, f"{amount} credits granted to {asked['pool'].account}.", messages.SUCCESS)
-            return HttpResponseRedirect(self.page_url("change", lot))
+            said = f"{wording.exact_credits_text(asked['amount'])} credits granted to {asked['pool'].account}."
+            made = Posting.objects.filter(pool=asked["pool"], reference=form.reference).first()
+            lot = made.entries.select_related("grant").order_by("line")[0].grant if made else None
+            return asking.answer(request, done, said=said, to=self.page_url("change" if lot else "changelist", lot))
         if form.errors:
             return self.render_act(request, None, title="Grant credits", button="Go on", form=form)
         return self.render_act(
@@ -195,31 +221,26 @@ class CreditGrantAdmin(FactsAdmin):
             button=f"Grant {wording.exact_credits_text(asked['amount'])} credits",
             form=form,
             facts=_facts(form),
-            warning=asking.warning(request, asked["amount"]),
+            warning=asking.warning(request, "grant", form.payload(), account_id=asked["account"].pk),
             hidden=True,
         )
 
-    def _ask(self, request: HttpRequest, form: GrantForm) -> Asked | None:
-        account_id, amount = form.cleaned_data["pool"].account_id, form.cleaned_data["amount"]
-        return asking.ask(request, form, act="grant", account_id=account_id, payload=form.payload(), amount=amount)
+    def _ask(self, request: HttpRequest, form: GrantForm) -> Done | None:
+        account_id = form.cleaned_data["pool"].account_id
+        return asking.ask(request, form, act="grant", account_id=account_id, payload=form.payload())
 
     def revoke_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Take back what is left of a lot, or part of it."""
         lot = CreditGrant.objects.select_related("pool__account").filter(pk=pk).first()
         if lot is None or not self.has_add_permission(request):
             raise Http404
-        self.watch(request, lot)
         form = RevokeForm(request.POST or None, initial={"token": uuid.uuid4()})
         if request.method == "POST" and form.is_valid():
             done = self._ask_to_revoke(request, lot, form)
             if done is not None:
-                if (queue := asking.waits(request, done)) is not None:
-                    return queue
-                if done.is_new:
-                    self.note(request, "revoke", lot, reason=done.approval.reason)
-                taken = wording.exact_credits_text(done.approval.amount)
-                self.message_user(request, f"{taken} credits taken back from {lot.pool.account}.", messages.SUCCESS)
-                return HttpResponseRedirect(self.page_url("change", lot))
+                taken = wording.exact_credits_text(done.approval.credits)
+                said = f"{taken} credits taken back from {lot.pool.account}."
+                return asking.answer(request, done, said=said, to=self.page_url("change", lot))
         facts = [
             ("Account", lot.pool.account),
             ("Pool", lot.pool),
@@ -228,16 +249,16 @@ class CreditGrantAdmin(FactsAdmin):
         ]
         return self.render_act(request, lot, title=f"Revoke {lot}", button="Take back", form=form, facts=facts)
 
-    def _ask_to_revoke(self, request: HttpRequest, lot: CreditGrant, form: RevokeForm) -> Asked | None:
+    def _ask_to_revoke(self, request: HttpRequest, lot: CreditGrant, form: RevokeForm) -> Done | None:
         amount = form.cleaned_data["amount"]
-        return asking.ask(
-            request,
-            form,
-            act="revoke",
-            account_id=lot.pool.account_id,
-            payload={"grant_id": lot.pk, "amount": None if amount is None else str(amount)},
-            amount=lot.remaining - lot.held if amount is None else amount,
-        )
+        payload = {"grant_id": lot.pk, "amount": None if amount is None else str(amount)}
+        return asking.ask(request, form, act="revoke", account_id=lot.pool.account_id, payload=payload)
+
+
+def _asks_for_more(request: HttpRequest) -> bool:
+    """Whether what was sent is more than credits given away: a form that does not offer it was made up."""
+    kind, cost = request.POST.get("kind", ""), request.POST.get("cost_basis", "")
+    return (kind in GrantKind.values and kind not in GIVEN) or cost.strip(" 0.,") != ""
 
 
 def _asked_pool(request: HttpRequest) -> dict[str, object]:

@@ -1,29 +1,26 @@
-"""What staff do with issued invoices: take an open one back, give one up, and check that a document says what it
+"""What staff do with issued invoices: void an open one, write one off, and check that a document says what it
 said."""
 
-from collections.abc import Callable
-
 from django import forms
-from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from billing.accounts import clocks
+from billing.admin import asking
+from billing.admin.asking import OnceForm
 from billing.admin.invoice_drafts import DraftPages, facts_of
+from billing.admin.powers import POWERS
 from billing.admin.rules import Act
-from billing.invoicing import crediting, settling, verification
+from billing.invoicing import verification
 from billing.invoicing.models import Invoice
-from billing.payments import paying, voiding
 
 DECIDES = "billing.change_invoice"
 
 
-class ReasonForm(forms.Form):
-    """Why."""
+class ReasonForm(OnceForm):
+    """Why; once per rendered form."""
 
     reason = forms.CharField(
         label=gettext_lazy("Reason"),
@@ -51,7 +48,7 @@ class InvoicePages(DraftPages):
         names: list[tuple[str, str]] = []
         may = request.user.has_perm(DECIDES) and row.owed
         if may and row.state == Invoice.State.OPEN:
-            names.append(("give_up", _("Give up")))
+            names.append(("give_up", _("Write off")))
         if may and not row.amount_paid:
             names.append(("void", _("Void")))
         names.append(("check", _("Check the document")))
@@ -60,7 +57,7 @@ class InvoicePages(DraftPages):
     def void_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Take back an invoice of which nothing was paid."""
         return self._decide(
-            request, pk, act="void", do=voiding.void, title=_("Void this invoice?"), button=_("Void"),
+            request, pk, act="void", title=_("Void this invoice?"), button=_("Void"),
             warning=" ".join((
                 _("Nobody owes it any more, and it keeps its number."),
                 _("Of a plan, what is left of the credits that it was for is taken back within minutes, those still to "
@@ -71,47 +68,32 @@ class InvoicePages(DraftPages):
         )  # fmt: skip
 
     def give_up_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Hold an open invoice for uncollectible."""
+        """Call an open invoice uncollectible."""
         return self._decide(
-            request, pk, act="give_up", do=settling.give_up, title=_("Give this invoice up?"), button=_("Give up"),
-            warning=_("Nobody asks for the money any more. It is still owed, and a payment still settles it."),
+            request, pk, act="write_off", title=_("Write this invoice off?"), button=_("Write off"),
+            warning=_("The money is not asked for any more. It is still owed, and a payment still settles it."),
         )  # fmt: skip
 
     def _decide(
-        self,
-        request: HttpRequest,
-        pk: int,
-        *,
-        act: str,
-        do: Callable[..., Invoice],
-        title: str,
-        button: str,
-        warning: str,
+        self, request: HttpRequest, pk: int, *, act: str, title: str, button: str, warning: str
     ) -> HttpResponse:
-        self.require(request.user.has_perm(DECIDES))
+        self.require(request.user.has_perm(POWERS[act].permission))
         invoice = Invoice.objects.select_related("account").exclude(state=Invoice.State.DRAFT).filter(pk=pk).first()
         if invoice is None:
             raise Http404
-        self.watch(request, invoice)
-        form = ReasonForm(request.POST or None)
+        form, payload = ReasonForm(request.POST or None), {"invoice_id": pk}
         if request.method == "POST" and form.is_valid():
-            refusals: dict[type[Exception], str] = {
-                paying.PaymentUnderWay: _("A payment of it is under way: wait for its outcome."),
-                crediting.NotVoidable: _("Money has come for it, or it is closed: write a credit note instead."),
-                settling.NotPayable: _("Only an open invoice can be given up."),
-            }
-            try:
-                done = do(invoice_id=pk, now=clocks.time_of(invoice.account, timezone.now()))
-            except tuple(refusals) as refusal:
-                form.add_error(None, refusals[type(refusal)])
-            else:
-                self.note(request, act, done, reason=form.cleaned_data["reason"])
-                said = _("%(number)s is: %(state)s.") % {"number": done, "state": done.get_state_display().lower()}
-                self.message_user(request, said, messages.SUCCESS)
-                return HttpResponseRedirect(self.page_url("change", done))
+            done = asking.ask(request, form, act=act, account_id=invoice.account_id, payload=payload)
+            if done is not None:
+                invoice.refresh_from_db()
+                said = _("%(number)s is: %(state)s.")
+                said %= {"number": invoice, "state": invoice.get_state_display().lower()}
+                return asking.answer(request, done, said=said, to=self.page_url("change", invoice))
+        limit = asking.warning(request, act, payload, account_id=invoice.account_id)
         return self.render_act(
-            request, invoice, title=title, button=button, form=form, facts=facts_of(invoice), warning=warning
-        )
+            request, invoice, title=title, button=button, form=form, facts=facts_of(invoice),
+            warning=f"{warning} {limit}".strip(),
+        )  # fmt: skip
 
     def check_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Say whether the document says what it said when it was issued, and adds up."""

@@ -18,7 +18,9 @@ from django.utils.translation import gettext_lazy
 from billing.accounts import clocks
 from billing.accounts.fields import validate_currency
 from billing.accounts.models import Account
-from billing.admin import trail
+from billing.admin import acts, asking, trail
+from billing.admin.acts import Done
+from billing.admin.asking import OnceForm
 from billing.admin.rules import Act, PickOne, RoomAdmin
 from billing.catalog import periods, pricing
 from billing.invoicing import drafting, engines, issuing, tax
@@ -26,7 +28,6 @@ from billing.invoicing.lines import LineDraft
 from billing.invoicing.models import Invoice, InvoiceLine
 from billing.ledger.models import CreditPool
 from billing.notifications import wording
-from billing.payments import invoice_credits
 
 WRITES = "billing.add_invoice"
 MAX_LINES = 100
@@ -203,28 +204,37 @@ class DraftPages(RoomAdmin):
     def issue_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask, then issue a draft with the parties and the tax of now."""
         draft = self._get_draft(request, pk)
-        if request.method == "POST":
-            now = clocks.time_of(draft.account, timezone.now())
-
-            def issue() -> Invoice:
-                with transaction.atomic():
-                    issued = drafting.issue_draft(invoice_id=pk, now=now)
-                    self.note(request, "issue", issued)
-                    return issued
-
-            try:
-                issued = engines.with_tax(issue, now=now)
-            except _REFUSALS as refusal:
-                self.message_user(request, str(refusal), messages.ERROR)
-                return HttpResponseRedirect(self.page_url("change", draft))
-            self.message_user(request, _("%(number)s is issued.") % {"number": issued}, messages.SUCCESS)
-            if (paid := invoice_credits.apply(invoice_id=issued.pk, now=now)) > 0:
-                used = {"amount": wording.money_text(paid, issued.currency)}
-                self.message_user(request, _("The invoice balance paid %(amount)s of it.") % used, messages.SUCCESS)
-            return HttpResponseRedirect(self.page_url("change", issued))
+        form, payload = OnceForm(request.POST or None, initial={"token": uuid.uuid4()}), {"invoice_id": pk}
+        form.fields["reason"].help_text = _("For the audit log; the customer does not see it.")
+        if request.method == "POST" and form.is_valid():
+            done = self._issue(request, draft, form, payload)
+            if done is not None:
+                said = _("%(number)s is issued.") % {"number": done.row or draft}
+                if not asking.waits(done):
+                    acts.finish(done.approval, now=timezone.now())
+                    draft.refresh_from_db()
+                    if draft.amount_paid:
+                        paid = wording.money_text(draft.amount_paid, draft.currency)
+                        said += " " + _("The invoice balance paid %(amount)s of it.") % {"amount": paid}
+                return asking.answer(request, done, said=said, to=self.page_url("change", draft))
         title, button = _("Issue this invoice?"), _("Issue")
         warning = _("It gets a number and never changes any more; tax and addresses are those of this moment.")
-        return self.render_act(request, draft, title=title, button=button, facts=facts_of(draft), warning=warning)
+        limit = asking.warning(request, "issue", payload, account_id=draft.account_id)
+        return self.render_act(
+            request, draft, title=title, button=button, form=form, facts=facts_of(draft),
+            warning=f"{warning} {limit}".strip(),
+        )  # fmt: skip
+
+    def _issue(self, request: HttpRequest, draft: Invoice, form: OnceForm, payload: dict[str, int]) -> Done | None:
+        def ask() -> Done | None:
+            with transaction.atomic():
+                return asking.ask(request, form, act="issue", account_id=draft.account_id, payload=payload)
+
+        try:
+            return engines.with_tax(ask, now=clocks.time_of(draft.account, timezone.now()))
+        except tax.TaxUnavailable:
+            form.add_error(None, _("The tax cannot be worked out at the moment."))
+            return None
 
     def discard_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask, then throw a draft away."""

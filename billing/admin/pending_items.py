@@ -1,18 +1,16 @@
 """Staff pages of pending items: what stands on accounts' next invoices."""
 
-from django.contrib import admin, messages
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.contrib import admin
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from billing.accounts import clocks
+from billing.admin import asking
 from billing.admin.invoice_acts import ReasonForm
 from billing.admin.rules import Act, FactsAdmin, credits_column, money_column, plain_id
-from billing.invoicing import pending
 from billing.invoicing.models import Invoice, PendingItem
 from billing.notifications import wording
 
@@ -54,21 +52,16 @@ class PendingItemAdmin(FactsAdmin):
         item = PendingItem.objects.select_related("account").filter(pk=pk).first()
         if item is None:
             raise Http404
-        self.watch(request, item)
-        form = ReasonForm(request.POST or None)
+        form, payload = ReasonForm(request.POST or None), {"item_id": pk}
         if request.method == "POST" and form.is_valid():
-            try:
-                pending.cancel(item_id=pk, now=clocks.time_of(item.account, timezone.now()))
-            except pending.NotPending:
-                form.add_error(None, _("It stands on an invoice by now."))
-            else:
-                self.note(request, "cancel", item, reason=form.cleaned_data["reason"])
-                self.message_user(request, _("It is cancelled."), messages.SUCCESS)
-                return HttpResponseRedirect(self.page_url("change", item))
+            done = asking.ask(request, form, act="cancel_item", account_id=item.account_id, payload=payload)
+            if done is not None:
+                return asking.answer(request, done, said=_("It is cancelled."), to=self.page_url("change", item))
         facts = [(_("Account"), item.account), (_("Amount"), wording.money_text(item.amount, item.currency))]
         return self.render_act(
-            request, item, title=_("Cancel this item?"), button=_("Cancel it"), form=form, facts=facts
-        )
+            request, item, title=_("Cancel this item?"), button=_("Cancel it"), form=form, facts=facts,
+            warning=asking.warning(request, "cancel_item", payload, account_id=item.account_id),
+        )  # fmt: skip
 
 
 def _link(invoice: Invoice) -> SafeString:

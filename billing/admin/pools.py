@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
+from billing.admin.powers import POWERS
 from billing.admin.rules import Act, credits_column
 from billing.admin.undoing import AdjustPages
 from billing.ledger import balance, pools
@@ -77,9 +78,8 @@ class CreditPoolAdmin(AdjustPages):
         return False
 
     def list_acts(self, request: HttpRequest, row: CreditPool) -> list[Act]:
-        adjust = (
-            [Act("Adjust", self.page_url("adjust", row))] if request.user.has_perm("billing.add_creditgrant") else []
-        )
+        may_adjust = request.user.has_perm(POWERS["adjust"].permission)
+        adjust = [Act("Adjust", self.page_url("adjust", row))] if may_adjust else []
         return [
             *adjust,
             Act("Grant credits", f"{reverse('admin:billing_creditgrant_add')}?pool={row.pk}"),

@@ -1,11 +1,10 @@
 """What staff do to subscriptions: change plan and seats, pause, resume, cancel, take that back, redeem, release.
 
-Each asks why, once per rendered form, and is in the audit log. What gives money back counts against the author's day
-(M8). The pages run apart from a transaction of theirs, because a tax engine may have to be asked first.
+Each asks why, once per rendered form, and is in the audit log. What moves money or credits counts against the author's
+day (M8). The pages run apart from a transaction of theirs, because a tax engine may have to be asked first.
 """
 
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -19,12 +18,14 @@ from django.utils.translation import gettext_lazy
 
 from billing.accounts import clocks
 from billing.admin import asking, trail
+from billing.admin.acts import Done
+from billing.admin.powers import plans
 from billing.admin.rules import Act, FactsAdmin, staff_user
 from billing.admin.subscription_forms import ActForm, CancelForm, ChangeForm, CouponForm
 from billing.catalog.models import PlanVersion
 from billing.invoicing import engines, issuing, tax
 from billing.notifications.wording import exact_credits_text, money_text
-from billing.subscriptions import acts, changes, coupons, giving_back, lifecycle, renewals, scheduled, subscribing
+from billing.subscriptions import acts, changes, lifecycle, renewals, scheduled, subscribing
 from billing.subscriptions.models import ScheduledChange, Subscription
 from billing.subscriptions.terms import NoPrice
 
@@ -37,11 +38,9 @@ REFUSALS: dict[type[Exception], Any] = {
     acts.ReferenceConflict: gettext_lazy("This form was sent before, with other values. Open a new one."),
     lifecycle.NothingScheduled: gettext_lazy("No change waits for the end of the period."),
     changes.NothingToChange: gettext_lazy("It has that plan and those seats already."),
-    changes.TotalChanged: gettext_lazy("The price has changed meanwhile. Please look at it again."),
     changes.CurrencyFixed: gettext_lazy("The plan has no price in the subscription's currency."),
     subscribing.PlanNotOffered: gettext_lazy("There is no such published plan."),
     subscribing.SeatsNotOffered: gettext_lazy("The plan is not sold for that many seats."),
-    coupons.CouponRefused: gettext_lazy("The coupon cannot be redeemed: unknown, over, used up or for something else."),
     issuing.NoIssuer: gettext_lazy("There is no default issuer."),
     tax.TaxUnavailable: gettext_lazy("The tax cannot be worked out at the moment."),
     NoPrice: gettext_lazy("The plan has no price in the subscription's currency."),
@@ -92,28 +91,21 @@ class SubscriptionPages(FactsAdmin):
             (_("Account"), row.account),
             (_("Now"), f"{row.plan_version.plan}, {row.seats}"),
         ]
+        warning = ""
         confirming = preview is not None and request.method == "POST" and "_edit" not in request.POST
         if preview is not None:
             facts += _facts_of(preview)
+            payload = {
+                "subscription_id": row.pk, "plan_version_id": preview.plan_version.pk, "seats": preview.seats,
+                "when": str(preview.when),
+            }  # fmt: skip
             if "_confirmed" in request.POST:
-                back = abs(preview.credit)
-                payload = {
-                    "subscription_id": row.pk, "plan_version_id": preview.plan_version.pk, "seats": preview.seats,
-                    "when": str(preview.when),
-                }  # fmt: skip
-                if back:
-                    return self._ask(request, form, row, "plan_change", payload, back)
-                return self._finish(
-                    request, row, form, "change_plan", _("The subscription is changed."),
-                    lambda named: changes.change(
-                        plan_version_id=preview.plan_version.pk, seats=preview.seats, when=preview.when,
-                        expected_total=preview.total, by_staff=True, **named,
-                    ),
-                )  # fmt: skip
+                return self._ask(request, form, row, "plan_change", payload, said=_("The subscription is changed."))
+            warning = asking.warning(request, "plan_change", payload, account_id=row.account_id)
         return self.render_act(
             request, row, title=_("Change plan or seats of %(account)s") % {"account": row.account},
             button=_("Change it") if confirming else _("Go on"), form=form, facts=facts, hidden=confirming,
-            warning=asking.warning(request, abs(preview.credit), row.currency) if preview and preview.credit else "",
+            warning=warning,
         )  # fmt: skip
 
     @trail.apart
@@ -125,14 +117,15 @@ class SubscriptionPages(FactsAdmin):
             (_("Account"), row.account), (_("Plan"), row.plan_version.plan),
             (_("The period ends"), f"{row.period_ends_at:%Y-%m-%d %H:%M}"),
         ]  # fmt: skip
-        back = _unused(row, now=_now(row))
+        back = plans.unused(row, now=_now(row))
         if back:
             facts.append((_("Unused days, before tax"), money_text(back, row.currency)))
         facts += _withdrawn(scheduled.find(row))
         if request.method == "POST" and form.is_valid():
             typed = form.cleaned_data
             if typed["gives_back"] and back:
-                return self._ask(request, form, row, "plan_cancel", {"subscription_id": row.pk}, back)
+                said = _("It has ended, and what is unused is given back.")
+                return self._ask(request, form, row, "plan_cancel", {"subscription_id": row.pk}, said=said)
             return self._finish(
                 request, row, form, "cancel", _("The subscription is cancelled."),
                 lambda named: lifecycle.cancel(when=typed["when"], reason=typed["reason"], **named),
@@ -146,11 +139,18 @@ class SubscriptionPages(FactsAdmin):
     @trail.apart
     def coupon_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask for a code, and redeem it."""
-        form = CouponForm(request.POST or None)
-        return self._simple(
-            request, pk, "coupon", _("Redeem a coupon"), _("Redeem"), form, _("It counts from the next invoice on."),
-            lambda named: lifecycle.redeem(code=form.cleaned_data["code"], **named),
-        )  # fmt: skip
+        row, form, said = (
+            self._get(request, pk),
+            CouponForm(request.POST or None),
+            _("It counts from the next invoice on."),
+        )
+        if request.method == "POST" and form.is_valid():
+            payload = {"subscription_id": row.pk, "code": form.cleaned_data["code"]}
+            return self._ask(request, form, row, "coupon", payload, said=said)
+        facts = [(_("Account"), row.account), (_("Plan"), row.plan_version.plan)]
+        return self.render_act(
+            request, row, title=_("Redeem a coupon"), button=_("Redeem"), form=form, facts=facts, warning=said
+        )
 
     @trail.apart
     def pause_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -224,32 +224,32 @@ class SubscriptionPages(FactsAdmin):
         try:
             engines.with_tax(both, now=now)
         except tuple(REFUSALS) as refusal:
-            trail.settle(request)
+            trail.refuse(request, f"{name}: {REFUSALS[type(refusal)]}", row=row)
             self.message_user(request, str(REFUSALS[type(refusal)]), messages.ERROR)
         else:
             self.message_user(request, said, messages.SUCCESS)
         return HttpResponseRedirect(self.page_url("change", row))
 
     def _ask(
-        self, request: HttpRequest, form: ActForm, row: Subscription, act: str, payload: dict[str, Any], back: Decimal
+        self, request: HttpRequest, form: ActForm, row: Subscription, act: str, payload: dict[str, Any], *, said: str
     ) -> HttpResponse:
-        """Ask for what gives money back: done within the author's limit, else it waits for a second person."""
-        with transaction.atomic():
-            done = asking.ask(
-                request, form, act=act, account_id=row.account_id, payload=payload, amount=back, currency=row.currency
-            )
-            queue = asking.waits(request, done) if done is not None else None
-            if done is not None and queue is None and done.is_new:
-                self.note(request, act, row, reason=done.approval.reason)
-        if queue is not None:
-            return queue
-        if done is None:
-            trail.settle(request)
-            for error in form.non_field_errors():
-                self.message_user(request, str(error), messages.ERROR)
-        else:
-            self.message_user(request, _("It is done, and what is unused is given back."), messages.SUCCESS)
-        return HttpResponseRedirect(self.page_url("change", row))
+        """Ask for what moves money or credits: done within the author's limit, else it waits for a second person."""
+
+        def ask() -> Done | None:
+            with transaction.atomic():
+                return asking.ask(request, form, act=act, account_id=row.account_id, payload=payload)
+
+        to = self.page_url("change", row)
+        try:
+            done = engines.with_tax(ask, now=_now(row))
+        except tax.TaxUnavailable:
+            done = None
+            form.add_error(None, _("The tax cannot be worked out at the moment."))
+        if done is not None:
+            return asking.answer(request, done, said=said, to=to)
+        for error in form.non_field_errors():
+            self.message_user(request, str(error), messages.ERROR)
+        return HttpResponseRedirect(to)
 
     def _preview(self, form: ChangeForm, row: Subscription) -> changes.ChangePreview | None:
         """What the change would do; None, with the form saying why, when it cannot be."""
@@ -279,13 +279,6 @@ class SubscriptionPages(FactsAdmin):
 
 def _now(row: Subscription) -> Any:
     return clocks.time_of(row.account, timezone.now())
-
-
-def _unused(row: Subscription, *, now: Any) -> Decimal:
-    """What ending it now would give back at most, before tax; nothing outside of a paid period."""
-    if not row.period_number or row.state == State.INCOMPLETE or not row.period_starts_at <= now < row.period_ends_at:
-        return Decimal(0)
-    return giving_back.worth(row, now=now)
 
 
 def _facts_of(preview: changes.ChangePreview) -> list[tuple[str, object]]:

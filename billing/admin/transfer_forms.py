@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as lazy
 
 from billing.accounts.fields import validate_currency
+from billing.admin.asking import OnceForm
 from billing.invoicing.models import MAX_MONEY, Invoice
 from billing.payments import transfers
 from billing.payments.transfer_files import FIELDS, Reading
@@ -41,10 +42,10 @@ class RecordForm(forms.Form):
     )
 
 
-class MatchForm(forms.Form):
+class MatchForm(OnceForm):
     """Which invoice a transfer pays, and how much of it."""
 
-    token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
+    reason = forms.CharField(label=lazy("Why"), max_length=200, required=False, widget=forms.TextInput(attrs=WIDE))
     invoice = forms.CharField(label=lazy("Invoice"), max_length=40)
     amount = forms.DecimalField(
         label=lazy("Amount"),
@@ -53,6 +54,7 @@ class MatchForm(forms.Form):
         decimal_places=3,
         help_text=lazy("Empty: as much as the transfer has and the invoice owes."),
     )
+    field_order = ("token", "invoice", "amount", "reason")
 
     def clean_invoice(self) -> Invoice:
         found = transfers.find_open_invoice(self.cleaned_data["invoice"])
@@ -61,7 +63,7 @@ class MatchForm(forms.Form):
         return found
 
 
-class ReturnForm(forms.Form):
+class ReturnForm(OnceForm):
     """How much of a transfer was sent back."""
 
     amount = forms.DecimalField(
@@ -71,11 +73,14 @@ class ReturnForm(forms.Form):
         decimal_places=3,
         help_text=lazy("Empty: all that is left."),
     )
-    note = forms.CharField(label=lazy("Why"), max_length=200, widget=forms.TextInput(attrs=WIDE))
+    reason = forms.CharField(label=lazy("Why"), max_length=200, widget=forms.TextInput(attrs=WIDE))
+    field_order = ("token", "amount", "reason")
 
 
 class ImportForm(forms.Form):
     """A bank statement, and how to read it."""
+
+    token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
 
     file = forms.FileField(label=lazy("CSV file"))
     currency = forms.CharField(

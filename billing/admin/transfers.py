@@ -2,9 +2,13 @@
 
 import io
 import uuid
+from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
@@ -13,10 +17,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as lazy
 from django.utils.translation import ngettext
 
-from billing.admin import trail
+from billing.admin import asking, trail
 from billing.admin.payments import QueueAdmin
+from billing.admin.powers import money
 from billing.admin.rules import Act, FactsInline, money_column, plain_id, staff_user
 from billing.admin.transfer_forms import ImportForm, MatchForm, RecordForm, ReturnForm
+from billing.invoicing.models import Invoice
 from billing.notifications import wording
 from billing.payments import transfer_files, transfers
 from billing.payments.models import BankTransfer, Payment
@@ -118,34 +124,63 @@ class BankTransferAdmin(QueueAdmin):
             trail.settle(request)
             self.message_user(request, _("This transfer had been recorded before."), messages.WARNING)
             return row
-        paid = transfers.match_by_itself(transfer_id=row.pk, now=now)
-        self.note(request, "record", row, facts={"paid": [str(payment.invoice) for payment in paid]})
-        text = _("Recorded. It pays: %(numbers)s.") if paid else _("Recorded. Say now which invoice it pays.")
-        self.message_user(request, text % {"numbers": ", ".join(str(payment.invoice) for payment in paid)})
+        self.note(request, "record", row)
+        chosen = transfers.choose(row)
+        if not chosen:
+            self.message_user(request, _("Recorded. Say now which invoice it pays."))
+            return row
+        self._match_chosen(request, [row], reference=f"transfer:{row.pk}")
         return row
+
+    def _match_chosen(self, request: HttpRequest, rows: Sequence[BankTransfer], *, reference: str) -> None:
+        """Ask for what transfers pay without doubt, one act for each currency."""
+        by_currency: dict[str, list[tuple[BankTransfer, Invoice, Decimal | None]]] = {}
+        for row in rows:
+            by_currency.setdefault(row.currency, []).extend((row, invoice, None) for invoice in transfers.choose(row))
+        for currency, chosen in by_currency.items():
+            if not chosen:
+                continue
+            form = _Silent({})
+            done = asking.ask(
+                request, form, act="match", account_id=_only([invoice.account_id for _row, invoice, _part in chosen]),
+                payload=money.match_payload(chosen), reference=f"{reference}:{currency}",
+                reason=_("The payer named the invoice, or it is the only one of this amount."),
+            )  # fmt: skip
+            numbers = ", ".join(str(invoice) for _row, invoice, _part in chosen[:MAX_SHOWN])
+            if done is None:
+                for error in form.non_field_errors():
+                    self.message_user(request, str(error), messages.ERROR)
+            elif asking.waits(done):
+                text = _("Recorded. That it pays %(numbers)s waits until a second person approves it.")
+                self.message_user(request, text % {"numbers": numbers}, messages.WARNING)
+            else:
+                self.message_user(request, _("Recorded. It pays: %(numbers)s.") % {"numbers": numbers})
 
     @trail.apart
     def import_view(self, request: HttpRequest) -> HttpResponse:
         """Read a statement; each row is a transaction of its own, so it may be read again."""
         self.require(self._may_record(request))
-        form = ImportForm(request.POST or None, request.FILES or None)
+        form = ImportForm(request.POST or None, request.FILES or None, initial={"token": uuid.uuid4()})
         if request.method == "POST" and form.is_valid():
             text = io.TextIOWrapper(form.cleaned_data["file"].file, encoding="utf-8", newline="")
             try:
                 done = transfer_files.import_file(
-                    text, reading=form.reading, actor=f"user:{staff_user(request).pk}", now=timezone.now()
-                )
+                    text, reading=form.reading, matches=False, actor=f"user:{staff_user(request).pk}",
+                    now=timezone.now(),
+                )  # fmt: skip
             except UnusableFile as error:
                 form.add_error("file", str(error))
             else:
                 self._tell(request, done)
+                with transaction.atomic():
+                    self._match_chosen(request, done.recorded, reference=f"statement:{form.cleaned_data['token']}")
                 return HttpResponseRedirect(f"{self.page_url('changelist')}?queue=open")
         return self.render_act(request, None, title=_("Read a bank statement"), button=_("Read"), form=form)
 
     def _tell(self, request: HttpRequest, done: Imported) -> None:
-        counts = {"new": done.new, "known": done.known, "outgoing": done.outgoing, "paid": done.payments}
+        counts = {"new": done.new, "known": done.known, "outgoing": done.outgoing}
         trail.note(request, "import", None, after={**counts, "refused": len(done.refused)})
-        text = _("%(new)d new, %(known)d known, %(outgoing)d going out; %(paid)d payments made.") % counts
+        text = _("%(new)d new, %(known)d known, %(outgoing)d going out.") % counts
         self.message_user(request, text, messages.SUCCESS)
         for refused in done.refused[:MAX_SHOWN]:
             text = _("Line %(line)d was not read: %(reason)s") % {"line": refused.line, "reason": refused.reason}
@@ -160,51 +195,28 @@ class BankTransferAdmin(QueueAdmin):
         suggested = transfers.suggest(row)
         initial = {"token": uuid.uuid4(), "invoice": suggested[0].invoice.number if suggested else ""}
         form = MatchForm(request.POST or None, initial=initial)
-        if request.method == "POST" and form.is_valid() and (payment := self._match(row, form)) is not None:
-            self.note(request, "match", row, facts={"invoice": str(payment.invoice), "payment": payment.pk})
-            amount = wording.money_text(payment.amount, payment.currency)
-            text = _("%(amount)s paid on %(invoice)s.") % {"amount": amount, "invoice": payment.invoice}
-            self.message_user(request, text, messages.SUCCESS)
-            return HttpResponseRedirect(self.page_url("change", row))
+        if request.method == "POST" and form.is_valid():
+            invoice = form.cleaned_data["invoice"]
+            payload = money.match_payload([(row, invoice, form.cleaned_data["amount"])])
+            done = asking.ask(request, form, act="match", account_id=invoice.account_id, payload=payload)
+            if done is not None:
+                amount = wording.money_text(done.approval.amount, row.currency)
+                said = _("%(amount)s paid on %(invoice)s.") % {"amount": amount, "invoice": invoice}
+                return asking.answer(request, done, said=said, to=self.page_url("change", row))
         facts = [*_facts(row), *((_("It may be for"), _suggestion_text(each)) for each in suggested)]
         title, button = _("Which invoice does it pay?"), _("Match")
         return self.render_act(request, row, title=title, button=button, form=form, facts=facts)
 
-    def _match(self, row: BankTransfer, form: MatchForm) -> Payment | None:
-        typed = form.cleaned_data
-        try:
-            return transfers.match(
-                transfer_id=row.pk,
-                invoice_id=typed["invoice"].pk,
-                amount=typed["amount"],
-                key=f"staff:{typed['token']}",
-                now=timezone.now(),
-            )
-        except transfers.TooMuch as error:
-            most = wording.money_text(error.left, row.currency)
-            form.add_error("amount", _("At most %(most)s can be matched.") % {"most": most})
-        except transfers.OtherCurrency:
-            form.add_error("invoice", _("This invoice is in another currency."))
-        except transfers.NothingOwed:
-            form.add_error("invoice", _("Nothing is owed on the invoice any more."))
-        except transfers.KeyTaken:
-            form.add_error(None, _("This form was sent before, with other values. Open a new one to do it once more."))
-        return None
-
     def return_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Note that staff have sent money of a transfer back."""
+        """Record that staff have sent money of a transfer back."""
         row = self._get(request, pk)
-        form = ReturnForm(request.POST or None)
+        form = ReturnForm(request.POST or None, initial={"token": uuid.uuid4()})
         if request.method == "POST" and form.is_valid():
-            try:
-                row = transfers.mark_returned(transfer_id=pk, now=timezone.now(), **form.cleaned_data)
-            except transfers.TooMuch as error:
-                most = wording.money_text(error.left, row.currency)
-                form.add_error("amount", _("At most %(most)s can have been sent back.") % {"most": most})
-            else:
-                self.note(request, "return", row, reason=row.note)
-                self.message_user(request, _("Noted as sent back."), messages.SUCCESS)
-                return HttpResponseRedirect(self.page_url("change", row))
+            amount = form.cleaned_data["amount"]
+            payload = {"transfer_id": pk, "amount": None if amount is None else str(amount)}
+            done = asking.ask(request, form, act="return_transfer", account_id=None, payload=payload)
+            if done is not None:
+                return asking.answer(request, done, said=_("Noted as sent back."), to=self.page_url("change", row))
         title, button = _("Money was sent back to the payer"), _("Note it")
         return self.render_act(request, row, title=title, button=button, form=form, facts=_facts(row))
 
@@ -216,8 +228,16 @@ class BankTransferAdmin(QueueAdmin):
         if row is None:
             raise Http404
         self.require(self.has_act_permission(request))
-        self.watch(request, row)
         return row
+
+
+class _Silent(forms.Form):
+    """A form without fields, for its errors."""
+
+
+def _only(ids: Sequence[int]) -> int | None:
+    """The account that all is about, if it is one."""
+    return ids[0] if len(set(ids)) == 1 else None
 
 
 def _facts(row: BankTransfer) -> list[tuple[str, object]]:

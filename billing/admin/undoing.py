@@ -8,17 +8,17 @@ from decimal import Decimal
 from typing import Any
 
 from django import forms
-from django.contrib import messages
 from django.db import transaction
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from billing.accounts import clocks
-from billing.admin import acts, asking, trail
-from billing.admin.asking import SMALLEST, Asked, OnceForm
+from billing.admin import acts, asking
+from billing.admin.asking import SMALLEST, OnceForm
+from billing.admin.powers import POWERS
 from billing.admin.rules import Act, RoomAdmin
 from billing.admin.trail import apart
 from billing.invoicing.models import InvoiceLine
@@ -74,22 +74,21 @@ class AdjustPages(RoomAdmin):
 
     def adjust_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Add credits to a pool, or take some away."""
-        self.require(request.user.has_perm(acts.PERMISSIONS["adjust"]))
+        self.require(request.user.has_perm(POWERS["adjust"].permission))
         pool = CreditPool.objects.select_related("account").filter(pk=pk).first()
         if pool is None:
             raise Http404
-        self.watch(request, pool)
         form = AdjustForm(request.POST or None)
         confirming, change = False, Decimal(0)
         if request.method == "POST" and form.is_valid() and "_edit" not in request.POST:
             change, confirming = form.cleaned_data["change"], True
             if "_confirmed" in request.POST:
                 done = asking.ask(
-                    request, form, act="adjust", account_id=pool.account_id, amount=abs(change),
-                    payload={"pool_id": pool.pk, "change": str(change)},
-                )  # fmt: skip
+                    request, form, act="adjust", account_id=pool.account_id, payload=_adjustment(pool, change)
+                )
                 if done is not None:
-                    return self._finish(request, done, pool, "adjust", _("The balance is adjusted."))
+                    said = _("The balance is adjusted.")
+                    return asking.answer(request, done, said=said, to=self.page_url("change", pool))
                 confirming = False
         facts = [
             (_("Account"), pool.account),
@@ -107,22 +106,15 @@ class AdjustPages(RoomAdmin):
             button=_("Adjust by %(change)s") % {"change": exact_credits_text(change)} if confirming else _("Go on"),
             form=form,
             facts=facts,
-            warning=asking.warning(request, abs(change)) if confirming else "",
+            warning=asking.warning(request, "adjust", _adjustment(pool, change), account_id=pool.account_id)
+            if confirming
+            else "",
             hidden=confirming,
         )
 
-    def _finish(self, request: HttpRequest, done: Asked, row: Any, act: str, said: str) -> HttpResponse:
-        return finish(self, request, done, row, act, said)
 
-
-def finish(owner: RoomAdmin, request: HttpRequest, done: Asked, row: Any, act: str, said: str) -> HttpResponse:
-    """Note what was done and go back to the row, or to the queue when it has to wait."""
-    if (queue := asking.waits(request, done)) is not None:
-        return queue
-    if done.is_new:
-        owner.note(request, act, row, reason=done.approval.reason)
-    owner.message_user(request, said, messages.SUCCESS)
-    return HttpResponseRedirect(owner.page_url("change", row))
+def _adjustment(pool: CreditPool, change: Decimal) -> dict[str, Any]:
+    return {"pool_id": pool.pk, "change": str(change)}
 
 
 class ReversePages(RoomAdmin):
@@ -135,26 +127,22 @@ class ReversePages(RoomAdmin):
         return [reverse_, *super().get_urls()]
 
     def list_acts(self, request: HttpRequest, row: Posting) -> list[Act]:
-        if row.act != Posting.Act.SPEND or not request.user.has_perm(acts.PERMISSIONS["reverse"]):
+        if row.act != Posting.Act.SPEND or not request.user.has_perm(POWERS["reverse"].permission):
             return super().list_acts(request, row)
         return [Act(_("Reverse"), self.page_url("reverse", row)), *super().list_acts(request, row)]
 
     def reverse_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask why, and give back what is left to give back of a spend."""
-        self.require(request.user.has_perm(acts.PERMISSIONS["reverse"]))
+        self.require(request.user.has_perm(POWERS["reverse"].permission))
         row = Posting.objects.defer("fingerprint").select_related("pool__account").filter(pk=pk).first()
         if row is None:
             raise Http404
-        form = OnceForm(request.POST or None)
+        form, payload = OnceForm(request.POST or None), {"posting_id": row.pk}
         if request.method == "POST" and form.is_valid():
-            done = asking.ask(
-                request, form, act="reverse", account_id=row.pool.account_id, amount=row.credits,
-                payload={"posting_id": row.pk},
-            )  # fmt: skip
+            done = asking.ask(request, form, act="reverse", account_id=row.pool.account_id, payload=payload)
             if done is not None:
-                return finish(
-                    self, request, done, row, "reverse", _("The credits are back in the lots they came from.")
-                )
+                said = _("The credits are back in the lots they came from.")
+                return asking.answer(request, done, said=said, to=self.page_url("change", row))
         facts = [
             (_("Account"), row.pool.account),
             (_("Pool"), row.pool),
@@ -169,7 +157,7 @@ class ReversePages(RoomAdmin):
             button=_("Give %(credits)s credits back") % {"credits": exact_credits_text(row.credits)},
             form=form,
             facts=facts,
-            warning=asking.warning(request, row.credits),
+            warning=asking.warning(request, "reverse", payload, account_id=row.pool.account_id),
         )
 
 
@@ -186,7 +174,7 @@ class UnusePages(RoomAdmin):
 
     def unuse_view(self, request: HttpRequest, account: int, event: str) -> HttpResponse:
         """Ask why, and give back what a usage event cost; it stays as a fact."""
-        self.require(request.user.has_perm(acts.PERMISSIONS["unuse"]))
+        self.require(request.user.has_perm(POWERS["unuse"].permission))
         row = (
             UsageEvent.objects.select_related("meter", "pool__account")
             .filter(account_id=account, event_id=event)
@@ -194,13 +182,16 @@ class UnusePages(RoomAdmin):
         )
         if row is None:
             raise Http404
-        form = OnceForm(request.POST or None)
+        form, payload = OnceForm(request.POST or None), {"account_id": account, "event_id": event}
+        back = f"{reverse('admin:billing_usage_events')}?account={account}"
         if request.method == "POST" and form.is_valid():
-            done = asking.ask(
-                request, form, act="unuse", account_id=account, amount=row.credits, payload={"event_id": event}
-            )
+            done = asking.ask(request, form, act="unuse", account_id=account, payload=payload)
             if done is not None:
-                return self._unused(request, done, row)
+                given = EventReversal.objects.filter(account_id=account, event_id=event).first()
+                credits = exact_credits_text(given.credits if given else row.credits)
+                return asking.answer(
+                    request, done, said=_("%(credits)s credits are back.") % {"credits": credits}, to=back
+                )
         facts = [
             (_("Account"), row.pool.account),
             (_("Event"), row.event_id),
@@ -208,24 +199,10 @@ class UnusePages(RoomAdmin):
             (_("Cost"), exact_credits_text(row.credits)),
             (_("Happened"), f"{row.occurred_at:%Y-%m-%d %H:%M}"),
         ]
-        back = f"{reverse('admin:billing_usage_events')}?account={account}"
         return self.render_act(
             request, None, title=_("Reverse this event?"), button=_("Give its credits back"), form=form, facts=facts,
-            warning=asking.warning(request, row.credits), back=back,
+            warning=asking.warning(request, "unuse", payload, account_id=account), back=back,
         )  # fmt: skip
-
-    def _unused(self, request: HttpRequest, done: Asked, row: UsageEvent) -> HttpResponse:
-        if (queue := asking.waits(request, done)) is not None:
-            return queue
-        reversal = EventReversal.objects.get(account_id=row.account_id, event_id=row.event_id)
-        if done.is_new:
-            facts = {"event": row.event_id, "returned": reversal.credits}
-            trail.note(
-                request, "unuse", done.approval, after=facts, reason=done.approval.reason, account_id=row.account_id
-            )
-        said = _("%(credits)s credits are back.") % {"credits": exact_credits_text(reversal.credits)}
-        self.message_user(request, said, messages.SUCCESS)
-        return HttpResponseRedirect(f"{reverse('admin:billing_usage_events')}?account={row.account_id}")
 
 
 class RefundPages(RoomAdmin):
@@ -239,7 +216,7 @@ class RefundPages(RoomAdmin):
 
     def list_refunds(self, request: HttpRequest, invoice: Any) -> list[Act]:
         """The lines that granted credits, to be refunded by those who may."""
-        if invoice.state != "paid" or not request.user.has_perm(acts.PERMISSIONS["refund"]):
+        if invoice.state != "paid" or not request.user.has_perm(POWERS["refund"].permission):
             return []
         return [
             Act(
@@ -252,25 +229,22 @@ class RefundPages(RoomAdmin):
     @apart
     def refund_view(self, request: HttpRequest, pk: int, line: int) -> HttpResponse:
         """Ask how much and why, show what goes back, and take it back. The gateway is asked after the commit."""
-        self.require(request.user.has_perm(acts.PERMISSIONS["refund"]))
+        self.require(request.user.has_perm(POWERS["refund"].permission))
         row = InvoiceLine.objects.select_related("invoice__account", "pool").filter(pk=line, invoice_id=pk).first()
         if row is None:
             raise Http404
-        self.watch(request, row.invoice)
         form = RefundForm(request.POST or None)
         plan = self._plan(form, row)
         if plan is not None and "_confirmed" in request.POST and form.is_valid():
             with transaction.atomic():
-                done = self._ask(request, form, row, plan)
-                queue = asking.waits(request, done) if done is not None else None
-                if done is not None and queue is None and done.is_new:
-                    self.note(request, "refund", row.invoice, reason=done.approval.reason)
-            if queue is not None:
-                return queue
+                done = asking.ask(
+                    request, form, act="refund", account_id=row.invoice.account_id, payload=_refund(row, form)
+                )
             if done is not None:
-                acts.send_refund(done.approval, now=timezone.now())
-                self.message_user(request, _("The refund is on its way."), messages.SUCCESS)
-                return HttpResponseRedirect(self.page_url("change", row.invoice))
+                if not asking.waits(done):
+                    acts.finish(done.approval, now=timezone.now())
+                said = _("The refund is on its way.")
+                return asking.answer(request, done, said=said, to=self.page_url("change", row.invoice))
         confirming = plan is not None and request.method == "POST" and "_edit" not in request.POST and form.is_valid()
         facts: list[tuple[str, object]] = [
             (_("Account"), row.invoice.account), (_("Invoice"), row.invoice), (_("Bought"), row.description),
@@ -281,7 +255,10 @@ class RefundPages(RoomAdmin):
                 (_("Credits taken back"), exact_credits_text(plan.credits)),
                 (_("Money given back"), money_text(plan.total, plan.currency)),
             ]
-        warning = asking.warning(request, plan.total, plan.currency) if plan else _("Nothing of this can be refunded.")
+        warning = _("Nothing of this can be refunded.")
+        if plan is not None:
+            payload = _refund(row, form) if confirming else {"line_id": row.pk, "credits": None}
+            warning = asking.warning(request, "refund", payload, account_id=row.invoice.account_id)
         return self.render_act(
             request,
             row.invoice,
@@ -310,16 +287,7 @@ class RefundPages(RoomAdmin):
                 form.add_error(None, _("This line is not refundable."))
         return None
 
-    def _ask(
-        self, request: HttpRequest, form: RefundForm, row: InvoiceLine, plan: refunds.RefundPreview
-    ) -> Asked | None:
-        asked = form.cleaned_data["credits"]
-        return asking.ask(
-            request,
-            form,
-            act="refund",
-            account_id=row.invoice.account_id,
-            payload={"line_id": row.pk, "credits": None if asked is None else str(asked)},
-            amount=plan.total,
-            currency=plan.currency,
-        )
+
+def _refund(row: InvoiceLine, form: RefundForm) -> dict[str, Any]:
+    credits = form.cleaned_data["credits"]
+    return {"line_id": row.pk, "credits": None if credits is None else str(credits)}

@@ -146,6 +146,7 @@ class CreditGrant(models.Model):
     created_at = models.DateTimeField()
 
     class Meta:
+        permissions = (("grant_any_kind", "Can grant credits of every kind, with a cost basis, and adjust balances"),)
         indexes = (
             models.Index(fields=("pool",), name="grant_open_of_pool", condition=Q(is_open=True)),
             models.Index(fields=("expires_at",), name="grant_open_expiry", condition=Q(is_open=True)),

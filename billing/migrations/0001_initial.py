@@ -337,6 +337,12 @@ class Migration(migrations.Migration):
                 ("last_used_at", models.DateTimeField(blank=True, help_text="Kept to the minute.", null=True)),
                 ("lineage", models.UUIDField(default=uuid.uuid4, editable=False)),
                 (
+                    "is_pending",
+                    models.BooleanField(
+                        default=False, help_text="It does not work until a second person approves it."
+                    ),
+                ),
+                (
                     "account",
                     models.ForeignKey(
                         blank=True,
@@ -367,8 +373,12 @@ class Migration(migrations.Migration):
                 ("act", models.CharField(max_length=20)),
                 ("payload", models.JSONField()),
                 ("reference", models.CharField(max_length=120, unique=True)),
-                ("amount", models.DecimalField(decimal_places=6, max_digits=24)),
-                ("currency", models.CharField(blank=True, help_text="Empty: the amount is credits.", max_length=3)),
+                ("credits", models.DecimalField(decimal_places=6, default=0, max_digits=24)),
+                (
+                    "amount",
+                    models.DecimalField(decimal_places=6, default=0, help_text="Money.", max_digits=24),
+                ),
+                ("currency", models.CharField(blank=True, help_text="Empty: no money is moved.", max_length=3)),
                 ("reason", models.CharField(max_length=300)),
                 (
                     "state",
@@ -390,7 +400,11 @@ class Migration(migrations.Migration):
                 (
                     "account",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="approvals", to="billing.account"
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="approvals",
+                        to="billing.account",
                     ),
                 ),
                 (
@@ -432,8 +446,17 @@ class Migration(migrations.Migration):
                         name="approval_by_a_second_person",
                     ),
                     models.CheckConstraint(
-                        condition=models.Q(("amount__gte", 0), ("amount__lt", 1000000000000000000)),
-                        name="approval_amount_sane",
+                        condition=models.Q(
+                            ("amount__gte", 0),
+                            ("amount__lt", 1000000000000000000),
+                            ("credits__gte", 0),
+                            ("credits__lt", 1000000000000000000),
+                        ),
+                        name="approval_worth_sane",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("amount", 0), models.Q(("currency", ""), _negated=True), _connector="OR"),
+                        name="approval_money_has_a_currency",
                     ),
                 ],
             },
@@ -835,6 +858,9 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "permissions": (
+                    ("grant_any_kind", "Can grant credits of every kind, with a cost basis, and adjust balances"),
+                ),
                 "indexes": [
                     models.Index(condition=models.Q(("is_open", True)), fields=["pool"], name="grant_open_of_pool"),
                     models.Index(
@@ -3836,6 +3862,7 @@ class Migration(migrations.Migration):
                 ("after", models.JSONField(default=dict)),
                 ("reason", models.CharField(blank=True, max_length=300)),
                 ("request_id", models.CharField(blank=True, max_length=64)),
+                ("client", models.GenericIPAddressField(blank=True, null=True)),
                 ("acted_at", models.DateTimeField()),
                 (
                     "account",

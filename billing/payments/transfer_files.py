@@ -22,6 +22,7 @@ from django.core.exceptions import ValidationError
 
 from billing.accounts.fields import validate_currency
 from billing.payments import transfers
+from billing.payments.models import BankTransfer
 
 FIELDS = (
     "reference", "received_on", "amount", "direction", "credit", "debit", "currency", "payer", "payer_account",
@@ -70,23 +71,27 @@ class Refused:
 
 @dataclass(slots=True)
 class Imported:
-    """How it went: transfers that are new, that were known already, rows of money going out, payments made of the new
-    ones, and rows that could not be read."""
+    """How it went: transfers that are new (and their rows), that were known already, rows of money going out, payments
+    made of the new ones, and rows that could not be read."""
 
     new: int = 0
+    recorded: list[BankTransfer] = field(default_factory=list, compare=False)
     known: int = 0
     outgoing: int = 0
     payments: int = 0
     refused: list[Refused] = field(default_factory=list)
 
 
-def import_file(file: TextIO, *, reading: Reading, actor: str, now: datetime) -> Imported:
-    """Record every row of money coming in and match it where there is no doubt. Each row is a transaction of its own,
-    so a file that was broken off is simply read again. Raises UnusableFile, before the first row is taken."""
+def import_file(file: TextIO, *, reading: Reading, matches: bool = True, actor: str, now: datetime) -> Imported:
+    """Record every row of money coming in and, with `matches`, match it where there is no doubt. Each row is a
+    transaction of its own, so a file that was broken off is simply read again. Raises UnusableFile, before the
+    first row is taken."""
     done, seen = Imported(), Counter[str]()
     for line, row in list(_rows(file, reading)):
         try:
-            _take(row, reading, seen, done, actor=actor, now=now)
+            transfer = _take(row, reading, seen, done, actor=actor, now=now)
+            if transfer is not None and matches:
+                done.payments += len(transfers.match_by_itself(transfer_id=transfer.pk, now=now))
         except (ValueError, ValidationError) as error:
             done.refused.append(Refused(line, "; ".join(getattr(error, "messages", [str(error)]))))
         except transfers.ReferenceTaken:
@@ -133,11 +138,12 @@ def _ensure_no_direction(row: Mapping[str, str], named: set[str]) -> None:
 
 def _take(
     row: dict[str, str], reading: Reading, seen: Counter[str], done: Imported, *, actor: str, now: datetime
-) -> None:
+) -> BankTransfer | None:
+    """Record a row; the transfer, if it is new."""
     amount = _signed_amount(row, reading)
     if amount <= 0:
         done.outgoing += 1
-        return
+        return None
     currency = (row["currency"] or reading.currency).upper()
     validate_currency(currency)
     transfer, is_new = transfers.record(
@@ -153,9 +159,10 @@ def _take(
     )
     if not is_new:
         done.known += 1
-        return
+        return None
     done.new += 1
-    done.payments += len(transfers.match_by_itself(transfer_id=transfer.pk, now=now))
+    done.recorded.append(transfer)
+    return transfer
 
 
 def _signed_amount(row: Mapping[str, str], reading: Reading) -> Decimal:

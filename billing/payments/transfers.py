@@ -30,9 +30,10 @@ class ReferenceTaken(Exception):
 class TooMuch(Exception):
     """More than is left of the transfer, or than the invoice owes."""
 
-    def __init__(self, left: Decimal) -> None:
-        super().__init__(f"{left} is left")
+    def __init__(self, left: Decimal, currency: str) -> None:
+        super().__init__(f"{left} {currency} is left")
         self.left = left
+        self.currency = currency
 
 
 class OtherCurrency(Exception):
@@ -115,7 +116,7 @@ def match(*, transfer_id: int, invoice_id: int, amount: Decimal | None = None, k
         most = min(transfer.left, invoice.owed)
         paid = most if amount is None else amount
         if not 0 < paid <= most:
-            raise TooMuch(most)
+            raise TooMuch(most, transfer.currency)
         return _pay(invoice, transfer, paid, key, now=clocks.time_of(invoice.account, now))
 
 
@@ -140,24 +141,30 @@ def _pay(invoice: Invoice, transfer: BankTransfer, amount: Decimal, key: str, *,
     return payment
 
 
-def match_by_itself(*, transfer_id: int, now: datetime) -> list[Payment]:
-    """Match a transfer where there is no doubt; the payments that made. Doing it again matches what is left, if any.
+def choose(transfer: BankTransfer) -> list[Invoice]:
+    """The invoices that a transfer pays without doubt; none where there is any.
 
     Without doubt are: the open invoice whose number the payer wrote; several such if the money reaches for all; else
     the one invoice that owes exactly this amount, of an account that this payer has paid for before, or bears the
-    payer's name. Anything else is left to staff.
+    payer's name. Anything else is left to staff. Reads only.
     """
-    transfer = BankTransfer.objects.get(pk=transfer_id)
     if not transfer.left:
         return []
     chosen = _named(transfer)
     if len(chosen) > 1 and sum((invoice.owed for invoice in chosen), ZERO) > transfer.left:
         return []
-    if not chosen:
-        known = _owed_in(transfer).filter(_owes(transfer.left), account__in=_accounts_of(transfer))[:2]
-        chosen = list(known) if len(known) == 1 else []
+    if chosen:
+        return chosen
+    known = _owed_in(transfer).filter(_owes(transfer.left), account__in=_accounts_of(transfer))[:2]
+    return list(known) if len(known) == 1 else []
+
+
+def match_by_itself(*, transfer_id: int, now: datetime) -> list[Payment]:
+    """Match a transfer with the invoices that `choose` finds; the payments that made. Doing it again matches what is
+    left, if any."""
+    transfer = BankTransfer.objects.get(pk=transfer_id)
     payments = []
-    for invoice in chosen:
+    for invoice in choose(transfer):
         try:
             payments.append(match(transfer_id=transfer_id, invoice_id=invoice.pk, key=f"invoice:{invoice.pk}", now=now))
         except (NothingOwed, TooMuch):
@@ -182,7 +189,7 @@ def mark_returned(*, transfer_id: int, amount: Decimal | None = None, note: str,
         transfer = BankTransfer.objects.select_for_update().get(pk=transfer_id)
         returned = transfer.left if amount is None else amount
         if not 0 < returned <= transfer.left:
-            raise TooMuch(transfer.left)
+            raise TooMuch(transfer.left, transfer.currency)
         transfer.amount_returned += returned
         transfer.note = note[:200]
         transfer.save(update_fields=["amount_returned", "note"])

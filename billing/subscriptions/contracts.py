@@ -64,7 +64,7 @@ def agree(
     nothing is written then.
     """
     starts_at = max(starts_at, now)
-    _check(agreed, currency, starts_at, ends_at)
+    check(agreed, currency, starts_at, ends_at)
     with transaction.atomic():
         Account.objects.select_for_update(no_key=True).get(pk=account_id)
         _make_room(account_id, currency, starts_at, ends_at)
@@ -108,24 +108,8 @@ def end(*, terms_id: int, at: datetime, now: datetime) -> ContractTerms:
         return terms
 
 
-def list_terms(account_id: int) -> QuerySet[ContractTerms]:
-    """All terms ever agreed with an account, the latest first."""
-    return ContractTerms.objects.filter(account=account_id).order_by("-starts_at", "-pk")
-
-
-def _make_room(account_id: int, currency: str, starts_at: datetime, ends_at: datetime | None) -> None:
-    """End the open terms that began before; whatever else reaches into the time is in the way."""
-    others = ContractTerms.objects.select_for_update(no_key=True).filter(account=account_id, currency=currency)
-    for other in others.filter(Q(ends_at=None) | Q(ends_at__gt=starts_at)).order_by("pk"):
-        if ends_at is not None and other.starts_at >= ends_at:
-            continue
-        if other.ends_at is not None or other.starts_at >= starts_at:
-            raise TermsOverlap(other)
-        other.ends_at = starts_at
-        other.save(update_fields=["ends_at"])
-
-
-def _check(agreed: Agreed, currency: str, starts_at: datetime, ends_at: datetime | None) -> None:
+def check(agreed: Agreed, currency: str, starts_at: datetime, ends_at: datetime | None) -> None:
+    """Raise TermsInvalid where `agree` would, whatever else is agreed with the account."""
     if ends_at is not None and ends_at <= starts_at:
         raise TermsInvalid("ends_at", "Terms end after they begin.")
     if all(value is None for value in asdict(agreed).values()):
@@ -145,3 +129,20 @@ def _check(agreed: Agreed, currency: str, starts_at: datetime, ends_at: datetime
             fault = str(error)
         if fault:
             raise TermsInvalid("overage_tiers", fault)
+
+
+def list_terms(account_id: int) -> QuerySet[ContractTerms]:
+    """All terms ever agreed with an account, the latest first."""
+    return ContractTerms.objects.filter(account=account_id).order_by("-starts_at", "-pk")
+
+
+def _make_room(account_id: int, currency: str, starts_at: datetime, ends_at: datetime | None) -> None:
+    """End the open terms that began before; whatever else reaches into the time is in the way."""
+    others = ContractTerms.objects.select_for_update(no_key=True).filter(account=account_id, currency=currency)
+    for other in others.filter(Q(ends_at=None) | Q(ends_at__gt=starts_at)).order_by("pk"):
+        if ends_at is not None and other.starts_at >= ends_at:
+            continue
+        if other.ends_at is not None or other.starts_at >= starts_at:
+            raise TermsOverlap(other)
+        other.ends_at = starts_at
+        other.save(update_fields=["ends_at"])

@@ -8,9 +8,12 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from billing.accounts import approvals
+from billing.accounts.approvals import Worth
 from billing.accounts.models import Account, Approval, User
 from tests.factories import NOW, make_account, make_user
 from tests.ledger.racing import race
+
+BOUNDLESS = Worth(is_boundless=True)
 
 
 @pytest.fixture
@@ -24,10 +27,12 @@ def stella(account: Account) -> User:
     return make_user("stella")
 
 
-def ask(user: User, amount: object, *, reference: str = "", now=NOW, **fields: object) -> Approval:
+def ask(user: User, amount: object, *, currency: str = "", reference: str = "", now=NOW, **fields: object) -> Approval:
+    figure = Decimal(str(amount))
+    worth = Worth(amount=figure, currency=currency) if currency else Worth(credits=figure)
     given = {
         "account_id": Account.objects.get().pk, "act": "grant", "payload": {"amount": str(amount)}, "reason": "Sorry",
-        "reference": reference or f"staff:{Approval.objects.count()}", "amount": Decimal(str(amount)), **fields,
+        "reference": reference or f"staff:{Approval.objects.count()}", "worth": worth, **fields,
     }  # fmt: skip
     with transaction.atomic():
         return approvals.ask(user=user, now=now, **given)[0]  # type: ignore[arg-type]
@@ -42,16 +47,20 @@ def test_cutting_an_act_into_pieces_does_not_help(stella: User) -> None:
     assert [ask(stella, 400).state for _ in range(4)] == ["immediate", "immediate", "waiting", "waiting"]
 
 
-def test_what_waits_and_what_was_approved_count_and_what_was_refused_does_not(stella: User) -> None:
-    first, second = ask(stella, 5000), ask(stella, 1)
-    assert (first.state, second.state) == ("waiting", "waiting")
-    bob = make_user("bob")
-    approvals.reject(approval_id=first.pk, user=bob, note="No", now=NOW)
-    assert approvals.used_today(user_id=stella.pk, currency="", now=NOW) == 1
-    approvals.approve(approval_id=second.pk, user=bob, note="", now=NOW)
-    assert approvals.used_today(user_id=stella.pk, currency="", now=NOW) == 1
-    assert ask(stella, 999).state == "immediate"
-    assert ask(stella, 1).state == "waiting"
+def test_what_a_second_person_decides_does_not_use_up_the_authors_own_limit(stella: User) -> None:
+    bob, waiting = make_user("bob"), [ask(stella, 5000) for _ in range(3)]
+    approvals.approve(approval_id=waiting[0].pk, user=bob, note="", now=NOW)
+    approvals.reject(approval_id=waiting[1].pk, user=bob, note="No", now=NOW)
+    assert approvals.used_today(user_id=stella.pk, currency="", now=NOW) == 0
+    assert [ask(stella, amount).state for amount in (999, 2, 1)] == ["immediate", "waiting", "immediate"]
+
+
+def test_an_act_counts_in_credits_and_in_money_and_what_has_no_bound_always_waits(stella: User) -> None:
+    sold = Worth(credits=Decimal(10), amount=Decimal("100.01"), currency="EUR")
+    both = Worth(credits=Decimal(900), amount=Decimal(90), currency="EUR")
+    worths = (sold, both, Worth(credits=Decimal(101)), Worth(amount=Decimal(11), currency="EUR"), Worth(), BOUNDLESS)
+    found = [ask(stella, 0, worth=worth).state for worth in worths]
+    assert found == ["waiting", "immediate", "waiting", "waiting", "immediate", "waiting"]
 
 
 def test_withdrawing_gives_the_limit_back(stella: User) -> None:
@@ -116,7 +125,7 @@ def test_it_refuses_to_allow_an_act_outside_its_transaction(settings) -> None:
     with pytest.raises(ValueError, match="one transaction"):
         approvals.ask(
             user=make_user("stella"), account_id=Account.objects.get().pk, act="grant", payload={}, reference="r",
-            amount=Decimal(1), reason="", now=NOW,
+            worth=Worth(), reason="", now=NOW,
         )  # fmt: skip
     assert not Approval.objects.exists()
 

@@ -103,9 +103,10 @@ def test_not_even_who_may_do_everything_may_delete(office: Office, rf: RequestFa
     assert {model for model in OURS if admin.site._registry[model].has_delete_permission(request)} == set()
 
 
-def test_deleting_by_a_direct_post_changes_nothing(staff: Client, office: Office) -> None:
-    faults, tried = [], set()
+def test_deleting_by_a_direct_post_changes_nothing_and_is_audited_as_refused(staff: Client, office: Office) -> None:
+    faults, tried, acts = [], set(), StaffAct.objects.all()
     for model in OURS:
+        noted = acts.count()
         before = list(model._default_manager.order_by("pk").values_list("pk", flat=True))
         forged = {"action": "delete_selected", "_selected_action": before or [1], "post": "yes", "index": 0}
         answers = [staff.post(_url(model, "changelist"), forged).status_code]
@@ -113,10 +114,15 @@ def test_deleting_by_a_direct_post_changes_nothing(staff: Client, office: Office
             staff.post(_url(model, "delete", pk), {"post": "yes"})
             tried.add(model)
         left = list(model._default_manager.order_by("pk").values_list("pk", flat=True))
+        if model is StaffAct:
+            left = [pk for pk in left if pk in before]
+        if acts.count() != noted + 1 + len(before):
+            faults.append((model, "not in the log once for each attempt"))
         if left != before or answers[0] not in (200, 302, 403):
             faults.append((model, answers, before, left))
     assert faults == []
     assert tried >= {Account, CreditGrant, CreditPool, Posting, User}
+    assert set(acts.values_list("act", "client")) == {("refused", "127.0.0.1")}
 
 
 def test_a_fact_is_not_changed_by_a_direct_post(staff: Client, office: Office, rf: RequestFactory) -> None:
@@ -124,12 +130,13 @@ def test_a_fact_is_not_changed_by_a_direct_post(staff: Client, office: Office, r
     request.user = office.stella
     faults, tried = [], set()
     for model in FACTS:
-        before = list(model._default_manager.order_by("pk").values())
+        rows = model._default_manager.exclude(act="refused") if model is StaffAct else model._default_manager
+        before = list(rows.order_by("pk").values())
         answers = {staff.post(_url(model, "change", row["id"]), dict.fromkeys(row, "1")).status_code for row in before}
         tried |= {model} if before else set()
         # Tables without a row in the office too.
         may = admin.site._registry[model].has_change_permission(request)
-        if may or answers - {403} or list(model._default_manager.order_by("pk").values()) != before:
+        if may or answers - {403} or list(rows.order_by("pk").values()) != before:
             faults.append((model, answers))
     assert faults == []
     assert tried >= {CreditGrant, Posting}

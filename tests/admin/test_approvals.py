@@ -60,7 +60,7 @@ def test_a_grant_over_the_limit_waits_and_grants_nothing(staff: Client, office: 
     assert "A second person must approve this: with what you did today it is over 1,000 credits" in page
     assert _balance(office) == 900
     waiting = Approval.objects.get()
-    assert (waiting.state, waiting.amount, waiting.requested_by) == ("waiting", Decimal("1000.000001"), office.stella)
+    assert (waiting.state, waiting.credits, waiting.requested_by) == ("waiting", Decimal("1000.000001"), office.stella)
     assert StaffAct.objects.get().act == "ask"
 
 
@@ -133,9 +133,9 @@ def test_the_author_withdraws(staff: Client, office: Office, fiona: User) -> Non
     waiting = _asked(staff, office)
     assert "Withdraw: Grant credits" in text_of(staff, f"{QUEUE}{waiting.pk}/withdraw/")
     assert "Withdrawn." in post(staff, f"{QUEUE}{waiting.pk}/withdraw/")
-    assert "decided it meanwhile" in post(staff, f"{QUEUE}{waiting.pk}/withdraw/")
+    assert "else has decided it" in post(staff, f"{QUEUE}{waiting.pk}/withdraw/")
     assert _as(staff, fiona).post(f"{QUEUE}{waiting.pk}/withdraw/").status_code == 404
-    assert "decided it meanwhile" in post(staff, f"{QUEUE}{waiting.pk}/approve/", note="")
+    assert "else has decided it" in post(staff, f"{QUEUE}{waiting.pk}/approve/", note="")
     assert _balance(office) == 900
 
 
@@ -177,7 +177,7 @@ def test_the_queue_is_filtered_and_shows_what_is_asked(staff: Client, office: Of
     page = text_of(staff, f"{QUEUE}?state__exact=waiting")
     assert "Grant credits" in page
     assert "5,000 credits" in page
-    assert "2 approvals" in page
+    assert "1 approval" in page
 
 
 def test_the_e_mails_say_what_is_asked_and_what_was_decided(

@@ -1,11 +1,14 @@
 """Staff pages of contract terms: agree, look, end."""
 
+import uuid
 from datetime import timedelta
 from decimal import Decimal
 
 from django.test import Client
+from django.utils import timezone
 
-from billing.accounts.models import StaffAct
+from billing.accounts.models import Approval, StaffAct, User
+from billing.admin import acts
 from billing.subscriptions.models import ContractTerms
 from tests.admin.conftest import Office, find_unrefused, post, text_of
 from tests.admin.test_approvals import _staff
@@ -17,9 +20,17 @@ def _form(office: Office, **fields: object) -> dict[str, object]:
     day = office.now + timedelta(days=1)
     given = {
         "account": office.account.pk, "currency": "", "starts_at_0": f"{day:%Y-%m-%d}", "starts_at_1": "00:00:00",
-        "fee": "400", "discount_percent": "10", "note": "Signed in May",
+        "fee": "400", "discount_percent": "10", "reason": "Signed in May", "token": str(uuid.uuid4()),
     }  # fmt: skip
     return {**given, **fields}
+
+
+def _approved(office: Office) -> ContractTerms:
+    """The terms, once a second person has approved what was asked for."""
+    second = _staff("fiona", "decide_approval") if not User.objects.filter(email="fiona@example.com") else None
+    second = second or User.objects.get(email="fiona@example.com")
+    acts.approve(approval_id=Approval.objects.get(state="waiting").pk, user=second, note="", now=timezone.now())
+    return ContractTerms.objects.get()
 
 
 def test_terms_are_agreed_shown_and_ended(staff: Client, office: Office) -> None:
@@ -27,24 +38,24 @@ def test_terms_are_agreed_shown_and_ended(staff: Client, office: Office) -> None
     page = text_of(staff, f"{B}/agree/?account={office.account.pk}")
     assert "Overage prices" in page
     assert ">null<" not in page.replace(" ", "")
-    page = post(staff, f"{B}/agree/", **_form(office))
-    assert "The terms hold for the periods to come." in page
-    terms = ContractTerms.objects.get()
+    assert "A second person must approve this" in post(staff, f"{B}/agree/", **_form(office))
+    assert not ContractTerms.objects.exists()
+    terms = _approved(office)
     assert (terms.fee, terms.discount_percent, terms.currency) == (Decimal(400), Decimal(10), office.account.currency)
     assert "10 % off" in text_of(staff, f"{B}/")
     assert "They replace" not in text_of(staff, f"{B}/{terms.pk}/end/")
     day = office.now + timedelta(days=40)
-    post(staff, f"{B}/{terms.pk}/end/", at_0=f"{day:%Y-%m-%d}", at_1="00:00:00")
-    terms.refresh_from_db()
-    assert terms.ends_at is not None
-    assert [act.act for act in StaffAct.objects.order_by("pk")] == ["agree", "end"]
+    end = {"token": str(uuid.uuid4()), "at_0": f"{day:%Y-%m-%d}", "at_1": "00:00:00", "reason": "They left"}
+    post(staff, f"{B}/{terms.pk}/end/", **end)
+    assert _approved(office).ends_at is not None
+    assert [act.act for act in StaffAct.objects.order_by("pk")] == ["ask", "ask"]
 
 
 FAULTY_TERMS = [
     ({"fee": "", "discount_percent": ""}, "Agree at least one term that differs"),
     ({"fee": "1.001"}, "whole minor units"),
     ({"account": "0"}, "Select a valid choice."),
-    ({"note": ""}, "This field is required."),
+    ({"reason": ""}, "This field is required."),
     ({"discount_percent": "101"}, "less than or equal to 100"),
 ]
 
@@ -56,13 +67,14 @@ def test_what_cannot_be_agreed_is_said(staff: Client, office: Office) -> None:
 
 def test_other_terms_of_that_time_are_in_the_way(staff: Client, office: Office) -> None:
     post(staff, f"{B}/agree/", **_form(office))
+    _approved(office)
     assert "Other terms are agreed" in post(staff, f"{B}/agree/", **_form(office))
     assert ContractTerms.objects.count() == 1
 
 
 def test_who_may_only_look_agrees_and_ends_nothing(client: Client, office: Office, staff: Client) -> None:
     post(staff, f"{B}/agree/", **_form(office))
-    terms = ContractTerms.objects.get()
+    terms = _approved(office)
     client.force_login(_staff("sam", "view_contractterms"))
     assert "Agree terms" not in text_of(client, f"{B}/")
     for page in (f"{B}/agree/", f"{B}/{terms.pk}/end/"):

@@ -1,5 +1,6 @@
 """What staff do with invoices: drafts, voiding, giving up, checking; and pending items."""
 
+import uuid
 from decimal import Decimal
 
 import pytest
@@ -19,7 +20,8 @@ WRITE = "/admin/billing/invoice/draft/"
 
 
 @pytest.fixture(autouse=True)
-def issuer(db: None) -> None:
+def issuer(db: None, settings) -> None:
+    settings.FLORIN_APPROVAL_MONEY = 5000
     make_issuer()
 
 
@@ -42,6 +44,11 @@ def sent(office: Office, *lines: dict[str, str], **fields: str) -> dict[str, obj
     return data
 
 
+def why(reason: str) -> dict[str, object]:
+    """What a form that asks why sends, each time as a new one."""
+    return {"token": uuid.uuid4(), "reason": reason}
+
+
 def address(invoice: Invoice, act: str) -> str:
     return f"/admin/billing/invoice/{invoice.pk}/{act}/"
 
@@ -56,7 +63,7 @@ def test_a_draft_is_written_looked_at_and_issued(staff: Client, office: Office) 
         assert said in page
     assert (draft.state, draft.subtotal, draft.total, draft.reference) == ("draft", 300, 357, f"draft:{TOKEN}")
     assert "Issue this invoice?" in text_of(staff, address(draft, "issue"))
-    assert "INV-000001 is issued." in post(staff, address(draft, "issue"))
+    assert "INV-000001 is issued." in post(staff, address(draft, "issue"), **why("Done"))
     draft.refresh_from_db()
     assert (draft.state, draft.number) == ("open", "INV-000001")
     assert list(StaffAct.objects.order_by("pk").values_list("act", flat=True)) == ["draft", "issue"]
@@ -139,18 +146,18 @@ def test_without_an_issuer_staff_are_told(staff: Client, office: Office, monkeyp
 
 def test_an_open_invoice_is_voided_with_a_reason(staff: Client, invoice: Invoice) -> None:
     assert "Void this invoice?" in text_of(staff, address(invoice, "void"))
-    assert "This field is required" in post(staff, address(invoice, "void"), reason="")
-    assert "INV-000001 is: void." in post(staff, address(invoice, "void"), reason="Sent twice")
+    assert "This field is required" in post(staff, address(invoice, "void"), **why(""))
+    assert "INV-000001 is: void." in post(staff, address(invoice, "void"), **why("Sent twice"))
     assert Invoice.objects.get().state == "void"
     act = StaffAct.objects.get(act="void")
     assert (act.reason, act.row_id) == ("Sent twice", str(invoice.pk))
 
 
 def test_an_open_invoice_is_given_up_and_can_be_paid_later(staff: Client, office: Office, invoice: Invoice) -> None:
-    assert "INV-000001 is: uncollectible." in post(staff, address(invoice, "give-up"), reason="Insolvent")
+    assert "INV-000001 is: uncollectible." in post(staff, address(invoice, "give-up"), **why("Insolvent"))
     page = text_of(staff, f"/admin/billing/invoice/{invoice.pk}/change/")
     assert "Void" in page
-    assert "Give up</a>" not in page
+    assert "Write off</a>" not in page
     settling.settle(invoice_id=invoice.pk, amount=invoice.total, now=office.now)
     assert Invoice.objects.get().state == "paid"
 
@@ -158,14 +165,14 @@ def test_an_open_invoice_is_given_up_and_can_be_paid_later(staff: Client, office
 def test_an_invoice_with_a_payment_under_way_is_not_voided(staff: Client, office: Office, invoice: Invoice) -> None:
     card = make_card(office.account)
     paying.start(invoice_id=invoice.pk, method_id=card.pk, key="k", off_session=True, now=office.now)
-    assert "wait for its outcome" in post(staff, address(invoice, "void"), reason="r")
+    assert "wait for its outcome" in post(staff, address(invoice, "void"), **why("r"))
     assert Invoice.objects.get().state == "open"
 
 
 def test_a_paid_invoice_is_neither_voided_nor_given_up(staff: Client, office: Office, invoice: Invoice) -> None:
     settling.settle(invoice_id=invoice.pk, amount=invoice.total, now=office.now)
-    assert "write a credit note instead" in post(staff, address(invoice, "void"), reason="r")
-    assert "Only an open invoice" in post(staff, address(invoice, "give-up"), reason="r")
+    assert "write a credit note instead" in post(staff, address(invoice, "void"), **why("r"))
+    assert "Only an open invoice" in post(staff, address(invoice, "give-up"), **why("r"))
     assert Invoice.objects.get().state == "paid"
     assert "Void</a>" not in text_of(staff, f"/admin/billing/invoice/{invoice.pk}/change/")
 
@@ -191,7 +198,7 @@ def test_a_pending_item_is_cancelled_while_it_waits(staff: Client, office: Offic
     cancel = f"/admin/billing/pendingitem/{item.pk}/cancel/"
     assert "€5.00" in text_of(staff, "/admin/billing/pendingitem/")
     assert "Cancel this item?" in text_of(staff, cancel)
-    assert "It is cancelled." in post(staff, cancel, reason="Agreed")
+    assert "It is cancelled." in post(staff, cancel, **why("Agreed"))
     assert PendingItem.objects.get().cancelled_at is not None
     assert "Cancel</a>" not in text_of(staff, f"/admin/billing/pendingitem/{item.pk}/change/")
 
@@ -204,7 +211,7 @@ def test_a_pending_item_on_an_invoice_is_not_cancelled(staff: Client, office: Of
     issuing.issue(
         account_id=office.account.pk, reference="i", currency="EUR", lines=[], now=office.now, take_pending=True
     )
-    assert "on an invoice by now" in post(staff, f"/admin/billing/pendingitem/{item.pk}/cancel/", reason="r")
+    assert "on an invoice by now" in post(staff, f"/admin/billing/pendingitem/{item.pk}/cancel/", **why("r"))
     assert "INV-000001" in text_of(staff, f"/admin/billing/pendingitem/{item.pk}/change/")
     assert PendingItem.objects.get().cancelled_at is None
 

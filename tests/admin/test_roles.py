@@ -69,7 +69,7 @@ def _colleague(name: str) -> User:
 def _rows(office: Office) -> dict[str, int]:
     card = make_rate_card({office.meter: "1"})
     waiting = Approval.objects.create(
-        account=office.account, act="grant", payload={}, reference="r", amount=1, reason="x", requested_at=office.now,
+        account=office.account, act="grant", payload={}, reference="r", credits=1, reason="x", requested_at=office.now,
         requested_by=office.stella,
     )  # fmt: skip
     return {

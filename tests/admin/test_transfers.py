@@ -22,6 +22,11 @@ TOKEN = "5a6b3c1e-9a3d-4d3e-8c54-1c5f7d1f0a11"
 FORM = {"reference": "bank-1", "received_on": "2026-11-20", "amount": "1190.00", "currency": "EUR"}
 
 
+@pytest.fixture(autouse=True)
+def _limit(settings) -> None:
+    settings.FLORIN_APPROVAL_MONEY = 5000
+
+
 @pytest.fixture
 def invoice(office: Office) -> Invoice:
     make_issuer()
@@ -47,7 +52,7 @@ def test_a_recorded_transfer_pays_the_invoice_it_names_once(staff, office, invoi
     invoice.refresh_from_db()
     assert invoice.state == "paid"
     assert (BankTransfer.objects.count(), Payment.objects.count()) == (1, 1)
-    assert acts() == [("record", "banktransfer")]
+    assert acts() == [("record", "banktransfer"), ("match", "banktransfer")]
     assert BankTransfer.objects.get().actor == f"user:{office.stella.pk}"
     assert "INV-000001" in text_of(staff, f"{LIST}{BankTransfer.objects.get().pk}/change/")
 
@@ -77,11 +82,11 @@ def test_a_transfer_is_matched_with_what_is_suggested_once_per_form(staff, invoi
     assert "No invoice of this number" in post(staff, f"{LIST}{transfer.pk}/match/", **form)
     assert Payment.objects.get().amount == 1190
     assert "To match" in text_of(staff, f"{LIST}?queue=open")
-    post(staff, f"{LIST}{transfer.pk}/return/", amount="", note="Too much")
+    post(staff, f"{LIST}{transfer.pk}/return/", amount="", reason="Too much", token=TOKEN.replace("5", "6"))
     transfer.refresh_from_db()
     assert (transfer.left, transfer.amount_returned, transfer.note) == (0, 10, "Too much")
     assert "0 bank transfers" in text_of(staff, f"{LIST}?queue=open")
-    assert ("return", "banktransfer") in acts()
+    assert ("return_transfer", "banktransfer") in acts()
     assert "Sent back" not in text_of(staff, f"{LIST}{transfer.pk}/change/")
 
 
@@ -105,33 +110,34 @@ def test_a_match_in_another_currency_is_refused(staff, invoice, transfer) -> Non
 
 
 def test_more_than_is_left_was_not_sent_back(staff, transfer) -> None:
-    assert "At most €1,200.00" in post(staff, f"{LIST}{transfer.pk}/return/", amount="1200.01", note="x")
+    assert "At most €1,200.00" in post(staff, f"{LIST}{transfer.pk}/return/", amount="1200.01", reason="x", token=TOKEN)
     transfer.refresh_from_db()
     assert transfer.amount_returned == 0
 
 
 def send(staff: Client, content: str, **fields: object) -> str:
     file = SimpleUploadedFile("statement.csv", content.encode(), "text/csv")
-    return post(staff, f"{LIST}import/", file=file, **fields)
+    return post(staff, f"{LIST}import/", file=file, token=TOKEN, **fields)
 
 
 def test_a_statement_is_read_and_what_cannot_be_is_said(staff, invoice) -> None:
     content = "Tag;Betrag;Zweck\n2026-11-20;1190,00;INV-000001\n" + "2026-11-20;x;\n" * 7
     fields = {"currency": "EUR", "decimal_comma": "on", "columns": "received_on=Tag\namount = Betrag\nremittance=Zweck"}
     page = send(staff, content, **fields)
-    assert "1 new, 0 known, 0 going out; 1 payments made." in page
+    assert "1 new, 0 known, 0 going out." in page
+    assert "Recorded. It pays: INV-000001." in page
     assert "Line 3 was not read: &#x27;x&#x27; is no amount" in page
     assert "2 more lines were not read" in page
     invoice.refresh_from_db()
     assert invoice.state == "paid"
-    assert [act for act, _ in acts()] == ["import"]
+    assert [act for act, _ in acts()] == ["import", "match"]
 
 
 def test_a_file_that_is_no_statement_is_refused(staff, monkeypatch) -> None:
     assert "columns are missing" in send(staff, "a,b\n")
     assert "Not one of our columns" in send(staff, "a,b\n", columns="x=y")
     file = SimpleUploadedFile("statement.csv", b"\xff\xfe", "text/csv")
-    assert "UTF-8" in post(staff, f"{LIST}import/", file=file)
+    assert "UTF-8" in post(staff, f"{LIST}import/", file=file, token=TOKEN)
     monkeypatch.setattr(transfer_forms, "MAX_FILE_BYTES", 1)
     assert "too large" in send(staff, "a,b\n")
     assert not BankTransfer.objects.exists()

@@ -32,7 +32,7 @@ def _fill(office: Office) -> None:
     )
     Account.objects.filter(pk=office.account.pk).update(parked_at=office.now, parked_reason="x")
     Approval.objects.create(
-        account=office.account, act="grant", payload={}, reference="r", amount=1, reason="x", requested_at=office.now,
+        account=office.account, act="grant", payload={}, reference="r", credits=1, reason="x", requested_at=office.now,
         requested_by=office.stella,
     )  # fmt: skip
 
