@@ -41,7 +41,9 @@ def test_a_pending_item_is_cancelled(staff: Client, account: Account) -> None:
     item = pending.add(
         account_id=account.pk, currency="EUR", reference="p", description="Setup", amount=Decimal("5.00"), now=THEN
     )
-    assert "It is cancelled." in post(staff, f"/admin/billing/pendingitem/{item.pk}/cancel/", reason="Agreed")
+    assert "It is cancelled." in post(
+        staff, f"/admin/billing/pendingitem/{item.pk}/cancel/", reason="Agreed", token=TOKEN
+    )
     item.refresh_from_db()
     assert item.cancelled_at == THEN
 
@@ -69,10 +71,11 @@ def test_refunds_are_tried_again_and_asked_about(staff: Client, invoice: Invoice
     assert (refund.state, refund.finished_at) == ("succeeded", THEN)
 
 
-def test_transfers_are_matched_and_sent_back(staff: Client, office: Office, invoice: Invoice) -> None:
+def test_transfers_are_matched_and_sent_back(staff: Client, office: Office, invoice: Invoice, settings) -> None:
     transfer = BankTransfer.objects.create(
         reference="S-1", received_on=office.now.date(), amount=invoice.total, currency="EUR", recorded_at=office.now
     )
+    settings.FLORIN_APPROVAL_MONEY = 5000
     sent = {"token": TOKEN, "invoice": invoice.number, "amount": ""}
     assert "paid on INV-000001" in post(staff, f"/admin/billing/banktransfer/{transfer.pk}/match/", **sent)
     payment = Payment.objects.get()

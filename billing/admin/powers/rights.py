@@ -69,7 +69,7 @@ def worth_of_role(asked: Payload, now: datetime) -> Worth:
 
 def change_role(approval: Approval, now: datetime) -> Model:
     """Give a member another role."""
-    return members.change_role(member_id=approval.payload["member_id"], role=approval.payload["role"])
+    return members.change_role(member_id=approval.payload["member_id"], role=approval.payload["role"], now=now)
 
 
 def invite(approval: Approval, now: datetime) -> Model:
