@@ -85,6 +85,7 @@ def preview(
 
 def preview_of(subscription: Subscription, wanted: Wanted, *, by_staff: bool = False, now: datetime) -> ChangePreview:
     """`preview` for who has read the subscription, with its account and the plan of its version."""
+    now = starting.catch_up(subscription, now=now)
     draft = previews.draft_change(subscription, wanted, by_staff=by_staff, now=now)
     return previews.preview_of(subscription, draft, now=now)
 
@@ -120,6 +121,7 @@ def change(
         subscription = acts.lock(subscription_id)
         if acts.is_repeat(subscription, reference=reference, acts=(Act.CHANGE, Act.SCHEDULE), asked=asked):
             return subscription
+        now = starting.catch_up(subscription, now=now)
         pools.lock(subscription.account.pools.values_list("pk", flat=True))
         draft = previews.draft_change(subscription, wanted, by_staff=by_staff, now=now)
         if expected_total is not None:

@@ -17,7 +17,7 @@ from billing.invoicing.models import CreditNote, Invoice, InvoiceLine, PendingIt
 from billing.ledger import pools
 from billing.payments import refunding
 from billing.payments.models import Payment
-from billing.subscriptions import adjusting, lines, sides
+from billing.subscriptions import adjusting, lines, sides, starting
 from billing.subscriptions.models import Subscription
 
 ZERO = Decimal(0)
@@ -88,6 +88,7 @@ def _credit(
 
 def worth(subscription: Subscription, *, now: datetime) -> Decimal:
     """What `give_back` credits by the plan's prices, as far as invoices say it."""
+    now = starting.catch_up(subscription, now=now)
     cut, rest = sides.cut_of(subscription, now=now), sides.rest_of(subscription, now=now)
     side = sides.before(subscription, subscription.periods.get(number=subscription.period_number))
     gone = sides.unused(side, cut=cut, of=rest)

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from billing.notifications import outbox
-from billing.subscriptions import acts, coupons, ending, giving_back, history, resuming, scheduled
+from billing.subscriptions import acts, coupons, ending, giving_back, history, resuming, scheduled, starting
 from billing.subscriptions.acts import NotAllowed
 from billing.subscriptions.coupons import CouponRefused
 from billing.subscriptions.models import CouponRedemption, Subscription, SubscriptionChange
@@ -37,6 +37,7 @@ def pause(*, subscription_id: int, reference: str, actor: str, now: datetime) ->
         subscription = acts.lock(subscription_id)
         if acts.is_repeat(subscription, reference=reference, acts=(Act.PAUSE,), asked={}):
             return subscription
+        now = starting.catch_up(subscription, now=now)
         acts.ensure_allowed(subscription, (State.ACTIVE,), now=now)
         scheduled.withdraw(subscription, actor=actor, now=now)
         subscription.state, subscription.paused_at = State.PAUSED, now
@@ -56,6 +57,7 @@ def resume(*, subscription_id: int, reference: str, actor: str, now: datetime) -
         subscription = acts.lock(subscription_id)
         if acts.is_repeat(subscription, reference=reference, acts=(Act.RESUME,), asked={}):
             return subscription
+        now = starting.catch_up(subscription, now=now)
         acts.ensure_allowed(subscription, (State.PAUSED,), now=now)
         if subscription.account.paused_at is not None:
             raise NotAllowed(subscription.state, "it goes on once what is overdue is paid")
@@ -87,6 +89,7 @@ def cancel(
         subscription = acts.lock(subscription_id)
         if acts.is_repeat(subscription, reference=reference, acts=(Act.CANCEL,), asked=asked):
             return subscription
+        now = starting.catch_up(subscription, now=now)
         _ensure_cancellable(subscription, when, now=now)
         has_run_out = subscription.state == State.PAUSED and subscription.period_ends_at <= now
         is_now = when == When.NOW or subscription.state == State.INCOMPLETE or has_run_out
@@ -110,6 +113,7 @@ def reactivate(*, subscription_id: int, reference: str, actor: str, now: datetim
         subscription = acts.lock(subscription_id)
         if acts.is_repeat(subscription, reference=reference, acts=(Act.REACTIVATE,), asked={}):
             return subscription
+        now = starting.catch_up(subscription, now=now)
         acts.ensure_allowed(subscription, (State.CANCELLED,), now=now)
         subscription.state = _state_before(subscription)
         subscription.cancelled_at, subscription.cancel_reason = None, ""
@@ -125,6 +129,7 @@ def withdraw_scheduled(*, subscription_id: int, reference: str, actor: str, now:
         subscription = acts.lock(subscription_id)
         if acts.is_repeat(subscription, reference=reference, acts=(Act.UNSCHEDULE,), asked={}):
             return subscription
+        now = starting.catch_up(subscription, now=now)
         acts.ensure_allowed(subscription, (*RUNNING, State.PAUSED), now=now)
         name = acts.name(subscription, reference)
         if not scheduled.withdraw(subscription, reference=name, actor=actor, now=now):
@@ -142,6 +147,7 @@ def redeem(*, subscription_id: int, code: str, reference: str, actor: str, now: 
         subscription = acts.lock(subscription_id)
         if acts.is_repeat(subscription, reference=reference, acts=(Act.COUPON,), asked=asked):
             return subscription.redemptions.get(coupon__code=asked["code"])
+        now = starting.catch_up(subscription, now=now)
         acts.ensure_allowed(subscription, (*RUNNING, State.PAUSED), now=now)
         redemption = coupons.redeem(subscription, code=code, now=now)
         _note(subscription, Act.COUPON, reference, asked=asked, actor=actor, now=now)

@@ -16,6 +16,7 @@ from billing.invoicing.models import Invoice, InvoiceLine
 from billing.ledger import pools
 from billing.ledger.terms import PoolTerms
 from billing.subscriptions import allocations, bills, coupons, lines, timetable
+from billing.subscriptions import terms as agreed
 from billing.subscriptions.bills import Bill
 from billing.subscriptions.lines import Span
 from billing.subscriptions.models import Allocation, CouponRedemption, Subscription, SubscriptionPeriod
@@ -237,6 +238,19 @@ def cycles_of(subscription: Subscription, terms: Terms) -> list[tuple[datetime, 
         ends_at=subscription.period_ends_at,
         time_zone=subscription.account.time_zone,
     )
+
+
+def catch_up(subscription: Subscription, *, now: datetime) -> datetime:
+    """When an act on the subscription happens: `now`, but not before its current period or cycle of credits.
+
+    A renewal may commit after a request has read its clock and before it gets the lock. The act then finds the next
+    period, is judged by it, and happens at its start.
+    """
+    begins, due_at = subscription.period_starts_at, subscription.next_due_at
+    if due_at is not None and subscription.period_number and subscription.plan_version.grants_monthly:
+        cycles = running_cycles(subscription, agreed.of(subscription, at=begins))
+        begins = max(cycle[0] for cycle in cycles if cycle[0] + MOST_DRIFT < due_at or cycle[0] == begins)
+    return max(now, begins)
 
 
 def running_cycles(subscription: Subscription, terms: Terms) -> list[tuple[datetime, datetime]]:

@@ -70,6 +70,7 @@ def _undo(subscription: Subscription, change: SubscriptionChange, *, now: dateti
     period.discounts = before["discounts"]
     period.save(update_fields=["plan_version", "seats", "fee", "seats_fee", "discounts"])
     side = sides.before(subscription, period)
+    now = starting.catch_up(subscription, now=now)
     cycle = adjusting.cycle_left(subscription, side, now=now).cycle
     starting.settle_in(subscription, side.terms, cycle=cycle, starts_at=now, now=now)
     history.write(

@@ -54,8 +54,7 @@ def _price(row: Subscription, version: PlanVersion, seats: int) -> Decimal:
 # --- The end, with the unused days given back ------------------------------------------------------------------------
 def unused(row: Subscription, *, now: datetime) -> Decimal:
     """What ending it now would give back at most, before tax; nothing outside of a paid period."""
-    is_running = row.period_starts_at <= now < row.period_ends_at
-    if not row.period_number or row.state == Subscription.State.INCOMPLETE or not is_running:
+    if not row.period_number or row.state == Subscription.State.INCOMPLETE or now >= row.period_ends_at:
         return ZERO
     return giving_back.worth(row, now=now)
 
