@@ -9,6 +9,7 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from billing.catalog.periods import EARLIEST, LATEST, RangeRefused, check_range
 from billing.ledger.models import GrantKind, Posting
 from portal.statement import Search
 
@@ -26,8 +27,6 @@ def _last_month(today: date) -> tuple[date, date]:
     last = today.replace(day=1) - timedelta(days=1)
     return last.replace(day=1), last
 
-
-EARLIEST = date(2000, 1, 1)
 
 # Ranges by name: what they are on a day.
 RANGES: dict[str, Callable[[date], tuple[date, date]]] = {
@@ -50,15 +49,26 @@ class Days(forms.Form):
         label=gettext_lazy("To"), required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
     )
 
+    most_days: int | None = None
+
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        since, until = cleaned.get("since"), cleaned.get("until")
-        if since and until and until < since:
-            self.add_error("until", _("This day is before the first."))
-        # The day after the last must be a date too.
-        if until == date.max:
-            self.add_error("until", _("Please choose an earlier day."))
+        self.check(cleaned.get("since"), cleaned.get("until"))
         return cleaned
+
+    def check(self, first: date | None, last: date | None) -> None:
+        """Add what is wrong with a range of days, both included, to the form."""
+        try:
+            check_range(first, last, most_days=self.most_days)
+        except RangeRefused as refusal:
+            said = {
+                "order": _("This day is before the first."),
+                "far": _("Please choose a day between %(earliest)s and %(latest)s.")
+                % {"earliest": EARLIEST.year, "latest": LATEST.year},
+                "long": _("At most %(days)s days can be shown.") % {"days": self.most_days},
+            }
+            is_first = refusal.end == "first" and self.cleaned_data.get("since")
+            self.add_error("since" if is_first or refusal.reason == "long" else "until", said[refusal.reason])
 
 
 class LedgerFilter(Days):
@@ -119,19 +129,13 @@ class UsageFilter(Days):
         self.fields["meter"] = forms.ChoiceField(label=_("Meter"), required=False, choices=[all_meters, *meters])
         names = [(name, name) for name in properties]
         self.fields["property"] = forms.ChoiceField(label=_("Property"), required=False, choices=names)
-        self.max_days = max_days
+        self.most_days = max_days
         self.today = today
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
         if not self.errors:
-            first, last = self.days()
-            if first < EARLIEST or last < EARLIEST:
-                self.add_error(
-                    "since" if self.cleaned_data.get("since") else "until", _("There is no usage from then.")
-                )
-            elif (last - first).days >= self.max_days:
-                self.add_error("since", _("At most %(days)s days can be shown.") % {"days": self.max_days})
+            self.check(*self.days())
         return cleaned
 
     def days(self) -> tuple[date, date]:

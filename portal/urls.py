@@ -85,6 +85,7 @@ urlpatterns = [
     path("a/<str:account>/invitations/<int:invitation>/resend", team.resend, name="invitation_resend"),
     path("a/<str:account>/invitations/<int:invitation>/revoke", team.revoke, name="invitation_revoke"),
     path("a/<str:account>/api-keys", api_keys.api_keys, name="api_keys"),
+    path("a/<str:account>/api-keys/<int:key>/secret", api_keys.secret, name="api_key_secret"),
     path("a/<str:account>/api-keys/<int:key>/rotate", api_keys.rotate, name="api_key_rotate"),
     path("a/<str:account>/api-keys/<int:key>/revoke", api_keys.revoke, name="api_key_revoke"),
     path("a/<str:account>/notifications", notifications.notifications, name="notifications"),

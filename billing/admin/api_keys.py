@@ -1,4 +1,4 @@
-"""Staff pages of the accounts room: API keys. A secret is shown once, in the answer that made it."""
+"""Staff pages of the accounts room: API keys. A secret is shown once, on a page of its own that shows nothing again."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.cache import add_never_cache_headers
 
-from billing.accounts import keys
+from billing.accounts import keys, shown_once
 from billing.accounts.models import ApiKey, Scope
 from billing.admin.rules import Act, RoomAdmin, staff_user
 
@@ -85,7 +85,8 @@ class ApiKeyAdmin(RoomAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         rotate = path("<int:pk>/rotate/", self.admin_site.admin_view(self.rotate_view), name="billing_apikey_rotate")
-        return [rotate, *super().get_urls()]
+        secret = path("<int:pk>/secret/", self.admin_site.admin_view(self.secret_view), name="billing_apikey_secret")
+        return [rotate, secret, *super().get_urls()]
 
     def list_acts(self, request: HttpRequest, row: ApiKey) -> list[Act]:
         return [Act("Rotate", self.page_url("rotate", row))] if self.state(row) == "works" else []
@@ -107,7 +108,7 @@ class ApiKeyAdmin(RoomAdmin):
         obj.pk, obj.prefix = key.pk, key.prefix
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: Any = None) -> HttpResponse:
-        return self._show_secret(request, obj, obj.secret)  # type: ignore[attr-defined]
+        return self._go_to_secret(request, obj, obj.secret)  # type: ignore[attr-defined]
 
     def rotate_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         key = self.get_object(request, str(pk))
@@ -124,10 +125,25 @@ class ApiKeyAdmin(RoomAdmin):
                 self.message_user(request, "This key no longer works; issue a new one.", messages.ERROR)
                 return HttpResponseRedirect(self.page_url("change", key))
             self.note(request, "rotate", successor, facts={"from": str(key)})
-            return self._show_secret(request, successor, secret)
+            return self._go_to_secret(request, successor, secret)
         return self.render_act(request, key, title=f"Rotate {key.name}", button="Make the new key", form=form)
 
-    def _show_secret(self, request: HttpRequest, key: ApiKey, secret: str) -> HttpResponse:
+    def _go_to_secret(self, request: HttpRequest, key: ApiKey, secret: str) -> HttpResponse:
+        shown_once.keep(request.session, key_id=key.pk, secret=secret, now=timezone.now())
+        return HttpResponseRedirect(self.page_url("secret", key))
+
+    def secret_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The secret of a key that this session has just made; a second time the key's page, which does not have it."""
+        key = self.get_object(request, str(pk))
+        if key is None or not self.has_add_permission(request):
+            raise Http404
+        secret = (
+            shown_once.take(request.session, key_id=key.pk, now=timezone.now()) if request.method == "GET" else None
+        )
+        if secret is None:
+            text = "A secret is shown once, to who issued the key. If it is lost, rotate the key."
+            self.message_user(request, text, messages.WARNING)
+            return HttpResponseRedirect(self.page_url("change", key))
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,

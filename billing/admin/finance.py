@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.utils import timezone
@@ -18,11 +18,15 @@ from billing.admin import csv_files
 from billing.admin.charts import bar_chart
 from billing.admin.pages import SEES_FIGURES
 from billing.admin.rules import staff_user
+from billing.catalog.periods import EARLIEST, RangeRefused, check_range
 from billing.insights import reports, revenue
 from billing.insights.months import day_of, first_moment, index_of
 from billing.insights.reports import Report
 
 MONTHS = 12
+# The longest report. From the first day of its first month to that of its last it is shorter than five years.
+MOST_YEARS = 5
+MOST_DAYS = MOST_YEARS * 365 + 1
 # So many invoices and tax lines stand on the page; the files have all.
 SHOWN = 100
 PARTS = ("deferred", "revenue", "receivables", "tax", "journal", "proof")
@@ -31,7 +35,11 @@ PARTS = ("deferred", "revenue", "receivables", "tax", "journal", "proof")
 @require_safe
 def finance(request: HttpRequest) -> HttpResponse:
     """Deferred and recognised revenue, receivables, tax and the proof, of one currency and the months asked for."""
-    report, since, until = _read(request)
+    since, until = _months(request)
+    problem = _too_long(since, until)
+    if problem:
+        since = day_of(index_of(until) - MONTHS + 1)
+    report = _read(since, until)
     asked = request.GET.get("currency", "")
     currencies = report.currencies
     currency = asked if asked in currencies else _busiest(report)
@@ -44,6 +52,7 @@ def finance(request: HttpRequest) -> HttpResponse:
         "since": f"{since:%Y-%m}",
         "until": f"{until:%Y-%m}",
         "months": list(_choices()),
+        "problem": problem,
         "parts": PARTS,
         **(_parts(report.of(currency)) if currency else {}),
     }
@@ -55,20 +64,36 @@ def finance_csv(request: HttpRequest, part: str) -> HttpResponseBase:
     """One part of the report as a file, of all currencies."""
     if part not in PARTS:
         raise Http404
-    report, since, until = _read(request)
+    since, until = _months(request)
+    if problem := _too_long(since, until):
+        return HttpResponseBadRequest(problem, content_type="text/plain; charset=utf-8")
+    report = _read(since, until)
     columns, rows = reports.files(report)[part]
     return csv_files.respond(f"{part}-{since:%Y-%m}-{until:%Y-%m}", columns, rows)
 
 
-def _read(request: HttpRequest) -> tuple[Report, date, date]:
-    """The report of the months that the address names: the last twelve where it names none, or none that there are."""
+def _months(request: HttpRequest) -> tuple[date, date]:
+    """The first and the last month that the address names: the last twelve where it names none, or none that there
+    are. Raises PermissionDenied."""
     if not staff_user(request).has_perm(SEES_FIGURES):
         raise PermissionDenied
-    now = timezone.now()
-    until = min(_month(request.GET.get("until", "")) or now.date(), now.date()).replace(day=1)
+    today = timezone.now().date()
+    until = max(min(_month(request.GET.get("until", "")) or today, today), EARLIEST).replace(day=1)
     since = _month(request.GET.get("since", "")) or day_of(index_of(until) - MONTHS + 1)
-    since = min(since, until)
-    return reports.read(starts_on=since, until=min(first_moment(day_of(index_of(until) + 1)), now)), since, until
+    return min(since, until), until
+
+
+def _too_long(since: date, until: date) -> str:
+    """Why no report is made of so many months; empty when one is."""
+    try:
+        check_range(since, until, most_days=MOST_DAYS)
+    except RangeRefused:
+        return _("A report covers at most %(years)s years. Choose fewer months.") % {"years": MOST_YEARS}
+    return ""
+
+
+def _read(since: date, until: date) -> Report:
+    return reports.read(starts_on=since, until=min(first_moment(day_of(index_of(until) + 1)), timezone.now()))
 
 
 def _busiest(report: Report) -> str:
@@ -88,7 +113,7 @@ def _month(text: str) -> date | None:
 def _choices() -> Iterator[str]:
     """The months that one can choose from: five years."""
     this = index_of(timezone.now().date())
-    for back in range(5 * MONTHS):
+    for back in range(MOST_YEARS * 12):
         yield f"{day_of(this - back):%Y-%m}"
 
 

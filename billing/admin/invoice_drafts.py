@@ -31,6 +31,7 @@ from billing.notifications import wording
 
 WRITES = "billing.add_invoice"
 MAX_LINES = 100
+MOST_SERVICE_DAYS = 3_660
 # Why a draft cannot be written or issued; the messages say so in words.
 _REFUSALS = (issuing.NoIssuer, issuing.ReferenceTaken, drafting.NotDraft, tax.TaxUnavailable, ValueError)
 
@@ -110,8 +111,13 @@ class LineForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         starts_on, ends_on = cleaned.get("starts_on"), cleaned.get("ends_on")
-        if (starts_on is None) != (ends_on is None) or (starts_on and ends_on and ends_on < starts_on):
-            self.add_error("ends_on", _("Give both days of the service, the first one first, or none."))
+        try:
+            periods.check_range(starts_on, ends_on, most_days=MOST_SERVICE_DAYS)
+        except periods.RangeRefused as refusal:
+            far = _("This day is too far away, or the time longer than ten years.")
+            self.add_error("ends_on", far if refusal.reason != "order" else _("This day is before the first."))
+        if (starts_on is None) != (ends_on is None):
+            self.add_error("ends_on", _("Give both days of the service, or none."))
         return cleaned
 
 

@@ -7,6 +7,7 @@ message, and nothing has been written; whatever staff do is in the audit log (`t
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Any, ClassVar
 from urllib.parse import urlencode
@@ -29,6 +30,7 @@ from billing.accounts import audit
 from billing.accounts.fields import validate_country, validate_currency
 from billing.accounts.models import User
 from billing.admin import trail
+from billing.catalog.periods import check_range
 from billing.notifications import wording
 
 COUNTED = 10_000
@@ -147,8 +149,19 @@ class RoomAdmin(admin.ModelAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if not self._is_readable_year(request):
+            return HttpResponseRedirect(self.page_url("changelist"))
         ours = {"add_label": self.add_label, "pages": self.list_pages(request)}
         return super().changelist_view(request, {**ours, **(extra_context or {})})
+
+    def _is_readable_year(self, request: HttpRequest) -> bool:
+        """Whether the year that the list is narrowed to is one that Django's links by date can reckon with."""
+        year = request.GET.get(f"{self.date_hierarchy}__year", "") if self.date_hierarchy else ""
+        try:
+            check_range(date(int(year), 1, 1) if year else None, None)
+        except ValueError:
+            return False
+        return True
 
     # --- The audit log, where Django's own would be ---------------------------------------------------------------
     def snapshot(self, row: Model) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from django.utils.dateparse import parse_datetime
 from billing.accounts.models import Account
 from billing.admin.rules import PickOne
 from billing.catalog.models import Meter
+from billing.catalog.periods import RangeRefused, check_range
 from billing.metering import usage
 from billing.metering.models import DailyUsage, UsageEvent
 
@@ -38,6 +39,15 @@ class EventFilter(forms.Form):
     meter = forms.ModelChoiceField(queryset=Meter.objects.order_by("name"), required=False, empty_label="All meters")
     since = forms.DateField(label="Happened from", required=False, widget=DAY)
     until = forms.DateField(label="Until", required=False, widget=DAY)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        try:
+            check_range(cleaned.get("since"), cleaned.get("until"))
+        except RangeRefused as refusal:
+            said = "This day is before the first." if refusal.reason == "order" else "This day is too far away."
+            self.add_error("since" if refusal.end == "first" else "until", said)
+        return cleaned
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from billing.accounts.fields import validate_country, validate_currency, validat
 from billing.accounts.models import Account, Scope
 from billing.api import ids
 from billing.api.base import ApiView, caller, get_account, read_body, read_query
-from billing.api.fields import Amount, Choice, Document, Email, Instant, PublicId, Strict, Text
+from billing.api.fields import Amount, Choice, Document, Email, Instant, PublicId, Strict, Text, check_range
 from billing.api.idempotency import idempotent
 from billing.api.pagination import PageQuery, newest_first, page_of
 from billing.api.schema import refusals
@@ -131,9 +131,7 @@ class AccountQuery(PageQuery):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """The range must not be upside down."""
-        if "created_from" in attrs and attrs.get("created_to", attrs["created_from"]) < attrs["created_from"]:
-            raise serializers.ValidationError({"created_to": "Must not be before created_from."}, code="range")
-        return attrs
+        return check_range(attrs, first="created_from", end="created_to")
 
 
 class Accounts(ApiView):

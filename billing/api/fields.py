@@ -12,6 +12,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from billing.api import ids
+from billing.catalog import periods
 
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,12})?\Z", re.ASCII)
 _INSTANT = re.compile(
@@ -242,10 +243,25 @@ class Properties(serializers.DictField):
         return data
 
 
-def check_range(attrs: dict[str, Any]) -> dict[str, Any]:
-    """Of query parameters `from` and `to`, refuse an upside-down range."""
-    if "from" in attrs and "to" in attrs and attrs["to"] < attrs["from"]:
-        raise serializers.ValidationError({"to": "Must not be before `from`."}, code="range")
+def check_range(
+    attrs: dict[str, Any], *, first: str = "from", end: str = "to", most_days: int | None = None
+) -> dict[str, Any]:
+    """Of the query parameters that begin and end a half-open range, days or moments, refuse one that is upside down,
+    too far away or too long."""
+    since, until = attrs.get(first), attrs.get(end)
+    if since is not None and until is not None and until < since:
+        raise serializers.ValidationError({end: f"Must not be before `{first}`."}, code="range")
+    days = [moment.date() if isinstance(moment, datetime) else moment for moment in (since, until)]
+    try:
+        # The last day of the range is the one before its end, so a range may be one day longer.
+        periods.check_range(days[0], days[1], most_days=most_days and most_days + 1)
+    except periods.RangeRefused as refusal:
+        name = first if refusal.end == "first" and refusal.reason == "far" else end
+        said = {
+            "far": f"Must lie between {periods.EARLIEST} and {periods.LATEST}.",
+            "long": f"At most {most_days} days after `{first}`.",
+        }
+        raise serializers.ValidationError({name: said[refusal.reason]}, code="range") from None
     return attrs
 
 

@@ -18,7 +18,7 @@ from billing.api.fields import Amount, Day, Document, Instant, PublicId, Strict,
 from billing.api.invoices import TAGS, file_of
 from billing.api.schema import refusals
 from billing.payments import account_statement
-from billing.payments.account_statement import KINDS, MOST_ENTRIES, Statement, TooLong
+from billing.payments.account_statement import KINDS, MOST_DAYS, MOST_ENTRIES, Statement, TooLong
 
 
 class StatementQuery(Strict):
@@ -32,13 +32,15 @@ class StatementQuery(Strict):
         """`from` is a word of Python, so it cannot be declared above."""
         return {
             "from": Day(help_text="First day, in the account's time zone."),
-            "to": Day(help_text=f"Day after the last; at most {MOST_ENTRIES:,} entries lie between."),
+            "to": Day(
+                help_text=f"Day after the last, at most {MOST_DAYS:,} days later; at most {MOST_ENTRIES:,} entries."
+            ),
             **super().get_fields(),
         }
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """There must be a day in the range."""
-        check_range(attrs)
+        check_range(attrs, most_days=MOST_DAYS)
         if attrs["from"] == attrs["to"]:
             raise serializers.ValidationError({"to": "Must be after `from`."}, code="range")
         return attrs

@@ -1,6 +1,5 @@
 """`/accounts/{account}/usage`: totals of what was used."""
 
-from datetime import timedelta
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
@@ -42,10 +41,7 @@ class UsageQuery(Strict):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """The range must not be upside down, nor endless."""
-        check_range(attrs)
-        if attrs["to"] - attrs["from"] > timedelta(days=MAX_DAYS):
-            raise serializers.ValidationError({"to": f"At most {MAX_DAYS} days after `from`."}, code="range")
-        return attrs
+        return check_range(attrs, most_days=MAX_DAYS)
 
 
 class UsageDocument(Document):

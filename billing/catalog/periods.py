@@ -10,6 +10,33 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 MONTHS = {"month": 1, "quarter": 3, "year": 12}
+# What any range that somebody asks for lies within.
+EARLIEST, LATEST = date(1970, 1, 1), date(9998, 12, 31)
+
+
+class RangeRefused(ValueError):
+    """A range of days that is not read. `end` is the day at fault, `first` or `last`; `reason` is `order` (the last day
+    is before the first), `far` (before EARLIEST or after LATEST) or `long` (more than `most_days`)."""
+
+    def __init__(self, end: str, reason: str, most_days: int | None = None) -> None:
+        super().__init__(f"{end}: {reason}")
+        self.end, self.reason, self.most_days = end, reason, most_days
+
+
+def check_range(first: date | None, last: date | None, *, most_days: int | None = None) -> None:
+    """Refuse a range of days, both included, that would cost more to read than anybody needs. Raises RangeRefused.
+
+    An end that is None is left open. Every page, list and report that takes a range asks here.
+    """
+    for end, day in (("first", first), ("last", last)):
+        if day is not None and not EARLIEST <= day <= LATEST:
+            raise RangeRefused(end, "far")
+    if first is None or last is None:
+        return
+    if last < first:
+        raise RangeRefused("last", "order")
+    if most_days is not None and (last - first).days >= most_days:
+        raise RangeRefused("first", "long", most_days)
 
 
 def boundary(anchor_on: date, *, interval: str, count: int, number: int) -> date:

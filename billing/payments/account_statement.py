@@ -26,6 +26,8 @@ from billing.invoicing.models import Invoice
 from billing.notifications import wording
 
 ZERO = Decimal(0)
+# Ten years.
+MOST_DAYS = 3_660
 MOST_ENTRIES = 2_000
 
 KINDS: dict[str, str | Promise] = {

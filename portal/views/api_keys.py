@@ -1,4 +1,4 @@
-"""The account's API keys. A secret is shown once, in the answer to the POST that made it, and stored nowhere."""
+"""The account's API keys. A secret is shown once, on a page of its own that shows nothing again."""
 
 from datetime import datetime, timedelta
 
@@ -7,9 +7,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
-from billing.accounts import keys
+from billing.accounts import keys, shown_once
 from billing.accounts.models import ApiKey, Scope
 from portal.access import Visit, account_page, require_manager
 from portal.forms_people import SCOPE_HINTS, KeyForm, RotateForm
@@ -21,7 +21,7 @@ CLOSED_SHOWN = 20
 @require_http_methods(["GET", "HEAD", "POST"])
 @account_page
 def api_keys(request: HttpRequest, visit: Visit) -> HttpResponse:
-    """The keys, and a form for a new one; on POST make it and show its secret."""
+    """The keys, and a form for a new one; on POST make it and go to its secret."""
     require_manager(visit)
     now = timezone.now()
     form = KeyForm(request.POST or None)
@@ -35,7 +35,7 @@ def api_keys(request: HttpRequest, visit: Visit) -> HttpResponse:
             created_by=visit.member.user,
             now=now,
         )
-        return _show_secret(request, visit, key, secret)
+        return _go_to_secret(request, visit, key, secret)
     rows = ApiKey.objects.filter(account=visit.account).select_related("created_by").order_by("-created_at", "-pk")
     working = [key for key in rows if _works(key, now)]
     context = {
@@ -49,7 +49,7 @@ def api_keys(request: HttpRequest, visit: Visit) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @account_page
 def rotate(request: HttpRequest, visit: Visit, key: int) -> HttpResponse:
-    """Ask how long the old key goes on working; on POST make its successor and show the secret."""
+    """Ask how long the old key goes on working; on POST make its successor and go to the secret."""
     old = _get_key(visit, key)
     if not _is_theirs(old):
         # The successor's secret would let a customer do what the key's maker may and they may not.
@@ -65,7 +65,7 @@ def rotate(request: HttpRequest, visit: Visit, key: int) -> HttpResponse:
             )
         except keys.KeyClosed:
             raise Http404("No such key.") from None
-        return _show_secret(request, visit, successor, secret, old=ApiKey.objects.get(pk=old.pk))
+        return _go_to_secret(request, visit, successor, secret)
     return render_page(request, visit, "api_key_rotate", {"form": form, "key": old}, status=422 if form.errors else 200)
 
 
@@ -83,11 +83,24 @@ def revoke(request: HttpRequest, visit: Visit, key: int) -> HttpResponse:
     return render_page(request, visit, "api_key_revoke", {"key": row, "now": timezone.now()})
 
 
-def _show_secret(
-    request: HttpRequest, visit: Visit, key: ApiKey, secret: str, old: ApiKey | None = None
-) -> HttpResponse:
-    context = {"key": key, "secret": secret, "old": old, "now": timezone.now()}
+@require_safe
+@account_page
+def secret(request: HttpRequest, visit: Visit, key: int) -> HttpResponse:
+    """The secret of a key that this session has just made; a second time the list, which does not have it."""
+    row = _get_key(visit, key)
+    now = timezone.now()
+    shown = shown_once.take(request.session, key_id=row.pk, now=now) if request.method == "GET" else None
+    if shown is None:
+        text = _("The secret of %(name)s was shown once. If you have not copied it, rotate the key.")
+        messages.warning(request, text % {"name": row.name})
+        return redirect(visit.url("api_keys"))
+    context = {"key": row, "secret": shown, "old": row.rotated_from, "now": now}
     return render_page(request, visit, "api_key_secret", context)
+
+
+def _go_to_secret(request: HttpRequest, visit: Visit, key: ApiKey, secret: str) -> HttpResponse:
+    shown_once.keep(request.session, key_id=key.pk, secret=secret, now=timezone.now())
+    return redirect(visit.url("api_key_secret", key=key.pk))
 
 
 def _get_key(visit: Visit, pk: int) -> ApiKey:

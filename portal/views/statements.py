@@ -16,7 +16,7 @@ from django.views.decorators.http import require_safe
 from billing.invoicing import issuing
 from billing.notifications.wording import inert
 from billing.payments import account_statement
-from billing.payments.account_statement import Statement
+from billing.payments.account_statement import MOST_DAYS, Statement
 from portal.access import Visit, account_page
 from portal.filters import Days
 from portal.statement import Echo
@@ -28,6 +28,7 @@ COLUMNS = ("day", "time", "what", "number", "currency", "amount", "balance")
 class StatementForm(Days):
     """Which days, in which currency. Left out: this year until today, in the first currency there is."""
 
+    most_days = MOST_DAYS
     currency = forms.ChoiceField(label=gettext_lazy("Currency"), required=False)
 
     def __init__(self, data: QueryDict, *, visit: Visit) -> None:
@@ -49,13 +50,14 @@ class StatementForm(Days):
         asked = self.cleaned_data
         since = asked["since"] or date(self.today.year, 1, 1)
         until = asked["until"] or max(self.today, since)
+        self.check(since, until)
+        if self.errors:
+            return None
         currency = asked["currency"] or self.currencies[0]
         try:
             return account_statement.read(account=visit.account, currency=currency, since=since, until=until)
         except account_statement.TooLong:
             self.add_error("since", _("More has happened in this time than fits. Choose fewer days."))
-        except (ValueError, OverflowError):
-            self.add_error("until", _("This day is before the first, or too far away."))
         return None
 
 

@@ -17,14 +17,18 @@ SECRET = re.compile(r"fl_[0-9a-f]{12}_[\w-]{43}")
 
 
 def test_a_secret_is_shown_once_and_works(staff: Client, office: Office) -> None:
-    response = staff.post(ADD, {"name": "Production", "account": office.account.pk, "scopes": ["read", "usage:write"]})
-    assert response.status_code == 200
+    sent = staff.post(ADD, {"name": "Production", "account": office.account.pk, "scopes": ["read", "usage:write"]})
+    assert sent.status_code == 302
+    response = staff.get(sent["Location"])
     assert "no-store" in response["Cache-Control"]
     (secret,) = SECRET.findall(response.content.decode())
     key = keys.authenticate(secret=secret, now=office.now)
     assert (key.account, key.scopes, key.created_by) == (office.account, ["read", "usage:write"], office.stella)
     assert not SECRET.search(text_of(staff, f"/admin/billing/apikey/{key.pk}/change/"))
     assert not SECRET.search(text_of(staff, "/admin/billing/apikey/"))
+    again = staff.get(sent["Location"], follow=True).content.decode()
+    assert "shown once" in again
+    assert not SECRET.search(again)
 
 
 def test_a_key_without_account_is_platform_wide(staff: Client, office: Office) -> None:

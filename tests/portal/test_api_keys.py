@@ -33,11 +33,20 @@ def _make(stage: Stage, **fields: object) -> tuple[ApiKey, str]:
 
 def test_a_new_key_shows_its_secret_once(alice: Client, stage: Stage) -> None:
     answer = alice.post(f"{stage.url}/api-keys", NEW)
-    assert answer.status_code == 200
-    assert "no-store" in answer["Cache-Control"]
-    secret = _secret(answer.content.decode())
-    assert _asks(secret) == 200
     key = ApiKey.objects.get()
+    assert (answer.status_code, answer["Location"]) == (302, f"{stage.url}/api-keys/{key.pk}/secret")
+    # Until then it is in the session, which tells it to nobody who has only the database.
+    assert f"fl_{key.prefix}" not in str(dict(alice.session))
+    assert alice.head(answer["Location"]).status_code == 302
+    page = alice.get(answer["Location"])
+    assert "no-store" in page["Cache-Control"]
+    secret = _secret(page.content.decode())
+    # Reloading shows it no more and makes no other key.
+    again = alice.get(answer["Location"], follow=True).content.decode()
+    assert "was shown once" in again
+    assert 'value="fl_' not in again
+    assert ApiKey.objects.count() == 1
+    assert _asks(secret) == 200
     assert (key.account, key.created_by, key.scopes) == (stage.account, stage.alice, ["read", "usage:write"])
     assert key.expires_at is not None
     assert timedelta(days=89) < key.expires_at - timezone.now() <= timedelta(days=90)
@@ -68,11 +77,11 @@ def test_rotating_overlaps_as_long_as_one_says(alice: Client, stage: Stage) -> N
     old, old_secret = _make(stage)
     url = f"{stage.url}/api-keys/{old.pk}/rotate"
     assert "Rotate Backend" in alice.get(url).content.decode()
-    page = alice.post(url, {"overlap": "3600"}).content.decode()
+    page = alice.post(url, {"overlap": "3600"}, follow=True).content.decode()
     assert "goes on working until" in page
     assert [_asks(old_secret), _asks(_secret(page))] == [200, 200]
     successor = ApiKey.objects.get(rotated_from=old)
-    page = alice.post(f"{stage.url}/api-keys/{successor.pk}/rotate", {"overlap": "0"}).content.decode()
+    page = alice.post(f"{stage.url}/api-keys/{successor.pk}/rotate", {"overlap": "0"}, follow=True).content.decode()
     assert "The old key has stopped working" in page
     assert _asks(_secret(page)) == 200
 
@@ -126,6 +135,7 @@ def test_other_keys_are_not_there(alice: Client, stage: Stage) -> None:
     page = alice.get(f"{stage.url}/api-keys").content.decode()
     for key, secret in others:
         assert key.prefix not in page
+        assert alice.get(f"{stage.url}/api-keys/{key.pk}/secret").status_code == 404
         for act in ("rotate", "revoke"):
             assert alice.get(f"{stage.url}/api-keys/{key.pk}/{act}").status_code == 404
             assert alice.post(f"{stage.url}/api-keys/{key.pk}/{act}", {"overlap": "0"}).status_code == 404
@@ -139,6 +149,7 @@ def test_others_than_managers_have_nothing_to_do_with_keys(client: Client, stage
     make_member(stage.account, bob, role, now=stage.now)
     client.force_login(bob)
     key, secret = _make(stage)
+    assert client.get(f"{stage.url}/api-keys/{key.pk}/secret").status_code == 403
     for address in ("api-keys", f"api-keys/{key.pk}/rotate", f"api-keys/{key.pk}/revoke"):
         assert client.get(f"{stage.url}/{address}").status_code == 403
         assert client.post(f"{stage.url}/{address}", {**NEW, "overlap": "0"}).status_code == 403
