@@ -47,7 +47,7 @@ def _thresholds(pools: Sequence[CreditPool], now: datetime) -> Iterable[Alert]:
         if pool.alert_level >= 100:
             yield Alert("error", _("%(pool)s: all credits of this cycle are used.") % names)
         else:
-            text = _("%(pool)s: %(percent)s %% of this cycle's credits are used.") % names
+            text = _("%(pool)s: %(percent)s%% of this cycle's credits are used.") % names
             yield Alert("warning", text)
 
 

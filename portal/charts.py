@@ -157,62 +157,22 @@ def _nice_ceiling(value: Decimal) -> Decimal:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """A threshold on the coin's edge: a line across it and where its label stands."""
-
-    percent: int
-    x1: str
-    y1: str
-    x2: str
-    y2: str
-    label_x: str
-    label_y: str
-
-
-@dataclass(frozen=True, slots=True)
-class Coin:
-    """The balance's coin: its edge has a hundred reeds, one for each percent of the cycle's allocation.
-
-    Reeds wear off clockwise from the top as credits are spent. `left` and `worn` are dash patterns on a circle whose
-    `pathLength` is 100; `level` is a class: `calm`, `high` from 75 % spent, `urgent` from 90 %.
+class Meter:
+    """How much of a whole is used: `percent` is the number, which may exceed 100, and `width` the fill in percent of
+    the track. `tone`: `calm`, `high` from 75 %, `urgent` from 90 %, or `plain` for what warns of nothing. Empty: no
+    whole.
     """
 
-    percent: int
-    worn: str
-    left: str
-    level: str
-    marks: list[Mark]
+    percent: Decimal
+    width: str
+    tone: str
+    is_empty: bool = False
 
 
-def coin(percent_spent: Decimal) -> Coin:
-    """Lay out the coin for a percentage spent; beyond 100 the edge is bare. Percentages are cut off, as alerts are."""
-    shown = max(0, math.floor(percent_spent))
-    reeds = min(shown, 100)
-    level = "urgent" if shown >= WARNINGS[1] else "high" if shown >= WARNINGS[0] else "calm"
-    return Coin(
-        percent=shown,
-        worn=_reeds(0, reeds),
-        left=_reeds(reeds, 100),
-        level=level,
-        marks=[_mark(percent) for percent in WARNINGS],
-    )
-
-
-def _reeds(first: int, end: int) -> str:
-    """Dashes for the reeds `first` to `end`: each 0.55 long with a gap of 0.45, and nothing drawn elsewhere."""
-    if first == end:
-        return "0 100"
-    lead = ["0", str(first)] if first else []
-    tail = ["0.55", f"{100 - end + 0.45:g}"]
-    return " ".join([*lead, *(["0.55", "0.45"] * (end - first - 1)), *tail])
-
-
-def _mark(percent: int) -> Mark:
-    angle = math.radians(percent * 3.6 - 90)
-    cos, sin = math.cos(angle), math.sin(angle)
-
-    def at(radius: float) -> tuple[str, str]:
-        return f"{100 + radius * cos:.2f}", f"{100 + radius * sin:.2f}"
-
-    (x1, y1), (x2, y2), (label_x, label_y) = at(66), at(91), at(97)
-    return Mark(percent=percent, x1=x1, y1=y1, x2=x2, y2=y2, label_x=label_x, label_y=label_y)
+def meter_of(part: Decimal, whole: Decimal) -> Meter:
+    """Lay out how much of `whole` is used by `part`."""
+    if whole <= 0:
+        return Meter(ZERO, "0", "calm", is_empty=True)
+    percent = max(ZERO, part) * 100 / whole
+    tone = "urgent" if percent >= WARNINGS[1] else "high" if percent >= WARNINGS[0] else "calm"
+    return Meter(percent, f"{min(percent, Decimal(100)):.2f}", tone)

@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 
 from billing.catalog.plan_words import NOTHING
 from billing.invoicing.lines import Quote, QuotedLine
-from billing.notifications.wording import credits_text, exact_credits_text, money_text
+from billing.notifications.wording import credits_text, money_text, percent_text
 from billing.subscriptions.changes import ChangePreview, When
 from billing.subscriptions.models import ScheduledChange
 from billing.subscriptions.subscribing import SubscribePreview
@@ -146,7 +146,7 @@ def taxes_of(quote: Quote | None) -> list[tuple[str, Decimal]]:
     sums: dict[str, Decimal] = {}
     for line in quote.lines if quote else ():
         if line.tax_percent:
-            name = f"{line.tax_name or _('Tax')} {exact_credits_text(line.tax_percent)} %"
+            name = f"{line.tax_name or _('Tax')} {percent_text(line.tax_percent)}"
             sums[name] = sums.get(name, ZERO) + line.tax_amount
     return sorted(sums.items())
 

@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 
 from billing.accounts.models import Account
 from billing.ledger.models import CreditPool
-from billing.notifications.wording import exact_credits_text, money_text
+from billing.notifications.wording import money_text, percent_text
 from billing.payments.models import Collection, PaymentMethod
 from billing.subscriptions.models import CouponRedemption, ScheduledChange, Subscription, SubscriptionChange
 
@@ -78,33 +78,15 @@ def paying_card(subscription: Subscription) -> PaymentMethod | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
-    """A part of a whole as percent: for an SVG, as strings. `tone`: `calm`, `high` from 75 on, `urgent` from 90 on."""
-
-    percent: int
-    width: str
-    tone: str
-
-
-def bar_of(part: Decimal, whole: Decimal) -> Bar:
-    """How much of a whole a part is; cut off, never rounded up."""
-    share = max(ZERO, part) * HUNDRED / whole if whole > 0 else ZERO
-    tone = "urgent" if share >= 90 else "high" if share >= 75 else "calm"
-    return Bar(int(share), f"{min(share, HUNDRED):.2f}", tone)
-
-
-@dataclass(frozen=True, slots=True)
 class Cycle:
-    """The cycle of credits that runs: its days and its credits, each as a bar. `over`: credits used beyond it."""
+    """The cycle of credits that runs: its days and its credits. `over`: credits used beyond it."""
 
     starts_at: datetime
     ends_at: datetime
     day: int
     days: int
-    time: Bar
     allocation: Decimal
     spent: Decimal
-    credits: Bar
 
     @property
     def over(self) -> Decimal:
@@ -113,7 +95,10 @@ class Cycle:
     @property
     def is_ahead(self) -> bool:
         """Whether credits go clearly faster than the time."""
-        return self.allocation > 0 and self.credits.percent >= self.time.percent + AHEAD
+        return (
+            self.allocation > 0
+            and self.spent * HUNDRED / self.allocation >= Decimal(self.day * 100) / self.days + AHEAD
+        )
 
 
 def cycle_of(subscription: Subscription, zone: ZoneInfo, *, now: datetime) -> Cycle | None:
@@ -131,10 +116,8 @@ def cycle_of(subscription: Subscription, zone: ZoneInfo, *, now: datetime) -> Cy
         ends_at=ends_at,
         day=day,
         days=days,
-        time=bar_of(Decimal(day), Decimal(days)),
         allocation=pool.cycle_allocation,
         spent=pool.cycle_spent,
-        credits=bar_of(pool.cycle_spent, pool.cycle_allocation),
     )
 
 
@@ -153,7 +136,7 @@ def coupon_texts(subscription: Subscription) -> list[tuple[str, str]]:
 
 def _coupon_text(facts: dict[str, object]) -> str:
     if facts["percent"] is not None:
-        off = _("%(percent)s %% off") % {"percent": exact_credits_text(Decimal(str(facts["percent"])))}
+        off = _("%(percent)s off") % {"percent": percent_text(Decimal(str(facts["percent"])))}
     else:
         off = _("%(money)s off") % {"money": money_text(Decimal(str(facts["amount"])), str(facts["currency"]))}
     if facts["left"] is None:

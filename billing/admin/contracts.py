@@ -204,7 +204,7 @@ class ContractTermsAdmin(FactsAdmin):
         if row.seats_included is not None:
             parts.append(_("%(value)s seats included") % {"value": row.seats_included})
         if row.discount_percent is not None:
-            parts.append(_("%(value)s %% off") % {"value": wording.exact_credits_text(row.discount_percent)})
+            parts.append(_("%(value)s off") % {"value": wording.percent_text(row.discount_percent)})
         if row.overage_tiers is not None:
             parts.append(_("own overage prices"))
         return ", ".join(parts)

@@ -13,7 +13,7 @@ from billing.accounts.fields import validate_currency
 from billing.admin.rules import KeptAdmin
 from billing.catalog.models import Coupon
 from billing.catalog.pricing import round_money
-from billing.notifications.wording import exact_credits_text, money_text
+from billing.notifications.wording import money_text, percent_text
 
 TERMS = ("code", "percent", "amount", "currency", "duration_periods")
 
@@ -80,7 +80,7 @@ class CouponAdmin(KeptAdmin):
     def discount(self, coupon: Coupon) -> str:
         if coupon.amount is not None:
             return money_text(coupon.amount, coupon.currency)
-        return f"{exact_credits_text(coupon.percent)} %" if coupon.percent is not None else "-"
+        return percent_text(coupon.percent) if coupon.percent is not None else "-"
 
     @admin.display(description=gettext_lazy("for"))
     def duration(self, coupon: Coupon) -> str:

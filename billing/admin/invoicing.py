@@ -124,7 +124,7 @@ class InvoiceLineInline(FactsInline):
     @admin.display
     def tax(self, line: InvoiceLine) -> str:
         if line.tax_treatment == InvoiceLine.Treatment.TAXED:
-            return f"{line.tax_name} {line.tax_percent.normalize():f} %"
+            return f"{line.tax_name} {wording.percent_text(line.tax_percent)}"
         return str(line.get_tax_treatment_display())
 
     @admin.display(description="credits")

@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from billing.catalog.models import PlanPrice, PlanVersion
-from billing.notifications.wording import exact_credits_text, money_text, unit_price_text
+from billing.notifications.wording import exact_credits_text, money_text, percent_text, unit_price_text
 
 NOTHING = "\N{EN DASH}"
 ZERO = Decimal(0)
@@ -108,8 +108,8 @@ def rollover_text(version: PlanVersion) -> str:
         case PlanVersion.Rollover.NONE:
             return NOTHING
         case PlanVersion.Rollover.SHARE:
-            percent = exact_credits_text(version.rollover_percent or ZERO)
-            text = _("up to %(percent)s %% of what is included") % {"percent": percent}
+            percent = percent_text(version.rollover_percent or ZERO)
+            text = _("up to %(percent)s of what is included") % {"percent": percent}
         case PlanVersion.Rollover.AMOUNT:
             text = _("up to %(credits)s credits") % {"credits": exact_credits_text(version.rollover_amount or ZERO)}
         case _:
@@ -166,10 +166,10 @@ def trial_text(version: PlanVersion) -> str:
 
 
 def loyalty_text(version: PlanVersion) -> str:
-    """The bonus that staying brings: `5 % more from period 7 on`."""
+    """The bonus that staying brings: `5% more from period 7 on`."""
     said = [
-        _("%(percent)s %% more from period %(number)s on")
-        % {"percent": exact_credits_text(_decimal(step["percent"])), "number": step["from_period"]}
+        _("%(percent)s more from period %(number)s on")
+        % {"percent": percent_text(_decimal(step["percent"])), "number": step["from_period"]}
         for step in version.loyalty_steps
     ]
     return ", ".join(said) or NOTHING

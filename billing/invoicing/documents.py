@@ -224,7 +224,7 @@ def _validity(line: InvoiceLine) -> str:
 
 
 def _rate_text(line: InvoiceLine) -> str:
-    return f"{line.tax_percent.normalize():f} %" if line.tax_treatment == InvoiceLine.Treatment.TAXED else "0 %"
+    return wording.percent_text(line.tax_percent) if line.tax_treatment == InvoiceLine.Treatment.TAXED else "0%"
 
 
 def _taxes(amounts: Sequence[tuple[InvoiceLine, Decimal, Decimal]], currency: str) -> list[list[str]]:

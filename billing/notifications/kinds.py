@@ -53,7 +53,7 @@ _LIST = (
         Audience.USAGE,
         about_usage.threshold,
         _("Cycle used up"),
-        _("75, 90 and 100 % of a cycle's credits are used."),
+        _("75%, 90% and 100% of a cycle's credits are used."),
     ),
     Kind(
         "low_balance",

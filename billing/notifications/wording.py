@@ -53,6 +53,18 @@ def unit_price_text(price: Decimal, currency: str) -> str:
     return _money(price.normalize(), currency, places="#" * 12)
 
 
+def percent_text(rate: Decimal) -> str:
+    """A rate that was set, such as a tax or a discount, with all its digits: `19%`, `7.7%`."""
+    return f"{exact_credits_text(rate)}%"
+
+
+def share_text(percent: Decimal) -> str:
+    """A share that was worked out, in whole percent: `75%`, `<1%`. Cut off, as thresholds are: 74.9 is not yet 75."""
+    if 0 < percent < 1:
+        return "<1%"
+    return f"{exact_credits_text(percent.quantize(Decimal(1), rounding=ROUND_DOWN))}%"
+
+
 def validity_text(days: int | None) -> str:
     """How long credits are good for, from the moment they are granted: `1 year`, `6 months`, `45 days`, `for ever`.
 

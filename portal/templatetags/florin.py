@@ -1,6 +1,7 @@
 """Filters that put credits and times into words."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -17,6 +18,7 @@ from billing.invoicing.models import InvoiceLine
 from billing.ledger.book import DEBT_KINDS
 from billing.ledger.models import CreditGrant, CreditPool, GrantKind, LedgerEntry, Posting
 from billing.notifications import wording
+from portal import charts
 
 register = template.Library()
 
@@ -91,9 +93,35 @@ def service_time(line: InvoiceLine) -> str:
 
 
 @register.filter
-def percent(share: Decimal) -> str:
-    """19, 7.7: a percentage without the digits that say nothing."""
-    return wording.exact_credits_text(share)
+def percent(rate: Decimal) -> str:
+    """19%, 7.7%: a rate that was set."""
+    return wording.percent_text(rate)
+
+
+@register.filter
+def share(percent: Decimal | int) -> str:
+    """75%, <1%: a share that was worked out."""
+    return wording.share_text(Decimal(percent))
+
+
+@register.inclusion_tag("components/meter.html")
+def meter(part: Decimal, whole: Decimal, label: str, text: str, empty: str = "") -> dict[str, object]:
+    """How much of a whole is used, as a bar with the marks at which people are warned. `text` says it in numbers,
+    `empty` what stands there when there is no whole."""
+    return {
+        "meter": charts.meter_of(part, whole),
+        "label": label,
+        "text": text,
+        "empty": empty,
+        "marks": charts.WARNINGS,
+    }
+
+
+@register.inclusion_tag("components/meter.html")
+def progress(part: Decimal, whole: Decimal, label: str, text: str) -> dict[str, object]:
+    """How much of something has passed, as a bar that warns of nothing."""
+    drawn = replace(charts.meter_of(Decimal(part), Decimal(whole)), tone="plain")
+    return {"meter": drawn, "label": label, "text": text, "marks": ()}
 
 
 @register.filter
@@ -198,6 +226,21 @@ def at(values: Mapping[int, Decimal], key: int) -> Decimal:
 
 
 @register.filter
+def moved(posting: Posting) -> Decimal:
+    """What a posting used or gave back, with its sign; for other acts, the change of the balance. A spend that outran
+    the credits moves more than the balance shows."""
+    if posting.act == Posting.Act.SPEND:
+        return -posting.credits
+    return posting.credits if posting.act == Posting.Act.REVERSE else posting.amount
+
+
+@register.filter
+def beyond(posting: Posting) -> Decimal:
+    """How much of a spend, or of its reversal, was overage or overdraft: the balance did not have it."""
+    return abs(moved(posting)) - abs(posting.amount) if posting.act in ("spend", "reverse") else Decimal(0)
+
+
+@register.filter
 def size_of(amount: Decimal) -> Decimal:
     """The amount without its sign."""
     return abs(amount)
@@ -207,7 +250,7 @@ def size_of(amount: Decimal) -> Decimal:
 def shared_places(postings: list[Posting]) -> int:
     """How many decimals write all amounts and balances of the postings exactly."""
     return max(
-        (wording.decimals(figure) for posting in postings for figure in (posting.amount, posting.balance_after)),
+        (wording.decimals(figure) for posting in postings for figure in (moved(posting), posting.balance_after)),
         default=0,
     )
 
@@ -222,13 +265,13 @@ def kind_label(kind: str) -> str:
 def policy_in_words(pool: CreditPool) -> str:
     """What happens when the pool's credits run out."""
     if pool.policy == CreditPool.Policy.BURST:
-        return _("Up to %(credits)s more as overdraft, repaid from the next grant") % {
+        return _("You can go %(credits)s below zero; your next credits cover it") % {
             "credits": wording.credits_text(pool.burst_limit)
         }
     if pool.policy == CreditPool.Policy.OVERAGE:
         if pool.overage_cap is None:
-            return _("Usage goes on and is invoiced afterwards")
-        return _("Usage goes on and is invoiced afterwards, up to %(credits)s a cycle") % {
+            return _("Usage continues and is invoiced afterwards")
+        return _("Usage continues and is invoiced afterwards, up to %(credits)s a cycle") % {
             "credits": wording.credits_text(pool.overage_cap)
         }
-    return _("Charges are refused")
+    return _("Requests are blocked")

@@ -42,7 +42,7 @@ def test_terms_are_agreed_shown_and_ended(staff: Client, office: Office) -> None
     assert not ContractTerms.objects.exists()
     terms = _approved(office)
     assert (terms.fee, terms.discount_percent, terms.currency) == (Decimal(400), Decimal(10), office.account.currency)
-    assert "10 % off" in text_of(staff, f"{B}/")
+    assert "10% off" in text_of(staff, f"{B}/")
     assert "They replace" not in text_of(staff, f"{B}/{terms.pk}/end/")
     day = office.now + timedelta(days=40)
     end = {"token": str(uuid.uuid4()), "at_0": f"{day:%Y-%m-%d}", "at_1": "00:00:00", "reason": "They left"}

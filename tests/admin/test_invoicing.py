@@ -93,7 +93,7 @@ def test_an_invoice_shows_its_lines_payments_and_credit_notes(staff: Client, off
     page = text_of(staff, f"/admin/billing/invoice/{invoice.pk}/change/")
     line = invoice.lines.get(position=1)
     for said in (
-        "INV-000001", "€1,195.95", "VAT 19 %", f"/admin/billing/account/{office.account.pk}/change/",
+        "INV-000001", "€1,195.95", "VAT 19%", f"/admin/billing/account/{office.account.pk}/change/",
         f"/admin/billing/posting/{line.posting_id}/change/", "10,000 purchase to", "succeeded",
         f"/admin/billing/creditnote/{note.pk}/change/", "€297.50", "Download PDF", "billing@northwind.example",
         "&lt;script&gt;",

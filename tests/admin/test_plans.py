@@ -58,7 +58,7 @@ def test_a_plan_is_drafted_written_and_published(staff: Client, draft: PlanVersi
     assert price.overage_tiers == [{"up_to": "10000", "price": "2"}, {"up_to": None, "price": "1.5"}]
     asked = text_of(staff, _url(draft, "publish"))
     assert "$2.00 up to 10,000, $1.50 beyond, per 1,000 credits (each slice at its own price)" in asked
-    assert "up to 25 % of what is included, 2 times, together at most 5,000" in asked
+    assert "up to 25% of what is included, 2 times, together at most 5,000" in asked
     assert "Version 1 is on sale" in post(staff, _url(draft, "publish"))
     draft.refresh_from_db()
     assert draft.is_published

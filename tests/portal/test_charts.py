@@ -6,8 +6,9 @@ from itertools import pairwise
 
 import pytest
 
+from billing.notifications.wording import share_text
 from portal.burn import Burn, what_it_buys
-from portal.charts import burn_chart, coin
+from portal.charts import burn_chart, meter_of
 
 FIRST, LAST = date(2026, 3, 1), date(2026, 3, 30)
 
@@ -61,29 +62,25 @@ def test_an_empty_chart_has_an_axis_and_no_peak() -> None:
 
 
 @pytest.mark.parametrize(
-    ("percent", "shown", "level"),
+    ("used", "width", "number", "tone"),
     [
-        ("0", 0, "calm"),
-        ("74.99", 74, "calm"),
-        ("75", 75, "high"),
-        ("89.99", 89, "high"),
-        ("90", 90, "urgent"),
-        ("137.5", 137, "urgent"),
+        ("0", "0.00", "0%", "calm"),
+        ("0.4", "0.40", "<1%", "calm"),
+        ("74.999", "75.00", "74%", "calm"),
+        ("75", "75.00", "75%", "high"),
+        ("89.99", "89.99", "89%", "high"),
+        ("90", "90.00", "90%", "urgent"),
+        ("137.5", "100.00", "137%", "urgent"),
     ],
 )
-def test_the_coin_wears_off(percent: str, shown: int, level: str) -> None:
-    drawn = coin(Decimal(percent))
-    assert (drawn.percent, drawn.level) == (shown, level)
-    assert [mark.percent for mark in drawn.marks] == [75, 90]
-    worn, left = (sum(part == "0.55" for part in dashes.split()) for dashes in (drawn.worn, drawn.left))
-    assert (worn, left) == (min(shown, 100), 100 - min(shown, 100))
+def test_a_meters_fill_is_its_number(used: str, width: str, number: str, tone: str) -> None:
+    drawn = meter_of(Decimal(used), Decimal(100))
+    assert (drawn.width, share_text(drawn.percent), drawn.tone, drawn.is_empty) == (width, number, tone, False)
 
 
-def test_dashes_go_round_the_coin_exactly_once() -> None:
-    for percent in (1, 50, 99):
-        for dashes in (coin(Decimal(percent)).worn, coin(Decimal(percent)).left):
-            assert sum(map(Decimal, dashes.split())) == 100
-            assert len(dashes.split()) % 2 == 0
+def test_a_meter_of_nothing_is_empty() -> None:
+    drawn = meter_of(Decimal(12), Decimal(0))
+    assert (drawn.width, drawn.tone, drawn.is_empty) == ("0", "calm", True)
 
 
 def test_credits_buy_what_they_cost_on_average() -> None:

@@ -33,8 +33,8 @@ def test_it_shows_the_whole_price_before_anything_is_paid(alice: Client, url: st
     page = text_of(alice.get(f"{url}?credits=10000", follow=True))
     assert "10,000 credits" in page
     assert "Good for 1 year: if you pay today, until" in page
-    assert "Price per credit $0.10 16 % saved" in page
-    assert "Net price $1,000.00 VAT 19 % $190.00 Total $1,190.00" in page
+    assert "Price per credit $0.10 16% saved" in page
+    assert "Net price $1,000.00 VAT 19% $190.00 Total $1,190.00" in page
     assert "Pay $1,190.00" in page
     assert _nothing_was_written()
 

@@ -44,8 +44,8 @@ def _collect(invoice: Invoice, stage: Stage, **fields: Any) -> Collection:
 
 def test_lines_say_which_days_they_are_for_and_what_is_taken_off(alice: Client, stage: Stage, invoice: Invoice) -> None:
     page = text_of(alice.get(f"{stage.url}/invoices/{invoice.pk}"))
-    assert "Team 1 Nov to 30 Nov 2026 1 $49.00 19 % $49.00" in page
-    assert f"Coupon SPRING {MINUS}1 $4.90 19 % {MINUS}$4.90" in page
+    assert "Team 1 Nov to 30 Nov 2026 1 $49.00 19% $49.00" in page
+    assert f"Coupon SPRING {MINUS}1 $4.90 19% {MINUS}$4.90" in page
     assert "Subtotal $44.10" in page
     assert "Team, Coupon SPRING · 1 Nov to 30 Nov 2026" in text_of(alice.get(f"{stage.url}/invoices"))
 

@@ -46,8 +46,7 @@ def test_a_dearer_plan_begins_today_for_the_days_that_are_left(
     assert "Your seats 3 \N{EN DASH}" in text
     # 20 of 30 days: 160.00 less 40.00 are 120.00, with 22.80 tax.
     assert (
-        "Unused time on Team \N{MINUS SIGN}$40.00 Large, 20 of 30 days $160.00 VAT 19 % $22.80 Due today $142.80"
-        in text
+        "Unused time on Team \N{MINUS SIGN}$40.00 Large, 20 of 30 days $160.00 VAT 19% $22.80 Due today $142.80" in text
     )
     assert "Credits 20,000 more at once" in text
     text = text_of(alice.post(change, form_of(page, seats="0"), follow=True))

@@ -38,7 +38,7 @@ def test_more_seats_are_priced_by_the_days_that_are_left(alice: Client, subscrip
     text = text_of(alice.post(seats, form))
     assert "Your seats 3 5 Fee with them $60.00 a month $78.00 a month" in text
     # Two seats for 20 of 30 days are 12.00, with 2.28 tax.
-    assert "Team: 2 extra seats, 20 of 30 days $12.00 VAT 19 % $2.28 Due today $14.28" in text
+    assert "Team: 2 extra seats, 20 of 30 days $12.00 VAT 19% $2.28 Due today $14.28" in text
     assert "From then on $92.82 a month, tax included" in text
     assert "Visa •••• 4242" in text
     assert nothing_happened(subscription)
@@ -85,7 +85,7 @@ def test_fewer_seats_today_are_taken_off_the_next_invoice(
     assert subscription.seats == 3
     # A month of team without extra seats is 60.00; 12.00 of it are given back: 48.00, with 9.12 tax.
     text = text_of(alice.get(f"{seats.removesuffix('/seats')}/next-invoice"))
-    assert "VAT 19 % $9.12 Total as of today $57.12" in text
+    assert "VAT 19% $9.12 Total as of today $57.12" in text
 
 
 def test_a_declined_card_leaves_the_invoice_of_the_change_open(

@@ -54,7 +54,7 @@ def test_plans_stand_side_by_side_in_plain_words(alice: Client, stage: Stage, te
     assert "Team $49.00 a month" in page
     assert "10,000 credits each month" in page
     assert "When they run out, usage goes on at $12.00 per 1,000 credits" in page
-    assert "Rollover of unused credits: up to 50 % of what is included, 2 times" in page
+    assert "Rollover of unused credits: up to 50% of what is included, 2 times" in page
     assert "3 seats included, each further seat $9.00 a month, at most 50" in page
     assert "Pay for what you use: $0.014 a credit" in page
     assert "Side by side Team Metered Fee $49.00 a month No fee" in page
@@ -115,7 +115,7 @@ def test_a_plan_that_is_not_on_offer_is_not_found(alice: Client, stage: Stage, t
 def test_the_page_says_what_is_charged_today(alice: Client, url: str) -> None:
     page = text_of(alice.get(url, follow=True))
     assert "Subscribe to Team" in page
-    assert "$58.31 today Team $49.00 VAT 19 % $9.31 Due today $58.31" in page
+    assert "$58.31 today Team $49.00 VAT 19% $9.31 Due today $58.31" in page
     assert "10,000, as soon as it begins" in page
     assert "Pay $58.31 and subscribe" in page
 
