@@ -210,6 +210,12 @@ def set_low_balance(*, pool_id: int, below: Decimal | None, now: datetime) -> Cr
         return pool
 
 
+def spent_this_month(limit: MemberLimit, *, time_zone: str, now: datetime) -> Decimal:
+    """What counts against a member's limit in the calendar month of `now`. The row still holds an earlier month's
+    credits until the member spends again."""
+    return limit.spent if limit.period_starts_at >= month_start(now, time_zone) else Decimal(0)
+
+
 def set_member_limit(*, member_id: int, amount: Decimal | None, now: datetime) -> MemberLimit | None:
     """Limit what a member may spend per calendar month of the account's zone; None lifts the limit. Spending so far
     is counted from the moment a limit is first set."""

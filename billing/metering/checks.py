@@ -9,6 +9,7 @@ from django.db.models import DecimalField, F, Sum
 from django.db.models.functions import Greatest
 
 from billing.catalog.pricing import AmountTooLarge
+from billing.ledger import pools
 from billing.ledger.balance import read_books
 from billing.ledger.book import Book, available_for
 from billing.ledger.books import Limit
@@ -84,8 +85,8 @@ def _read_limits(works: Collection[Work], world: World, now: datetime) -> dict[i
     limits = {}
     for row in MemberLimit.objects.filter(member_id__in=members):
         zone = members[row.member_id].time_zone
+        spent = pools.spent_this_month(row, time_zone=zone, now=now)
         starts_at = month_start(now, zone)
-        spent = ZERO if row.period_starts_at < starts_at else row.spent
         limits[row.member_id] = Limit(row.member_id, row.amount, spent, starts_at, zone, held.get(row.member_id, ZERO))
     return limits
 

@@ -1,6 +1,7 @@
 """The people of an account: who is in it as what, what they may spend, and who is invited."""
 
 import math
+from decimal import Decimal
 from typing import Any
 
 from django.contrib import messages
@@ -15,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from billing.accounts import invitations, members, throttles
 from billing.accounts.models import Invitation, Member, Role
 from billing.ledger import pools
+from billing.ledger.models import MemberLimit
 from billing.notifications import invitations as invitation_mails
 from portal.access import Visit, account_page, require_manager
 from portal.forms_people import InviteForm, MemberForm
@@ -38,8 +40,8 @@ def team(request: HttpRequest, visit: Visit) -> HttpResponse:
             return redirect(visit.url("team"))
     context: dict[str, Any] = {
         "form": form,
-        "now": timezone.now(),
-        "members": _members(visit),
+        "now": visit.now,
+        "members": [(person, _spent(visit, person)) for person in _members(visit)],
         "invitations": _open_invitations(visit) if visit.is_manager else [],
     }
     return render_page(request, visit, "team", context, status=422 if form.errors else 200)
@@ -63,11 +65,11 @@ def member(request: HttpRequest, visit: Visit, member: int) -> HttpResponse:
         except Member.DoesNotExist:
             raise Http404("No such member.") from None
         else:
-            pools.set_member_limit(member_id=person.pk, amount=form.cleaned_data["limit"], now=timezone.now())
+            pools.set_member_limit(member_id=person.pk, amount=form.cleaned_data["limit"], now=visit.now)
             messages.success(request, _("Saved."))
             # Who gave up managing may look at the list, but not at this page any more.
             return redirect(visit.url("team"))
-    context = {"form": form, "person": person, "limit": limit, "keys": keys}
+    context = {"form": form, "person": person, "limit": limit, "keys": keys, "spent": _spent(visit, person)}
     return render_page(request, visit, "member", context, status=422 if form.errors else 200)
 
 
@@ -120,6 +122,14 @@ def _members(visit: Visit) -> list[Member]:
     rows = Member.objects.filter(account=visit.account, removed_at=None).select_related("user", "limit")
     order = list(Role)
     return sorted(rows, key=lambda row: (order.index(Role(row.role)), row.user.get_full_name().casefold()))
+
+
+def _spent(visit: Visit, person: Member) -> Decimal:
+    """What counts against the member's limit this month; zero without one."""
+    limit: MemberLimit | None = getattr(person, "limit", None)
+    if limit is None:
+        return Decimal(0)
+    return pools.spent_this_month(limit, time_zone=visit.account.time_zone, now=visit.now)
 
 
 def _open_invitations(visit: Visit) -> list[Invitation]:

@@ -179,7 +179,7 @@ def test_a_coupon_counts_from_the_next_invoice(alice: Client, stage: Stage, url:
     Coupon.objects.create(code="SPRING", name="Spring", percent=10, duration_periods=3, created_at=stage.now)
     page = text_of(alice.post(url, _act("coupon", code=" spring "), follow=True))
     assert "it counts from your next invoice on" in page
-    assert "SPRING 10 % off the next 3 periods" in page
+    assert "SPRING 10% off the next 3 periods" in page
     refused = alice.post(url, _act("coupon", code="SPRING"))
     assert refused.status_code == 422
     assert "You have redeemed this coupon already." in text_of(refused)
@@ -309,7 +309,7 @@ def test_the_next_invoice_is_told_as_things_stand(
     for headers in ({}, {"HX-Request": "true"}):
         page = text_of(alice.get(f"{url}/next-invoice", headers=headers))
         assert "Team: 1 extra seat $9.00" in page
-        assert "VAT 19 % $9.92 Total as of today $62.12" in page
+        assert "VAT 19% $9.92 Total as of today $62.12" in page
     lifecycle.cancel(subscription_id=subscription.pk, reference="x", actor="test", now=timezone.now())
     assert "nothing will be invoiced" in text_of(alice.get(f"{url}/next-invoice"))
 
@@ -325,3 +325,15 @@ def test_the_next_invoice_is_the_accounts_own(client: Client, stage: Stage, url:
     assert client.get(f"{url}/next-invoice").status_code == 404
     sign_in_as(client, stage, "viewer")
     assert "Total as of today" in text_of(client.get(f"{url}/next-invoice"))
+
+
+def test_help_says_what_the_plan_lets_roll_over(alice: Client, subscription: Subscription, url: str) -> None:
+    assert "No. Credits are good until they expire" in text_of(alice.get(url.replace("/plan", "/help")))
+    plan = make_plan(
+        "rolling", prices={"USD": {"fee": "60"}}, included_credits=Decimal(100), rollover="share",
+        rollover_percent=Decimal(25), rollover_periods=1,
+    )  # fmt: skip
+    Subscription.objects.filter(pk=subscription.pk).update(plan_version=plan)
+    page = text_of(alice.get(url.replace("/plan", "/help")))
+    assert "unused credits carry over: up to 25% of what is included, 1 time." in page
+    assert "No. Credits are good until they expire" not in page

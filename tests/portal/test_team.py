@@ -1,6 +1,6 @@
 """The team page: who is in, inviting, changing, removing."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -8,10 +8,10 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from billing.accounts import invitations, keys
-from billing.accounts.models import ApiKey, Invitation, Member, Role, User
-from billing.ledger import pools
+from billing.accounts.models import Account, ApiKey, Invitation, Member, Role, User
+from billing.ledger import pools, posting
 from billing.notifications.models import Notification
-from tests.factories import make_account, make_member, make_user
+from tests.factories import give_credits, make_account, make_member, make_user
 from tests.portal.conftest import MAX_QUERIES, Stage
 from tests.portal.entering import link_in, read_mail
 
@@ -139,7 +139,7 @@ def test_role_and_limit_are_changed(alice: Client, stage: Stage, bob: Member) ->
     assert 'name="limit"' in alice.get(url).content.decode()
     answer = alice.post(url, {"role": "viewer", "limit": "1200"}, follow=True)
     assert "Saved" in answer.content.decode()
-    assert "0 of 1,200 credits this month" in answer.content.decode()
+    assert "0 of 1,200 credits" in answer.content.decode()
     assert 'value="1200"' in alice.get(url).content.decode()
     bob.refresh_from_db()
     assert bob.role == "viewer"
@@ -275,3 +275,16 @@ def test_names_are_inert(alice: Client, stage: Stage) -> None:
     page = alice.get(f"{stage.url}/team").content.decode()
     assert "<b>Eve" not in page
     assert "&lt;b&gt;Eve" in page
+
+
+def test_a_members_use_is_that_of_this_month(alice: Client, stage: Stage, bob: Member) -> None:
+    """The row keeps last month's credits until the member spends again; the pages do not."""
+    at = datetime(2027, 3, 31, 12, tzinfo=UTC)
+    pools.set_member_limit(member_id=bob.pk, amount=Decimal(100), now=at)
+    give_credits(stage.account, "500", now=at)
+    posting.spend(pool_id=stage.pool.pk, credits=Decimal(80), reference="march", now=at, member_id=bob.pk)
+    for now, used, share in ((at, "80", "80%"), (at + timedelta(days=2), "0", "0%")):
+        Account.objects.filter(pk=stage.account.pk).update(clock_at=now)
+        page = " ".join(alice.get(f"{stage.url}/team").content.decode().split())
+        assert f'{used} of 100 credits <strong class="meter-number">{share}</strong>' in page
+        assert f"{used} credits spent this month." in alice.get(f"{stage.url}/team/{bob.pk}").content.decode()
