@@ -7,14 +7,14 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from django.core.cache import caches
-from django.db.models import Case, F, Min, Sum, When
+from django.db.models import Case, F, Min, OuterRef, Subquery, Sum, When
 from django.db.models.functions import TruncDate
 
 from billing.accounts.models import Account
 from billing.catalog.models import Rate
 from billing.ledger.models import CreditPool, Posting
 from billing.metering.models import DailyUsage
-from portal.forecast import MAX_DAYS, Pace, pace_of
+from portal.forecast import LEAST_DAYS, MAX_DAYS, Pace, pace_of
 
 ZERO = Decimal(0)
 # How many postings the pace is read from at most: some 20 ms. A busier pool's pace comes from fewer days.
@@ -83,43 +83,78 @@ def what_it_buys(available: Decimal, burns: Sequence[Burn]) -> list[Purchase]:
     return [Purchase(meter, unit, credits_left * quantity / credits) for (meter, unit), (quantity, credits) in ranked]
 
 
+@dataclass(frozen=True, slots=True)
+class _Days:
+    """Credits spent by day, oldest first, the last of them today since `starts_at` until the pool's posting
+    `version`."""
+
+    spent: list[Decimal]
+    starts_at: datetime
+    version: int
+
+
+def first_spend() -> Subquery:
+    """When a pool first spent: to be annotated to pools under the name `first_spent_at`."""
+    spends = Posting.objects.filter(pool=OuterRef("pk"), act=Posting.Act.SPEND).order_by("version")
+    return Subquery(spends.values("posted_at")[:1])
+
+
 def read_pace(pool: CreditPool, zone: ZoneInfo, *, now: datetime) -> Pace:
-    """How fast the pool spends: credits of its whole days until yesterday, less what was given back.
+    """How fast the pool spends, less what was given back: from the day of its first spend, today so far included. Needs
+    `first_spent_at` on the pool (`first_spend`).
 
-    A pool that is younger than a day is judged by today. Past days do not change, so what was read is kept for a while.
+    What was read is kept for the day; later only the postings since then are read.
     """
-    today = now.astimezone(zone).date()
+    first_at: datetime | None = pool.first_spent_at  # type: ignore[attr-defined]
+    if first_at is None:
+        return Pace(ZERO, 0)
+    midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    today = midnight.date()
+    first = min(first_at.astimezone(zone).date(), today)
+    if (age := (today - first).days + 1) < LEAST_DAYS:
+        return Pace(ZERO, age, is_early=True)
     key = f"pace:{pool.pk}:{today}"
-    kept: Pace | None = caches["process"].get(key)
-    if kept is None:
-        kept = pace_of(_spent_by_day(pool, zone, today))
-        if pool.created_at.astimezone(zone).date() < today:
-            caches["process"].set(key, kept, PACE_KEPT_SECONDS)
-    return kept
+    days: _Days | None = caches["process"].get(key)
+    if days is None:
+        days = _spent_by_day(pool, first, midnight)
+    elif days.version < pool.version:
+        since = Posting.objects.filter(pool=pool, version__gt=days.version, version__lte=pool.version)
+        newly = since.aggregate(credits=Sum(_SPENT))["credits"] or ZERO
+        days = _Days([*days.spent[:-1], days.spent[-1] + newly], days.starts_at, pool.version)
+    caches["process"].set(key, days, PACE_KEPT_SECONDS)
+    passed = Decimal((now - days.starts_at) // timedelta(seconds=1)) / 86_400
+    return pace_of(days.spent, today=min(passed, Decimal(1)))
 
 
-def _spent_by_day(pool: CreditPool, zone: ZoneInfo, today: date) -> list[Decimal]:
-    """Credits spent on each whole day of the last MAX_DAYS that the pool has seen, oldest first."""
-    first = max(pool.created_at.astimezone(zone).date(), today - timedelta(days=MAX_DAYS))
-    last = max(today - timedelta(days=1), first)
-    starts_at, ends_at = (
-        datetime.combine(day, datetime.min.time(), tzinfo=zone) for day in (first, last + timedelta(days=1))
-    )
-    acts = Posting.objects.filter(pool=pool, posted_at__gte=starts_at, posted_at__lt=ends_at)
-    signed = Case(When(act="spend", then=F("credits")), When(act="reverse", then=-F("credits")), default=ZERO)
+_SPENT = Case(When(act="spend", then=F("credits")), When(act="reverse", then=-F("credits")), default=ZERO)
+
+
+def _spent_by_day(pool: CreditPool, first: date, midnight: datetime) -> _Days:
+    """Credits spent on each day from `first` to today, which began at `midnight`; of the last MAX_DAYS."""
+    today = midnight.date()
+    first = max(first, today - timedelta(days=MAX_DAYS - 1))
+    starts_at = midnight - timedelta(days=(today - first).days)
     read_from = pool.version - PACE_POSTINGS
+    acts = Posting.objects.filter(pool=pool, posted_at__gte=starts_at, version__gt=read_from, version__lte=pool.version)
     rows = list(
-        acts.filter(version__gt=read_from)
-        .annotate(day=TruncDate("posted_at", tzinfo=zone))
+        acts.annotate(day=TruncDate("posted_at", tzinfo=midnight.tzinfo))
         .values_list("day")
-        .annotate(credits_spent=Sum(signed), first_version=Min("version"))
+        .annotate(credits_spent=Sum(_SPENT), first_version=Min("version"), first_at=Min("posted_at"))
         .order_by("day")
     )
-    if not rows:
-        return [ZERO] * ((last - first).days + 1)
-    if read_from >= 1 and rows[0][2] == read_from + 1 and len(rows) > 1:
-        # The oldest of these days is not whole. (With one day only, its part is the best there is.)
-        rows = rows[1:]
+    begins_at = midnight
+    if read_from >= 1 and rows and rows[0][2] == read_from + 1:
+        # The oldest of these days is not whole. Where it is the only one, it counts as long as its postings go back.
+        if len(rows) > 1:
+            rows = rows[1:]
+        else:
+            begins_at = rows[0][3]
         first = rows[0][0]
-    by_day = {day: credits for day, credits, _ in rows}
-    return [by_day.get(first + timedelta(days=index), ZERO) for index in range((last - first).days + 1)]
+    by_day = {row[0]: row[1] for row in rows}
+    # No posting lies before the pool's last one: where a clock was set back, some lie after today.
+    by_day[today] = sum((credits for day, credits in by_day.items() if day >= today), ZERO)
+    return _Days(
+        [by_day.get(first + timedelta(days=index), ZERO) for index in range((today - first).days + 1)],
+        begins_at,
+        pool.version,
+    )

@@ -3,28 +3,33 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
-from django.db.models import Q, Sum
+from django.db.models import F, Q, Sum
 
 from billing.accounts import prepared
 from billing.ledger.book import DEBT_KINDS, ZERO, Book
 from billing.ledger.book import Lot as BookLot
 from billing.ledger.book import available as available_in
 from billing.ledger.burn import settle_overdraft, unreserve
-from billing.ledger.cycles import percent_spent, roll_cycle
+from billing.ledger.cycles import is_of_cycle, percent_spent, roll_cycle
 from billing.ledger.models import CreditGrant, CreditPool, Hold, HoldLine, LedgerEntry, Posting
 
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """The pool's current cycle, half-open; credits. `percent` of the allocation is spent (zero without allocation)."""
+    """The pool's current cycle, half-open; credits. `percent` of the allocation is spent (zero without allocation), cut
+    off after two decimals: it reaches a threshold when the alert does, not sooner. `left` is what its lots still hold,
+    reserved credits and those of a later start included; `beyond`, what was spent without any: overage and
+    overdraft."""
 
     starts_at: datetime
     ends_at: datetime
     allocation: Decimal
     spent: Decimal
     percent: Decimal
+    left: Decimal = ZERO
+    beyond: Decimal = ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +84,38 @@ def read_many(pool_ids: Collection[int], *, now: datetime) -> dict[int, Balance]
     """The same for several pools, in one statement. Pools that do not exist are left out."""
     balances = {}
     for pool_id, (book, keys) in read_books(pool_ids, now=now).items():
-        percent = percent_spent(book).quantize(Decimal("0.01"))
-        cycle = Cycle(book.cycle_starts_at, book.cycle_ends_at, book.cycle_allocation, book.cycle_spent, percent)
+        percent = percent_spent(book).quantize(Decimal("0.01"), rounding=ROUND_DOWN)
+        cycle = Cycle(
+            book.cycle_starts_at, book.cycle_ends_at, book.cycle_allocation, book.cycle_spent, percent,
+            left=sum((lot.remaining for lot in book.lots if is_of_cycle(book, lot) and not _has_ended(lot, now)), ZERO),
+            beyond=book.cycle_overage + max(book.overdraft - book.cycle_carried, ZERO),
+        )  # fmt: skip
         balances[pool_id] = _balance(book, keys, book.held + book.held_uncovered, now, cycle)
     return balances
+
+
+@dataclass(frozen=True, slots=True)
+class Unusual:
+    """Why a cycle's spent and left credits are not its allocation: `earlier` of the spent ones came out of credits of
+    the cycle before, for usage reported late (L6); `expired` ended unused."""
+
+    earlier: Decimal
+    expired: Decimal
+
+
+def explain_cycle(balance: Balance, *, now: datetime) -> Unusual:
+    """Read what makes the cycle of the balance at `now` not add up: no query where it does, else one."""
+    cycle = balance.cycle
+    if cycle is None:
+        return Unusual(ZERO, ZERO)
+    surplus = cycle.spent - cycle.beyond + cycle.left - cycle.allocation
+    if not surplus:
+        return Unusual(ZERO, ZERO)
+    ended = CreditGrant.objects.filter(
+        pool_id=balance.pool_id, expires_at__gt=cycle.starts_at, expires_at__lte=now
+    ).exclude(kind__in=DEBT_KINDS)
+    expired = ended.aggregate(credits=Sum(F("expired") + F("remaining")))["credits"] or ZERO
+    return Unusual(earlier=max(surplus + expired, ZERO), expired=expired)
 
 
 def read_books(pool_ids: Collection[int], *, now: datetime) -> dict[int, tuple[Book, dict[int, str]]]:
@@ -205,12 +238,12 @@ def _book_of(pool: CreditPool, grants: Iterable[CreditGrant]) -> Book:
     )  # fmt: skip
 
 
+def _has_ended(lot: BookLot, at: datetime) -> bool:
+    return lot.expires_at is not None and lot.expires_at <= at
+
+
 def _balance(book: Book, keys: dict[int, str], held: Decimal, at: datetime, cycle: Cycle | None) -> Balance:
-    live = [
-        lot
-        for lot in book.lots
-        if lot.kind not in DEBT_KINDS and lot.remaining > 0 and (lot.expires_at is None or lot.expires_at > at)
-    ]
+    live = [lot for lot in book.lots if lot.kind not in DEBT_KINDS and lot.remaining > 0 and not _has_ended(lot, at)]
     ends = sorted({lot.expires_at for lot in live if lot.expires_at and lot.effective_at <= at})
     expiry = None
     if ends:

@@ -1,8 +1,9 @@
 """The overview: what the account has, how fast it goes, and what happened last; and its part that stays up to date."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Subquery, Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -12,7 +13,7 @@ from billing.accounts.models import ApiKey
 from billing.metering.models import DailyUsage
 from portal import renewal
 from portal.access import Visit, account_page
-from portal.burn import read_burn, what_it_buys
+from portal.burn import first_spend, read_burn, what_it_buys
 from portal.charts import burn_chart
 from portal.first_steps import list_steps
 from portal.live import read_live, render_live
@@ -29,49 +30,68 @@ SOON = timedelta(days=30)
 @account_page
 def dashboard(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Balance of one pool, burn of the whole account, the pool's latest postings; first steps for a new account."""
-    now = visit.now
-    pools = list_pools(
-        visit,
-        has_key=Exists(ApiKey.objects.filter(account=OuterRef("account"), revoked_at=None)),
-        has_usage=Exists(DailyUsage.objects.filter(account=OuterRef("account"))),
-        plan=renewal.annotation(),
-    )
-    pool = choose_pool(pools, request.GET.get("pool", ""))
-    days = next((days for days in RANGES if request.GET.get("days") == str(days)), 30)
-    last = timezone.localdate(now)
-    first = last - timedelta(days=days - 1)
-    burns = read_burn(visit.account, first=first, last=last)
-    live = read_live(visit, pool, pools, now=now)
-    context = {
-        "now": now,
-        "pool": pool,
-        "pools": pool_links(visit, "dashboard", pools, pool),
-        "live": live,
-        "balance": live.balance,
-        "renewal": live.renewal,
-        "part": render_live(visit, live, of_several=len(pools) > 1, now=now),
-        "is_live": request.GET.get("live") != "off",
-        "burn": burn_chart(burns, first=first, last=last),
-        "buys": what_it_buys(live.balance.available, burns)[:BUYS],
-        "days": days,
-        "ranges": RANGES,
-        "ledger_url": visit.url("ledger"),
-        "usage_url": visit.url("usage"),
-        "postings": list_latest(pool, RECENT),
-        "expiring": [lot for lot in live.balance.lots if lot.expires_at and lot.expires_at - now <= SOON],
-        "steps": list_steps(visit, pools),
-    }
+    seen = _Seen(request, visit)
+    context = {**seen.context(), "is_live": request.GET.get("live") != "off"}
     return render_page(request, visit, "dashboard", context)
 
 
 @require_safe
 @account_page
 def live(request: HttpRequest, visit: Visit) -> HttpResponse:
-    """The overview's live part for `?pool=`; 204 when it is still what `?seen=` is the stamp of."""
-    now = visit.now
-    pools = list_pools(visit, plan=renewal.annotation())
-    pool = choose_pool(pools, request.GET.get("pool", ""))
-    part = render_live(visit, read_live(visit, pool, pools, now=now), of_several=len(pools) > 1, now=now)
-    if request.GET.get("seen") == part["stamp"]:
+    """All of the overview that may change, anew; 204 when it is still what `?seen=` is the stamp of."""
+    seen = _Seen(request, visit)
+    if request.GET.get("seen") == seen.part["stamp"]:
         return HttpResponse(status=204)
-    return render(request, "portal/_live_frame.html", {"part": part, "is_live": True})
+    return render(request, "portal/_live_answer.html", {"visit": visit, **seen.context(), "is_live": True})
+
+
+class _Seen:
+    """The overview that an address asks for: cheap to tell whether it has changed, and on demand all of it."""
+
+    def __init__(self, request: HttpRequest, visit: Visit) -> None:
+        self.visit, self.now = visit, visit.now
+        self.pools = list_pools(
+            visit,
+            has_key=Exists(ApiKey.objects.filter(account=OuterRef("account"), revoked_at=None)),
+            has_usage=Exists(DailyUsage.objects.filter(account=OuterRef("account"))),
+            events=_events(self.now),
+            first_spent_at=first_spend(),
+            plan=renewal.annotation(),
+        )
+        self.pool = choose_pool(self.pools, request.GET.get("pool", ""))
+        self.days = next((days for days in RANGES if request.GET.get("days") == str(days)), 30)
+        self.live = read_live(visit, self.pool, self.pools, now=self.now)
+        self.part = render_live(visit, self.live, self.pools, days=self.days, now=self.now)
+
+    def context(self) -> dict[str, Any]:
+        """All that the page shows. Two queries more."""
+        visit, now = self.visit, self.now
+        last = timezone.localdate(now)
+        first = last - timedelta(days=self.days - 1)
+        burns = read_burn(visit.account, first=first, last=last)
+        reading = self.live.balance
+        return {
+            "now": now,
+            "pool": self.pool,
+            "pools": pool_links(visit, "dashboard", self.pools, self.pool),
+            "live": self.live,
+            "balance": reading,
+            "renewal": self.live.renewal,
+            "part": self.part,
+            "burn": burn_chart(burns, first=first, last=last),
+            "buys": what_it_buys(reading.available, burns)[:BUYS],
+            "days": self.days,
+            "ranges": RANGES,
+            "ledger_url": visit.url("ledger"),
+            "usage_url": visit.url("usage"),
+            "postings": list_latest(self.pool, RECENT),
+            "expiring": [lot for lot in reading.lots if lot.expires_at and lot.expires_at - now <= SOON],
+            "steps": list_steps(visit, self.pools),
+        }
+
+
+def _events(now: datetime) -> Subquery:
+    """How many events the account has had yesterday and today. Usage that costs anything changes the pools too; this
+    sees what is free."""
+    usage = DailyUsage.objects.filter(account=OuterRef("account"), day__gte=timezone.localdate(now) - timedelta(days=1))
+    return Subquery(usage.values("account").annotate(total=Sum("events")).values("total"))

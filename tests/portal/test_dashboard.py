@@ -10,6 +10,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from billing.ledger import holds, pools, posting
+from billing.notifications.wording import MINUS
 from tests.factories import give_credits, make_account, make_member
 from tests.portal.conftest import MAX_QUERIES, Stage
 
@@ -25,9 +26,10 @@ def _page(client: Client, address: str) -> str:
 def test_it_shows_the_balance_and_the_cycle(alice: Client, stage: Stage) -> None:
     page = _page(alice, stage.url)
     assert "749.5 <small>credits available" in page
-    assert "250.5 of 1,000" in page
-    assert "25 % of this cycle" in page
-    assert "Marks at 75 % and 90 %" in page
+    assert '250.5 of 1,000 <strong class="meter-number">25%</strong>' in page
+    # The fill is the number; marks are named.
+    assert '<rect class="fill" width="25.05" height="1"/><rect class="mark" x="75"' in page
+    assert '<span class="at-75">75%</span><span class="at-90">90%</span>' in page
 
 
 def test_it_shows_the_burn_as_a_chart_and_as_a_table(alice: Client, stage: Stage) -> None:
@@ -44,7 +46,7 @@ def test_it_says_what_the_credits_buy_at_the_price_paid(alice: Client, stage: St
 def test_without_credits_nothing_can_be_bought(alice: Client, stage: Stage) -> None:
     posting.spend(pool_id=stage.pool.pk, credits=Decimal("749.5"), reference="all", now=stage.now)
     page = _page(alice, stage.url)
-    assert "There are no credits to use at the moment" in page
+    assert "You have no credits right now" in page
     assert "Next expiry" not in page
 
 
@@ -59,15 +61,15 @@ def test_it_shows_what_is_held_and_owed(alice: Client, stage: Stage) -> None:
     holds.place(pool_id=stage.pool.pk, amount=Decimal(20), reference="job", now=stage.now)
     posting.spend(pool_id=stage.pool.pk, credits=Decimal(800), reference="big", now=stage.now)
     page = _page(alice, stage.url)
-    assert "<dt>Held</dt><dd>20 for" in page
+    assert "<dt>Reserved</dt><dd>20 for" in page
     assert "<dt>Overdraft</dt>" in page
-    assert "Up to 500 more as overdraft" in page
+    assert "You can go 500 below zero" in page
 
 
 @pytest.mark.parametrize(
     ("policy", "cap", "words"),
     [
-        ("block", None, "Charges are refused"),
+        ("block", None, "Requests are blocked"),
         ("overage", None, "invoiced afterwards</dd>"),
         ("overage", "1000", "up to 1,000 a cycle"),
     ],
@@ -85,6 +87,23 @@ def test_it_shows_the_latest_postings_in_the_accounts_time_zone(alice: Client, s
     page = _page(alice, stage.url)
     assert "A warm welcome" in page
     assert "Times are in America/New_York" in page
+
+
+def test_what_was_spent_beyond_the_credits_is_shown_in_full(alice: Client, stage: Stage) -> None:
+    pools.set_policy(pool_id=stage.pool.pk, policy="burst", burst_limit=Decimal(500), overage_cap=None)
+    posting.spend(pool_id=stage.pool.pk, credits=Decimal("749.5"), reference="all", now=stage.now)
+    spent = posting.spend(pool_id=stage.pool.pk, credits=Decimal(12), reference="more", now=stage.now)
+    for address in (stage.url, f"{stage.url}/ledger"):
+        assert f"{MINUS}12" in _row(_page(alice, address))
+        assert "12 beyond your credits" in _row(_page(alice, address))
+    posting.reverse(posting_id=spent.pk, now=stage.now)
+    assert '<td class="figure change">+12<div' in _row(_page(alice, stage.url))
+
+
+def _row(page: str) -> str:
+    """The newest line of the ledger."""
+    rows = page[page.index("<tbody>", page.index('class="postings"')) :]
+    return rows[: rows.index("</tr>")]
 
 
 def test_another_pool_can_be_chosen(alice: Client, stage: Stage) -> None:
@@ -107,14 +126,17 @@ def test_a_new_account_is_told_what_will_be_here(alice: Client, stage: Stage) ->
     empty = make_account("fresh", now=stage.now)
     make_member(empty, stage.alice, now=stage.now)
     page = _page(alice, f"/a/acc_{empty.pk}")
-    for hint in ("No usage in these 30 days", "No credits yet", "Nothing has happened yet", "0 % of this cycle"):
+    for hint in ("No usage in the last 30 days", "Nothing has happened yet"):
         assert hint in page
+    # The meter is empty, not full.
+    assert 'aria-valuetext="No credits yet"' in page
+    assert '<rect class="fill" width="0" height="1"/>' in page
 
 
 def test_a_parked_account_is_told_so(alice: Client, stage: Stage) -> None:
     stage.account.parked_at = stage.now
     stage.account.save()
-    assert "charges are refused until our staff release it" in _page(alice, stage.url)
+    assert "charges are refused until we release it" in _page(alice, stage.url)
 
 
 def test_a_person_in_several_accounts_can_switch(alice: Client, stage: Stage) -> None:

@@ -1,15 +1,19 @@
 """The overview's part that keeps itself up to date: balance, forecast, alerts; and what a new account sees."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
+from django.db.models import F
 from django.test import Client
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from billing.accounts.models import Role
+from billing.accounts.models import Account, Role
+from billing.catalog.models import Meter
 from billing.ledger import pools, posting
-from billing.ledger.models import CreditPool
+from billing.metering.models import DailyUsage
 from billing.notifications import outbox
 from tests.factories import give_credits, make_account, make_key, make_member, make_user
 from tests.portal.conftest import MAX_QUERIES, Stage
@@ -32,7 +36,7 @@ def _tell(stage: Stage, kind: str, key: str, **payload: object) -> None:
 def test_the_page_asks_for_what_has_changed_since(alice: Client, stage: Stage) -> None:
     page = _text(alice, stage.url)
     url = _poll(alice, stage.url)
-    assert f'id="live" hx-get="{url.replace("&", "&amp;")}" hx-trigger="every 5s, looked-at"' in page
+    assert f'id="live" class="page" hx-get="{url.replace("&", "&amp;")}" hx-trigger="every 5s, looked-at"' in page
     assert "florin/live.js" in page
 
 
@@ -50,20 +54,83 @@ def test_a_spend_is_seen_by_the_next_poll(alice: Client, stage: Stage) -> None:
     assert alice.get(_poll(alice, url)).status_code == 204
 
 
-def test_a_poll_is_cheap(alice: Client, stage: Stage, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+def test_all_of_the_overview_is_refreshed(alice: Client, stage: Stage) -> None:
+    """Not only the balance: what was bought, the chart, the activity, the lots, the plan and the notifications."""
+    account = make_account("fresh", now=stage.now)
+    make_member(account, stage.alice, Role.OWNER, now=stage.now)
+    base = f"/a/acc_{account.pk}"
+    assert "No usage in the last 30 days" in _text(alice, base)
+    pool = pools.get_main_pool(account.pk)
+    give_credits(account, "1000", now=stage.now)
+    for number in range(4):
+        _use(account, stage.meter, "217.5", number, now=stage.now)
+    told = {"pool": "main", "pool_name": "Main pool", "threshold": "200", "available": "130"}
+    outbox.write(kind="low_balance", dedupe_key="x", account_id=account.pk, payload=told, now=stage.now)
+    part, page = _text(alice, f"{base}/live"), _text(alice, base)
+    inside = _part_of(page)
+    assert inside == _part_of(part)
+    assert all(
+        words in inside for words in ("87%", "870 credits in 30 days", "Images", "217.5", "fewer than 200 credits")
+    )
+    # What stands around it comes along: the plan, the bell and the menu's count.
+    assert all(f'hx-swap-oob="{place}"' in part for place in ("true", "outerHTML:.bell", "outerHTML:.menu-count"))
+    assert pool.key == "main"
+
+
+def _use(account: Account, meter: Meter, credits: str, number: int, *, now: datetime) -> None:
+    """Spend on a meter, as metering would: the posting and the day's total."""
+    pool = pools.get_main_pool(account.pk)
+    posting.spend(pool_id=pool.pk, credits=Decimal(credits), reference=f"usage:{number}", now=now, meter_id=meter.pk)
+    day, _ = DailyUsage.objects.get_or_create(
+        account=account,
+        meter=meter,
+        day=timezone.localdate(now, ZoneInfo(account.time_zone)),
+        defaults={"events": 0, "quantity": 0, "credits": 0, "cost": 0},
+    )
+    DailyUsage.objects.filter(pk=day.pk).update(
+        events=F("events") + 1, quantity=F("quantity") + 1, credits=F("credits") + Decimal(credits)
+    )
+
+
+def _part_of(page: str) -> str:
+    """What is refreshed, without its address."""
+    inside = page[page.index('<div id="live"') :]
+    end = inside.find("</main>") if "</main>" in inside else inside.index('<p class="small" id="plan-line"')
+    return inside[inside.index(">") : inside.rindex("</section>", 0, end)]
+
+
+@pytest.mark.parametrize("news", ["another pool", "an event that costs nothing", "a key", "a notification", "the plan"])
+def test_whatever_changes_the_overview_is_news(alice: Client, stage: Stage, news: str) -> None:
     url = _poll(alice, stage.url)
-    # Session, person, places, pools, balance, notifications; the pace, which a first day may still change.
-    with django_assert_num_queries(7):
-        alice.get(url)
+    if news == "another pool":
+        pools.open_pool(account=stage.account, key="research", name="Research", now=stage.now)
+    elif news == "an event that costs nothing":
+        DailyUsage.objects.update(events=F("events") + 1)
+    elif news == "a key":
+        make_key(stage.account, now=stage.now)
+    elif news == "a notification":
+        _tell(stage, "receipt", "1", invoice_id="7", number="INV-7", total="1", currency="USD", credits="0")
+    else:
+        Account.objects.filter(pk=stage.account.pk).update(parked_at=stage.now)
+    assert alice.get(url).status_code == 200
 
 
-def test_the_pace_of_past_days_is_read_once(
-    alice: Client, stage: Stage, django_assert_num_queries: DjangoAssertNumQueries
-) -> None:
-    CreditPool.objects.update(created_at=stage.now - timedelta(days=40))
-    _text(alice, stage.url)
+def test_a_poll_is_cheap(alice: Client, stage: Stage, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    at = stage.now - timedelta(days=9)
+    account = make_account("older", now=at)
+    make_member(account, stage.alice, now=at)
+    give_credits(account, "100", now=at)
+    _use(account, stage.meter, "1", 0, now=at)
+    base = f"/a/acc_{account.pk}"
+    url = _poll(alice, base)
+    # Session, person, places, pools, balance, notifications. The days of the pace are kept; of a new spend, only it.
     with django_assert_num_queries(6):
-        alice.get(f"{stage.url}/live")
+        assert alice.get(url).status_code == 204
+    before = alice.get(base).context["live"].forecast.pace.daily
+    _use(account, stage.meter, "5", 1, now=stage.now)
+    with django_assert_num_queries(7 + 2):
+        after = alice.get(url).context["live"].forecast.pace.daily
+    assert after > 4 * before
 
 
 def test_when_the_session_has_ended_the_page_goes_to_the_login(client: Client, stage: Stage) -> None:
@@ -82,41 +149,77 @@ def test_refreshing_can_be_stopped(alice: Client, stage: Stage) -> None:
     page = _text(alice, f"{stage.url}?live=off")
     assert "hx-get" not in page
     assert "live.js" not in page
-    assert "refresh the balance again" in page
-    assert "stop refreshing the balance" in _text(alice, stage.url)
+    assert "update this page again" in page
+    assert "stop updating this page" in _text(alice, stage.url)
 
 
-def test_it_says_when_the_credits_run_out(alice: Client, stage: Stage) -> None:
-    with_history = make_account("old", now=stage.now - timedelta(days=28), time_zone="UTC")
-    make_member(with_history, stage.alice, now=stage.now)
-    pool = pools.get_main_pool(with_history.pk)
-    give_credits(with_history, "560", now=stage.now - timedelta(days=28))
-    posting.spend(pool_id=pool.pk, credits=Decimal(280), reference="once", now=stage.now - timedelta(days=3))
-    page = _text(alice, f"/a/acc_{with_history.pk}")
-    assert "in 28 days" in page
-    assert "at 10 credits a day, the average of 28 days" in page
+def _seasoned(stage: Stage, *, spent_days_ago: int | None, good_for: int | None = None) -> str:
+    """An account of 90 days on a test clock at noon, with 100 credits; once it may have spent 30. Its address."""
+    noon = stage.now.replace(hour=12, minute=0, second=0, microsecond=0)
+    began_at = noon - timedelta(days=90)
+    account = make_account("seasoned", now=began_at, time_zone="UTC")
+    make_member(account, stage.alice, now=began_at)
+    expires_at = noon + timedelta(days=good_for) if good_for else None
+    give_credits(account, "130", now=began_at, expires_at=expires_at)
+    if spent_days_ago is not None:
+        at = noon - timedelta(days=spent_days_ago)
+        posting.spend(pool_id=pools.get_main_pool(account.pk).pk, credits=Decimal(30), reference="x", now=at)
+    Account.objects.filter(pk=account.pk).update(clock_at=noon)
+    return f"/a/acc_{account.pk}"
 
 
 @pytest.mark.parametrize(
-    ("spent_days_ago", "words"),
-    [(None, "No usage yet"), (40, "Not at this pace: nothing was used in the last 28 days")],
+    ("spent_days_ago", "good_for", "words"),
+    [
+        (None, None, ["No usage yet"]),
+        (0, None, ["A forecast appears after three days of usage"]),
+        (1, None, ["A forecast appears after three days of usage"]),
+        # 30 in two days and a half, today's half included: 12 a day.
+        (2, None, ["<dt>Runs out</dt>", "<strong>in 8 days</strong>", "at 12 credits a day, the average of 3 days"]),
+        # Two statements: what would last, and what expires.
+        (2, 5, ["Enough for 8 days", "All expire by", "<strong>in 5 days</strong>", "about 40 unused at this pace"]),
+        (40, None, ["No usage in the last 28 days"]),
+    ],
 )
-def test_without_a_pace_it_foretells_nothing(
-    alice: Client, stage: Stage, spent_days_ago: int | None, words: str
+def test_the_forecast_says_what_the_data_can_tell(
+    alice: Client, stage: Stage, spent_days_ago: int | None, good_for: int | None, words: list[str]
 ) -> None:
-    account = make_account("calm", now=stage.now - timedelta(days=90))
-    make_member(account, stage.alice, now=stage.now)
-    give_credits(account, "100", now=stage.now - timedelta(days=90))
-    if spent_days_ago:
-        at = stage.now - timedelta(days=spent_days_ago)
-        pool = pools.get_main_pool(account.pk)
-        posting.spend(pool_id=pool.pk, credits=Decimal(1), reference="x", now=at)
-    assert words in _text(alice, f"/a/acc_{account.pk}")
+    page = _text(alice, _seasoned(stage, spent_days_ago=spent_days_ago, good_for=good_for))
+    assert [word for word in words if word not in page] == []
+    assert ("Runs out" in page) == ("<dt>Runs out</dt>" in words)
+
+
+def test_what_makes_a_cycle_not_add_up_is_said(alice: Client, stage: Stage) -> None:
+    """Used and available are the allocation, but for late usage on the last cycle's credits and for what expired."""
+    began_at = datetime(2026, 3, 1, tzinfo=UTC)
+    account = make_account("late", now=began_at, time_zone="UTC")
+    make_member(account, stage.alice, now=began_at)
+    april, pool = datetime(2026, 4, 1, tzinfo=UTC), pools.get_main_pool(account.pk)
+    give_credits(account, "500", now=began_at, expires_at=april)
+    give_credits(account, "40", now=april, expires_at=april + timedelta(hours=6))
+    give_credits(account, "1000", now=april)
+    just_before = april - timedelta(minutes=1)
+    posting.spend(
+        pool_id=pool.pk,
+        credits=Decimal(214),
+        reference="gauge",
+        now=april + timedelta(minutes=5),
+        occurred_at=just_before,
+    )
+    posting.spend(pool_id=pool.pk, credits=Decimal(16), reference="now", now=april + timedelta(hours=1))
+    Account.objects.filter(pk=account.pk).update(clock_at=april + timedelta(days=2))
+    page = _text(alice, f"/a/acc_{account.pk}")
+    assert "230 of 1,040" in page
+    assert "1,000 <small>credits available" in page
+    # 1,040 allocated = 230 used - 214 of the last cycle's + 24 expired + 1,000 available.
+    assert "214 of the used credits are for usage before 1 April" in page
+    assert "24 expired unused in this cycle" in page
+    assert "Reported late" not in _text(alice, stage.url)
 
 
 def test_a_crossed_threshold_stands_until_credits_come(alice: Client, stage: Stage) -> None:
     posting.spend(pool_id=stage.pool.pk, credits=Decimal(550), reference="big", now=stage.now)
-    assert "Main pool: 75 % of this cycle&#x27;s credits are used." in _text(alice, stage.url)
+    assert "Main pool: 75% of this cycle&#x27;s credits are used." in _text(alice, stage.url)
     give_credits(stage.account, "1000", now=stage.now)
     assert "% of this cycle&#x27;s credits are used.</p>" not in _text(alice, stage.url)
 
@@ -125,7 +228,7 @@ def test_when_all_is_used_it_is_urgent(alice: Client, stage: Stage) -> None:
     posting.spend(pool_id=stage.pool.pk, credits=Decimal("749.5"), reference="all", now=stage.now)
     page = _text(alice, stage.url)
     assert '<p class="notice error">Main pool: all credits of this cycle are used.</p>' in page
-    assert "There are none to use" in page
+    assert "You have no credits right now." in page
 
 
 def test_a_low_balance_stands_while_it_is_low(alice: Client, stage: Stage) -> None:
@@ -177,12 +280,14 @@ def test_what_expires_within_30_days_is_listed_with_what_would_be_lost(alice: Cl
     give_credits(stage.account, "4000", now=stage.now, kind="bonus", expires_at=stage.now + timedelta(days=2))
     give_credits(stage.account, "40", now=stage.now, expires_at=stage.now + timedelta(days=31))
     page = _text(alice, stage.url)
-    soon = page[page.index("Expiring soon") : page.index("Credits in hand")]
-    # 250.5 were spent today, the only day so far: 501 in two days.
+    soon = page[page.index("Expiring soon") : page.index("Your credits</h2>")]
     assert "<strong>4,000</strong> Bonus" in soon
-    assert "about 3,490 would be lost" in soon
+    # Today is the first day with usage: nothing is foretold of it yet.
+    assert "unused at this pace" not in soon
     assert "in 2 days" in soon
     assert "<strong>40</strong>" not in soon
+    pool = _seasoned(stage, spent_days_ago=2, good_for=5)
+    assert "about 40 unused at this pace" in _text(alice, pool)
 
 
 def test_a_new_account_is_shown_its_first_steps(alice: Client, stage: Stage) -> None:
