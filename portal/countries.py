@@ -1,5 +1,6 @@
 """Countries, currencies and time zones to choose from, and which of them a browser probably means."""
 
+from collections.abc import Iterable
 from functools import cache
 from zoneinfo import available_timezones
 
@@ -28,9 +29,10 @@ def list_countries() -> list[tuple[str, str]]:
     return list(_countries(get_language() or "en"))
 
 
-def list_currencies() -> list[tuple[str, str]]:
-    """Code and name of every currency that is legal tender somewhere, by code."""
-    return list(_currencies(get_language() or "en"))
+def list_currencies(codes: Iterable[str]) -> list[tuple[str, str]]:
+    """These currencies' codes, each with its name."""
+    locale = _locale(get_language() or "en")
+    return [(code, f"{code} · {get_currency_name(code, locale=locale)}") for code in codes]
 
 
 @cache
@@ -41,17 +43,15 @@ def _countries(language: str) -> tuple[tuple[str, str], ...]:
 
 
 @cache
-def _currencies(language: str) -> tuple[tuple[str, str], ...]:
-    codes = {code for country, _ in _countries(language) for code in get_territory_currencies(country)}
-    locale = _locale(language)
-    return tuple((code, f"{code} · {get_currency_name(code, locale=locale)}") for code in sorted(codes & {*CURRENCIES}))
-
-
-@cache
 def list_time_zones() -> tuple[tuple[str, str], ...]:
     """Every time zone where people live, by name."""
     zones = get_global("zone_territories").keys() & available_timezones()
     return (("UTC", "UTC"), *((zone, zone.replace("_", " ")) for zone in sorted(zones) if "/" in zone))
+
+
+def canonical_time_zone(name: str) -> str:
+    """A time zone by the name that `list_time_zones` has: browsers say `Asia/Calcutta` for `Asia/Kolkata`."""
+    return str(get_global("zone_aliases").get(name, name))
 
 
 def guess_country(accept_language: str) -> str:

@@ -17,10 +17,13 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from billing.accounts.models import User
+from billing.catalog import currencies
 from billing.ledger import pools
 from portal import countries
 
 SIMULTANEOUS = "user_email_unique"
+# Where nothing is sold yet, and what is offered first where no guess fits.
+DEFAULT_CURRENCY = "USD"
 
 
 class OurWords:
@@ -79,14 +82,21 @@ class TwoFactorForm(OurWords, ActivateTOTPForm):
     labels = {"code": _("Code that the app shows")}
 
 
+class TimeZoneField(forms.ChoiceField):
+    """A time zone, by any name that a browser may have for it."""
+
+    def to_python(self, value: Any) -> str:
+        return countries.canonical_time_zone(super().to_python(value))
+
+
 class SignUpForm(OurWords, account_forms.SignupForm):
     """A new person and their organisation's account, which they own."""
 
     name = forms.CharField(max_length=120, widget=forms.TextInput(attrs={"autocomplete": "name"}))
     company = forms.CharField(max_length=200, widget=forms.TextInput(attrs={"autocomplete": "organization"}))
     country = forms.ChoiceField(choices=countries.list_countries)
-    currency = forms.ChoiceField(choices=countries.list_currencies)
-    time_zone = forms.ChoiceField(choices=countries.list_time_zones)
+    currency = forms.ChoiceField()
+    time_zone = TimeZoneField(choices=countries.list_time_zones)
 
     field_order = ("name", "email", "password1", "company", "country", "currency", "time_zone")
     labels = {
@@ -100,9 +110,22 @@ class SignUpForm(OurWords, account_forms.SignupForm):
     }
     helps = {
         "password1": _("At least eight characters, and not a common password."),
-        "currency": _("What you pay in. It cannot be changed later."),
-        "time_zone": _("Days and months begin by it. It cannot be changed later."),
+        "currency": _("What you pay in. You can change it until your first invoice."),
+        "time_zone": _("Your days and billing months start at midnight in this zone. It cannot be changed later."),
     }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sold = currencies.list_sold() or [DEFAULT_CURRENCY]
+        self.fields["currency"].choices = countries.list_currencies(self.sold)  # type: ignore[attr-defined]
+        if self.initial.get("currency") not in self.sold:
+            self.initial["currency"] = DEFAULT_CURRENCY if DEFAULT_CURRENCY in self.sold else self.sold[0]
+        if len(self.sold) == 1:
+            # There is nothing to choose.
+            del self.fields["currency"]
+        if not self.is_bound:
+            # The page's script replaces the guess by the browser's own zone.
+            self.fields["time_zone"].widget.attrs["data-from-browser"] = True
 
     def validate_unique_email(self, value: str) -> str:
         # Only who has the address counts, not who would like to change to it.
@@ -136,7 +159,7 @@ class SignUpForm(OurWords, account_forms.SignupForm):
                 external_id=f"signup-{secrets.token_hex(8)}",
                 billing_email=user.email,
                 country=self.cleaned_data["country"],
-                currency=self.cleaned_data["currency"],
+                currency=self.cleaned_data.get("currency", self.sold[0]),
                 time_zone=self.cleaned_data["time_zone"],
                 owner=user,
                 now=timezone.now(),

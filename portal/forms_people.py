@@ -1,5 +1,6 @@
 """Forms about the account itself: who is in it, its keys, where its invoices go."""
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -95,6 +96,18 @@ class RotateForm(forms.Form):
     overlap = forms.ChoiceField(
         label=_("The old key goes on working for"), choices=[*OVERLAPS.items()], initial="86400"
     )
+
+
+class CurrencyForm(forms.Form):
+    """What the account pays in."""
+
+    currency = forms.ChoiceField(
+        label=_("Currency"), help_text=_("What you pay in. You can change it until your first invoice.")
+    )
+
+    def __init__(self, *args: Any, codes: Iterable[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["currency"].choices = countries.list_currencies(codes)  # type: ignore[attr-defined]
 
 
 class DetailsForm(forms.Form):

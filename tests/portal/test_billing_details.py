@@ -1,16 +1,21 @@
 """Billing details: what invoices say."""
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.test import Client
 
 from billing.accounts.models import Account
-from billing.invoicing import vies
-from billing.invoicing.models import TaxExemption
-from tests.factories import make_account
+from billing.catalog.models import Pack
+from billing.invoicing import issuing, vies
+from billing.invoicing.lines import LineDraft
+from billing.invoicing.models import PendingItem, TaxExemption
+from tests.factories import give_credits, make_account, make_issuer, make_pack
+from tests.payments.makers import make_card
 from tests.portal.conftest import Stage
+from tests.purchases.makers import make_rule
 
 FORM = {
     "name": "Northwind GmbH",
@@ -49,6 +54,61 @@ def test_what_makes_no_sense_changes_nothing(alice: Client, stage: Stage, wrong:
     assert answer.status_code == 422
     assert 'aria-invalid="true"' in answer.content.decode()
     assert Account.objects.values().get(pk=stage.account.pk) == before
+
+
+def _change_currency(alice: Client, stage: Stage, code: str) -> str:
+    """Post the form; what the account pays in afterwards."""
+    alice.post(f"{stage.url}/billing-details", {"act": "currency", "currency": code})
+    return Account.objects.get(pk=stage.account.pk).currency
+
+
+@pytest.fixture
+def sold(stage: Stage) -> None:
+    """There are packs in dollars and in euros."""
+    make_pack()
+    make_pack("euros", currency="EUR")
+
+
+def test_the_currency_can_be_changed_to_one_that_is_sold(alice: Client, stage: Stage, sold: None) -> None:
+    page = _page(alice, stage)
+    assert '<option value="EUR">EUR · Euro</option> <option value="USD" selected>' in page
+    assert _change_currency(alice, stage, "JPY") == "USD"
+    assert _change_currency(alice, stage, "EUR") == "EUR"
+    assert Account.objects.get(pk=stage.account.pk).name == "Northwind"
+
+
+def test_with_one_currency_there_is_nothing_to_change(alice: Client, stage: Stage) -> None:
+    make_pack()
+    assert 'name="currency"' not in _page(alice, stage)
+
+
+@pytest.mark.parametrize("priced", ["an invoice", "an item of the next", "a top-up rule", "paid credits"])
+def test_the_currency_stays_once_something_is_priced_in_it(
+    alice: Client, stage: Stage, sold: None, priced: str
+) -> None:
+    account = stage.account
+    if priced == "an invoice":
+        make_issuer()
+        draft = LineDraft("Help", Decimal(1), Decimal(5), Decimal(5))
+        issuing.issue(account_id=account.pk, reference="x", currency="USD", lines=[draft], now=stage.now)
+    elif priced == "an item of the next":
+        PendingItem.objects.create(
+            account=account,
+            currency="USD",
+            reference="x",
+            description="x",
+            unit_price=1,
+            amount=1,
+            created_at=stage.now,
+        )
+    elif priced == "a top-up rule":
+        make_issuer()
+        make_card(account, now=stage.now)
+        make_rule(stage.pool, Pack.objects.get(key="credits"))
+    else:
+        give_credits(account, "5", now=stage.now, kind="purchase", cost_basis=Decimal(1), currency="USD")
+    assert 'name="currency"' not in _page(alice, stage)
+    assert _change_currency(alice, stage, "EUR") == "USD"
 
 
 def test_what_stays_for_ever_stays(alice: Client, stage: Stage) -> None:

@@ -12,7 +12,7 @@ from billing import tasks
 from billing.accounts.models import Account, Member, User
 from billing.ledger import pools
 from billing.notifications.models import Notification
-from tests.factories import make_user
+from tests.factories import make_pack, make_plan, make_user
 from tests.portal.entering import PASSWORD, link_in, read_mail, sign_in
 
 FORM = {
@@ -32,13 +32,46 @@ def _sign_up(client: Client, **fields: str) -> str:
     return str(answer["Location"]) if answer.status_code == 302 else ""
 
 
-def test_the_form_guesses_from_the_browsers_language(client: Client) -> None:
+@pytest.fixture
+def sold(db: None) -> None:
+    """Packs in dollars and a plan in euros; what is only for some, or not on sale any more, is in other currencies."""
+    make_pack()
+    make_plan("team", prices={"EUR": {"fee": "49"}})
+    make_pack("old", currency="CHF", is_active=False)
+    make_pack("public", currency="SEK", target_segments=["public"])
+
+
+def test_the_form_guesses_from_the_browsers_language(client: Client, sold: None) -> None:
     page = client.get("/signup", headers={"Accept-Language": "de-AT,de;q=0.8"}).content.decode()
     for chosen in ("AT", "EUR", "Europe/Vienna"):
         assert f'<option value="{chosen}" selected>' in page
+    # The page's script puts the browser's own zone in its place.
+    assert "florin/sign_up.js" in page
+    assert "data-from-browser" in page
 
 
-def test_who_signs_up_owns_a_new_account_with_a_pool(client: Client) -> None:
+def test_only_currencies_that_are_sold_are_offered(client: Client, sold: None) -> None:
+    form = client.get("/signup", headers={"Accept-Language": "sv-SE"}).context["form"]
+    assert [code for code, _ in form.fields["currency"].choices] == ["EUR", "USD"]
+    assert form["currency"].value() == "USD"
+    for code in ("CHF", "SEK", "JPY"):
+        assert client.post("/signup", {**FORM, "currency": code}).status_code == 200
+    assert not Account.objects.exists()
+
+
+def test_the_only_currency_is_not_asked_for(client: Client) -> None:
+    make_plan("team", prices={"EUR": {"fee": "49"}})
+    assert 'name="currency"' not in client.get("/signup").content.decode()
+    assert _sign_up(client, currency="USD") == "/verify-email"
+    assert Account.objects.get().currency == "EUR"
+
+
+def test_a_zone_by_the_name_that_browsers_have_is_known(client: Client) -> None:
+    assert _sign_up(client, time_zone="Asia/Calcutta") == "/verify-email"
+    assert Account.objects.get().time_zone == "Asia/Kolkata"
+
+
+def test_who_signs_up_owns_a_new_account_with_a_pool(client: Client, sold: None) -> None:
     assert _sign_up(client) == "/verify-email"
     member = Member.objects.select_related("user", "account").get()
     assert (member.role, member.user.name, member.user.email) == ("owner", "Alice Adams", "alice@example.com")
@@ -153,7 +186,9 @@ def test_an_address_that_another_would_like_to_have_is_free_but_must_be_proved(c
         ("password1", ""), ("name", "x" * 121), ("company", "x" * 201),
     ],
 )  # fmt: skip
-def test_what_is_missing_or_wrong_is_said_and_nothing_is_made(client: Client, field: str, value: str) -> None:
+def test_what_is_missing_or_wrong_is_said_and_nothing_is_made(
+    client: Client, sold: None, field: str, value: str
+) -> None:
     answer = client.post("/signup", {**FORM, field: value})
     assert answer.status_code == 200
     assert 'aria-invalid="true"' in answer.content.decode()
