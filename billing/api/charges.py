@@ -16,6 +16,7 @@ from billing.api.errors import Problem
 from billing.api.fields import Amount, Document, Instant, Properties, PublicId, Reference, Strict, Text, write_decimal
 from billing.api.idempotency import idempotent
 from billing.api.schema import refusals
+from billing.ledger import refusal_notices
 from billing.metering import ingest
 from billing.metering.events import InvalidEvent
 
@@ -113,7 +114,8 @@ class Charges(ApiView):
             **{name: asked[name] for name in ("quantity", "properties") if name in asked},
         )
         try:
-            done = ingest.charge(request=charge, now=now)
+            with refusal_notices.told(now=now):
+                done = ingest.charge(request=charge, now=now)
         except InvalidEvent as fault:
             if fault.code == "unknown_account":
                 raise Problem("not_found") from None

@@ -26,7 +26,7 @@ from billing.api.fields import Amount, Choice, Document, Flag, Instant, PublicId
 from billing.api.idempotency import act_fingerprint, idempotent, ledger_reference
 from billing.api.pagination import PageQuery, newest_first, page_of
 from billing.api.schema import refusals
-from billing.ledger import holds
+from billing.ledger import holds, refusal_notices
 from billing.ledger.models import Hold
 
 TAGS = ["Holds"]
@@ -129,15 +129,17 @@ class Holds(ApiView):
         asked = read_body(request, NewHold)
         account = get_account(request, asked["account"])
         given = {name: asked[name] for name in ("amount", "expires_in_seconds", "note") if name in asked}
-        hold = holds.place(
-            pool_id=get_pool(account, asked.get("pool")).pk,
-            meter_id=find_meter_id(asked.get("meter")),
-            member_id=find_member_id(account, asked.get("member")),
-            reference=ledger_reference(request, asked.get("reference")),
-            fingerprint=act_fingerprint("hold", asked),
-            now=now_of(account),
-            **given,
-        )
+        now = now_of(account)
+        with refusal_notices.told(now=now):
+            hold = holds.place(
+                pool_id=get_pool(account, asked.get("pool")).pk,
+                meter_id=find_meter_id(asked.get("meter")),
+                member_id=find_member_id(account, asked.get("member")),
+                reference=ledger_reference(request, asked.get("reference")),
+                fingerprint=act_fingerprint("hold", asked),
+                now=now,
+                **given,
+            )
         return Response(HoldDocument(hold).data, status=201)
 
 
@@ -190,15 +192,17 @@ class CaptureHold(ApiView):
         asked = read_body(request, Capture)
         # Without a name of its own, the one final capture of a hold is safe to repeat.
         named = "reference" in asked or not asked["final"]
-        captured, done = holds.capture(
-            hold_id=found.pk,
-            amount=asked["amount"],
-            final=asked["final"],
-            note=asked.get("note", ""),
-            reference=ledger_reference(request, asked.get("reference")) if named else None,
-            actor=actor(request),
-            now=now_of(found.pool.account),
-        )
+        now = now_of(found.pool.account)
+        with refusal_notices.told(now=now):
+            captured, done = holds.capture(
+                hold_id=found.pk,
+                amount=asked["amount"],
+                final=asked["final"],
+                note=asked.get("note", ""),
+                reference=ledger_reference(request, asked.get("reference")) if named else None,
+                actor=actor(request),
+                now=now,
+            )
         document = PostingDocument(done).data if done else None
         return Response({"hold": HoldDocument(captured).data, "posting": document})
 

@@ -9,10 +9,11 @@ from billing.ledger.cycles import lower_allocation, note_crossings
 
 
 class InsufficientCredits(Exception):
-    """The pool's credits and its exhaustion policy do not cover the amount. Both are credits."""
+    """The credits of a pool and its exhaustion policy do not cover the amount. Both are credits; `book` is the pool."""
 
-    def __init__(self, required: Decimal, available: Decimal) -> None:
+    def __init__(self, required: Decimal, available: Decimal, book: Book) -> None:
         super().__init__(f"{required} credits required, {available} available")
+        self.book = book
         self.required = required
         self.available = available
 
@@ -73,7 +74,7 @@ def ensure_covered(book: Book, credits: Decimal, covered: Decimal) -> None:
     """Raise InsufficientCredits unless `covered` credits on lots and the policy together reach `credits`."""
     room = policy_room(book)
     if room is not None and credits - covered > room:
-        raise InsufficientCredits(credits, covered)
+        raise InsufficientCredits(credits, covered, book)
 
 
 def ensure_free(amount: Decimal, free: Decimal) -> None:

@@ -7,6 +7,7 @@ from django.utils import timezone
 from billing.accounts.models import Member
 from billing.ledger import pools
 from billing.ledger.models import CreditPool
+from billing.notifications.models import Notification
 from tests.api.asking import assert_problem, not_refused, written
 from tests.factories import NOW, give_credits, make_meter, make_rate_card
 
@@ -49,6 +50,28 @@ def test_another_charge_under_the_same_id_is_refused(alice):
     before = written()
     assert_problem(alice.post("/charges", {**CREDITS, "credits": "1"}), 409, "id_conflict")
     assert written() == before
+
+
+def test_the_first_refusal_of_a_cycle_is_told(alice, acme):
+    """Charges, holds and captures alike: one notification for each pool and cycle, at the price of nothing else."""
+    team = pools.open_pool(account=acme, key="team", name="Team", now=timezone.now())
+    hold = alice.post("/holds", {"account": "acme", "amount": "100"}).json()["id"]
+    before = written()
+    for address, body in (
+        (f"/holds/{hold}/capture", {"amount": "100.5"}),
+        ("/holds", {"account": "acme", "amount": "5"}),
+        ("/charges", CREDITS),
+        ("/charges", {**CREDITS, "pool": "team"}),
+        ("/charges", {**CREDITS, "pool": "team"}),
+    ):
+        assert_problem(alice.post(address, body), 402, "insufficient_credits")
+    told = Notification.objects.filter(kind="charge_refused").order_by("pk")
+    assert [(row.payload["pool"], row.payload["available"]) for row in told] == [("main", "0.000000"), ("team", "0")]
+    assert written() == before
+    # A new cycle tells again.
+    CreditPool.objects.filter(pk=team.pk).update(cycle_number=team.cycle_number + 1)
+    assert_problem(alice.post("/charges", {**CREDITS, "pool": "team"}), 402, "insufficient_credits")
+    assert told.all().count() == 3
 
 
 def test_without_enough_credits_nothing_is_charged(alice):
