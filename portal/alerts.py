@@ -17,7 +17,7 @@ from billing.notifications.models import Notification
 from portal.access import Visit
 
 LOOKS_BACK = timedelta(days=14)
-MANAGERS_KINDS = ("payment_overdue", "payment_failed", "receipt", "top_up_failed", "top_up_switched_off", "top_up_made")
+MANAGERS_KINDS = ("payment_overdue", "payment_failed", "receipt", "top_up_failed", "top_up_switched_off")
 MAX_ROWS = 50
 
 
@@ -64,7 +64,7 @@ def _low_balances(rows: Sequence[Notification], pools: Sequence[CreditPool]) -> 
 
 
 def _failures(rows: Sequence[Notification]) -> Iterable[Alert]:
-    paid = {row.payload.get("invoice_id") for row in rows if row.kind in ("receipt", "top_up_made")}
+    paid = {row.payload.get("invoice_id") for row in rows if row.kind == "receipt"}
     for row in _newest(rows, "payment_overdue", "invoice_id"):
         if row.payload["invoice_id"] not in paid:
             owed = wording.money_text(Decimal(row.payload["total"]), row.payload["currency"])
@@ -74,7 +74,7 @@ def _failures(rows: Sequence[Notification]) -> Iterable[Alert]:
         if row.payload["invoice_id"] not in paid:
             facts = {"number": row.payload["number"], "reason": row.payload["reason"]}
             yield Alert("error", _("Invoice %(number)s could not be paid: %(reason)s") % facts)
-    topped_up = {row.payload.get("pool_name"): row.pk for row in reversed(rows) if row.kind == "top_up_made"}
+    topped_up = {row.payload.get("top_up_of"): row.pk for row in reversed(rows) if row.kind == "receipt"}
     for kind, text in (
         ("top_up_failed", _("The automatic top-up of %(pool)s failed: %(reason)s")),
         ("top_up_switched_off", _("The automatic top-up of %(pool)s is switched off: %(reason)s")),

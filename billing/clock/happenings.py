@@ -126,5 +126,5 @@ def _postings(after: datetime, until: datetime, account_id: int | None) -> Itera
 def _notifications(after: datetime, until: datetime, account_id: int | None) -> Iterator[Happening]:
     for row in _of(Notification.objects.all(), "created_at", after, until, account_id, "account"):
         if row.account is not None and row.kind in KINDS:
-            title = KINDS[row.kind].write(About(row, now=row.created_at)).title
+            title = KINDS[row.kind].write(About(row)).title
             yield Happening(row.created_at, row.account.pk, row.account.name, _("notice"), title, LAST)

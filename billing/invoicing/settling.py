@@ -111,6 +111,10 @@ def _promised(line: InvoiceLine) -> Decimal:
 
 
 def _write_receipt(invoice: Invoice, granted: Decimal, *, now: datetime) -> None:
+    top_up_of = ""
+    if invoice.reference.startswith("top-up:"):
+        # The receipt also says that an automatic top-up added the credits: one message for both.
+        top_up_of = invoice.lines.exclude(pool=None).values_list("pool__name", flat=True).first() or ""
     outbox.write(
         kind="receipt",
         dedupe_key=f"receipt:{invoice.pk}",
@@ -121,6 +125,7 @@ def _write_receipt(invoice: Invoice, granted: Decimal, *, now: datetime) -> None
             "total": f"{pricing.round_money(invoice.total, invoice.currency):f}",
             "currency": invoice.currency,
             "credits": f"{granted:f}",
+            **({"top_up_of": top_up_of} if top_up_of else {}),
         },
         now=now,
     )

@@ -19,7 +19,7 @@ _RECURRING = ("allocation", "rollover", "transfer")
 # it is valid for at least that long in all; one that recurs, for twice as long.
 _DUE = """
 WITH lots AS (
-    SELECT g.pool_id, g.expires_at, g.remaining,
+    SELECT p.account_id, p.key, p.name, g.expires_at, g.remaining,
            (g.expires_at AT TIME ZONE a.time_zone)::date AS ends_on,
            (%(now)s::timestamptz AT TIME ZONE a.time_zone)::date AS today,
            ((g.expires_at AT TIME ZONE a.time_zone)::date - (g.effective_at AT TIME ZONE a.time_zone)::date)
@@ -31,28 +31,33 @@ WITH lots AS (
       AND g.effective_at <= %(now)s AND g.expires_at > %(now)s
       AND g.expires_at < %(now)s::timestamptz + make_interval(days => %(furthest)s + 2)
 ), due AS (
-    SELECT pool_id, ends_on, ends_on - today AS days, min(expires_at) AS expires_at, sum(remaining) AS credits,
+    SELECT account_id, key, name, ends_on, ends_on - today AS days, min(expires_at) AS expires_at,
+           sum(remaining) AS credits,
            (SELECT min(d) FROM unnest(%(distances)s::int[]) d WHERE ends_on - today <= d) AS distance
     FROM lots
     WHERE lasts >= (SELECT min(d) FROM unnest(%(distances)s::int[]) d WHERE ends_on - today <= d)
-    GROUP BY pool_id, ends_on, today
+    GROUP BY account_id, key, name, ends_on, today
+), told AS (
+    SELECT account_id, ends_on, days, distance, min(expires_at) AS expires_at, sum(credits) AS credits,
+           array_agg(key ORDER BY credits DESC, key) AS keys, array_agg(name ORDER BY credits DESC, key) AS names,
+           array_agg(credits ORDER BY credits DESC, key) AS shares
+    FROM due GROUP BY account_id, ends_on, days, distance
 )
-SELECT due.*, p.account_id, p.key, p.name, 'expiring:' || pool_id || ':' || ends_on || ':' || distance AS told_as
-FROM due JOIN billing_creditpool p ON p.id = due.pool_id
+SELECT account_id, ends_on, days, distance, expires_at, credits, keys, names, shares FROM told
 WHERE NOT EXISTS (
     SELECT 1 FROM billing_notification n
-    WHERE n.dedupe_key = 'expiring:' || pool_id || ':' || ends_on || ':' || distance
+    WHERE n.dedupe_key = 'expiring:' || account_id || ':' || ends_on || ':' || distance
 )
-ORDER BY due.expires_at, pool_id LIMIT %(limit)s
+ORDER BY expires_at, account_id LIMIT %(limit)s
 """
 
 
 def announce_expiring(*, now: datetime, limit: int, account_id: int | None = None) -> int:
-    """Write a notification for each pool and day on which credits end soon, at most `limit`; how many.
+    """Write a notification for each account and day on which credits end soon, at most `limit`; how many.
 
-    One for all lots of a pool that end on the same day, once per distance, for ever. Takes no locks; several at once,
-    or a run too many, write nothing twice. With `account_id` only that account's; without, what is on a test clock is
-    left alone.
+    One for all lots of all pools that end on the same day, once per distance, permanently. It takes the place of those
+    that were written about that day at a longer distance. Takes no locks; several at once, or a run too many, write
+    nothing twice. With `account_id` only that account's; without, what is on a test clock is left alone.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -68,18 +73,22 @@ def announce_expiring(*, now: datetime, limit: int, account_id: int | None = Non
             },
         )
         rows = cursor.fetchall()
-    for _pool_id, _ends_on, days, expires_at, credits, _distance, account_id, key, name, told_as in rows:
+    for told_id, ends_on, days, distance, expires_at, credits, keys, names, shares in rows:
+        subject = f"expiring:{told_id}:{ends_on}"
         outbox.write(
             kind="expiring",
-            dedupe_key=told_as,
-            account_id=account_id,
+            dedupe_key=f"{subject}:{distance}",
+            account_id=told_id,
             payload={
-                "pool": key,
-                "pool_name": name,
                 "credits": str(credits),
                 "expires_at": expires_at.astimezone(UTC).isoformat(),
                 "days": days,
+                "pools": [
+                    {"pool": key, "pool_name": name, "credits": str(share)}
+                    for key, name, share in zip(keys, names, shares, strict=True)
+                ],
             },
             now=now,
         )
+        outbox.supersede(dedupe_keys=[f"{subject}:{longer}" for longer in DISTANCES if longer > distance], now=now)
     return len(rows)

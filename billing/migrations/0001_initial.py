@@ -1984,6 +1984,10 @@ class Migration(migrations.Migration):
                     models.CharField(blank=True, help_text="The request that it comes from, if one.", max_length=64),
                 ),
                 (
+                    "superseded_at",
+                    models.DateTimeField(blank=True, help_text="When a newer one took its place.", null=True),
+                ),
+                (
                     "account",
                     models.ForeignKey(
                         null=True,

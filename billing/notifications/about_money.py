@@ -6,18 +6,31 @@ from billing.notifications.messages import About, Fact, Link, Message
 
 
 def receipt(about: About) -> Message:
-    """An invoice is paid."""
-    names = {"number": about.text("number"), "total": about.money("total")}
+    """An invoice is paid; its credits, if it has any, are there. `top_up_of` names the pool of an automatic top-up."""
+    names = {
+        "number": about.text("number"),
+        "total": about.money("total"),
+        "credits": about.credits("credits"),
+        "pool": about.text("top_up_of") if about.payload.get("top_up_of") else "",
+    }
     facts = [Fact(_("Invoice"), names["number"]), Fact(_("Paid"), names["total"])]
     if about.amount("credits") > 0:
-        facts.append(Fact(_("Credits added"), about.credits("credits")))
+        facts.append(Fact(_("Credits added"), names["credits"]))
+    if names["pool"]:
+        title = _("%(credits)s credits added by automatic top-up")
+        lead = _("%(pool)s was running low, so we bought %(credits)s credits for %(total)s: invoice %(number)s.")
+        facts.append(Fact(_("Pool"), names["pool"]))
+    else:
+        title = _("Receipt for invoice %(number)s")
+        lead = _("Thank you: we have received your payment of %(total)s.")
+    pdf = about.link(_("Download it as PDF"), "invoice_pdf", about.payload["invoice_id"])
     return Message(
-        title=_("Receipt for invoice %(number)s") % names,
-        lead=_("Thank you: we have received your payment of %(total)s.") % names,
+        title=title % names,
+        lead=lead % names,
         tone="good",
         facts=tuple(facts),
         action=_invoice(about),
-        further=(about.link(_("Download it as PDF"), "invoice_pdf", about.payload["invoice_id"]),),
+        further=(pdf, _rule(about, _("Change automatic top-up"))) if names["pool"] else (pdf,),
     )
 
 
@@ -76,23 +89,6 @@ def credit_note(about: About) -> Message:
         facts=tuple(facts),
         more=more,
         action=about.link(_("See invoices and credit notes"), "invoices"),
-    )
-
-
-def top_up_made(about: About) -> Message:
-    """A pool ran low and was filled up by its rule."""
-    names = {"pool": about.text("pool_name"), "credits": about.credits("credits"), "total": about.money("total")}
-    return Message(
-        title=_("%(credits)s credits added by automatic top-up") % names,
-        lead=_("%(pool)s was running low, so %(credits)s credits were bought for %(total)s.") % names,
-        tone="good",
-        facts=(
-            Fact(_("Pool"), names["pool"]),
-            Fact(_("Credits added"), names["credits"]),
-            Fact(_("Paid"), names["total"]),
-        ),
-        action=_invoice(about),
-        further=(_rule(about, _("Change automatic top-up")),),
     )
 
 

@@ -8,7 +8,6 @@ from datetime import timedelta
 from django.utils import dateformat
 from django.utils.translation import gettext as _
 
-from billing.notifications import wording
 from billing.notifications.messages import About, Fact, Link, Message
 
 
@@ -126,8 +125,7 @@ def subscription_lapsed(about: About) -> Message:
 
 def trial_ending(about: About) -> Message:
     """A trial ends soon: plan_name, ends_at. Also total and currency: what the first period costs; has_method."""
-    day = about.moment("ends_at")
-    names = {"plan": about.text("plan_name"), "when": wording.days_off(day, about.now), "day": about.day("ends_at")}
+    names = {"plan": about.text("plan_name"), "day": about.day("ends_at")}
     facts = [Fact(_("Plan"), names["plan"]), Fact(_("Plan begins"), names["day"])]
     if about.payload.get("total"):
         facts.append(Fact(_("First invoice"), about.money("total")))
@@ -136,9 +134,8 @@ def trial_ending(about: About) -> Message:
     if needs_method:
         lead += " " + _("There is no payment method yet that it could be charged to.")
     methods = about.link(_("Add a payment method"), "payment_methods")
-    title = _("Your trial of %(plan)s ends %(when)s") if day > about.now else _("Your trial of %(plan)s has ended")
     return Message(
-        title=title % names,
+        title=_("Your trial of %(plan)s ends on %(day)s") % names,
         lead=lead,
         tone="warning" if needs_method else "info",
         facts=tuple(facts),

@@ -1,5 +1,7 @@
 """Messages about credits that are used, run low or expire."""
 
+from decimal import Decimal
+
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -71,43 +73,64 @@ def low_balance(about: About) -> Message:
 
 
 def expiring(about: About) -> Message:
-    """Credits of a pool expire soon: those of all lots that end on the same day."""
-    ends, credits, pool = about.moment("expires_at"), about.amount("credits"), about.text("pool_name")
+    """Credits of an account expire soon: those of all its pools that end on the same day."""
+    pools = about.payload["pools"]
+    shares = [(" ".join(str(each["pool_name"]).split()), Decimal(str(each["credits"]))) for each in pools]
+    credits = about.amount("credits")
     names = {
         "credits": wording.credits_text(credits),
-        "pool": pool,
         # A customer with one pool need not read its name in every subject.
-        "where": "" if about.payload.get("pool", MAIN_POOL) == MAIN_POOL else _(" in %(pool)s") % {"pool": pool},
-        "when": wording.days_off(ends, about.now),
+        "where": _(" in %(pool)s") % {"pool": shares[0][0]}
+        if len(pools) == 1 and pools[0]["pool"] != MAIN_POOL
+        else "",
         "day": about.day("expires_at"),
         "minute": about.minute("expires_at"),
+        "shares": ", ".join(
+            _("%(credits)s in %(pool)s") % {"credits": wording.credits_text(share), "pool": pool}
+            for pool, share in shares
+        ),
     }
     # The number only chooses the form of the word; what is shown is formatted.
     count = 1 if credits == 1 else 2
-    if ends <= about.now:
-        # By now it is over: how many were really lost, the ledger knows.
-        title = _("Credits%(where)s were good until %(day)s")
-        lead = _("%(credits)s of them were left when this was written. What was not used in time is no longer there.")
-    else:
-        title = ngettext(
-            "%(credits)s credit%(where)s expires %(when)s", "%(credits)s credits%(where)s expire %(when)s", count
-        )
-        lead = ngettext(
-            "%(credits)s credit in %(pool)s can be used until %(minute)s.",
-            "%(credits)s credits in %(pool)s can be used until %(minute)s.",
-            count,
-        )
+    title = ngettext(
+        "%(credits)s credit%(where)s expires on %(day)s", "%(credits)s credits%(where)s expire on %(day)s", count
+    )
     return Message(
         title=title % names,
-        lead=lead % names,
+        lead=_("Use them by %(minute)s: what is left then is lost (%(shares)s).") % names,
         tone="warning" if int(about.payload["days"]) <= LAST_DAYS else "info",
         facts=(
-            Fact(_("Pool"), names["pool"]),
-            Fact(_("Credits that expire"), names["credits"]),
+            *(Fact(pool, wording.credits_text(share)) for pool, share in shares),
             Fact(_("Good until"), names["minute"]),
         ),
-        more=(_("What you use until then does not expire."),),
-        action=about.link(_("See all credits in hand"), "dashboard"),
+        action=about.link(_("See your credits"), "dashboard"),
+    )
+
+
+def charge_refused(about: About) -> Message:
+    """A charge or hold was refused because the pool has too few credits: the first of the cycle."""
+    names = {
+        "pool": about.text("pool_name"),
+        "required": about.credits("required"),
+        "available": about.credits("available"),
+        "minute": about.minute("refused_at"),
+        "day": about.day("cycle_ends_at"),
+    }
+    return Message(
+        title=_("Not enough credits in %(pool)s: requests are blocked") % names,
+        lead=_(
+            "On %(minute)s a request for %(required)s credits was blocked, because %(pool)s had %(available)s credits."
+        )
+        % names,
+        tone="bad",
+        facts=(
+            Fact(_("Pool"), names["pool"]),
+            Fact(_("Credits needed"), names["required"]),
+            Fact(_("Credits available"), names["available"]),
+        ),
+        more=(_("We don't notify you of further blocked requests in this pool before %(day)s.") % names,),
+        action=about.link(_("Buy credits"), "buy"),
+        further=(about.link(_("Set up automatic top-up"), "top_ups"), about.link(_("See usage"), "dashboard")),
     )
 
 

@@ -107,7 +107,7 @@ def _deliver(row: NotificationDelivery, now: datetime) -> Round:
         _finish(row, state=State.DROPPED)
         return Round(dropped=1)
     try:
-        emails.send(row, now=now)
+        emails.send(row)
     # Whatever goes wrong with one row, its words or a mail server, must not keep the others from being sent.
     except Exception as error:
         log.warning("notification.failed", delivery_id=row.pk, attempt=row.attempts, exc_info=True)

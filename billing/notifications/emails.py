@@ -1,6 +1,5 @@
 """Notifications as e-mails: one pair of templates, HTML and text, around the message of every kind."""
 
-from datetime import datetime
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -13,14 +12,14 @@ from billing.notifications.messages import About, Message
 from billing.notifications.models import Notification, NotificationDelivery
 
 
-def send(delivery: NotificationDelivery, *, now: datetime) -> None:
+def send(delivery: NotificationDelivery) -> None:
     """Write the e-mail of a delivery and hand it to the mail server; raises what goes wrong.
 
     Its Message-ID comes from the row, so that a mail box which gets a repeated delivery can tell.
     """
     notification = delivery.notification
     kind = get_kind(notification.kind)
-    about = About(notification, now=now)
+    about = About(notification)
     message = kind.write(about)
     preferences_url = _preferences_url(kind, about, delivery)
     context = {

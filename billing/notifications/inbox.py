@@ -130,7 +130,7 @@ def _visible_to(reader: _Reader) -> QuerySet[Notification]:
     muted = NotificationPreference.objects.filter(
         member=OuterRef("reader"), kind=OuterRef("kind"), channel=Channel.INBOX, is_on=False
     )
-    rows = Notification.objects.filter(account_id=reader.account_id, email="").annotate(
+    rows = Notification.objects.filter(account_id=reader.account_id, email="", superseded_at=None).annotate(
         reader=_as_column(reader.member_id, BigIntegerField()), reader_role=_as_column(reader.role, CharField())
     )
     return rows.filter(
@@ -157,16 +157,16 @@ def _items(rows: Collection[Notification], member: Member, now: datetime) -> lis
     )
     since = max(now - READ_AFTER, member.created_at)
     return [
-        Item(row.pk, row.kind, row.created_at, row.pk in read or row.created_at < since, _in_words(row, member, now))
+        Item(row.pk, row.kind, row.created_at, row.pk in read or row.created_at < since, _in_words(row, member))
         for row in rows
     ]
 
 
-def _in_words(row: Notification, member: Member, now: datetime) -> Message:
+def _in_words(row: Notification, member: Member) -> Message:
     """The row's message; one that cannot be written must not take the page with it."""
     row.account = member.account
     try:
-        return KINDS[row.kind].write(About(row, now=now))
+        return KINDS[row.kind].write(About(row))
     except Exception:
         log.exception("notification.unwritable", notification_id=row.pk)
         return Message(title=str(KINDS[row.kind].label), lead=_("The details cannot be shown."))

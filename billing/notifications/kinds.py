@@ -69,7 +69,20 @@ _LIST = (
         _("Expiring credits"),
         _("30 days, 7 days and a day before credits expire."),
     ),
-    Kind("receipt", Audience.MONEY, about_money.receipt, _("Receipts"), _("An invoice is paid.")),
+    Kind(
+        "charge_refused",
+        Audience.USAGE,
+        about_usage.charge_refused,
+        _("Blocked requests"),
+        _("A request is blocked because a pool has too few credits: once a cycle for each pool."),
+    ),
+    Kind(
+        "receipt",
+        Audience.MONEY,
+        about_money.receipt,
+        _("Receipts"),
+        _("An invoice is paid, by you or by automatic top-up."),
+    ),
     Kind(
         "payment_failed",
         Audience.MONEY,
@@ -85,13 +98,6 @@ _LIST = (
         about_money.credit_note,
         _("Credit notes"),
         _("An invoice is reduced or credited."),
-    ),
-    Kind(
-        "top_up_made",
-        Audience.MONEY,
-        about_money.top_up_made,
-        _("Automatic top-up"),
-        _("Credits were bought by a rule of yours."),
     ),
     Kind(
         "top_up_failed",

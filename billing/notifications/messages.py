@@ -56,14 +56,15 @@ class Message:
 
 
 class About:
-    """A notification's facts, as its writer needs them. A fact that is missing raises KeyError."""
+    """A notification's facts, as its writer needs them. A fact that is missing raises KeyError.
 
-    def __init__(self, notification: Notification, *, now: datetime) -> None:
+    There is no present time among them: what a notification says stays true however late it is read."""
+
+    def __init__(self, notification: Notification) -> None:
         self.payload = notification.payload
         self.account: Account | None = notification.account
         self.email = notification.email
         self.zone = ZoneInfo(self.account.time_zone) if self.account else ZoneInfo("UTC")
-        self.now = now.astimezone(self.zone)
 
     def text(self, name: str) -> str:
         """A fact as it is, on one line."""

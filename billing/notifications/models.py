@@ -18,7 +18,9 @@ class Notification(models.Model):
     """A fact that someone must be told, written in the transaction of the act it tells of, and kept.
 
     With `email` it is for that address alone and in nobody's inbox; without, for those people of the account whom its
-    kind concerns. Until it is expanded nobody has been mailed; in the inbox it stands at once.
+    kind concerns. Until it is expanded nobody has been mailed; in the inbox it stands at once. Its words are fixed when
+    it is written: they come from the payload alone, with dates in the account's time zone, which never changes. One
+    that a newer notification of the same matter has replaced (`superseded_at`) has left the inbox.
     """
 
     class State(models.TextChoices):
@@ -35,6 +37,7 @@ class Notification(models.Model):
     created_at = models.DateTimeField()
     expanded_at = models.DateTimeField(null=True, blank=True, help_text="When those to tell were found.")
     request_id = models.CharField(max_length=64, blank=True, help_text="The request that it comes from, if one.")
+    superseded_at = models.DateTimeField(null=True, blank=True, help_text="When a newer one took its place.")
 
     class Meta:
         indexes = (

@@ -7,29 +7,19 @@ from datetime import datetime, timedelta
 
 from django.utils.translation import gettext as _
 
-from billing.catalog.pricing import round_money
-from billing.invoicing.models import Invoice
 from billing.ledger.cycles import month_after
 from billing.notifications import outbox
 from billing.payments.models import PaymentMethod
-from billing.purchases.models import TopUp, TopUpRule
+from billing.purchases.models import TopUpRule
 
 # After the n-th decline in a row the n-th gap passes; one decline more, and the rule switches itself off.
 GAPS = (timedelta(hours=1), timedelta(hours=6), timedelta(hours=24))
 
 
-def note_success(rule: TopUpRule, top_up: TopUp, invoice: Invoice, *, now: datetime) -> None:
-    """Forget earlier failures, and tell of the top-up."""
+def note_success(rule: TopUpRule) -> None:
+    """Forget earlier failures. The invoice's receipt has told of the credits."""
     rule.failures, rule.waits_until, rule.failed_method = 0, None, None
     rule.save(update_fields=["failures", "waits_until", "failed_method"])
-    payload = {
-        "pool_name": rule.pool.name,
-        "credits": f"{sum(line.credits or 0 for line in invoice.lines.all()):f}",
-        "total": f"{round_money(invoice.total, invoice.currency):f}",
-        "currency": invoice.currency,
-        "invoice_id": str(invoice.pk),
-    }
-    _tell(rule, "top_up_made", str(top_up.pk), payload, now=now)
 
 
 def note_failure(

@@ -154,7 +154,7 @@ def follow_up(*, top_up_id: int, now: datetime) -> str:
         payment = invoice.payments.select_related("method").order_by("-pk").first()
         if invoice.state == Invoice.State.PAID:
             _close(top_up, TopUp.State.SUCCEEDED, now)
-            aftermath.note_success(rule, top_up, invoice, now=now)
+            aftermath.note_success(rule)
         elif payment is None or payment.state not in Payment.LIVE:
             crediting.void(invoice_id=invoice.pk, now=now)
             _close(top_up, TopUp.State.FAILED, now)

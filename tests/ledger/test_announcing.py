@@ -37,20 +37,34 @@ def test_the_message_has_the_facts(pool):
     give(pool, "12.5", expires_at=NOW + 7 * DAY)
     assert announce(NOW) == 1
     row = Notification.objects.get()
-    assert (row.account_id, row.dedupe_key) == (pool.account_id, f"expiring:{pool.pk}:2026-03-17:7")
+    assert (row.account_id, row.dedupe_key) == (pool.account_id, f"expiring:{pool.account_id}:2026-03-17:7")
     assert row.payload == {
-        "pool": "main", "pool_name": "Main pool", "credits": "12.500000", "days": 7,
-        "expires_at": "2026-03-17T12:00:00+00:00",
+        "credits": "12.500000", "days": 7, "expires_at": "2026-03-17T12:00:00+00:00",
+        "pools": [{"pool": "main", "pool_name": "Main pool", "credits": "12.500000"}],
     }  # fmt: skip
 
 
-def test_lots_of_a_pool_that_end_on_a_day_are_one_message(pool, team):
+def test_lots_of_all_pools_that_end_on_a_day_are_one_message(pool, team):
     give(pool, 100, expires_at=NOW + 7 * DAY)
     give(pool, 50, expires_at=NOW + timedelta(days=7, hours=9))
     give(pool, 9, expires_at=NOW + 8 * DAY)
     give(team, 30, expires_at=NOW + 7 * DAY)
-    assert announce(NOW) == 2
-    assert sorted(told()) == [(7, 30), (7, 150)]
+    assert announce(NOW) == 1
+    assert told() == [(7, 180)]
+    shares = Notification.objects.get().payload["pools"]
+    assert [(each["pool"], Decimal(each["credits"])) for each in shares] == [(pool.key, 150), (team.key, 30)]
+
+
+def test_the_inbox_has_one_message_for_each_day_of_expiry(pool):
+    """The latest reminder takes the place of those before it, which are not mailed any more either."""
+    give(pool, 100, expires_at=NOW + 40 * DAY)
+    give(pool, 7, expires_at=NOW + 90 * DAY)
+    for day in range(75):
+        announce(NOW + day * DAY)
+    left = Notification.objects.filter(kind="expiring", superseded_at=None)
+    assert [row.payload["days"] for row in left.order_by("pk")] == [1, 30]
+    assert [row.payload["days"] for row in left.filter(state="pending").order_by("pk")] == [1, 30]
+    assert set(Notification.objects.exclude(superseded_at=None).values_list("state", flat=True)) == {"expanded"}
 
 
 def test_missed_days_are_caught_up_with_and_say_what_is_left(pool):
@@ -93,7 +107,7 @@ def test_what_recurs_is_not_told_of_when_it_has_only_just_come(pool, team):
     posting.transfer(from_pool_id=pool.pk, to_pool_id=team.pk, amount=Decimal(40), reference="m", now=NOW)
     for day in range(32):
         announce(NOW + day * DAY)
-    assert sorted(told()) == [(1, 40), (1, 60), (7, 40), (7, 60)]
+    assert told() == [(7, 100), (1, 100)]
 
 
 def test_what_is_spent_by_then_is_not_told_of(pool):
@@ -119,7 +133,7 @@ def test_moved_credits_keep_their_end(pool, team):
     give(pool, 100, expires_at=NOW + 40 * DAY)
     posting.transfer(from_pool_id=pool.pk, to_pool_id=team.pk, amount=Decimal(40), reference="m", now=NOW + 20 * DAY)
     announce(NOW + 33 * DAY)
-    assert sorted(told()) == [(7, 40), (7, 60)]
+    assert told() == [(7, 100)]
 
 
 def test_what_never_ends_and_what_has_ended_is_not_told_of(pool):
@@ -128,9 +142,9 @@ def test_what_never_ends_and_what_has_ended_is_not_told_of(pool):
     assert announce(NOW + 2 * DAY) == 0
 
 
-def test_a_run_stops_at_its_limit_and_the_next_goes_on(pool, team):
-    for each in (pool, team):
-        give(each, 100, expires_at=NOW + 7 * DAY)
+def test_a_run_stops_at_its_limit_and_the_next_goes_on(pool):
+    for day in (7, 30):
+        give(pool, 100, expires_at=NOW + day * DAY)
     assert [announcing.announce_expiring(now=NOW, limit=1) for _ in range(3)] == [1, 1, 0]
 
 

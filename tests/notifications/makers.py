@@ -24,7 +24,12 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "threshold": THRESHOLD,
     "low_balance": {"pool_name": "Main pool", "available": "480.500000", "threshold": "500.000000"},
     "expiring": {
-        "pool_name": "Main pool", "credits": "1200.000000", "expires_at": "2025-03-08T12:00:00+00:00", "days": 7,
+        "credits": "1200.000000", "expires_at": "2025-03-08T12:00:00+00:00", "days": 7,
+        "pools": [{"pool": "main", "pool_name": "Main pool", "credits": "1200.000000"}],
+    },
+    "charge_refused": {
+        "pool": "main", "pool_name": "Main pool", "required": "12.500000", "available": "3.000000",
+        "refused_at": "2025-03-01T11:00:00+00:00", "cycle_ends_at": "2025-04-01T00:00:00+00:00",
     },
     "receipt": {"invoice_id": 7, "number": "INV-7", "total": "119.000", "currency": "EUR", "credits": "5000.000000"},
     "payment_failed": {
@@ -34,9 +39,6 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "credit_note": {
         "credit_note_id": "1", "number": "CN-4", "invoice_id": "1", "invoice_number": "INV-7", "total": "59.500",
         "currency": "EUR", "refund_to": "balance", "reason": "Outage in March",
-    },
-    "top_up_made": {
-        "pool_name": "Main pool", "credits": "5000.000000", "total": "119.000", "currency": "EUR", "invoice_id": 7,
     },
     "top_up_failed": {
         "pool_name": "Main pool", "reason": "The card was declined.", "waits_until": "2025-03-01T18:30:00+00:00",

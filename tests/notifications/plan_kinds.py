@@ -39,7 +39,7 @@ SUBJECTS = {
     "payment_overdue": "Acme: We could not collect €119.00 for invoice INV-7",
     "payment_reminder": "Acme: Reminder: invoice INV-7 over €119.00 is not paid",
     "subscription_lapsed": "Acme: Your plan Team is paused: invoice INV-7 is not paid",
-    "trial_ending": "Acme: Your trial of Team ends in 3 days",
+    "trial_ending": "Acme: Your trial of Team ends on 4 March 2025",
     "subscription_started": "Acme: Your plan Team has begun",
     "plan_changed": "Acme: Your plan is now Scale",
     "change_scheduled": "Acme: Your plan changes to Basic on 1 April 2025",

@@ -109,11 +109,6 @@ def test_a_trial_without_a_payment_method_asks_for_one(acme: Account, mailoutbox
     assert "Add a payment method:" in body
 
 
-def test_a_late_mail_about_a_trial_says_that_it_has_ended(acme: Account, mailoutbox: list[Any]) -> None:
-    subject, _ = mail(acme, mailoutbox, "trial_ending", ends_at="2025-02-28T23:00:00+00:00")
-    assert subject == "Your trial of Team has ended"
-
-
 def test_a_trial_begins_with_its_end(acme: Account, mailoutbox: list[Any]) -> None:
     subject, body = mail(acme, mailoutbox, "subscription_started", trial_ends_at="2025-03-14T23:00:00+00:00")
     assert subject == "Your trial of Team has begun"

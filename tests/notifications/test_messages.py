@@ -13,8 +13,8 @@ from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.urls import resolve
 
-from billing.accounts.models import Account, Approval, Invitation, Role, User
-from billing.notifications import invitations, outbox
+from billing.accounts.models import Account, Approval, Invitation, Member, Role, User
+from billing.notifications import inbox, invitations, outbox
 from billing.notifications.kinds import KINDS, Audience
 from billing.notifications.models import Notification
 from tests.factories import NOW, make_account, make_member, make_user
@@ -27,12 +27,12 @@ ACCOUNT_KINDS = sorted(kind.name for kind in KINDS.values() if kind.audience is 
 SUBJECTS = {
     "threshold": "Acme: 75% of this cycle's credits are used",
     "low_balance": "Acme: Fewer than 500 credits left in Main pool",
-    "expiring": "Acme: 1,200 credits expire in 7 days",
+    "expiring": "Acme: 1,200 credits expire on 8 March 2025",
+    "charge_refused": "Acme: Not enough credits in Main pool: requests are blocked",
     "receipt": "Acme: Receipt for invoice INV-7",
     "payment_failed": "Acme: Your payment of €119.00 did not go through",
     "refund": "Acme: Refund of €59.50",
     "credit_note": "Acme: Credit note for €59.50",
-    "top_up_made": "Acme: 5,000 credits added by automatic top-up",
     "top_up_failed": "Acme: Automatic top-up of Main pool failed",
     "top_up_switched_off": "Acme: Automatic top-up of Main pool is switched off",
     **plan_kinds.SUBJECTS,
@@ -40,12 +40,12 @@ SUBJECTS = {
 SAYS = {
     "threshold": ["750.5 of 1,000 credits", "1 April 2025", "249.5"],
     "low_balance": ["480.5", "500"],
-    "expiring": ["1,200", "8 March 2025 at 13:00 (Europe/Berlin)"],
+    "expiring": ["1,200 in Main pool", "8 March 2025 at 13:00 (Europe/Berlin)"],
+    "charge_refused": ["12.5 credits", "3 credits", "1 March 2025 at 12:00 (Europe/Berlin)"],
     "receipt": ["€119.00", "INV-7", "5,000"],
     "payment_failed": ["€119.00", "INV-7", "The card was declined.", "Nothing was charged"],
     "refund": ["€59.50", "CN-3", "2,500"],
     "credit_note": ["€59.50", "CN-4", "INV-7", "Outage in March", "It will pay your next invoices"],
-    "top_up_made": ["€119.00", "5,000"],
     "top_up_failed": ["The card was declined.", "1 March 2025 at 19:30 (Europe/Berlin)"],
     "top_up_switched_off": ["Three payments in a row were declined."],
     **plan_kinds.SAYS,
@@ -202,31 +202,50 @@ def test_a_threshold_from_before_pools_had_names_is_still_told(acme: Account, ma
     assert "the main pool" in mailoutbox[0].body
 
 
-@pytest.mark.parametrize(
-    ("now", "title"),
-    [
-        (NOW, "Acme: 1,200 credits expire in 7 days"),
-        (NOW + timedelta(days=6), "Acme: 1,200 credits expire tomorrow"),
-        (NOW + timedelta(days=6, hours=23), "Acme: 1,200 credits expire in 1 hour"),
-        (NOW + timedelta(days=8), "Acme: Credits were good until 8 March 2025"),
-    ],
-)
-def test_a_late_mail_about_expiry_says_what_is_true_by_then(
-    acme: Account, now: Any, title: str, mailoutbox: list[Any]
+def test_a_notification_says_the_same_however_late_it_is_read(acme: Account) -> None:
+    """Its words are fixed when it is written: neither the time nor the account's new name changes them."""
+    alice = Member.objects.select_related("account").get()
+    before = {}
+    for kind in ACCOUNT_KINDS:
+        row = tell(acme, kind, key=kind)
+        before[kind] = inbox.get_item(member=alice, notification_id=row.pk, now=NOW).message
+    Account.objects.update(name="Other")
+    alice = Member.objects.select_related("account").get()
+
+    def check(kind: str) -> None:
+        row = Notification.objects.get(dedupe_key=kind)
+        after = inbox.get_item(member=alice, notification_id=row.pk, now=NOW + timedelta(days=400)).message
+        assert after == before[kind]
+        words = f"{after.title} {after.lead}"
+        assert not re.search(r"\b(today|tomorrow|yesterday|in \d+ (hours?|days?|months?))\b", words), words
+
+    check_each(ACCOUNT_KINDS, check)
+
+
+def test_a_receipt_of_an_automatic_top_up_tells_of_its_credits_too(acme: Account, mailoutbox: list[Any]) -> None:
+    mail = mail_about(acme, "receipt", mailoutbox, top_up_of="Research")
+    assert mail.subject == "Acme: 5,000 credits added by automatic top-up"
+    assert all(said in mail.body for said in ("Research was running low", "5,000", "€119.00", "INV-7"))
+
+
+def test_credits_of_several_pools_that_expire_on_a_day_are_one_notification(
+    acme: Account, mailoutbox: list[Any]
 ) -> None:
-    tell(acme, "expiring")
-    deliver(now=now)
-    assert mailoutbox[0].subject == title
+    pools = [{"pool": key, "pool_name": key.title(), "credits": "600.000000"} for key in ("research", "support")]
+    mail = mail_about(acme, "expiring", mailoutbox, pools=pools)
+    assert mail.subject == "Acme: 1,200 credits expire on 8 March 2025"
+    assert "600 in Research, 600 in Support" in mail.body
 
 
 def test_a_team_pools_name_stands_in_the_subject(acme: Account, mailoutbox: list[Any]) -> None:
-    mail = mail_about(acme, "expiring", mailoutbox, pool="research", pool_name="Research")
-    assert mail.subject == "Acme: 1,200 credits in Research expire in 7 days"
+    pools = [{"pool": "research", "pool_name": "Research", "credits": "1200.000000"}]
+    mail = mail_about(acme, "expiring", mailoutbox, pools=pools)
+    assert mail.subject == "Acme: 1,200 credits in Research expire on 8 March 2025"
 
 
 def test_one_credit_expires_in_the_singular(acme: Account, mailoutbox: list[Any]) -> None:
     mail = mail_about(acme, "expiring", mailoutbox, credits="1.000000")
-    assert mail.subject == "Acme: 1 credit expires in 7 days"
+    assert mail.subject == "Acme: 1 credit expires on 8 March 2025"
 
 
 @pytest.mark.parametrize(

@@ -253,7 +253,7 @@ def test_a_failed_payment_stands_until_its_invoice_is_paid(alice: Client, stage:
 def test_a_failed_top_up_stands_until_one_succeeds(alice: Client, stage: Stage, kind: str, words: str) -> None:
     _tell(stage, kind, "1", pool_name="Main pool", reason="Declined")
     assert words in _text(alice, stage.url)
-    _tell(stage, "top_up_made", "1", pool_name="Main pool", invoice_id="8", credits="1")
+    _tell(stage, "receipt", "1", top_up_of="Main pool", invoice_id="8", number="INV-8", credits="1")
     assert words not in _text(alice, stage.url)
 
 

@@ -100,7 +100,7 @@ def test_members_choose_among_what_concerns_them(bob: Client, stage: Stage) -> N
     assert "checked" in checkbox(page, "threshold-inbox")
     assert "When is a balance low?" not in page
     save(bob, stage)
-    assert {kind for kind, _ in chosen()} == {"threshold", "low_balance", "expiring"}
+    assert {kind for kind, _ in chosen()} == {"threshold", "low_balance", "expiring", "charge_refused"}
 
 
 def low(client: Client, stage: Stage, below: str, pool: CreditPool | None = None, status: int = 302) -> str:

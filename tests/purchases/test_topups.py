@@ -59,13 +59,14 @@ def test_a_pool_that_has_run_low_is_topped_up(rule, pool):
     assert (top_up.state, top_up.finished_at, str(top_up.month)) == ("succeeded", NOW, "2025-03-01")
     payment = Payment.objects.get()
     assert (payment.off_session, payment.idempotency_key) == (True, f"top-up:{rule.pk}:1")
-    assert told("top_up_made") == [
+    # One message: the receipt tells of the credits.
+    assert told("receipt") == [
         {
-            "pool_name": "Main pool", "credits": "1000.000000", "total": "142.80", "currency": "USD",
-            "invoice_id": str(top_up.invoice_id),
+            "invoice_id": str(top_up.invoice_id), "number": top_up.invoice.number, "total": "142.80", "currency": "USD",
+            "credits": "1000.000000", "top_up_of": "Main pool",
         }
     ]  # fmt: skip
-    assert len(told("receipt")) == 1
+    assert Notification.objects.count() == 1
 
 
 def test_a_pool_above_its_threshold_is_left_alone(rule, account):
@@ -237,7 +238,7 @@ def test_while_the_outcome_is_unknown_nothing_else_is_bought(pool, pack, number,
         1,
         1,
     )
-    assert len(told("top_up_made")) == 1
+    assert len(told("receipt")) == 1
 
 
 def test_a_top_up_whose_worker_died_is_charged_once_when_it_is_found(rule):
