@@ -117,7 +117,7 @@ class SignUpForm(OurWords, account_forms.SignupForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.sold = currencies.list_sold() or [DEFAULT_CURRENCY]
-        self.fields["currency"].choices = countries.list_currencies(self.sold)  # type: ignore[attr-defined]
+        self.fields["currency"].choices = countries.list_currencies(self.sold)
         if self.initial.get("currency") not in self.sold:
             self.initial["currency"] = DEFAULT_CURRENCY if DEFAULT_CURRENCY in self.sold else self.sold[0]
         if len(self.sold) == 1:
