@@ -45,7 +45,12 @@ def main():
     os.environ.pop(AGAIN, None)
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    from billing.checks import WrongIsolationLevel
+
+    try:
+        execute_from_command_line(sys.argv)
+    except WrongIsolationLevel as error:
+        fail(str(error))
 
 
 def needs_installation(lock):

@@ -10,10 +10,11 @@ Settings are judged without I/O; the database is judged by asking it, in the ses
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import IsolationLevel
 
@@ -23,10 +24,25 @@ SECRET_KEY_MIN_LENGTH = 50
 SECRET_KEY_MIN_CHARACTERS = 10
 PLACEHOLDERS = ("django-insecure", "change", "secret", "example", "only-for-tests", "your-", "insert", "replace")
 POSTGRES_MIN_VERSION = 15
+ISOLATION_LEVEL = "read committed"
 
 
 class UnsafeDeployment(Exception):
     """This process must not start; the message lists every reason."""
+
+
+class WrongIsolationLevel(OperationalError):
+    """The database's default isolation level is another than Florin is made for: no connection is opened."""
+
+
+def refuse_isolation_level(default: str) -> None:
+    """In production raise WrongIsolationLevel for a database whose default level is another one. Called as each
+    connection is opened, so that no process, command or job gets round it."""
+    if settings.PRODUCTION and default != ISOLATION_LEVEL:
+        raise WrongIsolationLevel(
+            f"The database's default isolation level is {default}, not {ISOLATION_LEVEL}. Take it back with ALTER "
+            "DATABASE … RESET default_transaction_isolation, or ALTER ROLE …, whichever has set it."
+        )
 
 
 def refuse_unsafe_deployment() -> None:
@@ -75,7 +91,22 @@ def unsafe_settings() -> list[Error]:
     level = settings.DATABASES["default"].get("OPTIONS", {}).get("isolation_level")
     if level != IsolationLevel.READ_COMMITTED:
         problems.append(Error(f"The isolation level is {level}, not READ COMMITTED.", id="florin.E007"))
-    return problems + unsafe_gateways()
+    return problems + unsafe_address() + unsafe_gateways()
+
+
+def unsafe_address() -> list[Error]:
+    """What is wrong with the address that e-mails lead people to."""
+    address = urlsplit(settings.FLORIN_PUBLIC_URL)
+    hint = "It is where people reach this installation, such as https://billing.example.com."
+    if address.scheme not in ("http", "https") or not address.hostname:
+        message = "FLORIN_PUBLIC_URL is no address."
+    elif address.hostname in ("localhost", "127.0.0.1", "::1"):
+        message = "FLORIN_PUBLIC_URL leads to this machine only."
+    elif settings.HTTPS and address.scheme != "https":
+        message = "FLORIN_PUBLIC_URL does not begin with https://."
+    else:
+        return []
+    return [Error(message, hint=hint, id="florin.E015")]
 
 
 def unsafe_gateways() -> list[Error]:
@@ -116,13 +147,17 @@ def is_wildcard(host: str) -> bool:
 
 def unsafe_database(connection: BaseDatabaseWrapper) -> list[Error]:
     """What is wrong with the server, and with the role that Florin connects as."""
+    try:
+        connection.ensure_connection()
+    except WrongIsolationLevel as error:
+        return [Error(str(error), id="florin.E007")]
     return [*unsafe_server(connection), *unsafe_role(connection)]
 
 
 def unsafe_server(connection: BaseDatabaseWrapper) -> list[Error]:
     """What is wrong with the server's settings, as they hold in a session of ours."""
     problems = []
-    names = ("fsync", "full_page_writes", "synchronous_commit", "default_transaction_isolation", "server_version_num")
+    names = ("fsync", "full_page_writes", "synchronous_commit", "server_version_num")
     with connection.cursor() as cursor:
         cursor.execute("SELECT " + ", ".join(f"current_setting('{name}')" for name in names))
         found = dict(zip(names, cursor.fetchone(), strict=True))
@@ -130,10 +165,6 @@ def unsafe_server(connection: BaseDatabaseWrapper) -> list[Error]:
     for name in ("fsync", "full_page_writes", "synchronous_commit"):
         if found[name] == "off":
             problems.append(Error(f"PostgreSQL runs with {name} off.", hint=lost, id="florin.E005"))
-    if (level := found["default_transaction_isolation"]) != "read committed":
-        problems.append(
-            Error(f"The database's default isolation level is {level}, not read committed.", id="florin.E007")
-        )
     if (version := int(found["server_version_num"]) // 10_000) < POSTGRES_MIN_VERSION:
         problems.append(
             Error(f"PostgreSQL {version} is too old: {POSTGRES_MIN_VERSION} or newer is needed.", id="florin.E006")

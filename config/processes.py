@@ -12,12 +12,15 @@ from config.embedded.keeper import PR_SET_PDEATHSIG
 # thread keeps a database connection.
 WEB_WORKERS = 2
 WEB_THREADS = 32
+# A process that has not ended by then is killed: one that still starts does not hear that it should end.
+WEB_STOP_SECONDS = 10
 
 
 def web_command(port: int, application: str = "config.wsgi:application") -> list[str]:
     """The module and arguments, after `python -m`, of a web server on this machine's loopback."""
     options = ["--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--no-ws"]
-    return ["granian", *options, "--workers", str(WEB_WORKERS), "--blocking-threads", str(WEB_THREADS), application]
+    options += ["--workers", str(WEB_WORKERS), "--blocking-threads", str(WEB_THREADS)]
+    return ["granian", *options, "--workers-kill-timeout", str(WEB_STOP_SECONDS), application]
 
 
 def end_with_parent() -> None:

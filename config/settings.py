@@ -30,10 +30,18 @@ if FLORIN_ENV not in {"production", "demo", "test"}:
     raise ImproperlyConfigured(f"FLORIN_ENV must be production, demo or test, not {FLORIN_ENV!r}.")
 PRODUCTION = FLORIN_ENV == "production"
 if PRODUCTION:
-    for _name in ("SECRET_KEY", "ALLOWED_HOSTS", "DATABASE_URL", "CELERY_BROKER_URL"):
+    for _name, _why in {
+        "SECRET_KEY": "sessions and links are signed with it",
+        "ALLOWED_HOSTS": "requests for any other host are refused",
+        "DATABASE_URL": "all data is there",
+        "CELERY_BROKER_URL": "workers get their tasks through it",
+        "EMAIL_URL": "without a mail server, links to sign up and to reset passwords would go to a folder",
+        "FLORIN_PUBLIC_URL": "links in e-mails and a gateway's way back begin with it",
+    }.items():
         if not environment.text(_name):
             raise ImproperlyConfigured(
-                f"{_name} must be set in production (that is, when DATABASE_URL is set or FLORIN_ENV=production)."
+                f"{_name} must be set in production (that is, when DATABASE_URL is set or FLORIN_ENV=production): "
+                f"{_why}."
             )
 
 DEBUG = environment.flag("DEBUG")
@@ -48,7 +56,7 @@ if _url is not None:
     DATABASE_OWNER = environment.database("DATABASE_OWNER_URL")
     if FLORIN_ENV == "test" and DATABASE_OWNER:
         _url, DATABASE_OWNER = DATABASE_OWNER, None
-    _database: dict[str, Any] = {"ENGINE": "django.db.backends.postgresql", **_url}
+    _database: dict[str, Any] = {"ENGINE": "config.database", **_url}
 elif FLORIN_ENV == "test":
     _database = embedded_database("test", OWNER)
     DATABASE_OWNER = None

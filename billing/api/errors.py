@@ -9,6 +9,7 @@ import psycopg
 import structlog
 from django.core.exceptions import BadRequest, RequestDataTooBig, SuspiciousOperation
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
+from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
 from psycopg.errors import CheckViolation
@@ -301,7 +302,7 @@ def _translate_subscription(error: Exception) -> Problem | None:
 def _translate_database(error: Exception) -> Problem | None:
     """What the database refused. Django wraps what psycopg raises, but not on the pipelined path."""
     cause = error if isinstance(error, psycopg.Error) else error.__cause__
-    if isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
+    if isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError) or isinstance(error, OperationalError):
         log.error("api.database_unavailable", exc_info=error)
         return Problem("unavailable", headers={"Retry-After": "1"})
     is_overflow = isinstance(cause, psycopg.errors.NumericValueOutOfRange)

@@ -6,8 +6,7 @@ Done here and not in settings, so that `help`, a type checker or a test collecti
 from functools import cache
 from typing import Any
 
-from django.db.backends.postgresql import base
-
+from config.database import base
 from config.embedded import PostgresServer
 from config.embedded.postgres import DATABASE
 
@@ -19,7 +18,7 @@ def server(profile: str) -> PostgresServer:
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """The stock wrapper; only the making of a connection is preceded by `ensure`."""
+    """The wrapper of all connections; only the making of a connection is preceded by `ensure`."""
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """Connect, after the server of the profile named in the settings answers."""
