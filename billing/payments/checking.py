@@ -21,6 +21,7 @@ State = Payment.State
 
 # Gateways remember a key for a day at least; until well before that, a request that never arrived is sent again.
 RESEND_FOR = timedelta(hours=12)
+MISSING_GATEWAY_GAP = timedelta(hours=1)
 NOT_RECEIVED = Outcome(state="failed", reference="", failure_code="not_received")
 
 
@@ -44,11 +45,23 @@ def check_due(*, now: datetime, limit: int, account_id: int | None = None) -> Ch
         asked += 1
         try:
             ended += check(payment_id=payment_id, now=now).state not in Payment.LIVE
+        except gateway.NoGateway:
+            _note_missing_gateway(payment_id, now=now)
         except Exception as error:
             log.exception("payment.check_failed", payment_id=payment_id)
             problem = f"Asking the gateway failed: {describe_error(error)}"[:300]
             Payment.objects.filter(pk=payment_id, state__in=Payment.LIVE).update(problem=problem)
     return Checked(asked, ended)
+
+
+def _note_missing_gateway(payment_id: int, *, now: datetime) -> None:
+    """Say once what to do, in the log and to staff; then look now and then whether it has been done."""
+    name = Payment.objects.values_list("gateway", flat=True).get(pk=payment_id)
+    problem = gateway.how_to_reach(name)
+    live = Payment.objects.filter(pk=payment_id, state__in=Payment.LIVE)
+    if live.exclude(problem=problem).update(problem=problem):
+        log.warning("payment.gateway_missing", payment_id=payment_id, gateway=name, problem=problem)
+    live.update(next_check_at=now + MISSING_GATEWAY_GAP)
 
 
 def _claim(*, now: datetime, limit: int, account_id: int | None) -> Iterable[int]:

@@ -279,9 +279,11 @@ def _schedule(row: Collection) -> Schedule:
 
 
 def find_method(row: Collection) -> PaymentMethod | None:
-    """What is charged: the collection's method while the account keeps it, else its default."""
+    """What is charged: the collection's method while the account keeps it, else its default. None where its gateway is
+    no longer configured: nothing can be charged, and another card is asked for."""
     named = PaymentMethod.objects.filter(pk=row.method_id, removed_at=None).first() if row.method_id else None
-    return named or methods.find_default(row.invoice.account_id)
+    method = named or methods.find_default(row.invoice.account_id)
+    return method if method is not None and gateway.is_reachable(method.gateway) else None
 
 
 def _last_try(row: Collection) -> Payment | None:

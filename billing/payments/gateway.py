@@ -252,6 +252,15 @@ def is_reachable(name: str) -> bool:
     return True
 
 
+def how_to_reach(name: str) -> str:
+    """What staff can do about something that was begun with a gateway which the settings no longer name."""
+    setting = "FLORIN_STRIPE_SECRET_KEY" if name == GatewayName.STRIPE else "FLORIN_GATEWAY or FLORIN_GATEWAYS"
+    return (
+        f"The gateway {name} is no longer configured, so it cannot be asked. Configure it again ({setting}) until what "
+        "was begun with it has ended."
+    )
+
+
 def choose(account: Account) -> str:
     """The name of the gateway that collects from an account: its own, else its currency's, else everybody's.
 

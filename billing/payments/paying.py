@@ -81,7 +81,8 @@ def start(*, invoice_id: int, method_id: int, key: str, off_session: bool, now: 
     """Open an attempt to collect all that is owed on the invoice; the same key returns the first one.
 
     It may run in the caller's transaction. One whose caller dies before `submit` is sent by `checking.check_due`.
-    Raises InvoiceNotPayable, PaymentUnderWay, MethodNotUsable, KeyTaken.
+    Raises InvoiceNotPayable, PaymentUnderWay, MethodNotUsable, KeyTaken, and gateway.NoGateway for a method whose
+    gateway is no longer configured.
     """
     with transaction.atomic():
         invoice = Invoice.objects.select_for_update().get(pk=invoice_id)
@@ -95,6 +96,7 @@ def start(*, invoice_id: int, method_id: int, key: str, off_session: bool, now: 
         if invoice.owed <= 0:
             raise InvoiceNotPayable(f"{invoice} is {invoice.state}")
         method = methods.get_usable(account_id=invoice.account_id, method_id=method_id)
+        gateway.get(method.gateway)
         return Payment.objects.create(
             invoice=invoice,
             method=method,

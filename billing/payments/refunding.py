@@ -5,7 +5,7 @@ back when it fails. Locks: the invoice's row, then the payment's, then the refun
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import structlog
@@ -24,6 +24,7 @@ from billing.tracing.redaction import describe_error
 log = structlog.get_logger(__name__)
 
 State = Refund.State
+MISSING_GATEWAY_GAP = timedelta(hours=1)
 LIVE = (State.CREATED, State.PROCESSING, State.UNKNOWN)
 
 
@@ -170,11 +171,23 @@ def check_due(*, now: datetime, limit: int, account_id: int | None = None) -> Ch
         asked += 1
         try:
             ended += check(refund_id=refund_id, now=now).state not in LIVE
+        except gateway.NoGateway:
+            _note_missing_gateway(refund_id, now=now)
         except Exception as error:
             log.exception("refund.check_failed", refund_id=refund_id)
             message = f"Asking the gateway failed: {describe_error(error)}"[:300]
             Refund.objects.filter(pk=refund_id, state__in=LIVE).update(failure_message=message)
     return Checked(asked, ended)
+
+
+def _note_missing_gateway(refund_id: int, *, now: datetime) -> None:
+    """As `checking` does for a payment."""
+    name = Refund.objects.values_list("payment__gateway", flat=True).get(pk=refund_id)
+    message = gateway.how_to_reach(name)
+    live = Refund.objects.filter(pk=refund_id, state__in=LIVE)
+    if live.exclude(failure_message=message).update(failure_message=message):
+        log.warning("refund.gateway_missing", refund_id=refund_id, gateway=name, problem=message)
+    live.update(next_check_at=now + MISSING_GATEWAY_GAP)
 
 
 def _claim(*, now: datetime, limit: int, account_id: int | None) -> list[int]:

@@ -108,6 +108,14 @@ def process(*, event_id: int, now: datetime) -> bool:
 def _process(event: GatewayEvent, *, now: datetime) -> bool:
     try:
         _act(event, now=now)
+    except gateway.NoGateway:
+        problem = gateway.how_to_reach(event.gateway)
+        if event.last_error != problem:
+            log.warning("gateway_event.gateway_missing", event_id=event.pk, problem=problem)
+        # It does not use up its tries.
+        event.last_error, event.next_try_at = problem, now + LONGEST_GAP
+        event.save(update_fields=["last_error", "next_try_at"])
+        return False
     # Whatever is wrong with one event must neither lose it nor keep the others from being acted upon.
     except Exception as error:
         log.warning("gateway_event.failed", event_id=event.pk, attempt=event.attempts, exc_info=True)
