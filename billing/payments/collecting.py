@@ -194,7 +194,7 @@ def _begin(row: Collection, *, now: datetime) -> Payment | None:
     """The first try, or that it failed; for what nobody charges, that it is past its due date."""
     if row.is_automatic and row.tries == 0:
         row.tries = 1
-        if (method := find_method(row)) is not None:
+        if (method := _find_chargeable(row)) is not None:
             return _try(row, method, key=_key(row), now=now)
     assert row.invoice.due_at is not None  # noqa: S101
     if not row.is_automatic and now < row.invoice.due_at:
@@ -208,7 +208,7 @@ def _begin(row: Collection, *, now: datetime) -> Payment | None:
     last = _last_try(row)
     row.retries_stopped = last is not None and last.failure_is_hard
     _rest(row, plan, now=now)
-    method = find_method(row)
+    method = _find_chargeable(row)
     notices.overdue(
         row,
         reason=_reason(row, last),
@@ -222,7 +222,7 @@ def _begin(row: Collection, *, now: datetime) -> Payment | None:
 
 def _dun(row: Collection, live: Payment | None, *, now: datetime) -> Payment | None:
     """What the policy asks for by now: a try, the end, or a reminder."""
-    plan, last, method = _schedule(row), _last_try(row), find_method(row)
+    plan, last, method = _schedule(row), _last_try(row), _find_chargeable(row)
     if row.is_automatic and live is None:
         is_other = method is not None and (last is None or method.pk != last.method_id)
         was_stopped, row.retries_stopped = row.retries_stopped, last is not None and last.failure_is_hard
@@ -279,10 +279,14 @@ def _schedule(row: Collection) -> Schedule:
 
 
 def find_method(row: Collection) -> PaymentMethod | None:
-    """What is charged: the collection's method while the account keeps it, else its default. None where its gateway is
-    no longer configured: nothing can be charged, and another card is asked for."""
+    """What is charged: the collection's method while the account keeps it, else its default."""
     named = PaymentMethod.objects.filter(pk=row.method_id, removed_at=None).first() if row.method_id else None
-    method = named or methods.find_default(row.invoice.account_id)
+    return named or methods.find_default(row.invoice.account_id)
+
+
+def _find_chargeable(row: Collection) -> PaymentMethod | None:
+    """The same, unless its gateway is no longer configured: then another card is asked for, as if there were none."""
+    method = find_method(row)
     return method if method is not None and gateway.is_reachable(method.gateway) else None
 
 
