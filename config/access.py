@@ -34,7 +34,11 @@ class RequestLog:
         response = self.get_response(request)
         response["X-Request-Id"] = request_id
         if self.is_on:
-            level = logging.DEBUG if request.path == "/health" and response.status_code == 200 else logging.INFO
+            level = (
+                logging.DEBUG
+                if request.path in ("/health", "/health/web") and response.status_code == 200
+                else logging.INFO
+            )
             if access_log.isEnabledFor(level):
                 access_log.log(level, _line(request, response, request_id, time.perf_counter() - started))
         return response

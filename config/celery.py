@@ -18,6 +18,7 @@ from celery.signals import (
     task_prerun,
     worker_init,
     worker_process_init,
+    worker_ready,
 )
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
@@ -129,6 +130,14 @@ def refuse_unsafe_start(**_: object) -> None:
         refuse_unsafe_deployment()
     except UnsafeDeployment as error:
         raise SystemExit(str(error)) from error
+
+
+@worker_ready.connect
+def show_presence(**_: object) -> None:
+    """Let /health see which queues have workers."""
+    from config import presence
+
+    presence.keep_saying(list(app.amqp.queues.consume_from))
 
 
 @worker_process_init.connect

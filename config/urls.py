@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from config.health import health
+from config.health import health, web_health
 from portal.views.entrance import staff_login
 
 # Problem documents under /api/, Django's pages elsewhere.
@@ -15,6 +15,7 @@ handler500 = "billing.api.errors.handler500"
 
 urlpatterns = [
     path("health", health, name="health"),
+    path("health/web", web_health, name="web_health"),
     path("api/v1/", include("billing.api.urls")),
     # Staff come in by the one door, which throttles and asks for the second factor, and change their password there.
     path("admin/login/", staff_login),

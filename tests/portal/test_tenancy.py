@@ -27,6 +27,7 @@ from tests.subscriptions.makers import subscribe
 # Addresses that need no account, each for a reason. All others begin with the account they belong to.
 FOR_EVERYBODY = {
     "health": "says that the servers answer",
+    "web_health": "says that the database answers",
     "home": "leads each person to their own account",
     "invitation": "opened by whoever was sent its token",
     "bank": "the sandbox bank's own page, opened by whoever was sent its reference",
