@@ -93,6 +93,10 @@ class Server(ABC):
             self._end_strays()
             shutil.rmtree(self.data, ignore_errors=True)
 
+    def trim_log(self) -> None:
+        """Keep the server's log short, while it runs."""
+        rotate(self.log)
+
     def log_tail(self, lines: int = 15) -> str:
         """The last lines of the server's log, for error messages."""
         if not self.log.exists():
@@ -167,8 +171,7 @@ class Server(ABC):
         (self.home / "ready").touch()
 
     def _spawn_keeper(self) -> None:
-        if self.log.exists() and self.log.stat().st_size > LOG_LIMIT_BYTES:
-            self.log.replace(self.log.with_suffix(".log.1"))
+        rotate(self.log)
         spec = {
             "command": self.command(),
             "environment": self._environment(),
@@ -245,10 +248,18 @@ class Server(ABC):
 
 
 def make_passable_folder(folder: Path) -> None:
-    """Make a folder of ours that other accounts may pass through (the servers of root), never its parents."""
+    """Make a folder of ours that nobody else may read; as root, the servers' account may pass through it. Its parents
+    stay as they are."""
     if not folder.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o755)
+        folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
+
+
+def rotate(log: Path) -> None:
+    """Copy a log that has grown long to one older one, and empty it. Whoever writes to it keeps it open, to append."""
+    if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
+        shutil.copyfile(log, log.with_suffix(f"{log.suffix}.1"))
+        os.truncate(log, 0)
 
 
 def processes_in(folder: Path) -> list[int]:

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -53,21 +54,46 @@ def test_a_kill_9_of_everything_is_survived(var):
     wait_until_gone(var)
 
 
-def test_a_part_that_dies_is_reported_with_its_log(var):
-    demo = start_demo(var, "--no-seed", "--port", str(free_port()))
+def test_what_is_killed_is_started_again_and_what_keeps_ending_is_reported(var):
+    port = free_port()
+    demo = start_demo(var, "--no-seed", "--port", str(port))
     wait_for_the_box(demo)
-    children = Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()
-    worker = next(pid for pid in children if b"\0worker\0" in Path(f"/proc/{pid}/cmdline").read_bytes())
-    deadline = time.monotonic() + 60
-    while "ready." not in (var / "log" / "worker.log").read_text():
-        assert time.monotonic() < deadline, "the worker does not get ready"
-        time.sleep(0.1)
-    os.kill(int(worker), signal.SIGKILL)
-    rest, _ = demo.communicate(timeout=60)
+    assert [path for path in (var, *var.iterdir()) if path.stat().st_mode & 0o066 and path.name != "programs"] == []
+    for name in ("worker", "beat", "web"):
+        os.kill(child_of(demo, name), signal.SIGKILL)
+        assert f"- {name} ended with code -9 and was started again" in line_of(demo, name)
+    wait_until_healthy(port)
+    for _ in range(2):
+        os.kill(child_of(demo, "worker"), signal.SIGKILL)
+        rest = line_of(demo, "worker ended")
+    rest += demo.communicate(timeout=60)[0]
     assert demo.returncode == 1
-    assert "worker ended with code -9" in rest
-    assert "ready." in rest
+    assert "worker ended with code -9. The end of" in rest
     assert processes_with(var) == []
+
+
+def child_of(demo: subprocess.Popen[str], name: str) -> int:
+    """The process of the demo's part."""
+    word = {"web": b"granian"}.get(name, name.encode())
+    children = Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()
+    return next(int(pid) for pid in children if b"\0%s\0" % word in Path(f"/proc/{pid}/cmdline").read_bytes())
+
+
+def line_of(demo: subprocess.Popen[str], word: str) -> str:
+    """The next line that has the word in it."""
+    assert demo.stdout is not None
+    return next(line for line in demo.stdout if word in line)
+
+
+def wait_until_healthy(port: int) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health") as _answer:
+                return
+        except OSError:
+            assert time.monotonic() < deadline, "it does not get well again"
+            time.sleep(0.2)
 
 
 def test_a_taken_port_is_refused_when_it_was_asked_for(var):

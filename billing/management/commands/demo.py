@@ -10,7 +10,8 @@ import sys
 import time
 import urllib.request
 from argparse import ArgumentParser
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -25,12 +26,19 @@ from billing.management.commands.seed_demo import Interrupted
 from config.embedded import EmbeddedServerError, PostgresServer, Server, ValkeyServer
 from config.embedded.keeper import die_with_parent
 from config.embedded.postgres import OWNER
+from config.embedded.server import make_passable_folder, rotate
 from config.processes import web_command
 
 DEFAULT_PORT = 8000
 START_TIMEOUT_SECONDS = 60
 STOP_TIMEOUT_SECONDS = 10
 QUEUES = "billing,metering,notifications"
+
+
+# A part that ends as often within this time cannot run; one that was killed now and then can.
+CRASHES, CRASH_SECONDS = 3, 60
+# What the demo writes there is for whoever runs it: links of mails, logs, documents.
+PRIVATE_FOLDERS = ("log", "mail", "media", "seals")
 
 
 class Stopped(Exception):
@@ -44,6 +52,7 @@ class Part:
     name: str
     process: subprocess.Popen[bytes]
     log: Path
+    ended_at: list[float] = field(default_factory=list)
 
 
 class Command(BaseCommand):
@@ -74,12 +83,13 @@ class Command(BaseCommand):
             settings.FLORIN_PUBLIC_URL = os.environ["FLORIN_PUBLIC_URL"] = f"http://localhost:{port}"
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _stop)
+        close_state_folder()
         postgres, broker = PostgresServer("demo"), ValkeyServer("demo")
         parts: list[Part] = []
         try:
             logins = self.start(port, postgres, broker, parts, options)
             self.announce(port, logins)
-            self.watch(parts, (postgres, broker))
+            self.watch(parts, (postgres, broker), partial(start_part, commands(port), environment(postgres, broker)))
         except Stopped:
             self.say("Stopping")
         except EmbeddedServerError as error:
@@ -121,6 +131,8 @@ class Command(BaseCommand):
             server.ensure()
             self.say(f"{name} is running")
         self.migrate()
+        for log in (settings.STATE_DIR / "log").glob("*.log*"):
+            log.unlink()
         start = partial(start_part, commands(port), environment(postgres, broker))
         # While the data is made the database is busy; the web's start is work for another processor.
         parts.append(start("web"))
@@ -157,14 +169,15 @@ class Command(BaseCommand):
         return str(result or shown.getvalue()).strip()
 
     def wait_for_web(self, port: int, parts: list[Part]) -> None:
-        """Return when /health says that the database and the broker answer."""
+        """Return when /health says that all of it works: servers, workers and beat."""
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             report_deaths(parts)
             if self.web_answers(port):
                 return
             time.sleep(0.1)
-        raise CommandError(f"The web server does not answer. The end of its log:\n{_tail(parts[0].log)}")
+        logs = "\n".join(f"{part.log}:\n{_tail(part.log)}" for part in parts)
+        raise CommandError(f"/health does not say that all of it works. The ends of the logs:\n{logs}")
 
     def web_answers(self, port: int) -> bool:
         """Whether /health says 200."""
@@ -185,16 +198,30 @@ class Command(BaseCommand):
         self.stdout.write("\n" + "\n".join(box) + "\n")
         self.stdout.flush()
 
-    def watch(self, parts: list[Part], servers: tuple[Server, ...]) -> None:
-        """Wait for a signal, which raises Stopped, or for the death of a part, which raises CommandError.
-
-        A server that was killed is started again; the parts connect to it anew.
-        """
+    def watch(self, parts: list[Part], servers: tuple[Server, ...], start: Callable[[str], Part]) -> None:
+        """Wait for a signal, which raises Stopped. What was killed is started again, a server as well as a part; one
+        that ends again and again raises CommandError."""
         while True:
-            report_deaths(parts)
+            for part in parts:
+                if part.process.poll() is not None:
+                    self.restart(part, start)
+                rotate(part.log)
             for server in servers:
                 server.ensure()
+                server.trim_log()
             time.sleep(0.3)
+
+    def restart(self, part: Part, start: Callable[[str], Part]) -> None:
+        """Start a part that has ended again. Raises CommandError when it does not stay up."""
+        now = time.monotonic()
+        part.ended_at = [at for at in part.ended_at if at > now - CRASH_SECONDS] + [now]
+        if len(part.ended_at) >= CRASHES:
+            report_deaths([part])
+        code = part.process.returncode
+        # What it had started may have outlived it, and would keep its port.
+        stop_parts([part])
+        part.process = start(part.name).process
+        self.say(f"{part.name} ended with code {code} and was started again")
 
     def say(self, message: str) -> None:
         """One line of status, at once."""
@@ -227,10 +254,9 @@ def environment(postgres: PostgresServer, broker: ValkeyServer) -> dict[str, str
 
 def start_part(commands: dict[str, list[str]], environment: dict[str, str], name: str) -> Part:
     """Start a child that gets SIGTERM when this process ends, however it ends."""
-    folder = settings.STATE_DIR / "log"
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder / f"{name}.log"
-    with log.open("wb") as output:
+    log = settings.STATE_DIR / "log" / f"{name}.log"
+    # To append, so that it can be cut while the part writes to it.
+    with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *commands[name]],
             cwd=settings.BASE_DIR,
@@ -243,6 +269,17 @@ def start_part(commands: dict[str, list[str]], environment: dict[str, str], name
             preexec_fn=die_with_parent(signal.SIGTERM),
         )
     return Part(name, process, log)
+
+
+def close_state_folder() -> None:
+    """Let nobody else read what the demo writes. As root, its servers' account passes through to their own folders."""
+    os.umask(0o077)
+    make_passable_folder(settings.STATE_DIR)
+    settings.STATE_DIR.chmod(settings.STATE_DIR.stat().st_mode & (0o711 if os.geteuid() == 0 else 0o700))
+    for name in PRIVATE_FOLDERS:
+        folder = settings.STATE_DIR / name
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o700)
 
 
 def stop_parts(parts: list[Part]) -> None:
