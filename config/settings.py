@@ -66,6 +66,7 @@ else:
 DATABASE_RUNTIME_ROLE = environment.text("DATABASE_RUNTIME_ROLE", _database["USER"] if DATABASE_OWNER else RUNTIME)
 _database["OPTIONS"] = {
     "application_name": "florin",
+    "connect_timeout": 10,
     # The ledger's statements are prepared once per connection. Behind a pooler that cannot keep prepared statements
     # apart, say prepare_threshold=… in DATABASE_URL's query or use its session mode.
     "prepare_threshold": 5,
@@ -107,6 +108,7 @@ MIDDLEWARE = [
     "config.middleware.permissions_policy",
     "config.guard.Guard",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "config.compression.Compression",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -183,7 +185,7 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL = environment.text("DEFAULT_FROM_EMAIL", "Flor
 # X-Forwarded-Proto and X-Forwarded-For of a proxy that always sets them.
 HTTPS = environment.flag("FLORIN_HTTPS", default=PRODUCTION)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^health$"]
+SECURE_REDIRECT_EXEMPT = [r"^health(/web)?$"]
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 _trust_proxy = environment.flag("FLORIN_TRUST_PROXY")
@@ -307,7 +309,7 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = BEAT_SCHEDULE
 # In memory: what is due lives in rows, so there is nothing to remember and no file to corrupt.
-CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
+CELERY_BEAT_SCHEDULER = "config.presence:Scheduler"
 
 # --- Logging ---------------------------------------------------------------------------------------------------------
 # One line for each request; a proxy that writes such lines makes ours superfluous.

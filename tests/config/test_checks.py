@@ -15,8 +15,10 @@ from django.db import connection
 from psycopg import IsolationLevel
 
 from billing import checks
+from config import processes
 from config.embedded import PostgresServer
 from config.embedded.postgres import OWNER, RUNTIME
+from tests.demo import free_port
 
 # Fixed, so that parallel test processes name their tests alike.
 GOOD_KEY = "IPGZByYF_UoF5TuMUUq63KSNCE8LnOhFcTrYrXCc0qFVS4gBmmEFXu8Mnl11_RRapEJYqbljqJAeACQt2V"
@@ -182,6 +184,29 @@ def test_every_process_refuses_to_start(command, durable):
     assert "Florin refuses to start" in said
     assert "florin.E002: DEBUG is on." in said
     assert "florin.E008: The runtime role florin_owner is a superuser." in said
+
+
+HALF_STARTED = """
+import os, time
+try:
+    os.mkdir({folder!r})
+except FileExistsError:
+    time.sleep(600)
+time.sleep(0.5)
+raise SystemExit("Florin refuses to start")
+"""
+
+
+def test_the_web_server_ends_when_one_of_its_processes_refuses_and_another_still_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "WEB_STOP_SECONDS", 1)
+    (tmp_path / "half_started.py").write_text(HALF_STARTED.format(folder=str(tmp_path / "first")))
+    command = processes.web_command(free_port(), "half_started:application")
+    ended = subprocess.run(
+        [sys.executable, "-m", *command],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=30,
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert "Florin refuses to start" in ended.stderr
 
 
 def test_the_web_starts_on_a_durable_server_with_the_runtime_role_and_cookies_for_this_host_only(durable):
