@@ -18,7 +18,9 @@ from billing.accounts import impersonation, notes
 from billing.accounts.models import Account
 from billing.admin import account_page, trail
 from billing.admin.clock_views import ClockPages
+from billing.admin.powers import POWERS
 from billing.admin.rules import Act, staff_user
+from billing.subscriptions.models import Subscription
 
 
 class NoteForm(forms.Form):
@@ -64,18 +66,23 @@ class AccountPages(ClockPages):
             *super().get_urls(),
         ]
 
-    def list_overview_acts(self, request: HttpRequest, account: Account) -> list[Act]:
+    def list_overview_acts(self, request: HttpRequest, account: Account, *, subscribed: bool) -> list[Act]:
         """What can be done about an account, and where its rows are listed, as far as the person may."""
         may = staff_user(request).has_perm
 
         def listed(table: str, query: str) -> str:
             return f"{reverse(f'admin:billing_{table}_changelist')}?{query}={account.pk}"
 
-        acts = [
+        pages = [
             (
                 "billing.add_creditgrant",
                 _("Grant credits"),
                 f"{reverse('admin:billing_creditgrant_add')}?account={account.pk}",
+            ),
+            (
+                POWERS["subscribe"].permission if not subscribed else "",
+                _("Start a subscription"),
+                f"{reverse('admin:billing_subscription_start')}?account={account.pk}",
             ),
             ("billing.view_creditgrant", _("Lots"), listed("creditgrant", "pool__account")),
             ("billing.view_posting", _("Postings"), listed("posting", "pool__account")),
@@ -86,7 +93,7 @@ class AccountPages(ClockPages):
             ("billing.change_account", _("Test clock"), self.page_url("clock", account)),
             ("billing.change_account", _("Edit"), self.page_url("change", account)),
         ]
-        return [Act(label, url) for permission, label, url in acts if may(permission)]
+        return [Act(label, url) for permission, label, url in pages if permission and may(permission)]
 
     def overview_view(self, request: HttpRequest, pk: int, form: NoteForm | None = None) -> HttpResponse:
         """Everything about an account on one page."""
@@ -102,7 +109,7 @@ class AccountPages(ClockPages):
             **page,
             "opts": self.opts,
             "title": account.name,
-            "acts": self.list_overview_acts(request, account),
+            "acts": self.list_overview_acts(request, account, subscribed=_is_live(page["plan"])),
             "note_form": (form or NoteForm()) if request.user.has_perm("billing.add_accountnote") else None,
             "note_url": self.page_url("note", account),
             "older": f"?before={older.isoformat().replace('+00:00', 'Z')}#timeline" if older else "",
@@ -157,6 +164,10 @@ class AccountPages(ClockPages):
         if account is None:
             raise Http404
         return account
+
+
+def _is_live(plan: dict[str, Any] | None) -> bool:
+    return plan is not None and plan["state"] != Subscription.State.ENDED
 
 
 def _moment(text: str) -> datetime | None:

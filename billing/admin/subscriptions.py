@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy
 
 from billing.admin.rules import FactsInline, credits_column, plain_id
 from billing.admin.subscription_acts import SubscriptionPages
+from billing.admin.subscription_start import StartPages
 from billing.notifications import wording
 from billing.subscriptions.models import (
     Allocation,
@@ -176,7 +177,7 @@ class ChangeInline(_PartInline):
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(SubscriptionPages):
+class SubscriptionAdmin(StartPages, SubscriptionPages):
     """Who has which plan, how it stands and what comes next."""
 
     list_display = (
@@ -192,7 +193,8 @@ class SubscriptionAdmin(SubscriptionPages):
     ordering = ("-id",)
     inlines = (ScheduledInline, RedemptionInline, PeriodInline, AllocationInline, OverageInline, ChangeInline)
     fieldsets = (
-        (None, {"fields": ("account_link", "plan", "state", "seats", "currency", "collection", "method")}),
+        (None, {"fields": ("account_link", "plan", "state", "seats", "currency")}),
+        (gettext_lazy("Payment"), {"fields": ("collection", "method", "payment_terms_days")}),
         (
             gettext_lazy("Periods"),
             {"fields": ("period", "next_due_at", "anchor", "started_at", "trial_ends_at")},

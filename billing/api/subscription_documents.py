@@ -25,6 +25,7 @@ from billing.subscriptions.models import Subscription, SubscriptionChange
 TAGS = ["Subscriptions"]
 OF_MONEY = ("no_issuer", "tax_unavailable")
 MOST_SEATS = 1_000_000
+MOST_TERMS_DAYS = 365
 # How much of what follows from an act is seen to before the answer; a worker sees to the rest.
 SOON = 5
 
@@ -98,6 +99,9 @@ class SubscriptionDocument(Document):
     currency = serializers.CharField()
     seats = serializers.IntegerField()
     collection = serializers.ChoiceField(Subscription.Collection.choices)
+    payment_terms_days = serializers.IntegerField(
+        allow_null=True, help_text="Days to pay an invoice by transfer; null: the issuer's."
+    )
     payment_method = PublicId(
         ids.PAYMENT_METHOD, source="method_id", allow_null=True, help_text="null: the account's default at the time."
     )

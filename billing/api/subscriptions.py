@@ -21,6 +21,7 @@ from billing.api.purchases import get_method
 from billing.api.schema import refusals
 from billing.api.subscription_documents import (
     MOST_SEATS,
+    MOST_TERMS_DAYS,
     OF_MONEY,
     TAGS,
     PlanRefDocument,
@@ -64,6 +65,12 @@ class SubscribeBody(NewSubscription):
         Subscription.Collection.choices,
         default=Subscription.Collection.AUTOMATIC,
         help_text="`manual`: by bank transfer, on invoice; platform keys only.",
+    )
+    payment_terms_days = Whole(
+        min_value=0,
+        max_value=MOST_TERMS_DAYS,
+        required=False,
+        help_text="With `manual`: days to pay each invoice. The issuer's if left out.",
     )
     payment_method = PublicId(ids.PAYMENT_METHOD, required=False, help_text="The account's default if left out.")
     reference = Reference(help_text="Your id of the act: repeating it subscribes no second time.")
@@ -143,6 +150,7 @@ class AccountSubscriptions(ApiView):
                     coupon_code=coupon,
                     method_id=method_id,
                     collection=asked["collection"],
+                    payment_terms_days=asked.get("payment_terms_days"),
                     reference=reference_of(request, found.pk, asked),
                     actor=actor(request),
                     now=now,

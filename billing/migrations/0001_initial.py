@@ -113,6 +113,7 @@ class Migration(migrations.Migration):
                             ("very_late", "Very Late"),
                             ("refund_fails", "Refund Fails"),
                             ("wears_out", "Wears Out"),
+                            ("disputed", "Disputed"),
                         ],
                         max_length=20,
                     ),
@@ -3758,6 +3759,12 @@ class Migration(migrations.Migration):
                 ("settles_at", models.DateTimeField()),
                 ("answers_at", models.DateTimeField()),
                 ("action_until", models.DateTimeField(blank=True, null=True)),
+                ("dispute_reference", models.CharField(blank=True, max_length=100)),
+                (
+                    "dispute_amount",
+                    billing.invoicing.models.MoneyAmountField(decimal_places=3, default=0, max_digits=18),
+                ),
+                ("dispute_state", models.CharField(blank=True, max_length=7)),
                 (
                     "card",
                     models.ForeignKey(
@@ -3930,6 +3937,12 @@ class Migration(migrations.Migration):
                         ],
                         default="automatic",
                         max_length=9,
+                    ),
+                ),
+                (
+                    "payment_terms_days",
+                    models.PositiveSmallIntegerField(
+                        blank=True, help_text="Days to pay an invoice by transfer. Empty: the issuer's.", null=True
                     ),
                 ),
                 (

@@ -427,6 +427,7 @@ class SandboxCard(models.Model):
         VERY_LATE = "very_late"
         REFUND_FAILS = "refund_fails"
         WEARS_OUT = "wears_out"
+        DISPUTED = "disputed"
 
     reference = models.CharField(max_length=100, unique=True)
     behaviour = models.CharField(max_length=20, choices=Behaviour.choices)
@@ -440,7 +441,8 @@ class SandboxCharge(models.Model):
     """The sandbox's memory of a charge, by idempotency key. What it will report, and when, stands here from the start.
 
     Until `settles_at` it is `processing` whoever asks; until `answers_at` nobody who asks gets an answer. A charge that
-    waits for the customer (`requires_action`) fails at `action_until`.
+    waits for the customer (`requires_action`) fails at `action_until`. `dispute_state` is that of the one dispute that
+    a charge can have.
     """
 
     idempotency_key = models.CharField(max_length=120, unique=True)
@@ -457,6 +459,9 @@ class SandboxCharge(models.Model):
     settles_at = models.DateTimeField()
     answers_at = models.DateTimeField()
     action_until = models.DateTimeField(null=True, blank=True)
+    dispute_reference = models.CharField(max_length=100, blank=True)
+    dispute_amount = MoneyAmountField(default=0)
+    dispute_state = models.CharField(max_length=7, blank=True)
 
     class Meta:
         constraints = (

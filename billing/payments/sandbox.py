@@ -19,8 +19,11 @@ inside a database transaction every function raises RuntimeError. A card's behav
 | 4000000000001067 | in process for 3 hours, then succeeds |
 | 4000000000001075 | succeeds; the first refund of a charge fails |
 | 4000000000001083 | succeeds three times, then declined |
+| 4000000000000259 | succeeds; 5 seconds later the payer disputes the charge |
 
-Every charge and refund that is settled is also reported by a signed webhook: see `sandbox_webhooks.py`.
+Any charge that has succeeded can be disputed, and a dispute decided (`dispute`, `decide_dispute`): staff do so on the
+charge's page in the admin. Every charge and refund that is settled, and every dispute, is also reported by a signed
+webhook: see `sandbox_webhooks.py`.
 """
 
 import hashlib
@@ -38,6 +41,7 @@ from billing.payments import failures, sandbox_cards, sandbox_webhooks
 from billing.payments.gateway import (
     Charge,
     Delivery,
+    DisputeReport,
     GatewayUnavailable,
     InvalidCard,
     Outcome,
@@ -52,6 +56,11 @@ from billing.payments.models import SandboxCard, SandboxCharge, SandboxRefund
 BANK_PATH = "/sandbox/bank/"
 ACTION_LASTS = timedelta(hours=1)
 REFUND_SILENCE = timedelta(seconds=30)
+DISPUTED_AFTER = timedelta(seconds=5)
+
+
+class NotDisputable(Exception):
+    """The charge cannot be disputed, or has no dispute to decide."""
 
 
 class ActionNotFound(Exception):
@@ -115,6 +124,8 @@ def charge(request: Charge, *, now: datetime) -> Outcome:
         )
         if made:
             _plan_webhooks(row, script, now)
+            if card.behaviour == SandboxCard.Behaviour.DISPUTED:
+                _open_dispute(row, now=now, due_at=now + DISPUTED_AFTER)
     if (row.card_id, row.amount, row.currency) != (card.pk, request.amount, request.currency):
         raise ValueError(f"key {request.key} was used for another charge")
     return _answer(row, now)
@@ -141,7 +152,8 @@ def refund(request: Return, *, now: datetime) -> Outcome:
 
 def _refund(paid: SandboxCharge, request: Return, now: datetime) -> SandboxRefund:
     behaviour, message = paid.card.behaviour, ""
-    if _state(paid, now) != "succeeded" or paid.refunded + request.amount > paid.amount:
+    gone = paid.refunded + (paid.dispute_amount if paid.dispute_state in ("open", "lost") else 0)
+    if _state(paid, now) != "succeeded" or gone + request.amount > paid.amount:
         message = "There is not so much left of the charge."
     elif behaviour == SandboxCard.Behaviour.REFUND_FAILS and not paid.refunds.exists():
         message = "The card's account is closed."
@@ -174,7 +186,39 @@ def open_webhook(*, headers: Mapping[str, str], body: bytes) -> Delivery:
     return sandbox_webhooks.open_webhook(headers=headers, body=body)
 
 
-def read_webhook(payload: Mapping[str, Any]) -> Report | None:
+def dispute(reference: str, *, now: datetime) -> SandboxCharge:
+    """Let the payer of a charge dispute what is left of it at their bank. A charge has one dispute at most.
+
+    Raises NotDisputable when it has not succeeded, nothing is left of it, or it was disputed before.
+    """
+    with transaction.atomic(durable=True):
+        row = SandboxCharge.objects.select_for_update().get(reference=reference)
+        if _state(row, now) != "succeeded" or row.refunded >= row.amount or row.dispute_state:
+            raise NotDisputable(reference)
+        _open_dispute(row, now=now, due_at=now)
+        return row
+
+
+def decide_dispute(reference: str, *, won: bool, now: datetime) -> SandboxCharge:
+    """Let the bank decide a dispute, for the seller (`won`) or the payer. Raises NotDisputable when none is open."""
+    with transaction.atomic(durable=True):
+        row = SandboxCharge.objects.select_for_update().get(reference=reference)
+        if row.dispute_state != "open":
+            raise NotDisputable(reference)
+        row.dispute_state = "won" if won else "lost"
+        row.save(update_fields=["dispute_state"])
+        sandbox_webhooks.plan_dispute_event(row, now=now, due_at=now)
+        return row
+
+
+def _open_dispute(row: SandboxCharge, *, now: datetime, due_at: datetime) -> None:
+    row.dispute_reference, row.dispute_state = _name("dp"), "open"
+    row.dispute_amount = row.amount - row.refunded
+    row.save(update_fields=["dispute_reference", "dispute_state", "dispute_amount"])
+    sandbox_webhooks.plan_dispute_event(row, now=now, due_at=due_at)
+
+
+def read_webhook(payload: Mapping[str, Any]) -> Report | DisputeReport | None:
     """What the payload says; None for a kind that is of no concern. Raises ValueError."""
     return sandbox_webhooks.read_webhook(payload)
 

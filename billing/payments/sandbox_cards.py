@@ -67,6 +67,12 @@ CARDS = (
     Card("4000000000001067", "Visa", Behaviour.VERY_LATE, lazy("Stays in process for 3 hours, then succeeds.")),
     Card("4000000000001075", "Visa", Behaviour.REFUND_FAILS, lazy("Succeeds; the first refund of each charge fails.")),
     Card("4000000000001083", "Visa", Behaviour.WEARS_OUT, lazy("Succeeds three times, then is declined.")),
+    Card(
+        "4000000000000259",
+        "Visa",
+        Behaviour.DISPUTED,
+        lazy("Succeeds; seconds later the payer disputes the charge at their bank."),
+    ),
 )
 _BY_NUMBER = {card.number: card for card in CARDS}
 
@@ -86,6 +92,7 @@ class Script:
 _SCRIPTS = {
     Behaviour.SUCCESS: Script(),
     Behaviour.REFUND_FAILS: Script(),
+    Behaviour.DISPUTED: Script(),
     Behaviour.DECLINE: Script("failed", "card_declined"),
     Behaviour.INSUFFICIENT: Script("failed", "insufficient_funds"),
     Behaviour.EXPIRED: Script("failed", "expired_card"),

@@ -20,8 +20,8 @@ from django.db.models import Exists, OuterRef, QuerySet
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from billing.payments import failures
-from billing.payments.gateway import Delivery, InvalidWebhook, Outcome, Report, State
-from billing.payments.models import Payment, SandboxCharge, SandboxEvent, SandboxRefund
+from billing.payments.gateway import Delivery, DisputeReport, InvalidWebhook, Outcome, Report, State
+from billing.payments.models import Dispute, Payment, SandboxCharge, SandboxEvent, SandboxRefund
 from billing.tracing.redaction import describe_error
 
 log = structlog.get_logger(__name__)
@@ -36,6 +36,11 @@ TIMEOUT_SECONDS = 10
 
 _HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
 _STATES = ("succeeded", "failed", "requires_action", "processing")
+_DISPUTE_STATES = frozenset(Dispute.State.values)
+
+DISPUTE_REASON = "fraudulent"
+# So long the seller can send evidence.
+RESPOND_WITHIN = timedelta(days=10)
 
 
 class Send(Protocol):
@@ -78,6 +83,20 @@ def plan_refund_event(row: SandboxRefund, currency: str, *, now: datetime, due_a
         "currency": currency,
     }
     _plan(row.charge, f"refund.{row.state}", data, now, due_at, 1)
+
+
+def plan_dispute_event(row: SandboxCharge, *, now: datetime, due_at: datetime) -> None:
+    """Plan to tell how the dispute of a charge stands."""
+    data = {
+        "key": row.idempotency_key,
+        "reference": row.dispute_reference,
+        "state": row.dispute_state,
+        "reason": DISPUTE_REASON,
+        "amount": str(row.dispute_amount),
+        "currency": row.currency,
+        "respond_by": (due_at + RESPOND_WITHIN).astimezone(UTC).isoformat(),
+    }
+    _plan(row, f"dispute.{row.dispute_state}", data, now, due_at, 1)
 
 
 def _plan(
@@ -174,9 +193,29 @@ def open_webhook(*, headers: Mapping[str, str], body: bytes) -> Delivery:
     return Delivery(event_id=given["webhook-id"], kind=payload["type"], payload=payload)
 
 
-def read_webhook(payload: Mapping[str, Any]) -> Report | None:
+def _read_dispute(payload: Mapping[str, Any]) -> DisputeReport:
+    try:
+        data = payload["data"]
+        if data["state"] not in _DISPUTE_STATES:
+            raise ValueError(data["state"])
+        return DisputeReport(
+            key=str(data["key"]),
+            reference=str(data["reference"]),
+            amount=Decimal(data["amount"]),
+            currency=str(data["currency"]),
+            reason=str(data["reason"]),
+            state=str(data["state"]),
+            respond_by=datetime.fromisoformat(data["respond_by"]),
+        )
+    except (KeyError, TypeError, AttributeError, InvalidOperation) as error:
+        raise ValueError(f"unreadable dispute: {error!r}") from error
+
+
+def read_webhook(payload: Mapping[str, Any]) -> Report | DisputeReport | None:
     """What the payload says; None for a kind that is of no concern. Raises ValueError for what cannot be read."""
     about = str(payload["type"]).partition(".")[0]
+    if about == "dispute":
+        return _read_dispute(payload)
     if about not in ("charge", "refund"):
         return None
     try:

@@ -134,7 +134,9 @@ def _act(event: GatewayEvent, *, now: datetime) -> None:
     if isinstance(report, Report):
         _record(event, report, now=now)
     elif isinstance(report, DisputeReport):
-        disputes.record(payment_id=_find_payment(event, report.key).pk, report=report, now=now)
+        payment = _find_payment(event, report.key)
+        now = clocks.time_of(payment.invoice.account, now)
+        disputes.record(payment_id=payment.pk, report=report, now=now)
     elif isinstance(report, SetupReport):
         setups.follow(gateway_name=event.gateway, reference=report.reference, now=now)
 

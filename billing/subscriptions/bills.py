@@ -5,7 +5,7 @@ The caller holds the subscription's lock; the issuer's row is locked last.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.conf import settings
@@ -117,8 +117,12 @@ def _is_automatic(subscription: Subscription) -> bool:
 
 
 def _due_at(subscription: Subscription, now: datetime) -> datetime | None:
-    """What is charged is due at once, what is transferred by the issuer's terms."""
-    return now if _is_automatic(subscription) else None
+    """When an invoice is due: what is charged at once, what is transferred by the subscription's terms of payment, or
+    for None by the issuer's."""
+    if _is_automatic(subscription):
+        return now
+    days = subscription.payment_terms_days
+    return None if days is None else now + timedelta(days=days)
 
 
 def purpose_of(subscription: Subscription) -> str:

@@ -49,6 +49,9 @@ class Subscription(models.Model):
     state = models.CharField(max_length=10, choices=State.choices)
     collection = models.CharField(max_length=9, choices=Collection.choices, default=Collection.AUTOMATIC)
     method = models.ForeignKey(PaymentMethod, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    payment_terms_days = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="Days to pay an invoice by transfer. Empty: the issuer's."
+    )
     anchor_on = models.DateField(help_text="Periods are counted from this day, in the account's time zone.")
     anchor_number = models.PositiveIntegerField(default=1, help_text="Number of the period that begins on the anchor.")
     period_number = models.PositiveIntegerField(default=1, help_text="0 is the trial.")

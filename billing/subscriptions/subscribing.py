@@ -130,6 +130,7 @@ def subscribe(
     coupon_code: str = "",
     method_id: int | None = None,
     collection: str = Collection.AUTOMATIC,
+    payment_terms_days: int | None = None,
     reference: str,
     actor: str,
     now: datetime,
@@ -138,7 +139,8 @@ def subscribe(
     billed for its first period.
 
     Where a method is charged for it (`method_id`; None: the account's default at the time) it is incomplete, without
-    its credits, until that invoice is paid (`standing.follow_up`); otherwise active at once. An incomplete one that
+    its credits, until that invoice is paid (`standing.follow_up`); otherwise active at once, each invoice due after
+    `payment_terms_days` (None: the issuer's). An incomplete one that
     nobody paid gives way to another. Once per reference: repeating it in the same words returns the first, in others
     raises ReferenceTaken. Raises AlreadySubscribed, PlanNotOffered, NoPrice, SeatsNotOffered, CouponRefused,
     MethodNotUsable or issuing.NoIssuer, too; nothing is written then.
@@ -159,6 +161,7 @@ def subscribe(
         _clear_way(account, now=now)
         subscription = _draft(account, terms, seats, now=now)
         subscription.reference, subscription.collection, subscription.method_id = reference, collection, method_id
+        subscription.payment_terms_days = payment_terms_days if collection == Collection.MANUAL else None
         subscription.save(force_insert=True)
         if coupon_code:
             coupons.redeem(subscription, code=coupon_code, now=now)

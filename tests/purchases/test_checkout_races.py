@@ -23,7 +23,7 @@ from tests.purchases.makers import terms
 pytestmark = pytest.mark.django_db(transaction=True)
 
 BEHAVIOUR = operator.attrgetter("behaviour")
-GRANTED_AT_ONCE = {"success", "off_session", "refund_fails", "wears_out"}
+GRANTED_AT_ONCE = {"success", "off_session", "refund_fails", "wears_out", "disputed"}
 
 
 @pytest.fixture

@@ -93,6 +93,10 @@ POWERS: dict[str, Power] = {
         measure=money.worth_of_return, do=money.mark_returned, subject=money.transfer_of,
     ),
     # --- Plans --------------------------------------------------------------------------------------------------------
+    "subscribe": Power(
+        _("Start a subscription"), "billing.change_subscription", ("billing_subscription_start",),
+        measure=plans.worth_of_start, do=plans.start, finish=plans.charge_first,
+    ),
     "plan_change": Power(
         _("Change plan or seats"), "billing.change_subscription", ("billing_subscription_change-plan",),
         measure=plans.worth_of_change, do=plans.change, subject=plans.subscription_of,

@@ -68,6 +68,10 @@ HARMLESS: dict[str, str] = {
     "billing_collection_stop": "the invoice stays owed; nobody asks for the money until somebody does",
     "billing_refund.try_again": "sends a refund that was limited when it was asked for",
     "billing_refund.sent_by_hand": "records how a refund ended that was limited when it was asked for",
+    **dict.fromkeys(
+        ("billing_sandboxcharge_dispute", "billing_sandboxcharge_lose", "billing_sandboxcharge_win"),
+        "plays the payer and the bank at the sandbox, which moves no real money",
+    ),
     # --- Subscriptions ------------------------------------------------------------------------------------------------
     **dict.fromkeys(
         (

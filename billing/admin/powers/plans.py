@@ -12,16 +12,53 @@ from billing.accounts.models import Approval
 from billing.admin.powers.power import Payload, actor_of
 from billing.catalog import plan_pricing
 from billing.catalog.models import Coupon, PlanVersion
-from billing.subscriptions import changes, contracts, coupons, giving_back, lifecycle, lines, terms
+from billing.payments import collecting
+from billing.subscriptions import (
+    changes,
+    contracts,
+    coupons,
+    giving_back,
+    lifecycle,
+    lines,
+    standing,
+    subscribing,
+    terms,
+)
 from billing.subscriptions.contracts import Agreed
 from billing.subscriptions.models import ContractTerms, Subscription
 
 ZERO = Decimal(0)
+SOON = 10
 
 
 def subscription_of(asked: Payload) -> Model | None:
     """The subscription that is changed."""
     return Subscription.objects.get(pk=asked["subscription_id"])
+
+
+# --- A new subscription ----------------------------------------------------------------------------------------------
+def worth_of_start(asked: Payload, now: datetime) -> Worth:
+    """The first invoice, tax included, now or after the trial; and the credits, where they come before the money."""
+    terms = ("account_id", "plan_version_id", "seats", "currency", "coupon_code")
+    plan = subscribing.preview(**{name: asked[name] for name in terms}, now=now)
+    is_ahead = plan.trial_ends_at is not None or asked["collection"] == Subscription.Collection.MANUAL
+    amount = ZERO if plan.price is None else plan.price.total
+    return Worth(
+        credits=plan.credits if is_ahead else ZERO, amount=amount, currency=plan.terms.currency if amount else ""
+    )
+
+
+def start(approval: Approval, now: datetime) -> Model:
+    """Give the account the plan from now on; a card is charged after the commit."""
+    return subscribing.subscribe(
+        **approval.payload, reference=approval.reference, actor=actor_of(approval), now=now
+    )  # fmt: skip
+
+
+def charge_first(approval: Approval, now: datetime) -> None:
+    """Charge the first invoice, as far as the gateway answers, and let the subscription follow."""
+    collecting.run_due(now=now, limit=SOON, account_id=approval.account_id)
+    standing.follow_up(now=now, limit=SOON, account_id=approval.account_id)
 
 
 # --- Another plan, or other seats ------------------------------------------------------------------------------------
