@@ -24,6 +24,7 @@ from billing.ledger import balance, pools
 from billing.ledger.models import CreditPool
 from billing.notifications import logins, wording
 from billing.payments.models import GatewayName
+from billing.subscriptions.models import Subscription
 
 ISSUES_KEYS = "billing.add_apikey"
 
@@ -243,7 +244,8 @@ class AccountAdmin(AccountPages):
 
     def list_acts(self, request: HttpRequest, row: Account) -> list[Act]:
         edit = self.page_url("change", row)
-        others = [act for act in self.list_overview_acts(request, row) if act.url != edit]
+        live = row.subscriptions.exclude(state=Subscription.State.ENDED).exists()
+        others = [act for act in self.list_overview_acts(request, row, subscribed=live) if act.url != edit]
         return [Act("At a glance", self.page_url("overview", row)), *others]
 
     @admin.action(description="Release parked accounts", permissions=["change"])
