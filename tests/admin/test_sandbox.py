@@ -32,7 +32,7 @@ def test_a_charge_is_disputed_and_the_dispute_decided(staff: Client, charge: San
     assert "does not allow this any more" in post(staff, f"{B}/{charge.pk}/win/")
     kinds = set(SandboxEvent.objects.values_list("kind", flat=True))
     assert {"dispute.open", "dispute.lost"} <= kinds
-    assert list(StaffAct.objects.order_by("pk").values_list("act", flat=True)) == ["dispute", "lose"]
+    assert list(StaffAct.objects.order_by("pk").values_list("act", flat=True)) == ["dispute", "lose", "refused"]
 
 
 def test_only_those_who_may_change_payments_play_and_only_while_the_sandbox_is_in_use(

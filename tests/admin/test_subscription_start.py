@@ -112,7 +112,7 @@ def test_what_cannot_be_started_is_refused_on_the_page(staff: Client, office: Of
         ({"plan": 0}, "Select a valid choice."),
         ({"currency": "JPY"}, "Select a valid choice."),
         ({"method": foreign.pk}, "Select a valid choice."),
-        ({"coupon": "NONE"}, "The coupon cannot be used"),
+        ({"coupon": "NONE"}, "The coupon cannot be redeemed"),
         ({"payment_terms_days": 5}, "A card is charged immediately"),
         ({"collection": "manual", "payment_terms_days": 366}, "less than or equal to 365"),
         ({"reason": ""}, "This field is required."),
