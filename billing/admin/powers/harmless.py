@@ -28,6 +28,7 @@ HARMLESS: dict[str, str] = {
     "billing_member.remove": _TAKES,
     "billing_apikey.revoke": _TAKES,
     "billing_apikey_change": _READS,
+    "billing_apikey_secret": "shows, once, the secret of a key that was limited when it was asked for",
     "billing_approval_approve": _SECOND,
     "billing_approval_reject": _SECOND,
     "billing_approval_withdraw": _SECOND,
