@@ -2,11 +2,17 @@
 
 from collections.abc import Callable
 
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils import timezone
 
-from billing.accounts import sessions
+from billing.accounts import people, sessions
+from billing.accounts.models import User
+from billing.api.errors import API_ROOT
 
 Answer = Callable[[HttpRequest], HttpResponseBase]
 
@@ -48,3 +54,30 @@ def staff_sessions(get_response: Answer) -> Answer:
         return response
 
     return middleware
+
+
+# All that staff who must set up a second factor can reach before they have: the page, what it asks for, the way out.
+_BEFORE_SECOND_FACTOR = (
+    "mfa_activate_totp", "account_reauthenticate", "account_login", "mfa_authenticate", "account_logout",
+)  # fmt: skip
+
+
+def staff_second_factor(get_response: Answer) -> Answer:
+    """Send staff without a second factor to set one up before anything else, where it is required of them.
+
+    One query for each page of staff. The API knows no people, and is left alone.
+    """
+    allowed = {reverse(name) for name in _BEFORE_SECOND_FACTOR}
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        if settings.FLORIN_STAFF_SECOND_FACTOR and not request.path_info.startswith((API_ROOT, "/health")):
+            if request.path_info not in allowed and _lacks_second_factor(request.user):
+                return redirect(f"{reverse('mfa_activate_totp')}?required")
+        return get_response(request)
+
+    return middleware
+
+
+def _lacks_second_factor(user: User | AnonymousUser) -> bool:
+    """Whether this is staff who sign in by password alone."""
+    return isinstance(user, User) and user.is_staff and not people.has_second_factor(user)

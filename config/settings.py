@@ -114,6 +114,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "config.middleware.staff_sessions",
+    "config.middleware.staff_second_factor",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -252,6 +253,8 @@ ACCOUNT_RATE_LIMITS = {
     "manage_email": "10/h/user",
 }
 PASSWORD_RESET_TIMEOUT = 86_400
+# Whether staff must set up a second factor before they can do anything else; where not, it is offered in the header.
+FLORIN_STAFF_SECOND_FACTOR = environment.flag("FLORIN_STAFF_SECOND_FACTOR", default=PRODUCTION)
 MFA_ADAPTER = "portal.adapters.TwoFactorAdapter"
 MFA_TOTP_ISSUER = "Florin"
 # Nobody gets this far without a verified address; this is about a second one that is still to be verified.

@@ -34,6 +34,11 @@ def switch_off(*, user_id: int, now: datetime) -> int:
         return ApiKey.objects.filter(created_by=user, revoked_at=None).update(revoked_at=now)
 
 
+def has_second_factor(user: User) -> bool:
+    """Whether signing in takes more than the person's password."""
+    return Authenticator.objects.filter(user=user, type=Authenticator.Type.TOTP).exists()
+
+
 def switch_off_second_factor(*, user_id: int) -> bool:
     """Let the password alone open a person's login again, when phone and recovery codes are lost. False: it does."""
     return bool(Authenticator.objects.filter(user_id=user_id).delete()[0])

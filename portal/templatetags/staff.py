@@ -5,12 +5,14 @@ from decimal import Decimal
 from typing import Any
 
 from django import template
+from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from billing.accounts import people
 from billing.accounts.models import User
 from billing.admin.overview import Figure, list_figures
 from billing.admin.pages import SEES_FIGURES
@@ -115,3 +117,9 @@ def bucket_name(bucket: str) -> str:
         "older": _("More than 90 days"),
     }
     return names[bucket]
+
+
+@register.filter
+def lacks_second_factor(user: User) -> bool:
+    """Whether to offer one in the header: where it is required, whoever is here has one."""
+    return not settings.FLORIN_STAFF_SECOND_FACTOR and not people.has_second_factor(user)

@@ -187,8 +187,9 @@ def test_switching_a_person_off_revokes_the_keys_they_made(staff: Client, office
 
 
 def test_staff_who_lose_the_right_to_issue_keys_lose_those_they_issued(staff: Client, office: Office) -> None:
-    other = User.objects.create_superuser("sue@example.com", name="Sue")
+    other = make_user("sue")
     make_member(make_account("hers"), other, "owner")
+    User.objects.filter(pk=other.pk).update(is_staff=True, is_superuser=True)
     issued = {
         name: keys.issue(name=name, scopes=["read"], account=account, created_by=other, now=office.now)[0].pk
         for name, account in (("ours", None), ("theirs", office.account), ("hers", Account.objects.get(name="Hers")))

@@ -2,6 +2,7 @@
 
 import re
 import time
+from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
@@ -178,3 +179,47 @@ def test_a_code_is_as_good_as_the_password_when_asked_again(guarded: tuple[str, 
     answer = client.post("/confirm-code", {"code": code_of(guarded[0]), "next": "/security/recovery-codes"})
     assert answer["Location"] == "/security/recovery-codes"
     assert client.get("/security/recovery-codes").status_code == 200
+
+
+@pytest.fixture
+def sam(client: Client, db: None, settings: Any) -> Client:
+    """A browser in which somebody of the staff, without a second factor, has signed in where one is required."""
+    settings.FLORIN_STAFF_SECOND_FACTOR = True
+    User.objects.create_superuser("alice@example.com", PASSWORD, name="Sam")
+    assert sign_in(client, next="/admin/") == "/admin/"
+    return client
+
+
+def test_staff_set_up_a_second_factor_before_anything_else(sam: Client) -> None:
+    walled = "/security/two-factor?required"
+    pages = [
+        "/",
+        "/profile",
+        "/security",
+        "/admin/",
+        "/admin/work/",
+        "/admin/billing/account/",
+        "/a/acc_1",
+        "/password",
+    ]
+    assert {page: sam.get(page).get("Location") for page in pages} == dict.fromkeys(pages, walled)
+    assert sam.post("/admin/billing/account/add/", {"name": "x"})["Location"] == walled
+    confirm_password(sam)
+    assert "second factor here" in sam.get(walled).content.decode()
+    switch_on_two_factor(sam)
+    assert sam.get("/admin/").status_code == 200
+    assert "Set up two-factor" not in sam.get("/admin/").content.decode()
+
+
+def test_staff_without_a_second_factor_can_sign_out_and_customers_need_none(sam: Client) -> None:
+    assert sam.post("/logout")["Location"] == "/login"
+    make_user("bob", password=PASSWORD)
+    assert sign_in(sam, login="bob@example.com") == "/"
+    assert sam.get("/security").status_code == 200
+
+
+def test_where_it_is_not_required_the_header_offers_it(sam: Client, settings: Any) -> None:
+    settings.FLORIN_STAFF_SECOND_FACTOR = False
+    assert "Set up two-factor sign-in" in sam.get("/admin/").content.decode()
+    switch_on_two_factor(sam)
+    assert "Set up two-factor sign-in" not in sam.get("/admin/").content.decode()
