@@ -30,21 +30,15 @@ class NotInvited(Exception):
     """The invitation is for another address than the user's."""
 
 
-class StaffAddress(Exception):
-    """A member of staff has the address: staff are in no account."""
-
-
 def invite(
     *, account: Account, email: str, role: str, invited_by: User | None, now: datetime
 ) -> tuple[Invitation, str]:
     """Offer a place for seven days and return the invitation with its token.
 
     An open invitation of the same address is revoked, so that the newest e-mail is the one that works. Locks the
-    account's row. Raises members.AlreadyMember, StaffAddress, and ValueError for a role that does not exist.
+    account's row. Raises members.AlreadyMember, and ValueError for a role that does not exist.
     """
     email = email.lower()
-    if User.objects.filter(email__iexact=email, is_staff=True).exists():
-        raise StaffAddress
     with transaction.atomic():
         Account.objects.select_for_update().get(pk=account.pk)
         if Member.objects.filter(account=account, user__email__iexact=email, removed_at=None).exists():

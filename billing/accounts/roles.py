@@ -52,7 +52,7 @@ FINANCE = StaffRole(
     frozenset(
         {
             *_OFFICE, *_LEDGER, *_DOCUMENTS, "view_figures", "view_staffact", "decide_approval", "add_creditgrant",
-            "add_posting", "add_refund", "change_payment", "change_refund", "view_gatewayevent",
+            "grant_any_kind", "add_posting", "add_refund", "change_payment", "change_refund", "view_gatewayevent",
             "change_gatewayevent", "view_issuer", "add_issuer", "change_issuer", "add_creditpool",
             "change_creditpool", "view_taxrate", "add_taxrate", "change_taxrate",
             "view_taxexemption", "add_taxexemption", "change_taxexemption", "view_taxnumbercheck",

@@ -1,5 +1,6 @@
 """Staff pages of the accounts room: accounts, people and their places. API keys have a file of their own."""
 
+import uuid
 from typing import Any
 
 from allauth.account.models import EmailAddress
@@ -9,16 +10,21 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as StockGroupAdmin
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
-from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
 from django.contrib.auth.models import Group, Permission
 from django.db.models import Field, ForeignKey, ManyToManyField, OuterRef, QuerySet, Subquery
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern
 from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
-from billing.accounts import addresses, details, members, people
-from billing.accounts.models import Account, Member, User
+from billing.accounts import details, members, people
+from billing.accounts.models import Account, Member, Role, User
+from billing.admin import asking, trail
 from billing.admin.account_views import AccountPages
-from billing.admin.rules import Act, FactsInline, RoomAdmin, credits_column
+from billing.admin.asking import OnceForm
+from billing.admin.guarding import GuardedPages
+from billing.admin.rules import Act, FactsInline, PickOne, RoomAdmin, credits_column
 from billing.admin.sessions import SessionPages
 from billing.ledger import balance, pools
 from billing.ledger.models import CreditPool
@@ -29,8 +35,8 @@ from billing.subscriptions.models import Subscription
 ISSUES_KEYS = "billing.add_apikey"
 
 
-class NewUserForm(AdminUserCreationForm):
-    """A new person, known by e-mail address."""
+class NewUserForm(forms.ModelForm):
+    """A new person, known by e-mail address, who chooses a password by the link of an e-mail."""
 
     class Meta:
         model = User
@@ -43,12 +49,12 @@ class NewUserForm(AdminUserCreationForm):
         return email
 
 
-class UserForm(UserChangeForm):
-    """A person's details."""
+class UserForm(forms.ModelForm):
+    """A person's details. The password is the person's own: staff neither see nor set it."""
 
     class Meta:
         model = User
-        fields = "__all__"
+        fields = ("email", "name", "is_active", "is_staff", "is_superuser", "groups")
 
 
 class PlaceInline(FactsInline):
@@ -61,8 +67,12 @@ class PlaceInline(FactsInline):
 
 
 @admin.register(User)
-class UserAdmin(SessionPages, StockUserAdmin):
-    """People. Nobody is deleted: what they did stays theirs; switch them off instead."""
+class UserAdmin(SessionPages, GuardedPages, StockUserAdmin):
+    """People. Nobody is deleted: what they did stays theirs; switch them off instead. Rights that are given, and other
+    addresses, need a second person; rights are taken away immediately."""
+
+    power = "user_rights"
+    guarded = ("email", "is_active", "is_staff", "is_superuser", "groups")
 
     form = UserForm
     add_form = NewUserForm
@@ -72,15 +82,27 @@ class UserAdmin(SessionPages, StockUserAdmin):
     search_fields = ("email", "name")
     readonly_fields = ("last_login", "created_at")
     inlines = (PlaceInline,)
-    actions = ("switch_off_second_factor",)
+    actions = ("send_password_link", "switch_off_second_factor")
     # Plain boxes: the stock two-box widget has no names for screen readers. Rights come with groups only.
     filter_horizontal = ()
     fieldsets = (
-        (None, {"fields": ("email", "name", "password")}),
+        (None, {"fields": ("email", "name")}),
         ("Access", {"fields": ("is_active", "is_staff", "is_superuser", "groups")}),
         ("History", {"fields": ("last_login", "created_at")}),
     )
-    add_fieldsets = ((None, {"fields": ("email", "name", "usable_password", "password1", "password2")}),)
+    add_fieldsets = (
+        (None, {"fields": ("email", "name"), "description": _("The person gets a link to choose a password.")}),
+    )
+
+    def get_urls(self) -> list[URLPattern]:
+        # Whoever could set others' passwords could sign in as them.
+        return [page for page in super().get_urls() if page.name != "auth_user_password_change"]
+
+    def needs_second(self, name: str, before: Any, wanted: Any) -> bool:
+        """Whether it gives a right, or another address, from which a password can be chosen."""
+        if name == "groups":
+            return bool({group.pk for group in wanted} - {group.pk for group in before})
+        return name == "email" or bool(wanted)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         # Nobody makes themselves or others more than they are themselves.
@@ -96,10 +118,11 @@ class UserAdmin(SessionPages, StockUserAdmin):
         return False
 
     def save_model(self, request: HttpRequest, obj: User, form: forms.ModelForm, change: bool) -> None:
+        if not change:
+            obj.set_unusable_password()
         super().save_model(request, obj, form, change)
-        if not change or "email" in form.changed_data:
-            # Staff vouch for the addresses they type.
-            addresses.trust(obj)
+        if not change:
+            self._send_password_link(obj)
         if change and "is_active" in form.changed_data and not obj.is_active:
             people.switch_off(user_id=obj.pk, now=timezone.now())
 
@@ -110,6 +133,17 @@ class UserAdmin(SessionPages, StockUserAdmin):
         if has_lost and (count := people.revoke_issued_keys(user=user, now=timezone.now())):
             text = f"{user} may not issue API keys any more: {count} that they issued no longer work."
             self.message_user(request, text, messages.WARNING)
+
+    @admin.action(description=_("E-mail a link to choose a password"), permissions=["change"])
+    def send_password_link(self, request: HttpRequest, rows: QuerySet[User]) -> None:
+        for user in rows.filter(is_active=True):
+            self._send_password_link(user)
+            self.note(request, "send_password_link", user)
+            self.message_user(request, gettext("%(person)s gets a link.") % {"person": user}, messages.SUCCESS)
+
+    def _send_password_link(self, user: User) -> None:
+        payload = {"user_id": user.pk, "name": user.get_short_name()}
+        logins.tell(kind="password_reset", about=user.pk, email=user.email, payload=payload, now=timezone.now())
 
     @admin.action(description="Switch off two-factor sign-in, of who lost their phone", permissions=["change"])
     def switch_off_second_factor(self, request: HttpRequest, rows: QuerySet[User]) -> None:
@@ -131,8 +165,11 @@ admin.site.unregister(Group)
 
 
 @admin.register(Group)
-class GroupAdmin(RoomAdmin, StockGroupAdmin):
-    """What groups of staff may do."""
+class GroupAdmin(GuardedPages, StockGroupAdmin):
+    """What groups of staff may do. Giving a group more needs a second person."""
+
+    power = "group_rights"
+    guarded = ("permissions",)
 
     filter_horizontal = ()
     actions = None
@@ -145,6 +182,10 @@ class GroupAdmin(RoomAdmin, StockGroupAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(request.user.is_superuser)
+
+    def needs_second(self, name: str, before: Any, wanted: Any) -> bool:
+        """Whether it gives the group a right."""
+        return bool({right.pk for right in wanted} - {right.pk for right in before})
 
     def formfield_for_manytomany(self, db_field: ManyToManyField, request: Any = None, **kwargs: Any) -> Any:
         field = super().formfield_for_manytomany(db_field, request, **kwargs)
@@ -185,8 +226,11 @@ class PoolInline(FactsInline):
 
 
 @admin.register(Account)
-class AccountAdmin(AccountPages):
+class AccountAdmin(GuardedPages, AccountPages):
     """Customers. Adding one opens its main pool too."""
+
+    power = "account_gateway"
+    guarded = ("gateway",)
 
     list_display = (
         "name", "external_id", credits_column("main_balance", "balance"), "country", "currency", "time_zone",
@@ -268,39 +312,38 @@ class AccountAdmin(AccountPages):
         return f"{text}; {amount} expire {wording.days_off(reading.next_expiry.at, now)}"
 
 
-class MemberForm(forms.ModelForm):
-    """A place in an account."""
+class InviteForm(OnceForm):
+    """Whom to invite to which account."""
 
-    class Meta:
-        model = Member
-        fields = ("account", "user", "role")
-
-    def _get_validation_exclusions(self) -> set[str]:
-        # Leave the unique constraint to `members.add`: it counts removed members too, whom adding brings back.
-        return {*super()._get_validation_exclusions(), "user"}  # type: ignore[misc]
+    account = forms.ModelChoiceField(
+        label=_("Account"),
+        queryset=Account.objects.all(),
+        widget=PickOne(Member._meta.get_field("account"), admin.site),
+    )
+    email = forms.EmailField(label=_("E-mail address"), max_length=254)
+    role = forms.ChoiceField(label=_("Role"), choices=Role.choices, initial=Role.MEMBER)
+    reason = forms.CharField(
+        label=_("Reason"),
+        max_length=200,
+        widget=forms.TextInput(attrs={"class": "vTextField"}),
+        help_text=_("For the audit log, for example the number of a support request."),
+    )
+    field_order = ("token", "account", "email", "role", "reason")
 
 
 @admin.register(Member)
 class MemberAdmin(RoomAdmin):
-    """Who is in which account. Somebody removed keeps their history and may be added again."""
+    """Who is in which account. People come by invitation only; who is removed keeps their history."""
 
-    form = MemberForm
     list_display = ("user", "account", "role", "created_at", "removed_at")
     list_select_related = ("user", "account")
     list_filter = ("role", ("removed_at", admin.EmptyFieldListFilter))
     search_fields = ("user__email", "user__name", "account__name", "account__external_id")
-    autocomplete_fields = ("account", "user")
     ordering = ("-pk",)
     fields = ("account", "user", "role")
+    readonly_fields = ("account", "user")
     actions = ("remove",)
-    refusals = {
-        members.AlreadyMember: "This person is in that account already.",
-        members.LastOwner: "Nothing was changed: the account would be left without an owner.",
-        Member.DoesNotExist: "This person has been removed from the account; add them anew instead.",
-    }
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return ("account", "user") if obj else ()
+    add_label = "Invite somebody"
 
     def name_of(self, row: Member) -> str:
         return f"{row.user} in {row.account}"
@@ -308,11 +351,43 @@ class MemberAdmin(RoomAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """Ask whom to invite, and send the invitation; who is to manage the account, once a second person agrees."""
+        self.require(self.has_add_permission(request))
+        form = InviteForm(request.POST or None, initial={"token": uuid.uuid4(), "account": request.GET.get("account")})
+        if request.method == "POST" and form.is_valid():
+            typed = form.cleaned_data
+            account_id = typed["account"].pk
+            payload = {"account_id": account_id, "email": typed["email"].lower(), "role": typed["role"]}
+            done = asking.ask(request, form, act="invite", account_id=account_id, payload=payload)
+            if done is not None:
+                said = gettext("%(email)s is invited.") % {"email": typed["email"]}
+                return asking.answer(request, done, said=said, to=self.page_url("changelist"))
+        return self.render_act(
+            request, None, title=gettext("Invite somebody to an account"), button=gettext("Invite"), form=form,
+            warning=gettext("Owners and admins are invited once a second person has approved it."),
+        )  # fmt: skip
+
     def save_model(self, request: HttpRequest, obj: Member, form: forms.ModelForm, change: bool) -> None:
-        if change:
-            members.change_role(member_id=obj.pk, role=obj.role, now=timezone.now())
-        else:
-            obj.pk = members.add(account=obj.account, user=obj.user, role=obj.role, now=timezone.now()).pk
+        """Give the member another role; one that manages the account, once a second person agrees."""
+        if "role" not in form.changed_data:
+            return
+        request.florin_asked = asking.ask_quietly(  # type: ignore[attr-defined]
+            request, act="member_role", account_id=obj.account_id, payload={"member_id": obj.pk, "role": obj.role},
+            reference=f"role:{uuid.uuid4()}", reason=gettext("Asked for on the member's page."),
+        )  # fmt: skip
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """What was done, `save_model` has noted."""
+
+    def response_change(self, request: HttpRequest, obj: Member) -> HttpResponse:
+        done, to = getattr(request, "florin_asked", None), self.page_url("change", obj)
+        if done is None:
+            trail.settle(request)
+            return HttpResponseRedirect(to)
+        said = gettext("%(person)s is %(role)s now.")
+        said %= {"person": obj.user, "role": obj.get_role_display().lower()}
+        return asking.answer(request, done, said=said, to=to)
 
     @admin.action(description="Remove from the account", permissions=["change"])
     def remove(self, request: HttpRequest, rows: QuerySet[Member]) -> None:

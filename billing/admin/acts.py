@@ -16,7 +16,7 @@ from django.db.models import Model
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from billing.accounts import approvals, audit, clocks, invitations, members, people
+from billing.accounts import approvals, audit, clocks, members, people, throttles
 from billing.accounts.approvals import Worth
 from billing.accounts.models import Account, Approval, Member, User
 from billing.admin.powers import POWERS, CannotBeDone
@@ -77,7 +77,8 @@ REFUSALS: dict[type[Exception], Any] = {
     transfers.NothingOwed: gettext_lazy("Nothing is owed on the invoice any more."),
     transfers.TooMuch: gettext_lazy("That is more than is possible."),
     transfers.KeyTaken: gettext_lazy("This form was sent before, with other values. Open a new one."),
-    invitations.StaffAddress: gettext_lazy("A member of staff has this address: staff are in no account."),
+    throttles.Throttled: gettext_lazy("Too many invitations were sent just now. Try again later."),
+    members.StaffMember: gettext_lazy("This person is staff: staff look at accounts and are in none."),
     members.AlreadyMember: gettext_lazy("This person is in that account already."),
     members.LastOwner: gettext_lazy("The account would be left without an owner."),
     Member.DoesNotExist: gettext_lazy("This person has been removed from the account; invite them again."),

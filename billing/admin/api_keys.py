@@ -1,5 +1,6 @@
 """Staff pages of the accounts room: API keys. A secret is shown once, on a page of its own that shows nothing again."""
 
+from collections.abc import Collection
 from typing import Any
 
 from django import forms
@@ -13,6 +14,7 @@ from django.utils.cache import add_never_cache_headers
 
 from billing.accounts import keys, shown_once
 from billing.accounts.models import ApiKey, Scope
+from billing.admin import asking
 from billing.admin.rules import Act, RoomAdmin, staff_user
 
 
@@ -32,6 +34,12 @@ class IssueForm(forms.ModelForm):
             "account": "Empty: the key is platform-wide, for our own backend.",
             "expires_at": "Empty: until it is revoked.",
         }
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if cleaned.get("account") is not None and set(cleaned.get("scopes") or ()) - {Scope.READ}:
+            self.add_error("scopes", "Staff issue keys of an account to read only: its owners make those that write.")
+        return cleaned
 
     def clean_expires_at(self) -> Any:
         expires_at = self.cleaned_data["expires_at"]
@@ -99,13 +107,25 @@ class ApiKeyAdmin(RoomAdmin):
     def state(self, key: ApiKey) -> str:
         if key.revoked_at:
             return "revoked"
+        if key.is_pending:
+            return "waits for approval"
         return "expired" if key.expires_at and key.expires_at <= timezone.now() else "works"
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: forms.ModelForm, change: bool) -> None:
         key, obj.secret = keys.issue(  # type: ignore[attr-defined]
-            **form.cleaned_data, created_by=staff_user(request), now=timezone.now()
-        )
-        obj.pk, obj.prefix = key.pk, key.prefix
+            **form.cleaned_data, created_by=staff_user(request), is_pending=_writes(form.cleaned_data["scopes"]),
+            now=timezone.now(),
+        )  # fmt: skip
+        obj.pk, obj.prefix, obj.is_pending = key.pk, key.prefix, key.is_pending
+        self._ask(request, key, overlap_seconds=0)
+
+    def _ask(self, request: HttpRequest, key: ApiKey, *, overlap_seconds: int) -> None:
+        """Ask a second person to let a key work that may do more than read."""
+        if key.is_pending:
+            asking.ask_quietly(
+                request, act="key", account_id=key.account_id, reference=f"key:{key.pk}",
+                payload={"key_id": key.pk, "overlap_seconds": overlap_seconds}, reason="A new API key.",
+            )  # fmt: skip
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: Any = None) -> HttpResponse:
         return self._go_to_secret(request, obj, obj.secret)  # type: ignore[attr-defined]
@@ -119,12 +139,15 @@ class ApiKeyAdmin(RoomAdmin):
             seconds = form.cleaned_data["overlap_hours"] * 3600
             try:
                 successor, secret = keys.rotate(
-                    key=key, overlap_seconds=seconds, rotated_by=staff_user(request), now=timezone.now()
-                )
+                    key=key, overlap_seconds=seconds, rotated_by=staff_user(request),
+                    # Whoever made the key had its secret, and gets no more by another.
+                    is_pending=_writes(key.scopes) and key.created_by_id != request.user.pk, now=timezone.now(),
+                )  # fmt: skip
             except keys.KeyClosed:
                 self.message_user(request, "This key no longer works; issue a new one.", messages.ERROR)
                 return HttpResponseRedirect(self.page_url("change", key))
             self.note(request, "rotate", successor, facts={"from": str(key)})
+            self._ask(request, successor, overlap_seconds=seconds)
             return self._go_to_secret(request, successor, secret)
         return self.render_act(request, key, title=f"Rotate {key.name}", button="Make the new key", form=form)
 
@@ -150,6 +173,7 @@ class ApiKeyAdmin(RoomAdmin):
             "title": "Copy the secret now",
             "original": key,
             "secret": secret,
+            "waits": key.is_pending,
             "back": self.page_url("change", key),
         }
         response = TemplateResponse(request, "admin/billing/apikey/secret.html", context)
@@ -165,3 +189,8 @@ class ApiKeyAdmin(RoomAdmin):
             self.note(request, "revoke", key)
             revoked += 1
         self.message_user(request, f"{revoked} keys revoked." if revoked != 1 else "1 key revoked.", messages.SUCCESS)
+
+
+def _writes(scopes: Collection[str]) -> bool:
+    """Whether a key of these scopes may do more than read."""
+    return bool(set(scopes) - {Scope.READ})

@@ -77,6 +77,27 @@ def ask(
     return None
 
 
+def ask_quietly(
+    request: HttpRequest,
+    *,
+    act: str,
+    account_id: int | None,
+    payload: Mapping[str, Any],
+    reference: str,
+    reason: str,
+) -> Done | None:
+    """`ask` for a page without a form of its own: what cannot be done is said as a message."""
+    form = forms.Form({})
+    form.is_valid()
+    done = ask(
+        request, form, act=act, account_id=account_id, payload=payload, reference=reference,
+        reason=request.POST.get("_reason", "").strip()[:200] or reason,
+    )  # fmt: skip
+    for error in form.non_field_errors():
+        messages.error(request, str(error))
+    return done
+
+
 def note(request: HttpRequest, done: Done) -> None:
     """Write to the audit log what was done, with the row before and after, or that it waits."""
     approval = done.approval

@@ -7,20 +7,22 @@ from datetime import date
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.http import content_disposition_header
 from django.utils.safestring import SafeString
 
+from billing.admin import asking
 from billing.admin.crediting import CreditPages
-from billing.admin.invoice_acts import InvoicePages
-from billing.admin.rules import Act, FactsAdmin, FactsInline, RoomAdmin, credits_column, money_column
+from billing.admin.guarding import GuardedPages
+from billing.admin.invoice_acts import InvoicePages, ReasonForm
+from billing.admin.rules import Act, FactsAdmin, FactsInline, credits_column, money_column
 from billing.admin.undoing import RefundPages
-from billing.invoicing import documents, issuers
+from billing.invoicing import documents
 from billing.invoicing.models import (
     CreditNote,
     CreditNoteLine,
@@ -33,8 +35,12 @@ from billing.payments.models import Payment
 
 
 @admin.register(Issuer)
-class IssuerAdmin(RoomAdmin):
-    """Who invoices. The first issuer is the default one by itself; numbers are drawn by issuing only."""
+class IssuerAdmin(GuardedPages):
+    """Who invoices. The first issuer is the default one by itself; numbers are drawn by issuing only. Other bank
+    details need a second person."""
+
+    power = "issuer_bank"
+    guarded = ("iban", "bic", "bank_name")
 
     list_display = ("name", "key", "country", "tax_number", "is_default", "last_invoice", "last_credit_note")
     search_fields = ("name", "key", "tax_number")
@@ -82,14 +88,18 @@ class IssuerAdmin(RoomAdmin):
             raise Http404
         if not self.has_change_permission(request, issuer):
             raise PermissionDenied
-        if request.method == "POST":
-            issuers.make_default(issuer_id=pk)
-            self.log_change(request, issuer, "Made the default issuer.")
-            self.message_user(request, f"{issuer} issues what is sold from now on.", messages.SUCCESS)
-            return HttpResponseRedirect(self.page_url("change", issuer))
+        form = ReasonForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            done = asking.ask(request, form, act="issuer_default", account_id=None, payload={"issuer_id": pk})
+            if done is not None:
+                said = f"{issuer} issues what is sold from now on."
+                return asking.answer(request, done, said=said, to=self.page_url("change", issuer))
         current = Issuer.objects.filter(is_default=True).first()
         facts = [("Until now", current or "nobody"), ("From now on", issuer), ("Next number", _next_number(issuer))]
-        return self.render_act(request, issuer, title="Use for new invoices?", button="Use it", facts=facts)
+        return self.render_act(
+            request, issuer, title="Use for new invoices?", button="Use it", facts=facts, form=form,
+            warning="Customers pay to its bank account from then on. A second person must approve this.",
+        )  # fmt: skip
 
     @admin.display(description="last invoice")
     def last_invoice(self, issuer: Issuer) -> str:

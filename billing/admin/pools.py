@@ -1,13 +1,15 @@
 """Staff pages of the ledger room: credit pools. Figures are the ledger's; staff set what happens when they run out."""
 
+import uuid
 from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 
+from billing.admin import asking, trail
 from billing.admin.powers import POWERS
 from billing.admin.rules import Act, credits_column
 from billing.admin.undoing import AdjustPages
@@ -15,6 +17,7 @@ from billing.ledger import balance, pools
 from billing.ledger.models import CreditPool
 from billing.notifications import wording
 
+POLICY = ("policy", "burst_limit", "overage_cap")
 FIGURES = (
     credits_column("balance"),
     credits_column("held"),
@@ -88,12 +91,38 @@ class CreditPoolAdmin(AdjustPages):
         ]
 
     def save_model(self, request: HttpRequest, obj: CreditPool, form: forms.ModelForm, change: bool) -> None:
-        if change:
-            pools.set_policy(
-                pool_id=obj.pk, policy=obj.policy, burst_limit=obj.burst_limit, overage_cap=obj.overage_cap
-            )
-        else:
-            obj.pk = pools.open_pool(**form.cleaned_data, now=timezone.now()).pk
+        """Open a pool, or change its policy; what lets it be overdrawn further counts against the author's day."""
+        wanted = {name: form.cleaned_data[name] for name in POLICY}
+        if not change:
+            named = {name: value for name, value in form.cleaned_data.items() if name not in POLICY}
+            obj.pk = pools.open_pool(**named, now=timezone.now()).pk
+            if wanted["policy"] == CreditPool.Policy.BLOCK:
+                return
+        payload = {
+            "pool_id": obj.pk, "policy": wanted["policy"], "burst_limit": str(wanted["burst_limit"]),
+            "overage_cap": None if wanted["overage_cap"] is None else str(wanted["overage_cap"]),
+        }  # fmt: skip
+        if change and not set(form.changed_data) & set(POLICY):
+            return
+        request.florin_asked = asking.ask_quietly(  # type: ignore[attr-defined]
+            request, act="pool_policy", account_id=obj.account_id, payload=payload,
+            reference=f"policy:{uuid.uuid4()}", reason="Asked for on the pool's own page.",
+        )  # fmt: skip
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """What was done, `save_model` has noted."""
+        trail.settle(request)
+
+    def response_add(self, request: HttpRequest, obj: CreditPool, post_url_continue: Any = None) -> HttpResponse:
+        return self._answer(request, obj) or super().response_add(request, obj, post_url_continue)
+
+    def response_change(self, request: HttpRequest, obj: CreditPool) -> HttpResponse:
+        return self._answer(request, obj) or super().response_change(request, obj)
+
+    def _answer(self, request: HttpRequest, obj: CreditPool) -> HttpResponse | None:
+        done = getattr(request, "florin_asked", None)
+        said = f"The policy of {obj} of {obj.account} was changed."
+        return None if done is None else asking.answer(request, done, said=said, to=self.page_url("change", obj))
 
     @admin.display(description="available now")
     def available(self, pool: CreditPool) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models import QuerySet
@@ -140,17 +139,15 @@ class BankTransferAdmin(QueueAdmin):
         for currency, chosen in by_currency.items():
             if not chosen:
                 continue
-            form = _Silent({})
-            done = asking.ask(
-                request, form, act="match", account_id=_only([invoice.account_id for _row, invoice, _part in chosen]),
+            done = asking.ask_quietly(
+                request, act="match", account_id=_only([invoice.account_id for _row, invoice, _part in chosen]),
                 payload=money.match_payload(chosen), reference=f"{reference}:{currency}",
                 reason=_("The payer named the invoice, or it is the only one of this amount."),
             )  # fmt: skip
             numbers = ", ".join(str(invoice) for _row, invoice, _part in chosen[:MAX_SHOWN])
             if done is None:
-                for error in form.non_field_errors():
-                    self.message_user(request, str(error), messages.ERROR)
-            elif asking.waits(done):
+                continue
+            if asking.waits(done):
                 text = _("Recorded. That it pays %(numbers)s waits until a second person approves it.")
                 self.message_user(request, text % {"numbers": numbers}, messages.WARNING)
             else:
@@ -229,10 +226,6 @@ class BankTransferAdmin(QueueAdmin):
             raise Http404
         self.require(self.has_act_permission(request))
         return row
-
-
-class _Silent(forms.Form):
-    """A form without fields, for its errors."""
 
 
 def _only(ids: Sequence[int]) -> int | None:

@@ -48,6 +48,9 @@ def _accept_as(request: HttpRequest, user: User, invitation: Invitation, token: 
         except members.AlreadyMember:
             messages.info(request, _("You are in this account already."))
             return redirect(account_url(invitation.account))
+        except members.StaffMember:
+            context = {"invitation": invitation, "is_staff": True}
+            return render(request, "portal/invitation_other.html", context, status=403)
         messages.success(request, _("Welcome to %(account)s.") % {"account": member.account.name})
         return redirect(account_url(member.account))
     return render(request, "portal/invitation.html", {"invitation": invitation})

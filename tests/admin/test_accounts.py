@@ -1,15 +1,19 @@
 """Staff pages of accounts, people and their places."""
 
+import uuid
 from decimal import Decimal
 
 import pytest
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
+from django.contrib.auth.models import Group
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from billing.accounts import keys
-from billing.accounts.models import Account, ApiKey, Member, Role, StaffAct, User
+from billing.accounts import invitations, keys, members, people
+from billing.accounts.models import Account, ApiKey, Approval, Invitation, Member, Role, StaffAct, User
+from billing.admin import acts
+from billing.api import ids
 from billing.ledger import pools, posting
 from billing.notifications.models import Notification
 from tests.admin.conftest import MAX_QUERIES, Office, find_unrefused, inlines, post, text_of
@@ -105,31 +109,57 @@ def test_text_from_customers_is_inert(staff: Client, office: Office) -> None:
         assert "<script>alert(1)" not in text_of(staff, address)
 
 
-def test_a_member_is_added_changed_and_removed(staff: Client, office: Office) -> None:
+def _invitation(office: Office, email: str, role: str) -> dict[str, object]:
+    asked = {"token": uuid.uuid4(), "account": office.account.pk, "email": email, "role": role, "reason": "Ticket 7"}
+    return dict(asked)
+
+
+def test_a_member_comes_by_invitation_only_and_is_changed_and_removed(staff: Client, office: Office) -> None:
     bob = make_user("bob")
-    fields = {"account": office.account.pk, "user": bob.pk, "role": "viewer"}
-    assert "was added" in post(staff, "/admin/billing/member/add/", **fields)
-    member = Member.objects.get(user=bob)
-    assert "was changed" in post(staff, f"/admin/billing/member/{member.pk}/change/", role="admin")
-    member.refresh_from_db()
-    assert member.role == Role.ADMIN
+    forged = {"user": bob.pk, **_invitation(office, bob.email, "viewer")}
+    assert "bob@example.com is invited" in post(staff, "/admin/billing/member/add/", **forged).lower()
+    assert not Member.objects.filter(user=bob).exists()
+    member = invitations.accept_as(token=_token(), user=bob, now=office.now)
+    assert "is member now" in post(staff, f"/admin/billing/member/{member.pk}/change/", role="member")
     page = post(staff, "/admin/billing/member/", action="remove", _selected_action=member.pk)
     assert "Bob@example.com is no longer in Northwind" in page
-    assert "was added" in post(staff, "/admin/billing/member/add/", **fields)
-    member.refresh_from_db()
-    assert (member.removed_at, member.role) == (None, Role.VIEWER)
+    noted = StaffAct.objects.order_by("pk").values_list("act", "account", "client")
+    assert list(noted) == [(act, office.account.pk, "127.0.0.1") for act in ("invite", "member_role", "remove")]
 
 
-def test_a_member_is_not_added_twice(staff: Client, office: Office) -> None:
-    fields = {"account": office.account.pk, "user": office.alice.pk, "role": "viewer"}
-    assert "This person is in that account already" in post(staff, "/admin/billing/member/add/", **fields)
-    assert Member.objects.get().role == Role.OWNER
+def _token() -> str:
+    return invitations.token_of(Invitation.objects.get(accepted_at=None, revoked_at=None))
+
+
+def test_who_manages_an_account_is_invited_or_promoted_by_two_people(staff: Client, office: Office) -> None:
+    viewer = make_member(office.account, make_user("vera"), Role.VIEWER)
+    for role in (Role.OWNER, Role.ADMIN):
+        post(staff, "/admin/billing/member/add/", **_invitation(office, "mine@example.com", role))
+        post(staff, f"/admin/billing/member/{viewer.pk}/change/", role=role)
+    viewer.refresh_from_db()
+    assert (viewer.role, Invitation.objects.count()) == (Role.VIEWER, 0)
+    assert list(Approval.objects.values_list("state", flat=True)) == ["waiting"] * 4
+
+
+def test_staff_are_in_no_account(staff: Client, office: Office) -> None:
+    page = post(staff, "/admin/billing/member/add/", **_invitation(office, office.stella.email, "viewer"))
+    assert "staff look at accounts and are in none" in page
+    with pytest.raises(members.StaffMember):
+        members.add(account=office.account, user=office.stella, role=Role.OWNER, now=office.now)
+    Member.objects.create(account=office.account, user=office.stella, role=Role.OWNER, created_at=office.now)
+    assert staff.get(f"/a/{ids.encode(ids.ACCOUNT, office.account.pk)}/").status_code == 404
+
+
+def test_a_member_is_not_invited_twice(staff: Client, office: Office) -> None:
+    page = post(staff, "/admin/billing/member/add/", **_invitation(office, office.alice.email, "viewer"))
+    assert "This person is in that account already" in page
+    assert (Member.objects.get().role, Invitation.objects.count()) == (Role.OWNER, 0)
 
 
 def test_the_last_owner_stays(staff: Client, office: Office) -> None:
     member = Member.objects.get()
     page = post(staff, f"/admin/billing/member/{member.pk}/change/", role="viewer")
-    assert "the account would be left without an owner" in page
+    assert "The account would be left without an owner." in page
     page = post(staff, "/admin/billing/member/", action="remove", _selected_action=member.pk)
     assert "is the last owner" in page
     member.refresh_from_db()
@@ -139,21 +169,29 @@ def test_the_last_owner_stays(staff: Client, office: Office) -> None:
 def test_a_removed_member_is_not_changed(staff: Client, office: Office) -> None:
     member = make_member(office.account, make_user("bob"), now=office.now)
     Member.objects.filter(pk=member.pk).update(removed_at=office.now)
-    assert "has been removed" in post(staff, f"/admin/billing/member/{member.pk}/change/", role="admin")
+    assert "has been removed" in post(staff, f"/admin/billing/member/{member.pk}/change/", role="viewer")
 
 
-def test_a_person_is_added_and_found(staff: Client, office: Office) -> None:
-    fields = {
-        "email": "carol@example.com", "name": "Carol", "usable_password": "true",
-        "password1": "correct horse battery", "password2": "correct horse battery",
-    }  # fmt: skip
-    post(staff, "/admin/billing/user/add/", **fields)
+def test_a_person_is_added_chooses_the_password_and_is_found(staff: Client, office: Office) -> None:
+    forged = {"usable_password": "true", "password1": "correct horse battery", "password2": "correct horse battery"}
+    post(staff, "/admin/billing/user/add/", email="carol@example.com", name="Carol", **forged)
     carol = User.objects.get(email="carol@example.com")
-    assert carol.check_password("correct horse battery")
-    assert not carol.is_staff
+    assert (carol.has_usable_password(), carol.is_staff) == (False, False)
+    post(staff, "/admin/billing/user/", action="send_password_link", _selected_action=carol.pk)
+    told = Notification.objects.filter(kind="password_reset", email=carol.email)
+    assert told.count() == 2
+    assert people.reset_key(carol.pk)
     assert "carol@example.com" in text_of(staff, "/admin/billing/user/?q=carol")
     changed = {"email": "carol@example.com", "name": "Carol C", "is_active": "on", **inlines(memberships=0)}
     assert "was changed" in post(staff, f"/admin/billing/user/{carol.pk}/change/", **changed)
+
+
+def test_staff_set_nobodys_password(staff: Client, office: Office) -> None:
+    before, sent = office.alice.password, {"password1": "correct horse battery", "password2": "correct horse battery"}
+    for user in (office.alice, office.stella):
+        post(staff, f"/admin/billing/user/{user.pk}/password/", usable_password="true", **sent)
+    office.alice.refresh_from_db()
+    assert office.alice.password == before
 
 
 def test_an_address_belongs_to_one_person(staff: Client, office: Office) -> None:
@@ -201,12 +239,32 @@ def test_staff_who_lose_the_right_to_issue_keys_lose_those_they_issued(staff: Cl
     assert set(ApiKey.objects.filter(revoked_at=None).values_list("pk", flat=True)) == {issued["hers"]}
 
 
-def test_an_address_that_staff_type_is_taken_as_proved(staff: Client, office: Office) -> None:
-    fields = {"email": "Alice@New.example", "name": "Alice", "is_active": "on", **inlines(memberships=0)}
-    post(staff, f"/admin/billing/user/{office.alice.pk}/change/", **fields)
+def test_another_address_needs_a_second_person_and_is_then_taken_as_proved(staff: Client, office: Office) -> None:
+    fields = {"email": "Alice@New.example", "name": "Alice B", "is_active": "on", **inlines(memberships=0)}
+    for _ in range(2):
+        post(staff, f"/admin/billing/user/{office.alice.pk}/change/", **fields)
+    office.alice.refresh_from_db()
+    assert (office.alice.name, office.alice.email) == ("Alice B", "alice@example.com")
+    second = User.objects.create_superuser("root@example.com", "x")
+    acts.approve(approval_id=Approval.objects.get().pk, user=second, note="", now=office.now)
     assert list(EmailAddress.objects.filter(user=office.alice).values_list("email", "verified", "primary")) == [
         ("alice@new.example", True, True)
     ]
+
+
+def test_rights_are_given_by_two_people_and_taken_by_one(staff: Client, office: Office) -> None:
+    carol, group = make_user("carol"), Group.objects.create(name="Night shift")
+    address, fields = f"/admin/billing/user/{carol.pk}/change/", {"email": carol.email, "name": "", "is_active": "on"}
+    post(staff, address, **fields, is_staff="on", is_superuser="on", groups=[group.pk], **inlines(memberships=0))
+    carol.refresh_from_db()
+    assert (carol.is_staff, carol.is_superuser, carol.groups.count()) == (False, False, 0)
+    second = User.objects.create_superuser("root@example.com", "x")
+    acts.approve(approval_id=Approval.objects.get().pk, user=second, note="", now=office.now)
+    carol.refresh_from_db()
+    assert (carol.is_staff, carol.is_superuser, carol.groups.count()) == (True, True, 1)
+    post(staff, address, **fields, **inlines(memberships=0))
+    carol.refresh_from_db()
+    assert (carol.is_staff, carol.is_superuser, carol.groups.count()) == (False, False, 0)
 
 
 def test_staff_help_who_lost_their_phone_and_the_person_is_told(staff: Client, office: Office) -> None:

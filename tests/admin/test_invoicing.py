@@ -1,11 +1,14 @@
 """Staff pages of issuers, invoices and credit notes."""
 
+import uuid
 from decimal import Decimal
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
-from billing.accounts.models import User
+from billing.accounts.models import Approval, User
+from billing.admin import acts
 from billing.invoicing import crediting, drafting, issuing, settling
 from billing.invoicing.models import CreditNote, Invoice, Issuer
 from billing.payments.models import Payment
@@ -68,7 +71,11 @@ def test_another_issuer_takes_over(staff: Client, invoice: Invoice) -> None:
     page = text_of(staff, address)
     assert "U-000001" in page
     assert Issuer.objects.get(is_default=True).key == "lumen"
-    assert "Lumen Inc issues what is sold from now on" in post(staff, address)
+    page = post(staff, address, token=uuid.uuid4(), reason="We moved")
+    assert "A second person must approve" in page
+    assert issuing.get_issuer().key == "lumen"
+    second = User.objects.create_superuser("root@example.com", "x")
+    acts.approve(approval_id=Approval.objects.get().pk, user=second, note="", now=timezone.now())
     assert issuing.get_issuer() == other
     invoice.refresh_from_db()
     assert invoice.issuer.key == "lumen"

@@ -14,7 +14,7 @@ POLICY = {"policy": "burst", "burst_limit": "500", "overage_cap": ""}
 
 def test_a_team_pool_is_opened(staff: Client, office: Office) -> None:
     fields = {"account": office.account.pk, "key": "research", "name": "Research", **POLICY}
-    assert "was added" in post(staff, "/admin/billing/creditpool/add/", **fields)
+    assert "The policy of Research" in post(staff, "/admin/billing/creditpool/add/", **fields)
     pool = CreditPool.objects.get(key="research")
     assert (pool.kind, pool.policy, pool.burst_limit) == ("team", "burst", Decimal(500))
     assert "already exists" in post(staff, "/admin/billing/creditpool/add/", **fields)

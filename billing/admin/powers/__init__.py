@@ -131,6 +131,10 @@ POWERS: dict[str, Power] = {
         _("Change an issuer's bank details"), "billing.change_issuer", ("billing_issuer_change",),
         measure=boundless, do=rights.change, subject=rights.row_of,
     ),
+    "issuer_default": Power(
+        _("Use another issuer"), "billing.change_issuer", ("billing_issuer_default",),
+        measure=boundless, do=rights.make_default, subject=rights.issuer_of,
+    ),
     "account_gateway": Power(
         _("Change how an account pays"), "billing.change_account", ("billing_account_change",),
         measure=boundless, do=rights.change, subject=rights.row_of,

@@ -12,6 +12,8 @@ from billing.accounts import addresses, keys, members
 from billing.accounts.approvals import Worth
 from billing.accounts.models import Account, ApiKey, Approval, Member, Role, Scope, User
 from billing.admin.powers.power import CannotBeDone, Payload
+from billing.invoicing import issuers
+from billing.invoicing.models import Issuer
 from billing.notifications import invitations
 
 MANAGERS = (Role.OWNER, Role.ADMIN)
@@ -39,6 +41,8 @@ def change(approval: Approval, now: datetime) -> Model:
     assert row is not None  # noqa: S101  `get` raises
     many = {field.name for field in row._meta.many_to_many}
     changes = approval.payload["changes"]
+    if isinstance(row, User) and changes.get("is_staff") and row.memberships.filter(removed_at=None).exists():
+        raise CannotBeDone(_("This person is in an account: remove them there first. Staff are in none."))
     plain = [name for name in changes if name not in many]
     for name in plain:
         setattr(row, name, changes[name])
@@ -75,10 +79,24 @@ def change_role(approval: Approval, now: datetime) -> Model:
 def invite(approval: Approval, now: datetime) -> Model:
     """Send an invitation. Who takes it up proves that the address is theirs."""
     asked = approval.payload
+    if User.objects.filter(email__iexact=asked["email"], is_staff=True).exists():
+        raise members.StaffMember
     return invitations.send(
         account=Account.objects.get(pk=asked["account_id"]), email=asked["email"], role=asked["role"],
         invited_by=approval.requested_by, now=now,
     )  # fmt: skip
+
+
+# --- Issuers ---------------------------------------------------------------------------------------------------------
+def issuer_of(asked: Payload) -> Model | None:
+    """The issuer that is to issue."""
+    return Issuer.objects.get(pk=asked["issuer_id"])
+
+
+def make_default(approval: Approval, now: datetime) -> Model:
+    """Let an issuer issue what is sold from now on, with its bank details."""
+    issuers.make_default(issuer_id=approval.payload["issuer_id"])
+    return Issuer.objects.get(pk=approval.payload["issuer_id"])
 
 
 # --- API keys --------------------------------------------------------------------------------------------------------
