@@ -60,6 +60,8 @@ def staff_sessions(get_response: Answer) -> Answer:
 _BEFORE_SECOND_FACTOR = (
     "mfa_activate_totp", "account_reauthenticate", "account_login", "mfa_authenticate", "account_logout",
 )  # fmt: skip
+# Where no person comes in.
+_NOT_PEOPLES = (API_ROOT, "/health")
 
 
 def staff_second_factor(get_response: Answer) -> Answer:
@@ -70,9 +72,9 @@ def staff_second_factor(get_response: Answer) -> Answer:
     allowed = {reverse(name) for name in _BEFORE_SECOND_FACTOR}
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        if settings.FLORIN_STAFF_SECOND_FACTOR and not request.path_info.startswith((API_ROOT, "/health")):
-            if request.path_info not in allowed and _lacks_second_factor(request.user):
-                return redirect(f"{reverse('mfa_activate_totp')}?required")
+        is_guarded = settings.FLORIN_STAFF_SECOND_FACTOR and request.path_info not in allowed
+        if is_guarded and not request.path_info.startswith(_NOT_PEOPLES) and _lacks_second_factor(request.user):
+            return redirect(f"{reverse('mfa_activate_totp')}?required")
         return get_response(request)
 
     return middleware
