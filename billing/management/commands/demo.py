@@ -182,7 +182,7 @@ class Command(BaseCommand):
         raise CommandError(f"/health does not find all parts. The ends of the logs:\n{logs}")
 
     def web_answers(self, port: int) -> bool:
-        """Whether /health finds all parts; the year's mails, which wait for the worker that has just begun, may wait."""
+        """Whether /health finds all parts. The year's mails may still wait: the worker has only just begun."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
                 said = json.load(answer)
