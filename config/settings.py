@@ -83,7 +83,7 @@ AUTH_USER_MODEL = "billing.User"
 # E-mail addresses are unique whatever their case, by a constraint over lower(email) that this check does not know.
 SILENCED_SYSTEM_CHECKS = ["auth.W004"]
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -7,6 +7,9 @@ from django.views.generic import RedirectView
 from config.health import health, web_health
 from portal.views.entrance import staff_login
 
+# Here and not with the apps: workers and commands have no pages, and start sooner without them.
+admin.autodiscover()
+
 # Problem documents under /api/, Django's pages elsewhere.
 handler400 = "billing.api.errors.handler400"
 handler403 = "billing.api.errors.handler403"

@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from importlib import import_module
 
 import pytest
+from django.conf import settings
 from django.http import SimpleCookie
 from django.test import Client
 from django.utils import timezone
@@ -20,6 +22,9 @@ from billing.ledger import pools, posting
 from billing.ledger.models import CreditGrant, CreditPool, Posting
 from tests.factories import give_credits, make_account, make_member, make_user
 from tests.undoing import undone
+
+# The pages of the admin are registered with the addresses.
+import_module(settings.ROOT_URLCONF)
 
 MAX_QUERIES = 9
 

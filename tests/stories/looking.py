@@ -20,8 +20,6 @@ RULES = {
     # Reading all style sheets first is for rules about media and orientation, which are none of these or not serious.
     "preload": False,
 }
-# What depends on style sheets alone, which pages of a kind share; it takes axe most of its time.
-STYLE_RULES = ("color-contrast", "target-size")
 # Of a long table the first rows say it all.
 REST_OF_TABLES = "tbody tr:nth-child(n+11)"
 AXE_RUN = """([rules, parts]) => axe.run({exclude: parts.map(part => [part])}, rules).then(found => found.violations)"""
@@ -55,12 +53,11 @@ class Visitor:
             LOOKED_AT.add((name, self.width))
             self._looks(name)
 
-    def _looks(self, name: str, *, axe: bool = True, picture: bool = True, without: Iterable[str] = ()) -> None:
+    def _looks(self, name: str, *, axe: bool = True, without: Iterable[str] = ()) -> None:
         """`looks`, `without` some of axe's rules."""
         page = self.page
-        if picture:
-            PICTURES.mkdir(parents=True, exist_ok=True)
-            page.screenshot(path=PICTURES / f"{name}-{self.width}.jpeg", type="jpeg", full_page=True)
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=PICTURES / f"{name}-{self.width}.jpeg", type="jpeg", full_page=True)
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         if wide > 0:
             self.complaints.append(f"{name}: {wide} px wider than the window of {self.width}")
@@ -85,16 +82,14 @@ class Visitor:
         self.sidebars.add(state)
         return []
 
-    def looks_at_every_width(self, name: str, *, axe: bool = True, is_new: bool = True) -> None:
-        """Look at each of WIDTHS: the page is laid out again, and need not be loaded again; its colours stay. What is
-        not `is_new`, a page of a template that was seen at every width, is read by axe at the first width only, without
-        the rules that are about style, and not pictured."""
+    def looks_at_every_width(self, name: str, *, axe: bool = True) -> None:
+        """Look at each of WIDTHS: the page is laid out again, and need not be loaded again; its colours stay."""
         first = self.width
-        self._looks(name, axe=axe, picture=is_new, without=() if is_new else STYLE_RULES)
+        self._looks(name, axe=axe)
         for width in WIDTHS:
             if width != first:
                 self._resizes(width)
-                self._looks(name, axe=axe and is_new, picture=is_new, without=["color-contrast"])
+                self._looks(name, axe=axe, without=["color-contrast"])
         self._resizes(first)
 
     def _resizes(self, width: int) -> None:

@@ -1,6 +1,7 @@
 """Every page there is, found by following links from the first one: seen at two widths, read by axe, kept as a picture.
 
-A page of the portal that no link leads to fails the test, so none can be forgotten.
+A page of the portal that no link leads to fails the test, so none can be forgotten. The admin's lists and forms are
+made of the same parts: a page of it that has no part of its own is fetched and not looked at.
 """
 
 from collections import deque
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from django.contrib import admin
 from django.urls import Resolver404, URLPattern, URLResolver, get_resolver, resolve
+from lxml import html
 from playwright.sync_api import Browser, Error
 
 from tests.stories.customer import type_card
@@ -59,6 +61,8 @@ class Found:
     acts: set[str] = field(default_factory=set)
 
 
+# Of the admin's parts, classes that name a model, a field or a state and not what something looks like.
+NAMES = ("app-", "model-", "field-", "column-", "current-", "row", "dynamic-", "selected")
 TARGETS = """elements => elements.map(element =>
     ["formaction", "action", "hx-get", "hx-post"].map(name => element.getAttribute(name)).find(value => value))"""
 
@@ -66,7 +70,7 @@ TARGETS = """elements => elements.map(element =>
 def follow(person: Visitor, start: str, wanted: Callable[[str], bool], before: Found | None = None) -> Found:
     """Walk along links, breadth first, one page for each name, but for those seen `before`."""
     found = before or Found()
-    kinds: set[str] = set()
+    parts: set[str] = set()
     waiting = deque([start])
     while waiting:
         path = waiting.popleft()
@@ -74,25 +78,21 @@ def follow(person: Visitor, start: str, wanted: Callable[[str], bool], before: F
         if name is None or name in found.pages or name in NOT_PAGES or not wanted(name):
             continue
         found.pages[name] = path
+        if name.startswith("admin:"):
+            page = fetch(person, path)
+            if page.parts <= parts:
+                waiting.extend(page.links)
+                continue
+            parts |= page.parts
         if not opens(person, path):
             continue
         targets = person.page.eval_on_selector_all("form[action], [formaction], [hx-get], [hx-post]", TARGETS)
         found.acts |= {act for target in targets if target and (act := name_of(target)) is not None}
         hrefs = person.page.eval_on_selector_all("a[href]", "links => links.map(link => link.href)")
         waiting.extend(href.removeprefix(person.url) for href in hrefs if href.startswith(person.url))
-        is_new = (kind := kind_of(name)) not in kinds
-        kinds.add(kind)
         plain = name.replace(":", "-").replace("billing_", "")
-        person.looks_at_every_width(plain, axe=name not in SWAGGERS, is_new=is_new)
+        person.looks_at_every_width(plain, axe=name not in SWAGGERS)
     return found
-
-
-def kind_of(name: str) -> str:
-    """Pages of a kind are made from one template: the admin's lists, its forms. Others stand for themselves."""
-    if not name.startswith("admin:"):
-        return name
-    last = name.rpartition("_")[2]
-    return last if last in ("changelist", "change", "add") else name
 
 
 def opens(person: Visitor, path: str) -> bool:
@@ -102,7 +102,7 @@ def opens(person: Visitor, path: str) -> bool:
     except Error as error:
         if "Download is starting" not in str(error) and "ERR_ABORTED" not in str(error):
             raise
-        status, kind = fetch(person, path)
+        status, kind = download(person, path)
     else:
         assert answer is not None
         status, kind = answer.status, answer.headers.get("content-type", "")
@@ -110,7 +110,34 @@ def opens(person: Visitor, path: str) -> bool:
     return "text/html" in kind
 
 
-def fetch(person: Visitor, path: str) -> tuple[int, str]:
+@dataclass(frozen=True)
+class Fetched:
+    """A page that was not looked at: the parts it is made of, each an element with its classes, and where it leads."""
+
+    parts: set[str]
+    links: list[str]
+
+
+def fetch(person: Visitor, path: str) -> Fetched:
+    """A page of the admin, which must answer well."""
+    answer = person.page.request.get(person.url + path)
+    assert answer.status == 200, f"{path}: {answer.status}"
+    if "text/html" not in answer.headers["content-type"]:
+        return Fetched({path}, [])
+    page = html.document_fromstring(answer.body())
+    page.make_links_absolute(person.url + path)
+    links = [str(link) for link in page.xpath("//a/@href")]
+    parts = {
+        f"{element.tag} {element.get('type', '')} {name}"
+        for element in page.xpath("//*[@id='content']//*")
+        if isinstance(element.tag, str)
+        for name in element.get("class", "").split() or [""]
+        if not name.startswith(NAMES)
+    }
+    return Fetched(parts, [link.removeprefix(person.url) for link in links if link.startswith(person.url)])
+
+
+def download(person: Visitor, path: str) -> tuple[int, str]:
     """Status and kind of what the browser would not show."""
     answer = person.page.request.get(person.url + path)
     return answer.status, answer.headers["content-type"]
