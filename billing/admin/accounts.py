@@ -3,8 +3,12 @@
 import uuid
 from typing import Any
 
+# Their pages are registered by being imported, and taken off below.
+from allauth.account import admin as _addresses  # noqa: F401
 from allauth.account.models import EmailAddress
+from allauth.mfa import admin as _authenticators  # noqa: F401
 from allauth.mfa.models import Authenticator
+from allauth.usersessions import admin as _sessions  # noqa: F401
 from allauth.usersessions.models import UserSession
 from django import forms
 from django.contrib import admin, messages
