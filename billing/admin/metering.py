@@ -18,15 +18,26 @@ from billing.metering.models import DailyUsage, ImportRun, RejectedEvent
 class RejectedEventAdmin(RoomAdmin):
     """Events that could not be taken. Mend the cause, then replay them; or give them up."""
 
-    list_display = (plain_id, "received_at", "account", "event_id", "code", "detail", "state", "attempts", "source")
+    list_display = (
+        plain_id,
+        "received_at",
+        "account",
+        "event_id",
+        "source",
+        "code",
+        "detail",
+        "state",
+        "attempts",
+        "door",
+    )
     list_select_related = ("account",)
-    list_filter = ("state", "code", "source")
+    list_filter = ("state", "code", "door")
     search_fields = ("=event_id", "account__name", "account__external_id")
     ordering = ("-id",)
     actions = ("replay", "dismiss")
     fields = (
-        "account", "api_key", "event_id", "code", "detail", "body", "source", "state", "attempts", "received_at",
-        "closed_at",
+        "account", "api_key", "event_id", "source", "code", "detail", "body", "door", "state", "attempts",
+        "received_at", "closed_at",
     )  # fmt: skip
     readonly_fields = fields
 

@@ -177,17 +177,18 @@ class UnusePages(RoomAdmin):
         self.require(request.user.has_perm(POWERS["unuse"].permission))
         row = (
             UsageEvent.objects.select_related("meter", "pool__account")
-            .filter(account_id=account, event_id=event)
+            .filter(account_id=account, event_id=event, source=request.GET.get("source", ""))
             .first()
         )
         if row is None:
             raise Http404
-        form, payload = OnceForm(request.POST or None), {"account_id": account, "event_id": event}
+        form = OnceForm(request.POST or None)
+        payload = {"account_id": account, "event_id": event, "source": row.source}
         back = f"{reverse('admin:billing_usage_events')}?account={account}"
         if request.method == "POST" and form.is_valid():
             done = asking.ask(request, form, act="unuse", account_id=account, payload=payload)
             if done is not None:
-                given = EventReversal.objects.filter(account_id=account, event_id=event).first()
+                given = EventReversal.objects.filter(pk=row.pk).first()
                 credits = exact_credits_text(given.credits if given else row.credits)
                 return asking.answer(
                     request, done, said=_("%(credits)s credits are back.") % {"credits": credits}, to=back
@@ -195,6 +196,7 @@ class UnusePages(RoomAdmin):
         facts = [
             (_("Account"), row.pool.account),
             (_("Event"), row.event_id),
+            *([(_("Source"), row.source)] if row.source else []),
             (_("Used"), f"{exact_credits_text(row.quantity)} {row.meter.unit} ({row.meter})"),
             (_("Cost"), exact_credits_text(row.credits)),
             (_("Happened"), f"{row.occurred_at:%Y-%m-%d %H:%M}"),

@@ -22,7 +22,7 @@ from billing.admin.rules import PickOne
 from billing.catalog.models import Meter
 from billing.catalog.periods import RangeRefused, check_range
 from billing.metering import usage
-from billing.metering.models import DailyUsage, UsageEvent
+from billing.metering.models import DailyUsage
 
 PAGE = 100
 DAY = forms.DateInput(attrs={"type": "date"})
@@ -56,6 +56,7 @@ class Position:
 
     received_at: datetime
     event_id: str
+    source: str
 
 
 class EventsPage:
@@ -87,13 +88,12 @@ def list_rows(asked: dict[str, Any], position: Position | None, *, now: datetime
     """One more event than a page holds, so that the caller knows whether there are older ones."""
     account: Account = asked["account"]
     if asked["event_id"]:
-        event = UsageEvent.objects.select_related("meter", "pool").filter(account=account, event_id=asked["event_id"])
-        return [usage.ListedEvent(row, None) for row in event]
+        return usage.find_events(account_id=account.pk, event_id=asked["event_id"])
     return usage.list_events(
         account_id=account.pk,
         now=now,
         limit=PAGE + 1,
-        before=(position.received_at, position.event_id) if position else None,
+        before=(position.received_at, position.event_id, position.source) if position else None,
         window=None,
         meter_key=asked["meter"].key if asked["meter"] else "",
         occurred_from=_midnight(asked["since"]) if asked["since"] else None,
@@ -113,10 +113,14 @@ def _position(request: HttpRequest) -> Position | None:
         return None
     if received_at is None or received_at.tzinfo is None:
         return None
-    return Position(received_at, request.GET.get("before_id", ""))
+    return Position(received_at, request.GET.get("before_id", ""), request.GET.get("before_source", ""))
 
 
 def _older(request: HttpRequest, last: usage.ListedEvent) -> str:
     """The query of the next page."""
     kept = {name: value for name, value in request.GET.items() if not name.startswith("before")}
-    return "?" + urlencode({**kept, "before": last.event.received_at.isoformat(), "before_id": last.event.event_id})
+    event = last.event
+    position = {
+        "before": event.received_at.isoformat(), "before_id": event.event_id, "before_source": event.source,
+    }  # fmt: skip
+    return "?" + urlencode({**kept, **position})

@@ -13,7 +13,18 @@ from billing.accounts.models import Scope
 from billing.api import ids
 from billing.api.base import ApiView, account_name, actor, now_of_name, read_body
 from billing.api.errors import Problem
-from billing.api.fields import Amount, Document, Instant, Properties, PublicId, Reference, Strict, Text, write_decimal
+from billing.api.fields import (
+    Amount,
+    Document,
+    EventSource,
+    Instant,
+    Properties,
+    PublicId,
+    Reference,
+    Strict,
+    Text,
+    write_decimal,
+)
 from billing.api.idempotency import idempotent
 from billing.api.schema import refusals
 from billing.ledger import refusal_notices
@@ -27,7 +38,10 @@ class NewCharge(Strict):
     id = Reference(
         max_length=200,
         required=True,
-        help_text="Your id of the act, unique per account: repeating it charges nothing more.",
+        help_text="Your id of the act, unique per account and source: repeating it charges nothing more.",
+    )
+    source = EventSource(  # type: ignore[assignment]
+        help_text="Which of your systems gave the id; none if left out."
     )
     account = Text(max_length=100, help_text="Our id or your `external_id`.")
     meter = Text(max_length=60, required=False, help_text="Key of a meter; the account's rate card prices it.")
@@ -110,6 +124,7 @@ class Charges(ApiView):
             member=ids.encode(ids.MEMBER, asked["member"]) if "member" in asked else "",
             occurred_at=occurred_at,
             actor=actor(request),
+            source=asked.get("source", ""),
             note=asked.get("note", ""),
             **{name: asked[name] for name in ("quantity", "properties") if name in asked},
         )

@@ -36,6 +36,9 @@ class EventResultDocument(Document):
     """What became of one event."""
 
     id = serializers.CharField()
+    source = serializers.CharField(  # type: ignore[assignment]
+        help_text="Which system gave the id; empty if it was not stated."
+    )
     status = serializers.ChoiceField(["accepted", "duplicate", "conflict", "rejected"])
     credits = Amount(help_text="What it cost; of a duplicate, what the first cost.")
     late = serializers.BooleanField(help_text="It happened in a closed period and is charged to the current one.")
@@ -112,9 +115,10 @@ class Events(ApiView):
     def post(self, request: Request) -> Response:
         """Report one event (an object) or up to 10,000 (a list), in the flat form or as CloudEvents 1.0.
 
-        Events are facts: they are stored, rated and posted even when the credits do not suffice, and an id counts once
-        per account, for ever. A batch answers 200 with a result per event. A lone event that is rejected answers 422
-        with the code of the rejection; it is kept for replay all the same. Scope `usage:write`.
+        Events are facts: they are stored, rated and posted even when the credits do not suffice. An id counts once per
+        account and `source`, permanently: two systems may use the same ids if each names its own source, as CloudEvents
+        must and the flat form may. A batch answers 200 with a result per event. A lone event that is rejected answers
+        422 with the code of the rejection; it is kept for replay all the same. Scope `usage:write`.
         """
         events, is_lone = read_events(request)
         key = caller(request)
@@ -163,6 +167,7 @@ def result_document(result: ingest.EventResult) -> dict[str, object]:
     """A result as JSON, written by hand: batches have thousands."""
     document: dict[str, object] = {
         "id": result.id,
+        "source": result.source,
         "status": result.status,
         "credits": write_decimal(result.credits),
         "late": result.late,

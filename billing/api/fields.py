@@ -13,6 +13,7 @@ from rest_framework import serializers
 
 from billing.api import ids
 from billing.catalog import periods
+from billing.metering.events import MAX_SOURCE_LENGTH
 
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,12})?\Z", re.ASCII)
 _INSTANT = re.compile(
@@ -61,6 +62,21 @@ class Reference(Text):
     def to_internal_value(self, data: Any) -> str:
         text = super().to_internal_value(data)
         if text != text.strip() or not text.isprintable():
+            self.fail("unprintable")
+        return text
+
+
+class EventSource(Text):
+    """Which of the caller's systems gave an event's id: a URI reference, as CloudEvents have it, so without blanks."""
+
+    default_error_messages = {"unprintable": "Use printable characters without blanks, such as a URI."}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=MAX_SOURCE_LENGTH, required=False, trim_whitespace=False, **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if " " in text or not text.isprintable():
             self.fail("unprintable")
         return text
 

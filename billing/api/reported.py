@@ -12,7 +12,7 @@ from billing.accounts.models import Scope
 from billing.api import ids
 from billing.api.base import ApiView, actor, get_account, now_of, read_body, read_query
 from billing.api.errors import Problem
-from billing.api.fields import Amount, Document, Instant, PublicId, Strict, Text, check_range
+from billing.api.fields import Amount, Document, EventSource, Instant, PublicId, Strict, Text, check_range
 from billing.api.idempotency import idempotent
 from billing.api.pagination import PageQuery, cut, page_of, read_cursor
 from billing.api.schema import refusals
@@ -27,6 +27,9 @@ class EventDocument(Document):
     """A stored event."""
 
     id = serializers.CharField(source="event.event_id")
+    source = serializers.CharField(  # type: ignore[assignment]
+        source="event.source", help_text="Which system gave the id; empty if it was not stated."
+    )
     meter = serializers.CharField(source="event.meter.key")
     pool = serializers.CharField(source="event.pool.key")
     member = PublicId(ids.MEMBER, source="event.member_id", allow_null=True)
@@ -78,26 +81,33 @@ class AccountEvents(ApiView):
         """Events of an account in the order they arrived, newest first. Scope `read`."""
         query = read_query(request, EventQuery)
         found = get_account(request, account)
-        moment, event_id = read_cursor(query["cursor"], [datetime, str]) if "cursor" in query else (None, "")
+        before = read_cursor(query["cursor"], [datetime, str, str]) if "cursor" in query else None
         rows = usage.list_events(
             account_id=found.pk,
             now=now_of(found),
             limit=query["limit"] + 1,
-            before=(moment, event_id) if moment else None,
+            before=None if before is None else (before[0], before[1], before[2]),
             window=FOR_EVER,
             meter_key=query.get("meter", ""),
             member_id=query.get("member"),
             occurred_from=query.get("from"),
             occurred_to=query.get("to"),
         )
-        page, next_cursor = cut(rows, query["limit"], lambda row: [row.event.received_at, row.event.event_id])
+        page, next_cursor = cut(rows, query["limit"], _position)
         return Response({"items": EventDocument(page, many=True).data, "next_cursor": next_cursor})
+
+
+def _position(row: usage.ListedEvent) -> list[Any]:
+    return [row.event.received_at, row.event.event_id, row.event.source]
 
 
 class EventUndo(Strict):
     """Which event is undone, and why."""
 
     account = Text(max_length=100, help_text="Our id or your `external_id`: event ids are unique per account.")
+    source = EventSource(  # type: ignore[assignment]
+        allow_blank=True, help_text="The event's source, which is part of its identity; leave it out if it had none."
+    )
     reason = Text(max_length=200, required=False, allow_blank=True)
 
 
@@ -105,6 +115,7 @@ class ReversalDocument(Document):
     """That an event's credits were given back."""
 
     id = serializers.CharField(source="event_id")
+    source = serializers.CharField()  # type: ignore[assignment]
     account = PublicId(ids.ACCOUNT, source="account_id")
     credits = Amount(help_text="What was given back.")
     posting = PublicId(ids.POSTING, source="posting_id", allow_null=True, help_text="null when it had cost nothing.")
@@ -127,8 +138,11 @@ class ReverseEvent(ApiView):
     )
     @idempotent
     def post(self, request: Request, event_id: str) -> Response:
-        """Give an event's credits back to the lots they came from, and take it out of the totals, once. The event
-        stays, as a fact. Scope `credits:write`, platform keys only."""
+        """Give an event's credits back to the lots they came from, and take it out of the totals, once.
+
+        The event stays, as a fact. One that came with a `source`, as CloudEvents do, is named by its id and its source.
+        Scope `credits:write`, platform keys only.
+        """
         asked = read_body(request, EventUndo)
         account = get_account(request, asked["account"])
         if not event_id.isprintable() or len(event_id) > MAX_EVENT_ID:
@@ -136,6 +150,7 @@ class ReverseEvent(ApiView):
         done = reversal.reverse_event(
             account_id=account.pk,
             event_id=event_id,
+            source=asked.get("source", ""),
             reason=asked.get("reason", ""),
             actor=actor(request),
             now=now_of(account),

@@ -135,11 +135,12 @@ USAGE_CREDITS = """
 SELECT 'usage_credits', p.account_id, p.id, 'posting ' || q.id, q.credits, coalesce(u.total, 0)
 FROM pools p JOIN billing_posting q ON q.pool_id = p.id LEFT JOIN used u ON u.posting_id = q.id
 WHERE q.act = 'spend' AND q.credits <> coalesce(u.total, 0)
-  AND (u.total IS NOT NULL OR q.reference LIKE 'usage:%%'
-       OR (q.reference LIKE 'charge:%%' AND q.meter_id IS NOT NULL AND q.hold_id IS NULL))
+  AND (u.total IS NOT NULL OR q.reference ~ '^usage[:@]'
+       OR (q.reference ~ '^charge[:@]' AND q.meter_id IS NOT NULL AND q.hold_id IS NULL))
 """
 USAGE_POSTING = """
-SELECT 'usage_posting', e.account_id, e.pool_id, 'event ' || e.event_id,
+SELECT 'usage_posting', e.account_id, e.pool_id,
+       'event ' || e.event_id || CASE WHEN e.source = '' THEN '' ELSE ' of ' || e.source END,
        CASE WHEN q.id IS NULL THEN 'a spend of its pool' ELSE 'pool ' || e.pool_id END,
        CASE WHEN q.id IS NULL THEN 'posting ' || coalesce(e.posting_id::text, 'none') ELSE 'pool ' || q.pool_id END
 FROM events e LEFT JOIN billing_posting q ON q.id = e.posting_id
@@ -152,7 +153,8 @@ DAILY_USAGE = """
     SELECT e.account_id, e.meter_id, e.member_id, count(*) FILTER (WHERE r.event_id IS NULL) AS events,
            sum(e.counted) FILTER (WHERE r.event_id IS NULL) AS quantity,
            sum(e.credits) - coalesce(sum(r.credits), 0) AS credits
-    FROM events e LEFT JOIN billing_eventreversal r ON r.account_id = e.account_id AND r.event_id = e.event_id
+    FROM events e LEFT JOIN billing_eventreversal r ON r.account_id = e.account_id
+         AND r.event_id = e.event_id AND r.source = e.source
     GROUP BY e.account_id, e.meter_id, e.member_id
 ), told AS (
     SELECT account_id, meter_id, member_id, sum(events) AS events, sum(quantity) AS quantity, sum(credits) AS credits

@@ -198,7 +198,7 @@ class Posting(models.Model):
     pool = models.ForeignKey(CreditPool, on_delete=models.PROTECT, related_name="postings", db_index=False)
     version = models.BigIntegerField()
     act = models.CharField(max_length=8, choices=Act.choices)
-    reference = models.CharField(max_length=250)
+    reference = models.CharField(max_length=420)
     fingerprint = models.BinaryField(null=True, help_text="Digest of the request, to tell a repeat from a conflict.")
     credits = CreditsField()
     amount = CreditsField()

@@ -312,8 +312,8 @@ def reverse(*, posting_id: int, now: datetime, note: str = "", actor: str = "") 
 
 def _is_of_events(posting: Posting) -> bool:
     """Whether metering posted it for usage events: those are reversed one by one, with their counters and totals."""
-    is_metered_charge = posting.reference.startswith("charge:") and posting.meter_id is not None
-    return is_metered_charge or posting.reference.startswith("usage:")
+    is_metered_charge = posting.reference.startswith(("charge:", "charge@")) and posting.meter_id is not None
+    return is_metered_charge or posting.reference.startswith(("usage:", "usage@"))
 
 
 def reverse_part(

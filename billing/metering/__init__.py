@@ -8,10 +8,10 @@ transaction, `grouping.py` lets concurrent single requests of a process share on
 rejected events through again, `reversal.py` gives an event's credits back, `gauges.py` turns level x time into events
 of its own, `importing.py` reads files. `checks.py` and `estimates.py` ask what ingest would say, `usage.py` reads.
 
-Promises: an event id counts once per account, for ever; the event, its credits, its lots, the balance, the alerts and
-the daily totals are written together or not at all; a fact is never refused for lack of credits; what is rejected is
-kept and can be replayed after the cause is mended; an event is reversed once; a gauge is charged its integral, in
-whatever order readings come; an import counts each row once, however often it is killed.
+Promises: an id counts once per account and source, permanently; the event, its credits, its lots, the balance, the
+alerts and the daily totals are written together or not at all; a fact is never refused for lack of credits; what is
+rejected is kept and can be replayed after the cause is mended; an event is reversed once; a gauge is charged
+its integral, in whatever order readings come; an import counts each row once, however often it is killed.
 
 Boundaries: prices come from the catalog, credits move through the ledger; this room does neither itself.
 """

@@ -12,6 +12,7 @@ from hashlib import blake2b
 
 import msgspec
 
+MAX_SOURCE_LENGTH = 200
 MAX_PROPERTIES = 50
 MAX_PROPERTY_LENGTH = 500
 
@@ -22,7 +23,9 @@ _TIME = re.compile(
 )
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _NUL_ESCAPE = "\\u0000"
-_FLAT_FIELDS = frozenset(("id", "account", "meter", "quantity", "properties", "occurred_at", "pool", "member"))
+_FLAT_FIELDS = frozenset(
+    ("id", "source", "account", "meter", "quantity", "properties", "occurred_at", "pool", "member")
+)
 _DATA_FIELDS = frozenset(("quantity", "properties", "pool", "member"))
 _ENCODER = msgspec.json.Encoder(decimal_format="number", order="sorted")
 
@@ -39,8 +42,8 @@ class InvalidEvent(Exception):
 
 @dataclass(slots=True)
 class Usage:
-    """One event as reported, well-formed but not yet looked up. `stated_at` is None when no
-    time was given, `account`, `pool` and `member` are empty when absent."""
+    """One event as reported, well-formed but not yet looked up. `stated_at` is None when no time was given; `account`,
+    `pool`, `member` and `source` are empty when absent."""
 
     id: str
     account: str
@@ -51,6 +54,7 @@ class Usage:
     stated_at: datetime | None
     pool: str
     member: str
+    source: str = ""
     fingerprint: bytes = field(default=b"")
 
 
@@ -72,6 +76,7 @@ def read_event(raw: object, *, now: datetime, max_ahead: timedelta, max_age: tim
         None if stated_at is None else read_time(stated_at, now=now, max_ahead=max_ahead, max_age=max_age),
         _text(flat, "pool", 70, optional=True),
         _text(flat, "member", 70, optional=True),
+        _source(flat) if "source" in flat else "",
     )
     usage.fingerprint = fingerprint(usage, "event")
     return usage
@@ -91,8 +96,8 @@ def fingerprint(usage: Usage, kind: str) -> bytes:
 
 
 def _flatten(raw: Mapping[str, object]) -> dict[str, object]:
-    """A CloudEvent as the flat form: type is the meter, subject the account, data the rest. `source` is not used:
-    ids are unique per account here, whatever their source."""
+    """A CloudEvent as the flat form: type is the meter, subject the account, data the rest. Ids are unique per source,
+    so it must name one."""
     if raw["specversion"] != "1.0":
         raise InvalidEvent("invalid_event", "Only CloudEvents 1.0 is read.", "specversion")
     data = raw.get("data")
@@ -102,7 +107,9 @@ def _flatten(raw: Mapping[str, object]) -> dict[str, object]:
     if not _DATA_FIELDS.issuperset(data):
         unknown = next(name for name in data if name not in _DATA_FIELDS)
         raise InvalidEvent("unknown_field", f"Unknown field {str(unknown)[:60]!r} in data.", "data")
-    names = {"id": "id", "type": "meter", "subject": "account", "time": "occurred_at"}
+    if raw.get("source") is None:
+        raise InvalidEvent("missing_field", "A CloudEvent names its source: ids are unique per source.", "source")
+    names = {"id": "id", "source": "source", "type": "meter", "subject": "account", "time": "occurred_at"}
     flat = {ours: raw[theirs] for theirs, ours in names.items() if theirs in raw}
     return {**data, **flat}
 
@@ -116,6 +123,20 @@ def _text(flat: Mapping[str, object], name: str, longest: int, *, optional: bool
     if type(value) is not str or not 0 < len(value) <= longest or not value.isprintable():
         raise InvalidEvent("invalid_field", f"{name!r} must be a printable text of 1 to {longest} characters.", name)
     return value
+
+
+def _source(flat: Mapping[str, object]) -> str:
+    """Who gave the id. A URI reference has no blanks, which keeps a source and an id apart where they stand in one
+    text (see `reference`)."""
+    source = _text(flat, "source", MAX_SOURCE_LENGTH, optional=True)
+    if " " in source:
+        raise InvalidEvent("invalid_field", "'source' is a URI reference: it has no blanks.", "source")
+    return source
+
+
+def reference(act: str, source: str, event_id: str) -> str:
+    """Names the posting that an act on an event makes; the same for no two events of an account."""
+    return f"{act}@{source} {event_id}" if source else f"{act}:{event_id}"
 
 
 def read_quantity(value: object) -> Decimal:

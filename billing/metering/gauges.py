@@ -97,9 +97,9 @@ def accrue(*, series_id: int, now: datetime) -> bool:
 
 
 def readings_of(series: GaugeSeries) -> QuerySet[GaugeReading]:
-    """The readings of a series; of several at one moment the last by event id holds."""
+    """The readings of a series; of several at one moment the last by event id and source holds."""
     found = GaugeReading.objects.filter(account_id=series.account_id, meter_id=series.meter_id, series=series.series)
-    return found.order_by("occurred_at", "event_id")
+    return found.order_by("occurred_at", "event_id", "source")
 
 
 def _read_steps(series: GaugeSeries, until: datetime) -> list[Step]:
@@ -107,11 +107,11 @@ def _read_steps(series: GaugeSeries, until: datetime) -> list[Step]:
     a replay, out of the order of time, can bring one."""
     found = readings_of(series).filter(occurred_at__gte=series.base_at, occurred_at__lt=until)
     base, steps = Step(series.base_at, series.base_level), []
-    for at, level, event_id in found.values_list("occurred_at", "level", "event_id"):
+    for at, level, *event in found.values_list("occurred_at", "level", "event_id", "source"):
         if at == series.base_at:
-            base = Step(at, series.base_level, event_id)
+            base = Step(at, series.base_level, *event)
         else:
-            steps.append(Step(at, level, event_id))
+            steps.append(Step(at, level, *event))
     return [base, *steps]
 
 
@@ -139,7 +139,7 @@ def _derive(
     )
     works: list[Work] = []
     for part in parts:
-        names = properties.get(in_force(steps, part.starts_at).event_id, {})
+        names = properties.get(_event_of(in_force(steps, part.starts_at)), {})
         card_id = catalog.card_id(account.assignments, part.starts_at)
         if best_price(catalog.prices(card_id, series.meter_id, part.starts_at, now=now), names) is None:
             return works, part.starts_at
@@ -147,12 +147,18 @@ def _derive(
     return works, until
 
 
-def _properties(series: GaugeSeries, steps: Iterable[Step]) -> dict[str, Properties]:
-    """The properties of readings by event id: they decide which rate applies while the reading holds."""
+def _event_of(step: Step) -> tuple[str, str]:
+    return step.event_id, step.source
+
+
+def _properties(series: GaugeSeries, steps: Iterable[Step]) -> dict[tuple[str, str], Properties]:
+    """The properties of readings by event: they decide which rate applies while the reading holds."""
     events = UsageEvent.objects.filter(account_id=series.account_id, event_id__in={step.event_id for step in steps})
     return {
-        event_id: {name: Decimal(str(value)) if type(value) is float else value for name, value in found.items()}
-        for event_id, found in events.values_list("event_id", "properties")
+        (event_id, source): {
+            name: Decimal(str(value)) if type(value) is float else value for name, value in found.items()
+        }
+        for event_id, source, found in events.values_list("event_id", "source", "properties")
     }
 
 
@@ -160,7 +166,7 @@ def _changes(
     begin: datetime,
     until: datetime,
     steps: Sequence[Step],
-    properties: dict[str, Properties],
+    properties: dict[tuple[str, str], Properties],
     account: AccountInfo,
     catalog: Catalog,
 ) -> list[datetime]:
@@ -171,7 +177,7 @@ def _changes(
     changes |= {
         step.at
         for before, step in pairwise(steps)
-        if properties.get(before.event_id, {}) != properties.get(step.event_id, {})
+        if properties.get(_event_of(before), {}) != properties.get(_event_of(step), {})
     }
     changes |= set(_midnights(begin, until, account.time_zone))
     return sorted(change for change in changes if begin < change < until)
@@ -213,4 +219,4 @@ def _fold(series: GaugeSeries, steps: Sequence[Step], now: datetime) -> None:
     series.base_level_seconds = integral(settled, until=last.at, base=series.base_level_seconds)
     series.base_at, series.base_level = last.at, last.level
     old = readings_of(series).filter(occurred_at__lte=last.at)
-    old.exclude(occurred_at=last.at, event_id=last.event_id).delete()
+    old.exclude(occurred_at=last.at, event_id=last.event_id, source=last.source).delete()

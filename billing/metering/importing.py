@@ -123,9 +123,7 @@ def _take_batch(
             if locked.rows_done != run.rows_done or locked.finished_at is not None:
                 raise ImportRunning
             run = locked
-        taken = take_events_in_their_time(
-            events=events, now=now, source="import", max_age=IMPORT_MAX_AGE, actor="import"
-        )
+        taken = take_events_in_their_time(events=events, now=now, door="import", max_age=IMPORT_MAX_AGE, actor="import")
         run.rows_done += len(batch)
         run.accepted += taken.accepted
         run.duplicates += taken.duplicates

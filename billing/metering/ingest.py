@@ -31,6 +31,7 @@ class EventResult:
     """What became of one event. `status`: accepted, duplicate (with the first result), conflict or rejected."""
 
     id: str
+    source: str
     status: str
     credits: Decimal
     late: bool
@@ -55,7 +56,8 @@ class BatchResult:
 
 @dataclass(frozen=True, slots=True)
 class ChargeRequest:
-    """A charge: of usage (`meter_key`, `quantity`, `properties`) or of bare `credits`. `id` makes a repeat safe.
+    """A charge: of usage (`meter_key`, `quantity`, `properties`) or of bare `credits`. `id`, with the `source` that
+    gave it, makes a repeat safe.
 
     `account`, `pool_key` and `member` are named as in events; `occurred_at` defaults to now.
     """
@@ -69,6 +71,7 @@ class ChargeRequest:
     pool_key: str = ""
     member: str = ""
     occurred_at: datetime | None = None
+    source: str = ""
     actor: str = ""
     note: str = ""
 
@@ -90,7 +93,7 @@ def take_events(
     account_id: int | None = None,
     account_name: str = "",
     api_key_id: int | None = None,
-    source: str = "api",
+    door: str = "api",
     max_age: timedelta | None = None,
     actor: str = "",
 ) -> BatchResult:
@@ -113,10 +116,10 @@ def take_events(
         except InvalidEvent as fault:
             work.reject(fault)
             work.faulty_as_sent = True
-    if len(works) <= GROUPED_UP_TO and source == "api":
+    if len(works) <= GROUPED_UP_TO and door == "api":
         process_together(works, now=now)
     else:
-        process(works, now=now, source=source)
+        process(works, now=now, door=door)
     return _batch_result(works)
 
 
@@ -174,7 +177,8 @@ def _batch_result(works: Sequence[Work]) -> BatchResult:
         conflict = work.verdict == "conflict"
         results.append(
             EventResult(
-                id=work.usage.id if work.usage else _stated_id(work.raw),
+                id=work.usage.id if work.usage else _stated(work.raw, "id"),
+                source=work.usage.source if work.usage else _stated(work.raw, "source"),
                 status=work.verdict,
                 credits=work.credits,
                 late=work.late,
@@ -189,8 +193,8 @@ def _batch_result(works: Sequence[Work]) -> BatchResult:
     )
 
 
-def _stated_id(raw: object) -> str:
-    stated = raw.get("id") if isinstance(raw, dict) else None
+def _stated(raw: object, name: str) -> str:
+    stated = raw.get(name) if isinstance(raw, dict) else None
     return stated[:200] if isinstance(stated, str) else ""
 
 
@@ -229,6 +233,7 @@ def _usage_of(request: ChargeRequest) -> Usage:
         stated_at=request.occurred_at,
         pool=request.pool_key,
         member=request.member,
+        source=request.source,
     )
     amount = "" if request.credits is None else f"{request.credits.normalize():f}"
     usage.fingerprint = fingerprint(usage, f"charge {amount}")

@@ -12,9 +12,9 @@ from billing.ledger.pipeline import Statement, columns
 from billing.metering.work import ZERO, Work
 
 _EVENTS = """
-SELECT e.account_id, e.event_id, e.fingerprint, e.credits, e.posting_id, e.late
-FROM unnest(%s::bigint[], %s::text[]) AS u(account_id, event_id)
-JOIN billing_usageevent e ON e.account_id = u.account_id AND e.event_id = u.event_id
+SELECT e.account_id, e.event_id, e.source, e.fingerprint, e.credits, e.posting_id, e.late
+FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS u(account_id, event_id, source)
+JOIN billing_usageevent e ON e.account_id = u.account_id AND e.event_id = u.event_id AND e.source = u.source
 """
 _CHARGES = """
 SELECT c.account_id, p.reference, p.fingerprint, p.credits, p.id, false
@@ -51,15 +51,15 @@ class First:
 class Known:
     """What the database, and the batch so far, already hold."""
 
-    events: dict[tuple[int, str], First] = field(default_factory=dict)
+    events: dict[tuple[int, str, str], First] = field(default_factory=dict)
     charges: dict[tuple[int, str], First] = field(default_factory=dict)
     counters: dict[tuple[Any, ...], Decimal] = field(default_factory=dict)
     corrections: dict[tuple[Any, ...], Decimal] = field(default_factory=dict)
     values: set[tuple[int, int, datetime, bytes]] = field(default_factory=set)
 
     def first_of(self, work: Work) -> First | None:
-        key = _key(work)
-        return self.events.get(key) or (self.charges.get(key) if work.is_charge else None)
+        first = self.events.get(_key(work))
+        return first or (self.charges.get(_charge_key(work)) if work.is_charge else None)
 
     def counter(self, work: Work) -> Decimal:
         return self.counters.get(counter_key(work), ZERO)
@@ -78,9 +78,11 @@ class Known:
 
     def count(self, work: Work) -> None:
         """Take in an accepted work, so that the batch's later items see it."""
-        fingerprint = work.usage.fingerprint if work.usage else b""
-        target = self.events if work.meter else self.charges
-        target[_key(work)] = First(fingerprint, work.credits, work.posting_id, work.late)
+        first = First(work.usage.fingerprint if work.usage else b"", work.credits, work.posting_id, work.late)
+        if work.meter:
+            self.events[_key(work)] = first
+        else:
+            self.charges[_charge_key(work)] = first
         if work.price is not None:
             self.add_to_counter(counter_key(work), work.counted, work.corrected)
         if work.meter and work.meter.kind == "unique":
@@ -89,11 +91,10 @@ class Known:
 
 def known_statements(works: Sequence[Work]) -> dict[str, Statement]:
     """The reads, to run under the locks, that `read_known` understands; only those the batch has a use for."""
-    ids = [_key(work) for work in works]
-    charges = [(key[0], f"charge:{key[1]}") for key, work in zip(ids, works, strict=True) if work.is_charge]
+    charges = [_charge_key(work) for work in works if work.is_charge]
     counters = {(key[0], key[3], key[1]) for work in works if work.meter for key in (counter_key(work),)}
     values = {value_key(work) for work in works if work.meter and work.meter.kind == "unique"}
-    reads = {"events": (_EVENTS, columns(ids, 2))}
+    reads = {"events": (_EVENTS, columns(map(_key, works), 3))}
     if charges:
         reads["charges"] = (_CHARGES, columns(charges, 2))
     if counters:
@@ -106,18 +107,24 @@ def known_statements(works: Sequence[Work]) -> dict[str, Statement]:
 def read_known(rows: Mapping[str, list[tuple[Any, ...]]]) -> Known:
     """What the rows of `known_statements` say."""
     known = Known()
-    for account_id, event_id, *first in rows["events"]:
-        known.events[account_id, event_id] = First(*first)
+    for account_id, event_id, source, *first in rows["events"]:
+        known.events[account_id, event_id, source] = First(*first)
     for account_id, reference, fingerprint, *first in rows.get("charges", []):
-        known.charges[account_id, reference.removeprefix("charge:")] = First(fingerprint or b"", *first)
+        known.charges[account_id, reference] = First(fingerprint or b"", *first)
     for *key, quantity, correction in rows.get("counters", []):
         known.add_to_counter(tuple(key), quantity, correction)
     known.values = {(row[0], row[1], row[2], bytes(row[3])) for row in rows.get("values", [])}
     return known
 
 
-def _key(work: Work) -> tuple[int, str]:
-    return (work.account.id if work.account else 0, work.usage.id if work.usage else "")
+def _key(work: Work) -> tuple[int, str, str]:
+    usage = work.usage
+    return (work.account.id if work.account else 0, usage.id if usage else "", usage.source if usage else "")
+
+
+def _charge_key(work: Work) -> tuple[int, str]:
+    """A charge of bare credits leaves no event: it is known by its posting."""
+    return (work.account.id if work.account else 0, work.reference("charge"))
 
 
 def counter_key(work: Work) -> tuple[int, int, str, datetime]:

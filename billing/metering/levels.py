@@ -16,11 +16,12 @@ _EXACT = Context(prec=60)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """From a moment on the level is this; `event_id` is the reading that said so."""
+    """From a moment on the level is this; the event `event_id` of the `source` said so."""
 
     at: datetime
     level: Decimal
     event_id: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from billing.ledger.models import CreditPool, CreditsField, Posting
 class UsageEvent(models.Model):
     """A fact: an account used a quantity of a meter at a time. Append-only.
 
-    The primary key (account, event id) is the table's only index on the ingest path; a BRIN index, which costs next
+    Its identity is the account, the id and the `source` that gave the id (of a CloudEvent; empty where none was
+    stated). This primary key is the table's only index on the ingest path; a BRIN index, which costs next
     to nothing, serves listings by arrival. Foreign keys are not checked row by row here: the same transaction writes
     a `DailyUsage` row for the pair of account and meter, and the posting, which are. `quantity` is what was reported,
     `counted` what it counts for (1 for a counting meter, 0 or 1 for a unique one, 0 for a gauge's reading).
@@ -20,9 +21,10 @@ class UsageEvent(models.Model):
     `late`: it happened in a period that had closed, and was charged to the current one.
     """
 
-    pk = models.CompositePrimaryKey("account_id", "event_id")
+    pk = models.CompositePrimaryKey("account_id", "event_id", "source")
     account = models.ForeignKey(Account, on_delete=models.PROTECT, db_index=False, db_constraint=False)
     event_id = models.CharField(max_length=200)
+    source = models.CharField(max_length=200, blank=True)
     meter = models.ForeignKey(Meter, on_delete=models.PROTECT, db_index=False, db_constraint=False)
     pool = models.ForeignKey(CreditPool, on_delete=models.PROTECT, db_index=False, db_constraint=False)
     member = models.ForeignKey(Member, null=True, on_delete=models.PROTECT, db_index=False, db_constraint=False)
@@ -60,9 +62,10 @@ class UsageEvent(models.Model):
 class EventReversal(models.Model):
     """That an event was reversed, once, and the `credits` that were given back. Append-only."""
 
-    pk = models.CompositePrimaryKey("account_id", "event_id")
+    pk = models.CompositePrimaryKey("account_id", "event_id", "source")
     account = models.ForeignKey(Account, on_delete=models.PROTECT, db_index=False)
     event_id = models.CharField(max_length=200)
+    source = models.CharField(max_length=200, blank=True)
     posting = models.ForeignKey(Posting, null=True, on_delete=models.PROTECT, db_index=False)
     credits = CreditsField()
     reason = models.CharField(max_length=200, blank=True)
@@ -135,6 +138,7 @@ class UniqueValue(models.Model):
     value = models.BinaryField(max_length=16)
     events = models.BigIntegerField()
     event_id = models.CharField(max_length=200)
+    source = models.CharField(max_length=200, blank=True)
 
     class Meta:
         constraints = (
@@ -179,12 +183,13 @@ class GaugeReading(models.Model):
     series = models.CharField(max_length=200, blank=True)
     occurred_at = models.DateTimeField()
     event_id = models.CharField(max_length=200)
+    source = models.CharField(max_length=200, blank=True)
     level = models.DecimalField(max_digits=24, decimal_places=6)
 
     class Meta:
         constraints = (
             models.UniqueConstraint(
-                fields=("account", "meter", "series", "occurred_at", "event_id"), name="gauge_reading_unique"
+                fields=("account", "meter", "series", "occurred_at", "event_id", "source"), name="gauge_reading_unique"
             ),
         )
 
@@ -196,7 +201,7 @@ class RejectedEvent(models.Model):
     """An event that could not be taken, as it came (ASCII JSON), kept for replay after the cause is mended.
 
     `bound_account` is the one account of the key it came with, if that had but one: it is never taken for another.
-    While it is open, sending the same again (`digest`: source, key, body) adds no row; like a replay it counts as one
+    While it is open, sending the same again (`digest`: door, key, body) adds no row; like a replay it counts as one
     of the `attempts` after the first.
     """
 
@@ -209,11 +214,12 @@ class RejectedEvent(models.Model):
     api_key = models.ForeignKey(ApiKey, null=True, on_delete=models.SET_NULL)
     bound_account = models.ForeignKey(Account, null=True, on_delete=models.PROTECT, related_name="+", db_index=False)
     event_id = models.CharField(max_length=200, blank=True)
+    source = models.CharField(max_length=200, blank=True)
     body = models.TextField()
     digest = models.BinaryField(max_length=16, null=True)
     code = models.CharField(max_length=40)
     detail = models.CharField(max_length=300)
-    source = models.CharField(max_length=20, default="api")
+    door = models.CharField(max_length=20, default="api", help_text="How it came in, such as api or import.")
     state = models.CharField(max_length=9, choices=State.choices, default=State.OPEN)
     received_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True, help_text="When it was replayed or dismissed.")

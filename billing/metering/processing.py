@@ -42,7 +42,7 @@ def process(
     works: Sequence[Work],
     *,
     now: datetime,
-    source: str = "api",
+    door: str = "api",
     keep_rejected: bool = True,
     patience_ms: int | None = None,
 ) -> None:
@@ -68,7 +68,7 @@ def process(
             balances = _take(ready, now, patience_ms)
         rejected = [work for work in works if work.verdict == "rejected" and not work.is_charge]
         if rejected and keep_rejected:
-            store_rejected(rejected, now=now, source=source)
+            store_rejected(rejected, now=now, door=door)
         _tell_accounts_credits(works, balances, now)
 
 
@@ -174,7 +174,7 @@ def _burn_charge(work: Work, opened: OpenBooks, now: datetime) -> None:
     meter_id = work.meter.id if work.meter else None
     lots = admit(book, work.credits, limit=limit, now=now, occurred_at=work.occurred_at, meter_id=meter_id)
     if work.credits:
-        _begin(work, book, f"charge:{work.usage.id if work.usage else ''}", now)
+        _begin(work, book, work.reference("charge"), now)
         if work.draft:
             work.draft.fingerprint = work.usage.fingerprint if work.usage else None
             burn(book, work.draft, work.credits, lots=lots)
@@ -214,7 +214,7 @@ def _burn_fact(work: Work, burner: FactBurner, now: datetime) -> None:
     """Spend for one event on the posting its pool has for this batch; what that burned before is the event's offset."""
     book, posting = burner.book, burner.posting
     if posting is None:
-        _begin(work, book, f"usage:{work.usage.id if work.usage else ''}", now)
+        _begin(work, book, work.reference("usage"), now)
         posting = burner.posting = work.draft
     if posting is None:
         return

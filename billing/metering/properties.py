@@ -98,7 +98,8 @@ WITH used AS MATERIALIZED (
     WHERE e.account_id = %(account)s AND e.received_at >= %(arrived_since)s
       AND e.occurred_at >= %(since)s AND e.occurred_at < %(until)s
       AND (%(meter)s::bigint IS NULL OR e.meter_id = %(meter)s)
-      AND NOT EXISTS (SELECT FROM billing_eventreversal r WHERE r.account_id = e.account_id AND r.event_id = e.event_id)
+      AND NOT EXISTS (SELECT FROM billing_eventreversal r
+                      WHERE r.account_id = e.account_id AND r.event_id = e.event_id AND r.source = e.source)
 ), costly AS (
     SELECT value FROM used WHERE value IS NOT NULL
     GROUP BY value ORDER BY sum(credits) DESC, count(*) DESC, value LIMIT %(values)s

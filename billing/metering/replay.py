@@ -120,7 +120,7 @@ def _replay_rows(rows: Sequence[RejectedEvent], now: datetime) -> Replayed:
         locked = _lock(works)
         for row in locked:
             _note(row, works[row.pk], now)
-        fields = ["state", "attempts", "closed_at", "code", "detail", "event_id", "account"]
+        fields = ["state", "attempts", "closed_at", "code", "detail", "event_id", "source", "account"]
         RejectedEvent.objects.bulk_update(locked, fields)
     counts = Counter(work.verdict for work in works.values())
     return Replayed(len(rows), counts["accepted"], counts["duplicate"], counts["conflict"], counts["rejected"])
@@ -151,14 +151,15 @@ def _note(row: RejectedEvent, work: Work, now: datetime) -> None:
         row.code, row.detail = "id_conflict", "This id was used for another event."
     elif work.fault is not None:
         row.code, row.detail = work.fault.code, work.fault.detail[:300]
-    row.event_id = work.usage.id if work.usage else row.event_id
+    if work.usage:
+        row.event_id, row.source = work.usage.id, work.usage.source
     row.account_id = work.account.id if work.account else row.account_id
 
 
 def _work_of(row: RejectedEvent) -> Work:
     """The event of a rejected row, read as at the time it was received."""
     work = Work(is_charge=False, usage=None, actor=f"key:{row.api_key_id}" if row.api_key_id else "system")
-    age = IMPORT_MAX_AGE if row.source == "import" else timedelta(days=settings.FLORIN_EVENT_MAX_AGE_DAYS)
+    age = IMPORT_MAX_AGE if row.door == "import" else timedelta(days=settings.FLORIN_EVENT_MAX_AGE_DAYS)
     ahead = timedelta(seconds=settings.FLORIN_EVENT_MAX_AHEAD_SECONDS)
     try:
         usage = read_event(_body(row), now=row.received_at, max_ahead=ahead, max_age=age)

@@ -132,7 +132,8 @@ JOIN billing_ratecardversion v ON v.id = r.version_id
 WHERE e.received_at >= %(arrived)s AND e.period_starts_at BETWEEN %(begins)s AND %(ends)s
     AND e.counted > 0 AND v.rate_card_id = %(card)s
     AND (%(account)s::bigint IS NULL OR e.account_id = %(account)s)
-    AND NOT EXISTS (SELECT FROM billing_eventreversal x WHERE x.account_id = e.account_id AND x.event_id = e.event_id)
+    AND NOT EXISTS (SELECT FROM billing_eventreversal x
+                    WHERE x.account_id = e.account_id AND x.event_id = e.event_id AND x.source = e.source)
 GROUP BY 1, 2, 3, 4, 5
 LIMIT %(limit)s
 """

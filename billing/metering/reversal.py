@@ -37,6 +37,7 @@ from billing.ledger.books import open_books, write_books
 from billing.ledger.cycles import month_start
 from billing.ledger.models import CreditPool, Posting
 from billing.ledger.pools import get_main_pool
+from billing.metering.events import reference
 from billing.metering.known import value_digest
 from billing.metering.models import (
     DailyUsage,
@@ -62,7 +63,9 @@ class ReadingSettled(Exception):
     """The event is a gauge's reading from so long ago that its level x time has been settled for good."""
 
 
-def reverse_event(*, account_id: int, event_id: str, reason: str = "", actor: str = "", now: datetime) -> EventReversal:
+def reverse_event(
+    *, account_id: int, event_id: str, source: str = "", reason: str = "", actor: str = "", now: datetime
+) -> EventReversal:
     """Give an event's credits back to the lots they came from, last burned first, and uncount it. At most once.
 
     The event itself stays, as a fact; the day's totals, the period's cumulative quantity and the member's spending are
@@ -74,7 +77,8 @@ def reverse_event(*, account_id: int, event_id: str, reason: str = "", actor: st
     account's main pool (for a unique meter all pools of the account); for a gauge's reading its series first.
     """
     with transaction.atomic():
-        event = UsageEvent.objects.select_related("meter").filter(account_id=account_id, event_id=event_id).first()
+        events = UsageEvent.objects.filter(account_id=account_id, event_id=event_id, source=source)
+        event = events.select_related("meter").first()
         if event is None:
             raise EventNotFound(event_id)
         if event.meter.kind == Meter.Kind.GAUGE and event.rate_id is None:
@@ -84,7 +88,7 @@ def reverse_event(*, account_id: int, event_id: str, reason: str = "", actor: st
             raise AlreadyReversed
         zone = Account.objects.values_list("time_zone", flat=True).get(pk=account_id)
         charged = _charged_for(event, zone)
-        posting = _give_back(charged, event_id, reason, actor, now) if charged else None
+        posting = _give_back(charged, event, reason, actor, now) if charged else None
         credits = posting.credits if posting else ZERO
         _change_day(event, zone, events=-1)
         if charged:
@@ -93,6 +97,7 @@ def reverse_event(*, account_id: int, event_id: str, reason: str = "", actor: st
         return EventReversal.objects.create(
             account_id=account_id,
             event_id=event_id,
+            source=source,
             posting_id=posting.id if posting else None,
             credits=credits,
             reason=reason,
@@ -111,7 +116,11 @@ def _pools_of(event: UsageEvent) -> Sequence[int]:
 def _drop_reading(event: UsageEvent) -> None:
     """Delete a gauge's reading under its series' lock, so that the next accrual corrects what it charged."""
     readings = GaugeReading.objects.filter(
-        account_id=event.account_id, meter_id=event.meter_id, occurred_at=event.occurred_at, event_id=event.event_id
+        account_id=event.account_id,
+        meter_id=event.meter_id,
+        occurred_at=event.occurred_at,
+        event_id=event.event_id,
+        source=event.source,
     )
     name = readings.values_list("series", flat=True).first()
     series = (
@@ -127,7 +136,7 @@ def _drop_reading(event: UsageEvent) -> None:
 
 
 def _is_reversed(event: UsageEvent) -> bool:
-    return EventReversal.objects.filter(account_id=event.account_id, event_id=event.event_id).exists()
+    return EventReversal.objects.filter(pk=event.pk).exists()
 
 
 def _charged_for(event: UsageEvent, zone: str) -> UsageEvent | None:
@@ -135,7 +144,7 @@ def _charged_for(event: UsageEvent, zone: str) -> UsageEvent | None:
     first event, and in use as long as any stands. None while another does."""
     if event.meter.kind != Meter.Kind.UNIQUE:
         return event
-    stored = UsageEvent.objects.filter(account_id=event.account_id, event_id=event.event_id)
+    stored = UsageEvent.objects.filter(pk=event.pk)
     properties = json.loads(stored.values_list(Cast("properties", TextField()), flat=True)[0], parse_float=Decimal)
     values = UniqueValue.objects.filter(
         account_id=event.account_id,
@@ -150,10 +159,10 @@ def _charged_for(event: UsageEvent, zone: str) -> UsageEvent | None:
         values.update(events=F("events") - 1)
         return None
     values.delete()
-    return UsageEvent.objects.select_related("meter").get(account_id=event.account_id, event_id=value.event_id)
+    return UsageEvent.objects.select_related("meter").get(pk=(event.account_id, value.event_id, value.source))
 
 
-def _give_back(charged: UsageEvent, event_id: str, reason: str, actor: str, now: datetime) -> Draft | None:
+def _give_back(charged: UsageEvent, event: UsageEvent, reason: str, actor: str, now: datetime) -> Draft | None:
     """Post the return of the event's slice of its posting; None when it cost nothing."""
     if charged.posting_id is None:
         return None
@@ -161,7 +170,7 @@ def _give_back(charged: UsageEvent, event_id: str, reason: str, actor: str, now:
         opened, posting = ledger.reverse_part(
             Posting.objects.get(pk=charged.posting_id),
             now=now,
-            reference=f"unuse:{event_id}",
+            reference=reference("unuse", event.source, event.event_id),
             window=(charged.burn_offset, charged.burn_offset + charged.credits),
             member_id=charged.member_id,
         )

@@ -26,6 +26,7 @@ class ValueSeen:
     """The first event of the batch that carries a value, and how many do."""
 
     event_id: str
+    source: str
     events: int = 0
 
 
@@ -49,7 +50,9 @@ class Tally:
             count[1] += work.corrected
         if work.meter.kind == "unique":
             # The first of a batch is the one that was charged, where the value was not known before.
-            seen = self.values.setdefault(value_key(work), ValueSeen(work.usage.id if work.usage else ""))
+            usage = work.usage
+            first = ValueSeen(usage.id if usage else "", usage.source if usage else "")
+            seen = self.values.setdefault(value_key(work), first)
             seen.events += 1
         if work.meter.kind == "gauge" and not work.derived:
             self.readings.append(work)
@@ -84,26 +87,27 @@ def write_usage(opened: OpenBooks, tally: Tally, *, now: datetime) -> None:
     if tally.counters:
         extras.append((_UPSERT_COUNTERS, columns(((*key, *count) for key, count in tally.counters.items()), 7)))
     if tally.values:
-        rows_of_values = ((*key, seen.event_id, seen.events) for key, seen in tally.values.items())
-        extras.append((_UPSERT_VALUES, columns(rows_of_values, 6)))
+        rows_of_values = ((*key, seen.event_id, seen.source, seen.events) for key, seen in tally.values.items())
+        extras.append((_UPSERT_VALUES, columns(rows_of_values, 7)))
     if tally.readings:
         extras += [
             (_INSERT_SERIES, columns({_series_row(work) for work in tally.readings}, 5)),
-            (_INSERT_READINGS, columns((_reading_row(work) for work in tally.readings), 6)),
+            (_INSERT_READINGS, columns((_reading_row(work) for work in tally.readings), 7)),
         ]
     write_books(opened, now=now, extras=extras)
 
 
 _EVENT_COLUMNS = (
-    "account_id, event_id, meter_id, pool_id, member_id, quantity, counted, properties, occurred_at, received_at, "
-    "late, credits, unit_cost, rate_id, posting_id, burn_offset, period_starts_at, fingerprint"
+    "account_id, event_id, source, meter_id, pool_id, member_id, quantity, counted, properties, occurred_at, "
+    "received_at, late, credits, unit_cost, rate_id, posting_id, burn_offset, period_starts_at, fingerprint"
 )
 _INSERT_EVENTS = """
-INSERT INTO billing_usageevent (account_id, event_id, meter_id, pool_id, member_id, quantity, counted, properties,
-    occurred_at, received_at, late, credits, unit_cost, rate_id, posting_id, burn_offset, period_starts_at, fingerprint)
-SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[],
-    %s::jsonb[], %s::timestamptz[], %s::timestamptz[], %s::bool[], %s::numeric[], %s::numeric[], %s::bigint[],
-    %s::bigint[], %s::numeric[], %s::timestamptz[], %s::bytea[])
+INSERT INTO billing_usageevent (account_id, event_id, source, meter_id, pool_id, member_id, quantity, counted,
+    properties, occurred_at, received_at, late, credits, unit_cost, rate_id, posting_id, burn_offset, period_starts_at,
+    fingerprint)
+SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::numeric[],
+    %s::numeric[], %s::jsonb[], %s::timestamptz[], %s::timestamptz[], %s::bool[], %s::numeric[], %s::numeric[],
+    %s::bigint[], %s::bigint[], %s::numeric[], %s::timestamptz[], %s::bytea[])
 """
 # Rows are written in key order, so that two batches for pools of one account cannot deadlock on them.
 _UPSERT_DAYS = """
@@ -121,8 +125,8 @@ ON CONFLICT (account_id, period_starts_at, meter_id, rate_id)
 DO UPDATE SET quantity = c.quantity + EXCLUDED.quantity, correction = c.correction + EXCLUDED.correction
 """
 _UPSERT_VALUES = """
-INSERT INTO billing_uniquevalue AS v (account_id, meter_id, period_starts_at, value, event_id, events)
-SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[], %s::bytea[], %s::text[], %s::bigint[])
+INSERT INTO billing_uniquevalue AS v (account_id, meter_id, period_starts_at, value, event_id, source, events)
+SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[], %s::bytea[], %s::text[], %s::text[], %s::bigint[])
 ORDER BY 1, 3, 2, 4
 ON CONFLICT (account_id, period_starts_at, meter_id, value) DO UPDATE SET events = v.events + EXCLUDED.events
 """
@@ -135,8 +139,8 @@ FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::timestampt
 ON CONFLICT (account_id, meter_id, series) DO NOTHING
 """
 _INSERT_READINGS = """
-INSERT INTO billing_gaugereading (account_id, meter_id, series, occurred_at, event_id, level)
-SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::timestamptz[], %s::text[], %s::numeric[])
+INSERT INTO billing_gaugereading (account_id, meter_id, series, occurred_at, event_id, source, level)
+SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::numeric[])
 """
 
 
@@ -147,6 +151,7 @@ def _event_row(work: Work, now: datetime) -> tuple[object, ...]:
     return (
         account.id,
         usage.id,
+        usage.source,
         meter.id,
         work.pool_id,
         work.member_id,
@@ -177,10 +182,10 @@ def _copy_events(rows: list[tuple[object, ...]]) -> None:
 
 def _copy_line(row: tuple[object, ...]) -> str:
     """A row in PostgreSQL's COPY text format: tab-separated, backslash-escaped, `\\N` for NULL."""
-    account, event, meter, pool, member, quantity, counted, properties, *rest = row
+    account, event, source, meter, pool, member, quantity, counted, properties, *rest = row
     occurred, received, late, credits, cost, rate, posting, offset, period, fingerprint = rest
     return (
-        f"{account}\t{_escaped(event)}\t{meter}\t{pool}\t{_or_null(member)}\t{quantity}\t{counted}\t"
+        f"{account}\t{_escaped(event)}\t{_escaped(source)}\t{meter}\t{pool}\t{_or_null(member)}\t{quantity}\t{counted}\t"
         f"{_escaped(properties)}\t{occurred}\t{received}\t{late}\t{credits}\t{cost}\t{_or_null(rate)}\t"
         f"{_or_null(posting)}\t{offset}\t{period}\t\\\\x{fingerprint.hex()}\n"  # type: ignore[attr-defined]
     )
@@ -223,11 +228,12 @@ def _reading_row(work: Work) -> tuple[object, ...]:
         series_of(work),
         work.occurred_at,
         work.usage.id if work.usage else "",
+        work.usage.source if work.usage else "",
         work.usage.quantity if work.usage else ZERO,
     )
 
 
-def store_rejected(works: Sequence[Work], *, now: datetime, source: str) -> None:
+def store_rejected(works: Sequence[Work], *, now: datetime, door: str) -> None:
     """Keep rejected events as they came, to be replayed once the cause is mended. Up to 64 KiB each are kept.
 
     One that is sent again while its row is open adds to that row's attempts, and brings the reason up to date. Locks
@@ -236,7 +242,7 @@ def store_rejected(works: Sequence[Work], *, now: datetime, source: str) -> None
     rows: dict[bytes, list[object]] = {}
     for work in works:
         body = _ascii_json(work.raw)
-        digest = _digest_of(work, body, source)
+        digest = _digest_of(work, body, door)
         again = rows[digest][-1] + 1 if digest in rows else 0  # type: ignore[operator]
         fault = work.fault
         rows[digest] = [
@@ -245,14 +251,15 @@ def store_rejected(works: Sequence[Work], *, now: datetime, source: str) -> None
             work.api_key_id,
             work.bound_account_id,
             work.usage.id if work.usage else "",
+            work.usage.source if work.usage else "",
             body if len(body) <= MAX_REJECTED_LENGTH else "",
             fault.code if fault else "",
             fault.detail[:300] if fault else "",
-            source,
+            door,
             now,
             again,
         ]
-    pipelined([(_UPSERT_REJECTED, columns(rows.values(), 11))])
+    pipelined([(_UPSERT_REJECTED, columns(rows.values(), 12))])
 
 
 # Numbered in the order they came, for replays, but written in the order of digests, in which their rows are locked.
@@ -260,20 +267,20 @@ _UPSERT_REJECTED = """
 WITH u AS MATERIALIZED (
     SELECT *, nextval('billing_rejectedevent_id_seq') AS id
     FROM unnest(%s::bytea[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[],
-        %s::text[], %s::timestamptz[], %s::int[]) AS given(digest, account_id, api_key_id, bound_account_id, event_id,
-        body, code, detail, source, received_at, attempts)
+        %s::text[], %s::text[], %s::timestamptz[], %s::int[]) AS given(digest, account_id, api_key_id,
+        bound_account_id, event_id, source, body, code, detail, door, received_at, attempts)
 )
-INSERT INTO billing_rejectedevent AS r (digest, account_id, api_key_id, bound_account_id, event_id, body, code, detail,
-    source, received_at, attempts, id, state)
+INSERT INTO billing_rejectedevent AS r (digest, account_id, api_key_id, bound_account_id, event_id, source, body, code,
+    detail, door, received_at, attempts, id, state)
 SELECT *, 'open' FROM u ORDER BY digest
 ON CONFLICT (digest) WHERE state = 'open' DO UPDATE SET attempts = r.attempts + EXCLUDED.attempts + 1,
     account_id = coalesce(EXCLUDED.account_id, r.account_id), code = EXCLUDED.code, detail = EXCLUDED.detail
 """
 
 
-def _digest_of(work: Work, body: str, source: str) -> bytes:
+def _digest_of(work: Work, body: str, door: str) -> bytes:
     """What tells one rejected event from another: who sent it, which way, and all of its body."""
-    sender = f"{source}\x1f{work.api_key_id}\x1f{work.bound_account_id}\x1f"
+    sender = f"{door}\x1f{work.api_key_id}\x1f{work.bound_account_id}\x1f"
     return blake2b((sender + body).encode(), digest_size=16).digest()
 
 

@@ -42,7 +42,7 @@ class Mapping:
 
     `account` is one account for all rows, or `account_column` has each row's. `zone` is the time zone of times without
     an offset. Ids come from `id_column`, or are made of `id_prefix` (default: the content's digest) and the row's
-    number. `properties` are pairs of a property's name and a column.
+    number; `source_column` says which system gave them. `properties` are pairs of a property's name and a column.
     """
 
     format: str
@@ -52,6 +52,7 @@ class Mapping:
     time_column: str = ""
     zone: str = ""
     id_column: str = ""
+    source_column: str = ""
     id_prefix: str = ""
     pool_column: str = ""
     member_column: str = ""
@@ -61,7 +62,8 @@ class Mapping:
     @property
     def columns(self) -> list[str]:
         """All columns that the file must have."""
-        named = [self.account_column, self.time_column, self.id_column, self.pool_column, self.member_column]
+        named = [self.account_column, self.time_column, self.id_column, self.source_column]
+        named += [self.pool_column, self.member_column]
         named += [meter.column for meter in self.meters] + [column for _, column in self.properties]
         return [name for name in named if name]
 
@@ -162,6 +164,7 @@ def events_of(row: object, number: int, source: Source) -> Iterator[object]:
 def _common(row: Row, mapping: Mapping) -> Row:
     """What all events of a row say."""
     columns = {
+        "source": mapping.source_column,
         "account": mapping.account_column,
         "pool": mapping.pool_column,
         "member": mapping.member_column,

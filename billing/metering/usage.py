@@ -71,7 +71,7 @@ def list_events(
     account_id: int,
     now: datetime,
     limit: int,
-    before: tuple[datetime, str] | None = None,
+    before: tuple[datetime, str, str] | None = None,
     window: timedelta | None = EVENTS_WINDOW,
     meter_key: str = "",
     member_id: int | None = None,
@@ -80,8 +80,9 @@ def list_events(
 ) -> list[ListedEvent]:
     """Up to `limit` events of an account in the order they arrived, newest first, with meter and pool.
 
-    The next page begins `before` the (received_at, event_id) of the last one. Looks back no further than `window`
-    from there (or from `now`), so that an answer stays quick whatever the account's history; None: to its beginning.
+    The next page begins `before` the (received_at, event_id, source) of the last one. Looks back no further than
+    `window` from there (or from `now`), so that an answer stays quick whatever the account's history; None: to its
+    beginning.
     """
     rows = UsageEvent.objects.filter(account_id=account_id).select_related("meter", "pool")
     filters = {
@@ -92,7 +93,11 @@ def list_events(
     }
     rows = rows.filter(**{lookup: value for lookup, value in filters.items() if value is not None})
     if before is not None:
-        rows = rows.filter(Q(received_at__lt=before[0]) | Q(received_at=before[0], event_id__lt=before[1]))
+        received_at, event_id, source = before
+        same_id = Q(event_id=event_id, source__lt=source)
+        rows = rows.filter(
+            Q(received_at__lt=received_at) | (Q(received_at=received_at) & (Q(event_id__lt=event_id) | same_id))
+        )
     newest = before[0] if before else now
     found: list[UsageEvent] = []
     until = None if before is None else newest
@@ -101,9 +106,20 @@ def list_events(
         if reach is not None:
             until = newest - reach
             slice_ = slice_.filter(received_at__gt=until)
-        found += slice_.order_by("-received_at", "-event_id")[: limit - len(found)]
+        found += slice_.order_by("-received_at", "-event_id", "-source")[: limit - len(found)]
         if len(found) == limit:
             break
-    reversals = EventReversal.objects.filter(account_id=account_id, event_id__in=[row.event_id for row in found])
-    reversed_at = dict(reversals.values_list("event_id", "created_at"))
-    return [ListedEvent(row, reversed_at.get(row.event_id)) for row in found]
+    return _with_reversals(account_id, found)
+
+
+def find_events(*, account_id: int, event_id: str) -> list[ListedEvent]:
+    """The events of an id, one for each source that gave it."""
+    rows = UsageEvent.objects.filter(account_id=account_id, event_id=event_id).select_related("meter", "pool")
+    return _with_reversals(account_id, rows.order_by("source"))
+
+
+def _with_reversals(account_id: int, events: Iterable[UsageEvent]) -> list[ListedEvent]:
+    found = list(events)
+    reversals = EventReversal.objects.filter(account_id=account_id, event_id__in={row.event_id for row in found})
+    reversed_at = {row.pk: row.created_at for row in reversals}
+    return [ListedEvent(row, reversed_at.get(row.pk)) for row in found]

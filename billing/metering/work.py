@@ -7,7 +7,7 @@ from decimal import Decimal
 from billing.catalog.prices import MeterInfo
 from billing.catalog.pricing import Price
 from billing.ledger.book import Draft
-from billing.metering.events import InvalidEvent, Usage
+from billing.metering.events import InvalidEvent, Usage, reference
 from billing.metering.resolve import AccountInfo, World, member_id_of
 
 ZERO = Decimal(0)
@@ -62,6 +62,10 @@ class Work:
             self.verdict, self.fault, self.refusal = "", None, None
             self.draft, self.posting_id, self.price, self.late = None, None, None, False
             self.credits = self.counted = self.corrected = self.burn_offset = ZERO
+
+    def reference(self, act: str) -> str:
+        """Names the posting that it makes."""
+        return reference(act, self.usage.source, self.usage.id) if self.usage else f"{act}:"
 
     def reject(self, fault: InvalidEvent) -> None:
         self.verdict, self.fault = "rejected", fault

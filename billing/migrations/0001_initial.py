@@ -1883,6 +1883,7 @@ class Migration(migrations.Migration):
                 ("series", models.CharField(blank=True, max_length=200)),
                 ("occurred_at", models.DateTimeField()),
                 ("event_id", models.CharField(max_length=200)),
+                ("source", models.CharField(blank=True, max_length=200)),
                 ("level", models.DecimalField(decimal_places=6, max_digits=24)),
                 (
                     "account",
@@ -1898,7 +1899,8 @@ class Migration(migrations.Migration):
             options={
                 "constraints": [
                     models.UniqueConstraint(
-                        fields=("account", "meter", "series", "occurred_at", "event_id"), name="gauge_reading_unique"
+                        fields=("account", "meter", "series", "occurred_at", "event_id", "source"),
+                        name="gauge_reading_unique",
                     )
                 ],
             },
@@ -3088,7 +3090,7 @@ class Migration(migrations.Migration):
                         max_length=8,
                     ),
                 ),
-                ("reference", models.CharField(max_length=250)),
+                ("reference", models.CharField(max_length=420)),
                 (
                     "fingerprint",
                     models.BinaryField(help_text="Digest of the request, to tell a repeat from a conflict.", null=True),
@@ -3277,10 +3279,11 @@ class Migration(migrations.Migration):
                 (
                     "pk",
                     models.CompositePrimaryKey(
-                        "account_id", "event_id", blank=True, editable=False, primary_key=True, serialize=False
+                        "account_id", "event_id", "source", blank=True, editable=False, primary_key=True, serialize=False
                     ),
                 ),
                 ("event_id", models.CharField(max_length=200)),
+                ("source", models.CharField(blank=True, max_length=200)),
                 ("credits", billing.ledger.models.CreditsField(decimal_places=6, max_digits=24)),
                 ("reason", models.CharField(blank=True, max_length=200)),
                 ("actor", models.CharField(blank=True, max_length=80)),
@@ -3698,11 +3701,12 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("event_id", models.CharField(blank=True, max_length=200)),
+                ("source", models.CharField(blank=True, max_length=200)),
                 ("body", models.TextField()),
                 ("digest", models.BinaryField(max_length=16, null=True)),
                 ("code", models.CharField(max_length=40)),
                 ("detail", models.CharField(max_length=300)),
-                ("source", models.CharField(default="api", max_length=20)),
+                ("door", models.CharField(default="api", help_text="How it came in, such as api or import.", max_length=20)),
                 (
                     "state",
                     models.CharField(
@@ -4652,6 +4656,7 @@ class Migration(migrations.Migration):
                 ("value", models.BinaryField(max_length=16)),
                 ("events", models.BigIntegerField()),
                 ("event_id", models.CharField(max_length=200)),
+                ("source", models.CharField(blank=True, max_length=200)),
                 (
                     "account",
                     models.ForeignKey(
@@ -4708,10 +4713,11 @@ class Migration(migrations.Migration):
                 (
                     "pk",
                     models.CompositePrimaryKey(
-                        "account_id", "event_id", blank=True, editable=False, primary_key=True, serialize=False
+                        "account_id", "event_id", "source", blank=True, editable=False, primary_key=True, serialize=False
                     ),
                 ),
                 ("event_id", models.CharField(max_length=200)),
+                ("source", models.CharField(blank=True, max_length=200)),
                 ("quantity", models.DecimalField(decimal_places=6, max_digits=24)),
                 ("counted", models.DecimalField(decimal_places=6, max_digits=24)),
                 ("properties", models.JSONField(default=dict)),

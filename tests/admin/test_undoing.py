@@ -26,8 +26,9 @@ def _balance(office: Office) -> Decimal:
     return CreditPool.objects.get(pk=office.pool.pk).balance
 
 
-def _use(office: Office, event_id: str) -> None:
-    used = event(10, at=office.now, id=event_id, account=office.account.external_id, meter=office.meter.key)
+def _use(office: Office, event_id: str, **fields: str) -> None:
+    named = {"account": office.account.external_id, "meter": office.meter.key, **fields}
+    used = event(10, at=office.now, id=event_id, **named)
     assert send_one(used, now=office.now).status == "accepted"
 
 
@@ -133,6 +134,20 @@ def test_a_usage_event_is_reversed_and_stays_as_a_fact(staff: Client, office: Of
     act = StaffAct.objects.exclude(act="refused").get()
     assert (act.act, act.account, act.after["credits"]) == ("unuse", office.account, "50")
     assert address not in text_of(staff, listed)
+
+
+def test_of_two_events_of_one_id_the_one_whose_source_is_named_is_reversed(staff: Client, office: Office) -> None:
+    make_rate_card({office.meter: "5"})
+    _use(office, "e1")
+    _use(office, "e1", source="/a?b&c")
+    listed = f"/admin/billing/dailyusage/events/?account={office.account.pk}&event_id=e1"
+    address = f"/admin/billing/dailyusage/events/{office.account.pk}/e1/reverse/"
+    named = f"{address}?source=%2Fa%3Fb%26c"
+    page = text_of(staff, listed)
+    assert (address + '"' in page, named in page, "from /a?b&amp;c" in page) == (True, True, True)
+    assert "50 credits are back" in post(staff, named, **_sent())
+    assert (EventReversal.objects.get().source, named in text_of(staff, listed)) == ("/a?b&c", False)
+    assert staff.get(f"{address}?source=/nobody").status_code == 404
 
 
 def test_an_event_that_does_not_exist_is_not_found(staff: Client, office: Office) -> None:

@@ -36,6 +36,19 @@ def test_an_event_of_another_account_is_not_found(platform):
     assert not EventReversal.objects.exists()
 
 
+def test_an_event_with_a_source_is_named_by_both_and_listed_with_it(platform, alice):
+    event = {"id": "e/1", "source": "/worker", "account": "acme", "meter": "tokens", "quantity": 500}
+    (result,) = platform.post("/events", [event]).json()["results"]
+    assert (result["status"], result["source"]) == ("accepted", "/worker")
+    assert_problem(platform.post("/events/e%2F1/reverse", {"account": "acme", "source": "/gone"}), 404, "not_found")
+    answer = platform.post("/events/e%2F1/reverse", {"account": "acme", "source": "/worker"}).json()
+    assert (answer["source"], answer["credits"]) == ("/worker", "1")
+    first = alice.get("/accounts/acme/events?limit=1").json()
+    rest = alice.get(f"/accounts/acme/events?limit=1&cursor={first['next_cursor']}").json()
+    listed = [(item["source"], bool(item["reversed_at"])) for page in (first, rest) for item in page["items"]]
+    assert listed == [("/worker", True), ("", False)]
+
+
 def test_an_unknown_event_is_not_found(platform):
     rows = ["nothing", "a%0Ab", "x" * 201]
     answers = [(event_id, platform.post(f"/events/{event_id}/reverse", {"account": "acme"})) for event_id in rows]
@@ -43,7 +56,14 @@ def test_an_unknown_event_is_not_found(platform):
 
 
 def test_what_does_not_fit_is_refused_by_field(platform):
-    rows = [("account", None), ("reason", 5), ("reason", "x" * 201), ("why", "x")]
+    rows = [
+        ("account", None),
+        ("source", "a b"),
+        ("source", "x" * 201),
+        ("reason", 5),
+        ("reason", "x" * 201),
+        ("why", "x"),
+    ]
     answers = [
         ((field, value), platform.post("/events/e%2F1/reverse", {"account": "acme", field: value}), field)
         for field, value in rows

@@ -16,12 +16,13 @@ from tests.ledger.makers import NOW, give, take
 
 ROWS = {
     "billing_usageevent": {
-        "account_id": 1, "event_id": "e", "meter_id": 1, "pool_id": 1, "quantity": 1, "counted": 1, "properties": "{}",
-        "occurred_at": NOW, "received_at": NOW, "late": False, "credits": 1, "unit_cost": 0, "burn_offset": 0,
+        "account_id": 1, "event_id": "e", "source": "", "meter_id": 1, "pool_id": 1, "quantity": 1, "counted": 1,
+        "properties": "{}", "occurred_at": NOW, "received_at": NOW, "late": False, "credits": 1, "unit_cost": 0,
+        "burn_offset": 0,
         "period_starts_at": NOW, "fingerprint": b"x",
     },
     "billing_eventreversal": {
-        "account_id": 0, "event_id": "e", "credits": 1, "reason": "", "actor": "", "created_at": NOW,
+        "account_id": 0, "event_id": "e", "source": "", "credits": 1, "reason": "", "actor": "", "created_at": NOW,
     },
 }  # fmt: skip
 
@@ -38,8 +39,8 @@ def columns_of(table):
 COLUMNS = {
     "billing_posting": 20,
     "billing_ledgerentry": 7,
-    "billing_usageevent": 18,
-    "billing_eventreversal": 7,
+    "billing_usageevent": 19,
+    "billing_eventreversal": 8,
     "billing_subscriptionchange": 12,
     "billing_ledgerseal": 5,
     "billing_sealedrange": 6,

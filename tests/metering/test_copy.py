@@ -21,10 +21,10 @@ AWKWARD = [
 
 
 def stored(account):
-    rows = UsageEvent.objects.filter(account=account).order_by("event_id")
+    rows = UsageEvent.objects.filter(account=account).order_by("event_id", "source")
     return list(rows.values_list(
-        "event_id", "quantity", "counted", "properties", "occurred_at", "received_at", "late", "credits", "unit_cost",
-        "rate_id", "period_starts_at", "burn_offset", "member_id",
+        "event_id", "source", "quantity", "counted", "properties", "occurred_at", "received_at", "late", "credits",
+        "unit_cost", "rate_id", "period_starts_at", "burn_offset", "member_id",
     ))  # fmt: skip
 
 
@@ -52,14 +52,16 @@ def test_awkward_texts_in_properties_are_stored_as_they_are(both_ways):
     events += [event(id=f"n{n}", properties={text: "v"}) for n, text in enumerate(AWKWARD) if 0 < len(text) <= 60]
     copied, inserted = both_ways(*events)
     assert copied == inserted
-    assert {row[0]: row[3] for row in copied} == {each["id"]: each["properties"] for each in events}
+    assert {row[0]: row[4] for row in copied} == {each["id"]: each["properties"] for each in events}
 
 
 def test_awkward_texts_in_ids_are_stored_as_they_are(both_ways):
     names = [text for text in AWKWARD if text and text.isprintable() and len(text) <= 200] + ["x" * 200]
-    copied, inserted = both_ways(*(event(id=name) for name in names))
+    sources = [name for name in names if " " not in name]
+    events = [event(id=name) for name in names] + [event(id="e", source=source) for source in sources]
+    copied, inserted = both_ways(*events)
     assert copied == inserted
-    assert {row[0] for row in copied} == set(names)
+    assert {row[:2] for row in copied} == {(name, "") for name in names} | {("e", source) for source in sources}
 
 
 def test_every_kind_of_value_is_stored_alike(both_ways):
@@ -71,8 +73,8 @@ def test_every_kind_of_value_is_stored_alike(both_ways):
         event(id="d", at=None),
     )
     assert copied == inserted
-    assert copied[0][7] == D("2499999999999.999998")
-    assert copied[1][6]  # late
+    assert copied[0][8] == D("2499999999999.999998")
+    assert copied[1][7]  # late
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -84,7 +86,7 @@ def test_every_kind_of_value_is_stored_alike(both_ways):
 def test_any_text_comes_back_as_it_was_sent(both_ways, texts):
     copied, inserted = both_ways(*(event(id=f"{n:03}", properties={"t": text}) for n, text in enumerate(texts)))
     assert copied == inserted
-    assert [row[3]["t"] for row in copied] == texts
+    assert [row[4]["t"] for row in copied] == texts
 
 
 def test_large_batches_are_copied(acme, priced, monkeypatch):

@@ -238,7 +238,7 @@ def test_an_archived_meter_is_charged_up_to_then_and_no_more(acme, storage):
 
 def test_readings_of_long_ago_can_be_imported(acme, storage):
     old = NOW - 400 * DAY
-    ingest.take_events(events=[level(1, at=old)], now=NOW, source="import", max_age=500 * DAY)
+    ingest.take_events(events=[level(1, at=old)], now=NOW, door="import", max_age=500 * DAY)
     accrue(NOW + gauges.LAG)
     assert GaugeSeries.objects.get().charged_quantity == 400 * 24
     assert derived()[0][0] == old

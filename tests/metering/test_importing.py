@@ -86,7 +86,7 @@ def test_a_row_that_is_rejected_is_kept_told_of_and_replayed(acme, priced, usage
     assert "  row 2: invalid_quantity: A quantity is" in said
     assert "  row 4: unknown_account: There is no account 'later-org'." in said
     assert "manage.py replay_rejected" in said
-    assert set(RejectedEvent.objects.values_list("source", flat=True)) == {"import"}
+    assert set(RejectedEvent.objects.values_list("door", flat=True)) == {"import"}
     make_account("later-org", now=START)
     call_command("replay_rejected", "--code", "unknown_account")
     assert UsageEvent.objects.count() == 3

@@ -114,7 +114,7 @@ CLOUD = {"specversion": "1.0", "id": "a", "source": "/x", "type": "tokens", "sub
 def test_a_cloud_event_says_the_same_as_a_flat_one():
     data = {"quantity": 2, "properties": {"a": 1}, "pool": "team", "member": "mem_1"}
     cloud = {**CLOUD, "time": "2026-03-10T12:00:00Z", "datacontenttype": "application/json", "data": data}
-    flat = event(2, id="a", properties={"a": 1}, pool="team", member="mem_1")
+    flat = event(2, id="a", source="/x", properties={"a": 1}, pool="team", member="mem_1")
     assert read(cloud) == read(flat)
     assert read({**CLOUD, "data": None}).quantity == 1
 
@@ -123,7 +123,9 @@ def test_a_cloud_event_says_the_same_as_a_flat_one():
     ("changes", "expected"),
     [({"specversion": "0.3"}, ("invalid_event", "specversion")), ({"data": []}, ("invalid_event", "data")),
      ({"data": {"qty": 1}}, ("unknown_field", "data")), ({"type": 5}, ("invalid_field", "meter")),
-     ({"subject": ""}, ("invalid_field", "account")), ({"id": None}, ("missing_field", "id"))],
+     ({"subject": ""}, ("invalid_field", "account")), ({"id": None}, ("missing_field", "id")),
+     ({"source": None}, ("missing_field", "source")), ({"source": ""}, ("invalid_field", "source")),
+     ({"source": "a b"}, ("invalid_field", "source"))],
 )  # fmt: skip
 def test_a_faulty_cloud_event_says_where(changes, expected):
     assert fault({**CLOUD, **changes}) == expected

@@ -66,13 +66,13 @@ def test_copies_within_a_batch_are_one_row_and_rows_are_numbered_as_they_came(ac
     assert RejectedEvent.objects.count() == 60
 
 
-def test_another_body_key_account_or_source_is_another_event(acme, priced):
+def test_another_body_key_account_or_door_is_another_event(acme, priced):
     key, _ = make_key()
     bound, _ = make_key(acme)
     raw = event(id="a", meter="images")
     send(raw)
     send({**raw, "quantity": 2})
-    send(raw, source="import")
+    send(raw, door="import")
     send(raw, api_key_id=key.pk)
     send(raw, api_key_id=bound.pk, account_id=acme.pk, account_name="acme")
     assert RejectedEvent.objects.count() == 5

@@ -57,7 +57,7 @@ def pages(account, limit, **options):
     before, seen = None, []
     while rows := usage.list_events(account_id=account.pk, limit=limit, before=before, **{"now": NOW, **options}):
         seen.append([row.event.event_id for row in rows])
-        before = rows[-1].event.received_at, rows[-1].event.event_id
+        before = rows[-1].event.received_at, rows[-1].event.event_id, rows[-1].event.source
     return seen
 
 

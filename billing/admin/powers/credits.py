@@ -145,17 +145,22 @@ def reverse(approval: Approval, now: datetime) -> Model:
 
 def worth_of_event(asked: Payload, now: datetime) -> Worth:
     """The credits that the event cost. Their price is not followed up: events of a batch share a posting."""
-    event = UsageEvent.objects.get(account_id=asked["account_id"], event_id=asked["event_id"])
+    event = UsageEvent.objects.get(pk=_event_of(asked))
     return Worth(credits=event.credits)
 
 
 def reverse_event(approval: Approval, now: datetime) -> Model:
     """Give back what a usage event cost; it stays as a fact."""
-    account_id, event_id = approval.payload["account_id"], approval.payload["event_id"]
+    account_id, event_id, source = event = _event_of(approval.payload)
     reversal.reverse_event(
-        account_id=account_id, event_id=event_id, reason=approval.reason[:200], actor=actor_of(approval), now=now
-    )
-    return EventReversal.objects.get(account_id=account_id, event_id=event_id)
+        account_id=account_id, event_id=event_id, source=source, reason=approval.reason[:200],
+        actor=actor_of(approval), now=now,
+    )  # fmt: skip
+    return EventReversal.objects.get(pk=event)
+
+
+def _event_of(asked: Payload) -> tuple[int, str, str]:
+    return asked["account_id"], asked["event_id"], asked["source"]
 
 
 # --- What a pool may overdraw ----------------------------------------------------------------------------------------

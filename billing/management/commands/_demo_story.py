@@ -240,7 +240,7 @@ def report_usage(story: Story, parties: Iterable[Party], *, now: datetime) -> No
     if not events:
         return
     done = ingest.take_events(
-        events=events, now=now, api_key_id=story.api_key_id, source="demo", actor=f"key:{story.api_key_id}"
+        events=events, now=now, api_key_id=story.api_key_id, door="demo", actor=f"key:{story.api_key_id}"
     )
     for party in reporting:
         available = done.balances.get(party.customer.key)

@@ -64,6 +64,12 @@ class Command(BaseCommand):
         parser.add_argument("--time-column", default="", metavar="COLUMN")
         parser.add_argument("--time-zone", type=_zone, help="of times without an offset, e.g. UTC")
         parser.add_argument("--id-column", default="", metavar="COLUMN", help="where each row's own id is")
+        parser.add_argument(
+            "--source-column",
+            default="",
+            metavar="COLUMN",
+            help="which system gave the row's id: ids are unique per source",
+        )
         parser.add_argument("--id-prefix", default="", help="begins made-up ids, in place of the file's digest")
         parser.add_argument("--pool-column", default="", metavar="COLUMN")
         parser.add_argument("--member-column", default="", metavar="COLUMN")
@@ -158,7 +164,8 @@ def _mapping_of(options: dict[str, Any]) -> Mapping:
     if len(delimiter) != 1:
         raise CommandError("--delimiter: one character.", returncode=WRONG_USAGE)
     names = (
-        "account", "account_column", "time_column", "id_column", "id_prefix", "pool_column", "member_column",
+        "account", "account_column", "time_column", "id_column", "source_column", "id_prefix", "pool_column",
+        "member_column",
     )  # fmt: skip
     given = {name: options[name] for name in names}
     if options["meters"]:
