@@ -23,6 +23,7 @@ from billing.accounts import clocks
 from billing.accounts.models import Account, AccountNote, User
 from billing.admin.charts import BarChart, bar_chart
 from billing.invoicing.models import Invoice
+from billing.ledger import balance
 from billing.ledger.models import CreditGrant, CreditPool, Hold
 from billing.metering.models import DailyUsage
 from billing.notifications.wording import credits_text, exact_credits_text, money_text
@@ -75,7 +76,7 @@ def read(*, account_id: int, user: User, before: datetime | None, now: datetime)
         "account": account,
         "now": now,
         "pools": pools,
-        "figures": _figures(pools),
+        "figures": _figures(pools, now),
         "lots": _list_lots(account_id) if may_ledger else [],
         "may_ledger": may_ledger,
         "holds": _list_holds(pools) if may_ledger else [],
@@ -89,9 +90,14 @@ def read(*, account_id: int, user: User, before: datetime | None, now: datetime)
     }
 
 
-def _figures(pools: Iterable[CreditPool]) -> list[tuple[str, str]]:
+def _figures(pools: Iterable[CreditPool], now: datetime) -> list[tuple[str, str]]:
     names = ("balance", "held", "overdraft", "cycle_allocation", "cycle_spent")
     totals = {name: sum((getattr(pool, name) for pool in pools), Decimal(0)) for name in names}
+    if any(pool.cycle_ends_at <= now for pool in pools):
+        # A pool's row is of an earlier cycle until something is posted in this one.
+        cycles = [reading.cycle for reading in balance.read_many([pool.pk for pool in pools], now=now).values()]
+        totals["cycle_spent"] = sum((cycle.spent for cycle in cycles if cycle), Decimal(0))
+        totals["cycle_allocation"] = sum((cycle.allocation for cycle in cycles if cycle), Decimal(0))
     return [
         (_("Balance"), credits_text(totals["balance"])),
         (_("Held for work under way"), credits_text(totals["held"])),

@@ -28,7 +28,7 @@ from billing.admin import asking, trail
 from billing.admin.account_views import AccountPages
 from billing.admin.asking import OnceForm
 from billing.admin.guarding import GuardedPages
-from billing.admin.rules import Act, FactsInline, PickOne, RoomAdmin, credits_column
+from billing.admin.rules import Act, FactsInline, PickOne, RoomAdmin, credits_column, cycle_column
 from billing.admin.sessions import SessionPages
 from billing.ledger import balance, pools
 from billing.ledger.models import CreditPool
@@ -222,11 +222,14 @@ class PoolInline(FactsInline):
         credits_column("balance"),
         credits_column("held"),
         credits_column("overdraft"),
-        credits_column("cycle_allocation"),
-        credits_column("cycle_spent"),
+        cycle_column("cycle_allocation"),
+        cycle_column("cycle_spent"),
     )
     readonly_fields = fields[3:]
     show_change_link = True
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[CreditPool]:
+        return super().get_queryset(request).select_related("account")
 
 
 @admin.register(Account)

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from billing.admin import asking, trail
 from billing.admin.powers import POWERS
-from billing.admin.rules import Act, credits_column
+from billing.admin.rules import Act, credits_column, cycle_column
 from billing.admin.undoing import AdjustPages
 from billing.ledger import balance, pools
 from billing.ledger.models import CreditPool
@@ -23,9 +23,9 @@ FIGURES = (
     credits_column("held"),
     credits_column("held_uncovered"),
     credits_column("overdraft"),
-    credits_column("cycle_allocation"),
-    credits_column("cycle_spent"),
-    credits_column("cycle_overage"),
+    cycle_column("cycle_allocation"),
+    cycle_column("cycle_spent"),
+    cycle_column("cycle_overage"),
 )
 
 

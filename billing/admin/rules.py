@@ -26,11 +26,12 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 from djmoney.models.fields import CurrencyField
 
-from billing.accounts import audit
+from billing.accounts import audit, clocks
 from billing.accounts.fields import validate_country, validate_currency
 from billing.accounts.models import User
 from billing.admin import trail
 from billing.catalog.periods import check_range
+from billing.ledger.models import CreditPool
 from billing.notifications import wording
 
 COUNTED = 10_000
@@ -320,6 +321,19 @@ def credits_column(field: str, label: str = "") -> Any:
     def column(row: Any) -> str:
         amount: Decimal | None = getattr(row, field)
         return "-" if amount is None else wording.exact_credits_text(amount)
+
+    column.__name__ = f"credits_{field}"
+    return column
+
+
+def cycle_column(field: str) -> Any:
+    """The same of a pool's cycle. A pool's row keeps its last cycle until something is posted in the next: a figure of
+    a cycle that is over is not shown as if it were of the current one."""
+
+    @admin.display(description=field.replace("_", " "), ordering=field)
+    def column(pool: CreditPool) -> str:
+        is_over = pool.cycle_ends_at <= clocks.time_of(pool.account, timezone.now())
+        return "-" if is_over else wording.exact_credits_text(getattr(pool, field))
 
     column.__name__ = f"credits_{field}"
     return column

@@ -10,7 +10,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from billing.accounts import impersonation, notes, roles
-from billing.accounts.models import AccountNote, StaffAct, User
+from billing.accounts.models import Account, AccountNote, StaffAct, User
 from billing.ledger import holds, pools, posting
 from billing.metering.models import DailyUsage
 from billing.notifications import outbox
@@ -246,3 +246,13 @@ def test_every_page_of_the_portal_opens_for_whoever_looks(staff: Client, office:
         assert staff.get(address).status_code in (200, 302, 403, 405), address
         opened += 1
     assert opened >= 3
+
+
+def test_a_cycle_that_is_over_is_not_shown_as_the_current_one(staff: Client, office: Office) -> None:
+    """Of the pool's row, until something is posted in the next cycle."""
+    used = "<strong>{}</strong> <span>Used this cycle</span>"
+    assert used.format("100") in text_of(staff, _page(office))
+    assert '<td class="field-credits_cycle_spent">100</td>' in text_of(staff, "/admin/billing/creditpool/")
+    Account.objects.filter(pk=office.account.pk).update(clock_at=office.now + timedelta(days=40))
+    assert used.format("0") in text_of(staff, _page(office))
+    assert '<td class="field-credits_cycle_spent">-</td>' in text_of(staff, "/admin/billing/creditpool/")

@@ -36,7 +36,7 @@ def _tell(stage: Stage, kind: str, key: str, **payload: object) -> None:
 def test_the_page_asks_for_what_has_changed_since(alice: Client, stage: Stage) -> None:
     page = _text(alice, stage.url)
     url = _poll(alice, stage.url)
-    assert f'id="live" class="page" hx-get="{url.replace("&", "&amp;")}" hx-trigger="every 5s, looked-at"' in page
+    assert f'id="live" hx-get="{url.replace("&", "&amp;")}" hx-trigger="every 5s, looked-at"' in page
     assert "florin/live.js" in page
 
 

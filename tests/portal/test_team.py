@@ -62,7 +62,7 @@ def test_others_than_managers_look_only(stage: Stage, bob: Member) -> None:
     _invite(stage)
     page = _as(bob.user).get(f"{stage.url}/team").content.decode()
     assert "alice@example.com" in page
-    for hidden in ("Invite somebody", "carol@example.com", "/remove", "Send again"):
+    for hidden in ("Invite someone", "carol@example.com", "/remove", "Send again"):
         assert hidden not in page
 
 
@@ -131,7 +131,7 @@ def test_taking_back_closes_the_link(alice: Client, stage: Stage) -> None:
 def test_an_old_invitation_is_shown_as_such(alice: Client, stage: Stage) -> None:
     invitation = _invite(stage)
     Invitation.objects.filter(pk=invitation.pk).update(expires_at=stage.now - timedelta(days=1))
-    assert "too old" in alice.get(f"{stage.url}/team").content.decode()
+    assert "expired" in alice.get(f"{stage.url}/team").content.decode()
 
 
 def test_role_and_limit_are_changed(alice: Client, stage: Stage, bob: Member) -> None:

@@ -129,7 +129,7 @@ def test_a_filter_that_makes_no_sense_shows_why(alice: Client, used: Stage, quer
 def test_without_usage_it_says_what_will_be_here(alice: Client, stage: Stage) -> None:
     fresh = make_account("fresh", now=stage.now)
     make_member(fresh, stage.alice, now=stage.now)
-    assert "No usage in these days" in _page(alice, f"/a/acc_{fresh.pk}/usage")
+    assert "No usage in this period" in _page(alice, f"/a/acc_{fresh.pk}/usage")
     assert "No properties yet" in _page(alice, f"/a/acc_{fresh.pk}/usage?by=property")
 
 
