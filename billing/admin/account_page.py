@@ -222,7 +222,7 @@ _SOURCES = (
 )
 _NAMES = {
     "posting": gettext_lazy("Ledger"),
-    "notification": gettext_lazy("Told"),
+    "notification": gettext_lazy("Notified"),
     "staffact": gettext_lazy("Staff"),
     "payment": gettext_lazy("Payment"),
     "note": gettext_lazy("Note"),

@@ -152,8 +152,13 @@ class PaymentInline(FactsInline):
 
     model = Payment
     show_change_link = True
-    fields = ("created_at", money_column("amount"), "state", "method", "gateway", "failure_message", "finished_at")
+    fields = ("created_at", money_column("amount"), "state", "paid_by", "gateway", "failure_message", "finished_at")
     readonly_fields = fields
+
+    @admin.display(description="method")
+    def paid_by(self, payment: Payment) -> str:
+        """The card, or that the invoice balance paid."""
+        return "invoice balance" if payment.invoice_credit_id is not None else str(payment.method or "-")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Payment]:
         return super().get_queryset(request).select_related("method").order_by("pk")

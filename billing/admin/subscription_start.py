@@ -23,6 +23,7 @@ from billing.admin.asking import OnceForm
 from billing.admin.powers import POWERS
 from billing.admin.rules import Act, PickOne, RoomAdmin
 from billing.admin.trail import apart, settle
+from billing.catalog import periods
 from billing.catalog.models import PlanPrice, PlanVersion
 from billing.invoicing import engines
 from billing.notifications.wording import exact_credits_text, money_text
@@ -228,8 +229,9 @@ def _facts_of(preview: SubscribePreview, form: StartForm, account: Account) -> l
         facts.append((_("Contract terms"), _("These prices are agreed with this account.")))
     facts.append((_("Credits granted first"), exact_credits_text(preview.credits)))
     if preview.trial_ends_at is not None:
-        facts.append((_("Free trial until"), f"{preview.trial_ends_at:%Y-%m-%d %H:%M}"))
-    facts.append((_("First period"), f"{preview.starts_at:%Y-%m-%d} to {preview.ends_at:%Y-%m-%d}"))
+        facts.append((_("Free trial until"), periods.day_of(preview.trial_ends_at, account.time_zone)))
+    first, last = (periods.day_of(at, account.time_zone) for at in (preview.starts_at, preview.ends_at))
+    facts.append((_("First period"), _("from %(first)s, renews on %(last)s") % {"first": first, "last": last}))
     for line in preview.price.lines if preview.price else ():
         facts.append((line.draft.description, money_text(line.amount, currency)))
     total = money_text(preview.price.total if preview.price else Decimal(0), currency)

@@ -149,11 +149,16 @@ class PaymentDocument(Document):
     currency = serializers.CharField()
     amount_refunded = Amount(help_text="What has gone back, or is on its way.")
     off_session = serializers.BooleanField(help_text="Charged without the customer being there.")
+    from_balance = serializers.SerializerMethodField(help_text="Paid by the invoice balance: nothing was charged.")
     failure_code = serializers.CharField(help_text="Empty unless it failed.")
     failure_message = serializers.CharField()
     action_url = serializers.SerializerMethodField(help_text="Where the customer confirms, in `requires_action`.")
     created_at = Instant()
     finished_at = Instant(allow_null=True)
+
+    def get_from_balance(self, payment: Payment) -> bool:
+        """Whether a credit note's money paid."""
+        return payment.invoice_credit_id is not None
 
     @extend_schema_field({"type": "string"})
     def get_action_url(self, payment: Payment) -> str:

@@ -4,6 +4,7 @@ import pytest
 from django.utils import timezone
 
 from billing.invoicing.models import CreditNote, Invoice
+from billing.payments import invoice_credits
 from billing.payments.models import Refund
 from tests.api.asking import assert_problem
 from tests.factories import NOW
@@ -45,6 +46,10 @@ def test_an_amount_is_kept_for_the_next_invoices(platform, alice, invoice):
     assert (answer["total"], answer["refund_to"], answer["refund_state"]) == ("11.9", "balance", None)
     balance = alice.get("/accounts/acme/invoice-balance").json()
     assert balance == {"items": [{"currency": "EUR", "amount": "11.9"}]}
+    later = issue(invoice.account, plain_line("100.00"), reference="renewal:2", now=timezone.now())
+    invoice_credits.apply(invoice_id=later.pk, now=timezone.now())
+    paid = alice.get("/accounts/acme/payments").json()["items"]
+    assert [(each["amount"], each["from_balance"]) for each in paid] == [("11.9", True), ("154.7", False)]
 
 
 def test_what_cannot_be_credited_says_why_and_nothing_is_written(platform, acme, invoice):
