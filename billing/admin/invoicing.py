@@ -9,7 +9,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import QuerySet, prefetch_related_objects
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
@@ -236,6 +236,8 @@ class InvoiceAdmin(CreditPages, RefundPages, InvoicePages, _DocumentAdmin):
     )  # fmt: skip
 
     def list_acts(self, request: HttpRequest, row: Any) -> list[Act]:
+        # Its lines are read once for all acts.
+        prefetch_related_objects([row], "lines")
         return [*super().list_acts(request, row), *self.list_refunds(request, row), *self.list_credits(request, row)]
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:

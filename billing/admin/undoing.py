@@ -225,7 +225,8 @@ class RefundPages(RoomAdmin):
                 _("Refund %(what)s") % {"what": line.description},
                 reverse("admin:billing_invoice_refund", args=[invoice.pk, line.pk]),
             )
-            for line in invoice.lines.filter(posting__isnull=False)
+            for line in invoice.lines.all()
+            if line.posting_id is not None
         ]
 
     @apart

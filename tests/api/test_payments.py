@@ -29,6 +29,7 @@ def test_a_payment_says_how_it_stands_and_where_to_confirm(alice, platform, acme
         "currency": "EUR",
         "amount_refunded": "0",
         "off_session": False,
+        "from_balance": False,
         "failure_code": "",
         "failure_message": "",
         "action_url": f"https://pay.example/sandbox/bank/{payment.gateway_reference}",
