@@ -16,6 +16,7 @@ from billing.invoicing.models import Invoice
 from billing.payments import collecting, methods, paying
 from billing.payments.models import PaymentMethod
 from billing.subscriptions import coupons, standing, subscribing
+from billing.subscriptions.models import Subscription
 from billing.subscriptions.terms import Terms
 from portal.access import Visit
 from portal.cards import choose_method, test_cards
@@ -25,6 +26,7 @@ from portal.plan_quotes import Sheet, sheet_to_subscribe
 
 NO_ISSUER = _lazy("Nothing can be sold at the moment: the seller's details are missing. Please tell our staff.")
 GONE = _lazy("This plan is not on offer any more. Nothing was charged.")
+TAKEN = _lazy("This account has a plan already. Nothing was charged.")
 NO_TAX = _lazy("The tax cannot be worked out at the moment. Nothing was charged; please try again soon.")
 CARD_GONE = _lazy("This card was removed. Choose another one.")
 # How much of what follows from a payment is seen to at once; the rest is a worker's.
@@ -43,7 +45,7 @@ class Asked:
 @dataclass(frozen=True)
 class Desk:
     """Where an account without a plan subscribes to one. `here` is the address of the page; `is_used`: its form has
-    done what it is for."""
+    done what it is for; `unpaid` is a subscription that waits for its first payment."""
 
     visit: Visit
     terms: Terms
@@ -51,6 +53,7 @@ class Desk:
     now: datetime
     methods: list[PaymentMethod] = field(default_factory=list)
     is_used: bool = False
+    unpaid: Subscription | None = None
 
     @property
     def begins_with(self) -> Asked:
@@ -69,12 +72,15 @@ class Desk:
                         seats=asked.seats,
                         currency=self.terms.currency,
                         coupon_code=asked.coupon,
+                        live=self.unpaid,
                         now=self.now,
                     ),
                     now=self.now,
                 )
         except tax.TaxUnavailable:
             return None, str(NO_TAX)
+        except subscribing.AlreadySubscribed:
+            return None, str(TAKEN)
         except subscribing.SeatsNotOffered:
             return None, self.too_many_seats
         except coupons.CouponRefused as refusal:
@@ -142,7 +148,7 @@ class Desk:
                     now=self.now,
                 )
         except (subscribing.AlreadySubscribed, subscribing.ReferenceTaken):
-            form.add_error(None, _("This account has a plan already. Nothing was charged."))
+            form.add_error(None, str(TAKEN))
         except (subscribing.PlanNotOffered, subscribing.NoPrice, subscribing.SeatsNotOffered):
             form.add_error(None, str(GONE))
         except tax.TaxUnavailable:

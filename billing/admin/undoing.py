@@ -285,9 +285,9 @@ class RefundPages(RoomAdmin):
             form.add_error(
                 "credits", _("At most what is left and not held can be taken back: %s") % exact_credits_text(error.free)
             )
-        except refunds.NotRefundable:
+        except (refunds.NotRefundable, refunds.NothingToRefund, refunds.NoPaymentToRefund) as refusal:
             if form.is_bound:
-                form.add_error(None, _("This line is not refundable."))
+                form.add_error(None, str(acts.REFUSALS[type(refusal)]))
         return None
 
 

@@ -172,7 +172,7 @@ class PreviewSubscription(ApiView):
         request=NewSubscription,
         responses={
             200: SubscribePreviewDocument,
-            **refusals("plan_not_offered", "seats_not_offered", "coupon_refused", *OF_MONEY),
+            **refusals("already_subscribed", "plan_not_offered", "seats_not_offered", "coupon_refused", *OF_MONEY),
         },
     )
     def post(self, request: Request, account: str) -> Response:

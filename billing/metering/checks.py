@@ -19,7 +19,7 @@ from billing.ledger.models import Hold, MemberLimit
 from billing.ledger.posting import AccountParked, AccountPaused, SpendLimitReached, admit
 from billing.metering.events import InvalidEvent
 from billing.metering.known import Known
-from billing.metering.processing import rate
+from billing.metering.processing import ensure_holdable, rate
 from billing.metering.quotes import Asked, check_asked, look_up, read_known_usage, works_of
 from billing.metering.resolve import World
 from billing.metering.work import ZERO, Work
@@ -101,6 +101,7 @@ def _judge(
     available = available_for(book, at=now, meter_id=meter_id)
     try:
         rate(work, known)
+        ensure_holdable(work, book)
     except InvalidEvent as fault:
         return Verdict(name, line, False, fault.code, fault.detail, None, available)
     except AmountTooLarge:

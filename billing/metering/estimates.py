@@ -9,7 +9,7 @@ from billing.catalog.pricing import AmountTooLarge
 from billing.ledger.balance import read_books
 from billing.ledger.book import available
 from billing.metering.events import InvalidEvent
-from billing.metering.processing import rate
+from billing.metering.processing import ensure_holdable, rate
 from billing.metering.quotes import Asked, check_asked, look_up, read_known_usage, works_of
 from billing.metering.resolve import World
 from billing.metering.work import ZERO, names_something
@@ -48,6 +48,7 @@ def estimate(*, account: str, lines: Sequence[Asked], occurred_at: datetime | No
         [_with_value(line, world) for line in lines], account=account, world=world, occurred_at=occurred_at, now=now
     )
     known = read_known_usage(works)
+    book, _ = read_books([info.main_pool_id], now=now)[info.main_pool_id]
     estimated = []
     for index, (line, work) in enumerate(zip(lines, works, strict=True)):
         try:
@@ -55,14 +56,14 @@ def estimate(*, account: str, lines: Sequence[Asked], occurred_at: datetime | No
                 raise work.fault
             work.derived = True  # The quantity counts as it is.
             rate(work, known)
+            ensure_holdable(work, book)
         except InvalidEvent as fault:
             raise InvalidEvent(fault.code, fault.detail, f"lines.{index}.{fault.field}") from fault
         except AmountTooLarge as error:
-            detail = "This would cost 10^18 credits or more."
+            detail = "This is more than a pool can hold."
             raise InvalidEvent("amount_too_large", detail, f"lines.{index}.quantity") from error
         known.count(work)
         estimated.append(LineEstimate(line.meter, line.quantity, work.credits))
-    book, _ = read_books([info.main_pool_id], now=now)[info.main_pool_id]
     return Estimate(sum((line.credits for line in estimated), ZERO), available(book, at=now), estimated)
 
 

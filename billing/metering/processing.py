@@ -109,6 +109,14 @@ def rate(work: Work, known: Known) -> None:
         work.corrected = left - correction
 
 
+def ensure_holdable(work: Work, book: Book) -> None:
+    """Raise AmountTooLarge for what the columns could not hold, before anything is changed, so it sinks no batch."""
+    quantity = work.usage.quantity if work.usage and work.bare_credits is None else ZERO
+    debts = sum((lot.amount for lot in book.lots if lot.kind in DEBT_KINDS), ZERO)
+    if quantity >= LARGEST or max(book.cycle_spent, book.overdraft, debts) + work.credits >= LARGEST:
+        raise AmountTooLarge
+
+
 def _take(works: list[Work], now: datetime, patience_ms: int | None) -> dict[int, Decimal]:
     """Returns the credits that are then available in each of the pools that were opened, by its id."""
     pool_ids = {work.pool_id for work in works}
@@ -129,7 +137,7 @@ def _take(works: list[Work], now: datetime, patience_ms: int | None) -> dict[int
             continue
         try:
             rate(work, known)
-            _ensure_holdable(work, opened.books[work.pool_id])
+            ensure_holdable(work, opened.books[work.pool_id])
             if work.is_charge:
                 _burn_charge(work, opened, now)
             elif work.credits:
@@ -178,14 +186,6 @@ def _burn_charge(work: Work, opened: OpenBooks, now: datetime) -> None:
         if work.draft:
             work.draft.fingerprint = work.usage.fingerprint if work.usage else None
             burn(book, work.draft, work.credits, lots=lots)
-
-
-def _ensure_holdable(work: Work, book: Book) -> None:
-    """Raise AmountTooLarge for what the columns could not hold, before anything is changed, so it sinks no batch."""
-    quantity = work.usage.quantity if work.usage and work.bare_credits is None else ZERO
-    debts = sum((lot.amount for lot in book.lots if lot.kind in DEBT_KINDS), ZERO)
-    if quantity >= LARGEST or max(book.cycle_spent, book.overdraft, debts) + work.credits >= LARGEST:
-        raise AmountTooLarge
 
 
 @dataclass(slots=True)

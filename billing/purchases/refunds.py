@@ -3,7 +3,6 @@
 Locks: the invoice's row, then its payments', then the pool's, then the issuer's for the credit note's number.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -45,6 +44,7 @@ class RefundPreview:
 
     line_id: int
     grant_id: int
+    payment_id: int
     refundable: Decimal
     credits: Decimal
     amount: Decimal
@@ -57,8 +57,8 @@ def preview(*, line_id: int, now: datetime, credits: Decimal | None = None) -> R
     """What refunding `credits` (default: all that can be) of a purchase's line would give back. Reads only.
 
     The amount is the same share of what the line has cost; shares add up, so what is refunded in parts until nothing
-    is left gives back what was paid, to the minor unit. Raises InvoiceLine.DoesNotExist, NotRefundable, and
-    posting.NotEnoughLeft for more than can be taken back.
+    is left gives back what was paid, to the minor unit. Raises InvoiceLine.DoesNotExist, NotRefundable,
+    posting.NotEnoughLeft for more than can be taken back, NothingToRefund and NoPaymentToRefund.
     """
     line = InvoiceLine.objects.select_related("invoice").get(pk=line_id)
     lot = _lot_of(line)
@@ -71,8 +71,12 @@ def preview(*, line_id: int, now: datetime, credits: Decimal | None = None) -> R
         raise posting.NotEnoughLeft(asked, refundable)
     amount = _share(line, asked)
     tax_amount = spreading.tax_with(line, amount, line.invoice.currency)
+    total = amount + tax_amount
+    if not asked or not total:
+        raise NothingToRefund(line_id)
+    payment = _payment_with(line.invoice, total)
     return RefundPreview(
-        line.pk, lot.pk, refundable, asked, amount, tax_amount, amount + tax_amount, line.invoice.currency
+        line.pk, lot.pk, payment.pk, refundable, asked, amount, tax_amount, total, line.invoice.currency
     )
 
 
@@ -97,8 +101,8 @@ def start(
     """`refund` without asking the gateway: `refunding.submit` does, or the periodic check. It may run in the caller's
     transaction.
 
-    Raises what `preview` raises, ValueError for an amount that is not positive, and NothingToRefund, NoPaymentToRefund
-    or RefundConflict; nothing is written then.
+    Raises what `preview` raises, ValueError for an amount that is not positive, and RefundConflict; nothing is written
+    then.
     """
     if credits is not None and credits <= 0:
         raise ValueError("a refund takes back a positive amount of credits")
@@ -116,12 +120,9 @@ def _take_back(
 ) -> CreditNote:
     line = InvoiceLine.objects.select_related("invoice").get(pk=line_id)
     invoice = line.invoice
-    payments = list(invoice.payments.select_for_update().filter(state=Payment.State.SUCCEEDED).order_by("pk"))
+    list(invoice.payments.select_for_update().filter(state=Payment.State.SUCCEEDED).order_by("pk"))
     pools.lock([line.pool_id])
     plan = preview(line_id=line_id, now=now, credits=credits)
-    if not plan.credits or not plan.total:
-        raise NothingToRefund(line_id)
-    payment = _payment_with(payments, plan.total)
     item = crediting.CreditItem(line_id=line_id, amount=plan.amount, credits=plan.credits)
     try:
         note = crediting.credit(
@@ -129,7 +130,9 @@ def _take_back(
         )
     except crediting.ReferenceTaken:
         raise RefundConflict(reference) from None
-    refunding.start(payment_id=payment.pk, credit_note_id=note.pk, amount=note.total, key=f"refund:{note.pk}", now=now)
+    refunding.start(
+        payment_id=plan.payment_id, credit_note_id=note.pk, amount=note.total, key=f"refund:{note.pk}", now=now
+    )
     posting.revoke(
         grant_id=plan.grant_id,
         amount=plan.credits,
@@ -193,9 +196,9 @@ def _share(line: InvoiceLine, credits: Decimal) -> Decimal:
     return min(share, line.amount - line.amount_credited)
 
 
-def _payment_with(payments: Sequence[Payment], total: Decimal) -> Payment:
-    """The first payment that so much can go back to."""
-    for payment in payments:
+def _payment_with(invoice: Invoice, total: Decimal) -> Payment:
+    """The first payment of the invoice that so much can go back to. Raises NoPaymentToRefund."""
+    for payment in invoice.payments.filter(state=Payment.State.SUCCEEDED).order_by("pk"):
         if payment.refundable >= total:
             return payment
     raise NoPaymentToRefund(total)

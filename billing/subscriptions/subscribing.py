@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from billing.accounts.models import Account
 from billing.catalog import periods
@@ -76,20 +77,41 @@ def preview(
 ) -> SubscribePreview:
     """What `subscribe` would do now; writes nothing.
 
-    Raises PlanNotOffered, NoPrice, SeatsNotOffered, CouponRefused or issuing.NoIssuer.
+    Raises AlreadySubscribed, PlanNotOffered, NoPrice, SeatsNotOffered, CouponRefused or issuing.NoIssuer.
     """
     account = Account.objects.get(pk=account_id)
     currency = currency or account.currency
     version = _offered(account, plan_version_id, plan_key, currency)
     return preview_of(
-        account=account, version=version, seats=seats, currency=currency, coupon_code=coupon_code, now=now
-    )
+        account=account, version=version, seats=seats, currency=currency, coupon_code=coupon_code,
+        live=_live(account).first(), now=now,
+    )  # fmt: skip
 
 
 def preview_of(
-    *, account: Account, version: PlanVersion, seats: int, currency: str, coupon_code: str = "", now: datetime
+    *,
+    account: Account,
+    version: PlanVersion,
+    seats: int,
+    currency: str,
+    coupon_code: str = "",
+    live: Subscription | None,
+    now: datetime,
 ) -> SubscribePreview:
-    """`preview` for who has read the account and a version that is on offer to it."""
+    """`preview` for who has read the account, a version that is on offer to it, and its `live` subscription."""
+    if live is None:
+        return _preview(account, version, seats, currency, coupon_code, now=now)
+    with transaction.atomic():
+        # Rolled back; it may free the coupon of an unpaid subscription that gives way.
+        _clear_way(account, now=now)
+        found = _preview(account, version, seats, currency, coupon_code, now=now)
+        transaction.set_rollback(True)
+    return found
+
+
+def _preview(
+    account: Account, version: PlanVersion, seats: int, currency: str, coupon_code: str, *, now: datetime
+) -> SubscribePreview:
     terms = agreed.resolve(account_id=account.pk, version_id=version.pk, currency=currency, at=now)
     seats = _seats(terms, seats)
     draft = _draft(account, terms, seats, now=now)
@@ -247,11 +269,13 @@ def _seats(terms: Terms, seats: int) -> int:
     return max(seats, terms.seats_included)
 
 
+def _live(account: Account) -> QuerySet[Subscription]:
+    return Subscription.objects.filter(account=account).exclude(state=State.ENDED)
+
+
 def _clear_way(account: Account, *, now: datetime) -> None:
     """End an incomplete subscription that nobody is paying for. Raises AlreadySubscribed for any other live one."""
-    live = (
-        Subscription.objects.select_for_update(no_key=True).filter(account=account).exclude(state=State.ENDED).first()
-    )
+    live = _live(account).select_for_update(no_key=True).first()
     if live is None:
         return
     if live.state != State.INCOMPLETE or not ending.abandon(live, now=now):

@@ -112,7 +112,8 @@ def _open_desk(visit: Visit, key: str, token: uuid.UUID | None, *, now: datetime
     cards = methods.list_methods(visit.account.pk)
     here = visit.url("plan_choice", plan=key)
     if current is None:
-        return Desk(visit, terms, here, now, cards, standing.has_done(subscription))
+        unpaid = subscription if subscription is not None and subscription.state == State.INCOMPLETE else None
+        return Desk(visit, terms, here, now, cards, standing.has_done(subscription), unpaid)
     is_used = standing.has_done(subscription)
     return ChangeDesk(visit, terms, here, now, cards, is_used, subscription=subscription, current=current)
 

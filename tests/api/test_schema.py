@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,6 +31,30 @@ def test_the_schema_is_served_to_everybody(anonymous, schema):
     assert response.status_code == 200
     assert response.json() == schema
     assert schema["openapi"].startswith("3.1")
+
+
+# What is asked before an act, and the act.
+PREVIEWS = {"preview_subscription": "create_subscription", "preview_subscription_change": "change_subscription"}
+# What only the act is given: a reference, an expected price, a payment method.
+OF_THE_ACT = {
+    "reference_conflict", "total_changed", "unknown_payment_method", "platform_key_required", "invalid_idempotency_key",
+    "idempotency_key_reused", "request_in_progress",
+}  # fmt: skip
+
+
+def refusals_of(schema: dict[str, Any], name: str) -> set[str]:
+    operation = next(each for _, _, each in operations(schema) if each["operationId"] == name)
+    texts = [each["description"] for status, each in operation["responses"].items() if status.startswith("4")]
+    return {code for text in texts for code in re.findall(r"`([a-z_]+)`", text)}
+
+
+def test_a_preview_refuses_whatever_its_act_refuses(schema):
+    previews = {each["operationId"] for _, _, each in operations(schema) if "preview" in each["operationId"]}
+    assert previews == set(PREVIEWS)
+    for preview, act in PREVIEWS.items():
+        refused = refusals_of(schema, act)
+        assert len(refused) > 5
+        assert refused - OF_THE_ACT - refusals_of(schema, preview) == set()
 
 
 def test_operation_ids_are_stable_names(schema):

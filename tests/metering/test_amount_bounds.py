@@ -5,8 +5,10 @@ from decimal import Decimal
 import pytest
 
 from billing.ledger import pools
+from billing.metering import checks, estimates
 from billing.metering.events import InvalidEvent
 from billing.metering.models import DailyUsage, RejectedEvent, UsageEvent
+from billing.metering.quotes import Asked
 from tests.factories import give_credits, make_account, make_meter
 from tests.metering.makers import NOW, START, all_rows, assert_proven, available_in, charge, event, publish, rate, send
 
@@ -76,12 +78,18 @@ def test_a_low_price_and_a_high_cost_do_not_overflow(acme, tokens):
 
 
 def test_an_immense_charge_is_refused_and_writes_nothing(acme, priced):
+    publish(rate(priced), rate(make_meter("images", now=START), "0"), effective_at=NOW, now=NOW)
     pools.set_policy(pool_id=pools.get_main_pool(acme.pk).pk, policy="overage", burst_limit=D(0), overage_cap=None)
     before = all_rows()
     for quantity in (10**17, 10**18 - 1):
         with pytest.raises(InvalidEvent) as refused:
             charge(quantity)
         assert refused.value.code == "amount_too_large"
+        # What is asked before is refused as well, also where it costs nothing.
+        free = Asked("images", D(quantity))
+        assert [verdict.reason for verdict in checks.check(accounts=["acme"], lines=[free], now=NOW)] == [REJECTED[1]]
+        with pytest.raises(InvalidEvent, match="more than a pool can hold"):
+            estimates.estimate(account="acme", lines=[free], now=NOW)
     assert all_rows() == before
 
 

@@ -174,6 +174,8 @@ def test_an_invoice_that_was_paid_elsewhere_has_no_payment_to_refund(account, po
     before = written()
     with pytest.raises(refunds.NoPaymentToRefund):
         refund(invoice.lines.get())
+    with pytest.raises(refunds.NoPaymentToRefund):
+        refunds.preview(line_id=invoice.lines.get().pk, now=NOW)
     assert written() == before
 
 

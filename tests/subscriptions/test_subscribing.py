@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from billing.accounts.models import Account
-from billing.catalog.models import RateCardAssignment
+from billing.catalog.models import Coupon, RateCardAssignment
 from billing.invoicing.models import Invoice
 from billing.ledger import pools
 from billing.notifications.models import Notification
@@ -168,6 +168,8 @@ def test_an_account_has_one_subscription(account):
     subscribe(account, version)
     with pytest.raises(AlreadySubscribed):
         subscribe(account, version)
+    with pytest.raises(AlreadySubscribed):
+        subscribing.preview(account_id=account.pk, plan_version_id=version.pk, seats=0, now=NOW)
     assert Subscription.objects.count() == 1
 
 
@@ -226,13 +228,20 @@ def test_one_that_is_being_paid_is_not_given_up(account):
     assert standing.follow_up(now=NOW + 30 * HOUR, limit=10).abandoned == 0
     with pytest.raises(AlreadySubscribed):
         subscribe(account, make_team(), now=NOW + 30 * HOUR)
+    with pytest.raises(AlreadySubscribed):
+        subscribing.preview(account_id=account.pk, plan_version_id=make_team().pk, seats=0, now=NOW + 30 * HOUR)
     subscription.refresh_from_db()
     assert subscription.state == "incomplete"
 
 
 def test_an_unpaid_one_gives_way_to_another(account):
     version = make_team()
-    first = subscribe(account, version, collection="automatic")
+    Coupon.objects.create(code="HALF", name="Half", percent=Decimal(50), max_redemptions=1, created_at=NOW)
+    first = subscribe(account, version, collection="automatic", coupon_code="HALF")
+    # The coupon comes free with the one that gives way; the preview, which changes nothing, knows that too.
+    asked = {"account_id": account.pk, "plan_version_id": version.pk, "seats": 0, "coupon_code": "HALF"}
+    assert subscribing.preview(**asked, now=NOW + HOUR).quote.subtotal == 25
+    assert [invoice.state for invoice in Invoice.objects.all()] == ["open"]
     second = subscribe(account, version, now=NOW + HOUR)
     first.refresh_from_db()
     assert (first.state, second.state) == ("ended", "active")
