@@ -4,6 +4,8 @@ Every function locks the hold's pool. A hold ends 24 hours after `now` at the la
 a time. What a hold reserves cannot expire, be revoked or be spent otherwise while it is open.
 """
 
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -12,9 +14,10 @@ from django.db import transaction
 
 from billing.accounts import clocks
 from billing.ledger import burn
-from billing.ledger.book import ZERO, Book, Lot, draft, free_credits, spendable
+from billing.ledger.book import ZERO, Book, Draft, Lot, draft, free_credits, spendable
 from billing.ledger.books import OpenBooks, open_books, write_books
 from billing.ledger.models import Hold, HoldLine, Posting
+from billing.ledger.pipeline import Statement
 from billing.ledger.posting import ReferenceConflict, count_against, ensure_at_work, ensure_within
 
 MAX_SECONDS = 24 * 3600
@@ -46,16 +49,19 @@ def place(
     now: datetime,
     expires_in_seconds: int = 3600,
     meter_id: int | None = None,
+    quantity: Decimal | None = None,
+    properties: str = "{}",
     member_id: int | None = None,
     note: str = "",
     fingerprint: bytes | None = None,
 ) -> Hold:
     """Reserve `amount` credits, on lots first and then on the exhaustion policy. A repeat returns the first hold.
 
-    Raises InsufficientCredits, SpendLimitReached, posting.AccountParked or AccountPaused, HoldTooLong or HoldConflict,
-    or ValueError for an amount of zero or less; nothing is written then.
+    With a `quantity` it is for usage of the meter, with these `properties` (JSON); it may then be of no credits. Raises
+    InsufficientCredits, SpendLimitReached, posting.AccountParked or AccountPaused, HoldTooLong or HoldConflict, or
+    ValueError for an amount that is not positive; nothing is written then.
     """
-    if amount <= 0:
+    if amount < 0 or (not amount and quantity is None):
         raise ValueError("a hold needs a positive amount")
     _check_length(expires_in_seconds)
     with transaction.atomic():
@@ -76,6 +82,8 @@ def place(
             amount=amount,
             uncovered=uncovered,
             meter_id=meter_id,
+            quantity=quantity,
+            properties=properties,
             member_id=member_id,
             created_at=now,
             expires_at=now + timedelta(seconds=expires_in_seconds),
@@ -110,42 +118,89 @@ def capture(
         raise ValueError("a capture cannot be negative")
     reference = reference or f"capture:{hold_id}"
     with transaction.atomic():
-        hold, opened, book = _open(hold_id, now, postings=1)
+        held = open_hold(hold_id, now=now, postings=1)
+        hold = held.hold
         first = Posting.objects.filter(pool_id=hold.pool_id, reference=reference).first()
         if first is not None and first.hold_id == hold.pk and first.credits == amount:
             return hold, first
         if not amount and hold.state == Hold.State.CAPTURED:
             return hold, None
-        _ensure_open(hold, opened)
+        ensure_open(held)
         if first is not None:
             raise ReferenceConflict(first)
-        parts, lines = _reserved_parts(hold, book)
-        taken, rest, left = _take(parts, amount)
-        uncovered = min(left, hold.uncovered)
-        extra = left - uncovered
-        lots = spendable(book, now=now, occurred_at=hold.created_at, meter_id=hold.meter_id)
-        limit = opened.limits.get(hold.member_id or 0)
-        if extra:
-            ensure_at_work(book)
-            ensure_within(limit, amount - max(hold.amount - hold.captured, ZERO))
-            burn.ensure_covered(book, uncovered + extra, free_credits(lots) + uncovered)
-        posting = None
-        if amount:
-            posting = draft(book, act="spend", reference=reference, now=now, occurred_at=hold.created_at)
-            posting.hold_id, posting.meter_id, posting.member_id = hold.pk, hold.meter_id, hold.member_id
-            posting.actor, posting.note = actor, note
-            burn.capture(book, posting, taken, uncovered=uncovered, extra=extra, lots=lots)
-            count_against(limit, amount)
-        hold.captured += amount
-        hold.uncovered -= uncovered
-        _note_captured(lines, taken)
-        if final:
-            burn.unreserve(book, rest, hold.uncovered)
-            hold.state, hold.closed_at = Hold.State.CAPTURED, now
-            burn.settle_overdraft(book, now=now)
-        hold.save()
-        write_books(opened, now=now)
+        posting = spend(held, amount, reference=reference, final=final, note=note, actor=actor, now=now)
+        write_books(held.opened, now=now)
         return hold, Posting.objects.get(pk=posting.id) if posting else None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenHold:
+    """A hold and its pool's book, under the pool's lock."""
+
+    hold: Hold
+    opened: OpenBooks
+    book: Book
+
+
+def open_hold(
+    hold_id: int,
+    *,
+    now: datetime,
+    postings: int,
+    pool_ids: Collection[int] = (),
+    extras: Mapping[str, Statement] | None = None,
+) -> OpenHold:
+    """Lock the hold's pool, and others, then read the hold: its row changes only under that lock. `extras` are further
+    reads (`open_books`). Raises Hold.DoesNotExist."""
+    pool_id, member_id = Hold.objects.values_list("pool_id", "member_id").get(pk=hold_id)
+    opened = open_books(
+        {pool_id, *pool_ids}, now=now, postings=postings, member_ids=[member_id] if member_id else [], extras=extras
+    )
+    return OpenHold(Hold.objects.get(pk=hold_id), opened, opened.books[pool_id])
+
+
+def ensure_open(held: OpenHold) -> None:
+    """Raise HoldClosed unless the hold is open, and its time not up."""
+    if held.hold.pk in held.opened.lapsed_holds:
+        held.hold.state = Hold.State.EXPIRED
+    if held.hold.state != Hold.State.OPEN:
+        raise HoldClosed(held.hold)
+
+
+def spend(
+    held: OpenHold, amount: Decimal, *, reference: str, final: bool, note: str, actor: str, now: datetime
+) -> Draft | None:
+    """Spend `amount` of an open hold on its book, and save the hold; the caller writes the books.
+
+    The posting is None for an amount of zero. Raises as `capture` does for what exceeds the hold.
+    """
+    hold, opened, book = held.hold, held.opened, held.book
+    parts, lines = _reserved_parts(hold, book)
+    taken, rest, left = _take(parts, amount)
+    uncovered = min(left, hold.uncovered)
+    extra = left - uncovered
+    lots = spendable(book, now=now, occurred_at=hold.created_at, meter_id=hold.meter_id)
+    limit = opened.limits.get(hold.member_id or 0)
+    if extra:
+        ensure_at_work(book)
+        ensure_within(limit, amount - max(hold.amount - hold.captured, ZERO))
+        burn.ensure_covered(book, uncovered + extra, free_credits(lots) + uncovered)
+    posting = None
+    if amount:
+        posting = draft(book, act="spend", reference=reference, now=now, occurred_at=hold.created_at)
+        posting.hold_id, posting.meter_id, posting.member_id = hold.pk, hold.meter_id, hold.member_id
+        posting.actor, posting.note = actor, note
+        burn.capture(book, posting, taken, uncovered=uncovered, extra=extra, lots=lots)
+        count_against(limit, amount)
+    hold.captured += amount
+    hold.uncovered -= uncovered
+    _note_captured(lines, taken)
+    if final:
+        burn.unreserve(book, rest, hold.uncovered)
+        hold.state, hold.closed_at = Hold.State.CAPTURED, now
+        burn.settle_overdraft(book, now=now)
+    hold.save()
+    return posting
 
 
 def release(*, hold_id: int, now: datetime) -> Hold:
@@ -157,8 +212,9 @@ def extend(*, hold_id: int, expires_in_seconds: int, now: datetime) -> Hold:
     """Let an open hold last until `now` + `expires_in_seconds`. Raises HoldClosed, HoldTooLong."""
     _check_length(expires_in_seconds)
     with transaction.atomic():
-        hold, opened, _ = _open(hold_id, now, postings=0)
-        _ensure_open(hold, opened)
+        held = open_hold(hold_id, now=now, postings=0)
+        ensure_open(held)
+        hold = held.hold
         hold.expires_at = now + timedelta(seconds=expires_in_seconds)
         hold.save(update_fields=["expires_at"])
         return hold
@@ -182,7 +238,8 @@ def expire_due(*, now: datetime, limit: int = 1000, account_id: int | None = Non
 
 def _close(hold_id: int, state: Hold.State, now: datetime) -> Hold:
     with transaction.atomic():
-        hold, opened, book = _open(hold_id, now, postings=0)
+        held = open_hold(hold_id, now=now, postings=0)
+        hold, opened, book = held.hold, held.opened, held.book
         if hold.state == state:
             return hold
         if state == Hold.State.EXPIRED:
@@ -191,7 +248,7 @@ def _close(hold_id: int, state: Hold.State, now: datetime) -> Hold:
                 write_books(opened, now=now)
                 hold.refresh_from_db()
             return hold
-        _ensure_open(hold, opened)
+        ensure_open(held)
         parts, _ = _reserved_parts(hold, book)
         burn.unreserve(book, parts, hold.uncovered)
         burn.settle_overdraft(book, now=now)
@@ -199,20 +256,6 @@ def _close(hold_id: int, state: Hold.State, now: datetime) -> Hold:
         hold.save(update_fields=["state", "closed_at"])
         write_books(opened, now=now)
         return hold
-
-
-def _open(hold_id: int, now: datetime, *, postings: int) -> tuple[Hold, OpenBooks, Book]:
-    """Lock the hold's pool, then read the hold: its row changes only under that lock."""
-    pool_id, member_id = Hold.objects.values_list("pool_id", "member_id").get(pk=hold_id)
-    opened = open_books([pool_id], now=now, postings=postings, member_ids=[member_id] if member_id else [])
-    return Hold.objects.get(pk=hold_id), opened, opened.books[pool_id]
-
-
-def _ensure_open(hold: Hold, opened: OpenBooks) -> None:
-    if hold.pk in opened.lapsed_holds:
-        hold.state = Hold.State.EXPIRED
-    if hold.state != Hold.State.OPEN:
-        raise HoldClosed(hold)
 
 
 def _check_length(seconds: int) -> None:

@@ -278,7 +278,9 @@ class LedgerEntry(models.Model):
 class Hold(models.Model):
     """Credits reserved now, captured or released later; `[created_at, expires_at)`, 24 h at most at a time.
 
-    `amount` is reserved: first on lots (its `HoldLine`s), what is uncovered on the pool's exhaustion policy.
+    `amount` is reserved: first on lots (its `HoldLine`s), what is uncovered on the pool's exhaustion policy. A hold for
+    usage also has the `quantity` that its work is expected to take of the meter, with `properties` as JSON (text, so
+    that decimals stay exact); its captures are usage events.
     """
 
     class State(models.TextChoices):
@@ -295,6 +297,8 @@ class Hold(models.Model):
     uncovered = CreditsField(default=0)
     captured = CreditsField(default=0)
     meter = models.ForeignKey(Meter, null=True, on_delete=models.PROTECT, db_index=False, related_name="+")
+    quantity = models.DecimalField(max_digits=24, decimal_places=6, null=True)
+    properties = models.TextField(default="{}")
     member = models.ForeignKey(Member, null=True, on_delete=models.PROTECT, db_index=False, related_name="+")
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
@@ -306,9 +310,14 @@ class Hold(models.Model):
             models.UniqueConstraint(fields=("pool", "reference"), name="hold_once"),
             models.CheckConstraint(
                 name="hold_amounts_sane",
-                condition=Q(amount__gt=0, amount__lt=MAX_CREDITS)
+                condition=(Q(amount__gt=0) | Q(amount=0, quantity__isnull=False))
+                & Q(amount__lt=MAX_CREDITS)
                 & Q(uncovered__gte=0, uncovered__lte=F("amount"))
                 & Q(captured__gte=0, captured__lt=MAX_CREDITS),
+            ),
+            models.CheckConstraint(
+                name="hold_quantity_of_a_meter",
+                condition=Q(quantity=None) | Q(quantity__gte=0, quantity__lt=MAX_CREDITS, meter__isnull=False),
             ),
             models.CheckConstraint(
                 name="hold_closed_when_not_open",

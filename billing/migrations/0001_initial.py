@@ -1030,6 +1030,8 @@ class Migration(migrations.Migration):
                 ("amount", billing.ledger.models.CreditsField(decimal_places=6, max_digits=24)),
                 ("uncovered", billing.ledger.models.CreditsField(decimal_places=6, default=0, max_digits=24)),
                 ("captured", billing.ledger.models.CreditsField(decimal_places=6, default=0, max_digits=24)),
+                ("quantity", models.DecimalField(decimal_places=6, max_digits=24, null=True)),
+                ("properties", models.TextField(default="{}")),
                 ("created_at", models.DateTimeField()),
                 ("expires_at", models.DateTimeField()),
                 ("closed_at", models.DateTimeField(blank=True, null=True)),
@@ -1053,7 +1055,11 @@ class Migration(migrations.Migration):
                     models.UniqueConstraint(fields=("pool", "reference"), name="hold_once"),
                     models.CheckConstraint(
                         condition=models.Q(
-                            ("amount__gt", 0),
+                            models.Q(
+                                ("amount__gt", 0),
+                                models.Q(("amount", 0), ("quantity__isnull", False)),
+                                _connector="OR",
+                            ),
                             ("amount__lt", Decimal("999999999999999999")),
                             ("uncovered__gte", 0),
                             ("uncovered__lte", models.F("amount")),
@@ -1845,6 +1851,21 @@ class Migration(migrations.Migration):
                 on_delete=django.db.models.deletion.PROTECT,
                 related_name="+",
                 to="billing.meter",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="hold",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("quantity", None),
+                    models.Q(
+                        ("meter__isnull", False),
+                        ("quantity__gte", 0),
+                        ("quantity__lt", Decimal("999999999999999999")),
+                    ),
+                    _connector="OR",
+                ),
+                name="hold_quantity_of_a_meter",
             ),
         ),
         migrations.CreateModel(

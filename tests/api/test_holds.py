@@ -8,7 +8,7 @@ from billing.accounts.models import Member
 from billing.ledger import pools
 from billing.ledger.models import CreditPool, Hold
 from tests.api.asking import assert_problem, not_refused, written
-from tests.factories import NOW, give_credits, make_meter
+from tests.factories import NOW, give_credits, make_meter, make_rate_card
 
 NEW = {"account": "acme", "amount": "40"}
 
@@ -203,3 +203,48 @@ def test_a_parked_or_paused_account_holds_nothing(alice, acme, mark, code):
     assert_problem(alice.post("/holds", NEW), 409, code)
     assert written() == before
     assert CreditPool.objects.get(account=acme).held == 0
+
+
+@pytest.fixture
+def priced():
+    """Tokens at 2 credits each."""
+    make_rate_card({make_meter("tokens"): "2"})
+
+
+def test_usage_is_held_at_its_estimate_and_captured_as_it_was(alice, acme, priced):
+    body = {"account": "acme", "meter": "tokens", "quantity": "10", "properties": {"model": "x"}, "reference": "job"}
+    made = alice.post("/holds", body)
+    assert made.status_code == 201, made.content
+    assert [made.json()[name] for name in ("amount", "quantity", "properties")] == ["20", "10", {"model": "x"}]
+    capture = f"/holds/{made.json()['id']}/capture"
+    answer = alice.post(capture, {"quantity": "12", "reference": "job-done"}).json()
+    assert (answer["credits"], answer["event"], answer["posting"]["credits"]) == ("24", "job-done", "24")
+    assert alice.post(capture, {"quantity": "12", "reference": "job-done"}).json() == answer
+    assert_problem(alice.post(capture, {"quantity": "11", "reference": "job-done"}), 409, "id_conflict")
+    (used,) = alice.get("/accounts/acme/events").json()["items"]
+    assert (used["id"], used["quantity"], used["credits"], free(alice)) == ("job-done", "12", "24", "76")
+
+
+def test_a_capture_without_a_body_takes_what_the_hold_names(alice, acme, priced):
+    made = alice.post("/holds", {"account": "acme", "meter": "tokens", "quantity": "10"}).json()
+    answer = alice.post(f"/holds/{made['id']}/capture", {}).json()
+    assert (answer["credits"], answer["event"], answer["hold"]["state"]) == ("20", made["id"], "captured")
+
+
+def test_a_hold_is_captured_in_what_it_is_of(alice, acme, priced, hold):
+    metered = alice.post("/holds", {"account": "acme", "meter": "tokens", "quantity": "10"}).json()["id"]
+    before = written()
+    for path, body, code in (
+        ("/holds", {"account": "acme"}, "required"),
+        ("/holds", {"account": "acme", "quantity": "1"}, "required"),
+        ("/holds", {**NEW, "properties": {"a": "b"}}, "required"),
+        (f"/holds/{metered}/capture", {"amount": "1"}, "either_or"),
+        (f"/holds/{metered}/capture", {"amount": "1", "quantity": "1"}, "either_or"),
+        (f"/holds/{hold}/capture", {"quantity": "1"}, "either_or"),
+        (f"/holds/{hold}/capture", {}, "required"),
+    ):
+        problem = assert_problem(alice.post(path, body), 400, "invalid_request")
+        assert [each["code"] for each in problem["errors"]] == [code]
+    assert_problem(alice.post("/holds", {"account": "acme", "meter": "x", "quantity": "1"}), 422, "unknown_meter")
+    assert written() == before
+    assert alice.post(f"/holds/{metered}/capture", {"amount": "0"}).json()["hold"]["state"] == "captured"
