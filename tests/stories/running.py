@@ -10,7 +10,16 @@ from email.message import Message
 from email.policy import default
 from pathlib import Path
 
-from tests.demo import ROOT, environment_of, free_port, kill_all, start_demo, state_folder, wait_for_the_box
+from tests.demo import (
+    ROOT,
+    environment_of,
+    free_port,
+    kill_all,
+    processes_with,
+    start_demo,
+    state_folder,
+    wait_for_the_box,
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,9 @@ def run_demo(*options: str, killed_first: bool = False) -> Iterator[Florin]:
             yield Florin(f"http://localhost:{port}", var, said)
         finally:
             demo.send_signal(signal.SIGTERM)
-            demo.communicate(timeout=60)
+            rest, _ = demo.communicate(timeout=60)
+        assert demo.returncode == 0, rest
+        assert processes_with(var) == []
 
 
 def kill_while_seeding(var: Path) -> None:
