@@ -108,7 +108,7 @@ POWERS: dict[str, Power] = {
     ),
     "coupon": Power(
         _("Redeem a coupon"), "billing.change_subscription", ("billing_subscription_coupon",),
-        measure=plans.worth_of_coupon, do=plans.redeem, subject=plans.subscription_of,
+        measure=plans.worth_of_coupon, do=plans.redeem,
     ),
     "agree_terms": Power(
         _("Agree contract terms"), "billing.add_contractterms", ("billing_contractterms_agree",),

@@ -128,8 +128,7 @@ def worth_of_coupon(asked: Payload, now: datetime) -> Worth:
 
 def redeem(approval: Approval, now: datetime) -> Model:
     """Give the subscription the coupon's discounts from its next invoice on."""
-    lifecycle.redeem(**approval.payload, reference=approval.reference, actor=actor_of(approval), now=now)
-    return Subscription.objects.get(pk=approval.payload["subscription_id"])
+    return lifecycle.redeem(**approval.payload, reference=approval.reference, actor=actor_of(approval), now=now)
 
 
 # --- Contract terms --------------------------------------------------------------------------------------------------
