@@ -81,6 +81,8 @@ def _open(payment: Payment, report: DisputeReport, *, now: datetime) -> Dispute:
         return known
     if payment.state != Payment.State.SUCCEEDED or report.currency != payment.currency:
         raise NotDisputable(f"payment {payment.pk} is {payment.state}, in {payment.currency}")
+    if report.charge_reference not in ("", payment.gateway_reference):
+        raise NotDisputable(f"a dispute of {report.charge_reference}, not of {payment.gateway_reference}")
     if report.amount > payment.refundable:
         raise NotDisputable(f"{report.amount} of {payment.refundable} {payment.currency}")
     return Dispute.objects.create(

@@ -78,7 +78,9 @@ class Return:
 class Outcome:
     """How a charge or a return of money stands at the gateway.
 
-    `amount` and `currency` are what the gateway says it was about, where it says so. `action_url` is where the customer
+    `amount` and `currency` are what the gateway says it was about, `received` what has come of it once it has
+    succeeded, `key` and `customer_reference` whose it was, `charge_reference` the charge that a return belongs to: each
+    None where the gateway does not say so, empty where it says that there is none. `action_url` is where the customer
     confirms. `hard`: another try with the same method cannot succeed.
     """
 
@@ -90,6 +92,10 @@ class Outcome:
     hard: bool = False
     amount: Decimal | None = None
     currency: str = ""
+    received: Decimal | None = None
+    key: str | None = None
+    customer_reference: str | None = None
+    charge_reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +136,8 @@ class SetupReport:
 
 @dataclass(frozen=True, slots=True)
 class DisputeReport:
-    """How a dispute stands: `state` is one of ours (`Dispute.State`); `key` is the charge's."""
+    """How a dispute stands: `state` is one of ours (`Dispute.State`); `key` is the charge's, and `charge_reference`
+    what the gateway calls it, where it says so."""
 
     key: str
     reference: str
@@ -139,6 +146,7 @@ class DisputeReport:
     reason: str
     state: str
     respond_by: datetime | None
+    charge_reference: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +159,13 @@ class HostedPage:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """How a card's setup stands: `card` once there is one; otherwise it may still come, unless `is_over`."""
+    """How a card's setup stands: `card` once there is one; otherwise it may still come, unless `is_over`. `key` and
+    `customer_reference` are whose it is."""
 
     card: StoredCard | None
     is_over: bool
+    key: str = ""
+    customer_reference: str = ""
 
 
 class Gateway(Protocol):

@@ -178,7 +178,7 @@ def record(*, payment_id: int, outcome: Outcome, now: datetime) -> Payment:
     Success is final, and settles the invoice in the same transaction; it also overrides an earlier failure. A failure
     ends a payment that is under way and tells the account; who charges off-session tells of it in words of their own.
     Anything else moves a payment under way only. Money that an invoice no longer takes goes back. Raises ReportRefused
-    when amount, currency or reference are not the payment's.
+    when what is reported is not what was asked for.
     """
     with transaction.atomic():
         payment = _lock(payment_id)
@@ -214,6 +214,13 @@ def _mismatch(payment: Payment, outcome: Outcome) -> str:
         return f"The gateway reports {outcome.amount} {outcome.currency}, not {payment.amount} {payment.currency}."
     if outcome.currency and outcome.currency != payment.currency:
         return f"The gateway reports {outcome.currency}, not {payment.currency}."
+    if outcome.state == "succeeded" and outcome.received is not None and outcome.received != payment.amount:
+        return f"The gateway received {outcome.received} {outcome.currency}, not {payment.amount} {payment.currency}."
+    if outcome.key is not None and outcome.key != payment.idempotency_key:
+        return f"The gateway reports on the key {outcome.key or '(none)'}, not {payment.idempotency_key}."[:300]
+    customer = payment.method.customer_reference if payment.method is not None else ""
+    if outcome.customer_reference is not None and outcome.customer_reference != customer:
+        return f"The gateway reports a payment of {outcome.customer_reference or 'nobody'}, not of {customer}."[:300]
     if payment.gateway_reference and outcome.reference and outcome.reference != payment.gateway_reference:
         return f"The gateway reports on {outcome.reference}, not {payment.gateway_reference}."[:300]
     return ""

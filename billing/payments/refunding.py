@@ -230,8 +230,8 @@ def _note_silence(refund_id: int, *, now: datetime) -> Refund:
 
 def record(*, refund_id: int, attempt: int, outcome: Outcome, now: datetime) -> Refund:
     """Write down how a refund's attempt stands, whoever tells it, however often. Success is final; a failure puts the
-    amount back on the payment. A report of an earlier attempt changes nothing. Raises ReportRefused when amount or
-    currency are not the refund's; the refund says so then, and goes on being asked about."""
+    amount back on the payment. A report of an earlier attempt changes nothing. Raises ReportRefused when what
+    is reported is not what was asked for; the refund says so then, and goes on being asked about."""
     with transaction.atomic():
         row = _lock(refund_id)
         reason = _mismatch(row, outcome)
@@ -250,9 +250,16 @@ def record(*, refund_id: int, attempt: int, outcome: Outcome, now: datetime) -> 
 
 def _mismatch(row: Refund, outcome: Outcome) -> str:
     """Why the report cannot be about this refund; empty when it can."""
-    if outcome.amount is None or (outcome.amount, outcome.currency) == (row.amount, row.currency):
-        return ""
-    return f"The gateway reports {outcome.amount} {outcome.currency}, not {row.amount} {row.currency}."
+    if outcome.amount is not None and (outcome.amount, outcome.currency) != (row.amount, row.currency):
+        return f"The gateway reports {outcome.amount} {outcome.currency}, not {row.amount} {row.currency}."
+    if outcome.key is not None and outcome.key != row.gateway_key:
+        return f"The gateway reports on the key {outcome.key or '(none)'}, not {row.gateway_key}."[:300]
+    charge = row.payment.gateway_reference
+    if outcome.charge_reference is not None and outcome.charge_reference != charge:
+        return f"The gateway reports a refund of {outcome.charge_reference or 'nothing'}, not of {charge}."[:300]
+    if row.gateway_reference and outcome.reference and outcome.reference != row.gateway_reference:
+        return f"The gateway reports on {outcome.reference}, not {row.gateway_reference}."[:300]
+    return ""
 
 
 def _apply(row: Refund, outcome: Outcome, *, now: datetime) -> None:

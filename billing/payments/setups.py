@@ -13,6 +13,10 @@ from billing.payments.models import CardSetup, GatewayCustomer
 State = CardSetup.State
 
 
+class SetupRefused(gateway.GatewayUnavailable):
+    """The gateway's answer is about another customer or another form, which is as good as none; no card was added."""
+
+
 class SetupNotFound(LookupError):
     """The account has begun no such setup."""
 
@@ -37,7 +41,7 @@ def begin(
     if setup.url:
         return setup
     opened = page.begin_setup(
-        key=f"setup:{setup.key}",
+        key=_gateway_key(setup),
         customer_reference=_customer(account, name, now=now),
         return_url=return_url,
         cancel_url=cancel_url,
@@ -63,6 +67,10 @@ def _customer(account: Account, name: str, *, now: datetime) -> str:
     return row.reference
 
 
+def _gateway_key(setup: CardSetup) -> str:
+    return f"setup:{setup.key}"
+
+
 def find(*, account_id: int, key: str) -> CardSetup:
     """A setup of the account. Raises SetupNotFound."""
     setup = CardSetup.objects.filter(key=f"{account_id}:{key}").select_related("method").first()
@@ -74,19 +82,25 @@ def find(*, account_id: int, key: str) -> CardSetup:
 def finish(*, setup_id: int, now: datetime) -> CardSetup:
     """Ask the gateway how the setup stands, and add the card if there is one. Doing it again adds nothing.
 
-    Must run outside a transaction. Raises gateway.NoGateway, gateway.GatewayUnavailable.
+    Must run outside a transaction. Raises SetupRefused, gateway.NoGateway, gateway.GatewayUnavailable.
     """
     gateway.refuse_in_transaction()
     setup = CardSetup.objects.select_related("account", "method").get(pk=setup_id)
     if setup.state != State.OPEN or not setup.gateway_reference:
         return setup
     found = gateway.card_page(setup.gateway).find_setup(setup.gateway_reference)
+    customer = _customer(setup.account, setup.gateway, now=now)
+    if (found.key, found.customer_reference) != (_gateway_key(setup), customer):
+        raise SetupRefused(
+            f"{setup.gateway_reference} is {found.key or 'without a key'} of {found.customer_reference or 'nobody'},"
+            f" not {_gateway_key(setup)} of {customer}"
+        )
     if found.card is not None:
         setup.method = methods.keep(
             account_id=setup.account_id,
             gateway_name=setup.gateway,
             card=found.card,
-            customer_reference=_customer(setup.account, setup.gateway, now=now),
+            customer_reference=customer,
             make_default=setup.make_default,
             now=now,
         )

@@ -37,7 +37,6 @@ from billing.payments.gateway import (
 
 log = structlog.get_logger(__name__)
 
-KEY = "florin_key"
 # How long a customer may take to confirm a charge at the bank before it is given up.
 ACTION_LASTS = timedelta(hours=1)
 # How old a webhook's signature may be, which bounds replays.
@@ -62,7 +61,7 @@ def charge(request: Charge, *, now: datetime) -> Outcome:
         "payment_method_types": CARDS,
         "confirm": True,
         "description": request.description,
-        "metadata": {KEY: request.key},
+        "metadata": {stripe_words.KEY: request.key},
     }
     if request.off_session:
         params["off_session"] = True
@@ -107,7 +106,7 @@ def refund(request: Return, *, now: datetime) -> Outcome:
     params: Any = {
         "payment_intent": request.charge_reference,
         "amount": amount,
-        "metadata": {KEY: request.key},
+        "metadata": {stripe_words.KEY: request.key},
     }
     options: Any = {"idempotency_key": f"{request.key}:{request.charge_reference}"}
     try:
@@ -132,7 +131,7 @@ def find_refund(request: Return, *, now: datetime) -> Outcome | None:
 
 def make_customer(*, key: str, name: str, email: str) -> str:
     """A customer to keep cards for, once per key."""
-    params: Any = {"name": name, "email": email, "metadata": {KEY: key}}
+    params: Any = {"name": name, "email": email, "metadata": {stripe_words.KEY: key}}
     with _asking("make_customer"):
         return _client().v1.customers.create(params, {"idempotency_key": key}).id
 
@@ -145,7 +144,7 @@ def begin_setup(*, key: str, customer_reference: str, return_url: str, cancel_ur
         "payment_method_types": CARDS,
         "success_url": return_url,
         "cancel_url": cancel_url,
-        "metadata": {KEY: key},
+        "metadata": {stripe_words.KEY: key},
     }
     with _asking("begin_setup"):
         options: Any = {"idempotency_key": f"{key}:{customer_reference}"}
@@ -158,9 +157,13 @@ def find_setup(reference: str) -> Setup:
     with _asking("find_setup"):
         params: Any = {"expand": ["setup_intent.payment_method"]}
         session: Any = _client().v1.checkout.sessions.retrieve(reference, params)
-        if session["status"] != "complete":
-            return Setup(card=None, is_over=session["status"] == "expired")
-        return Setup(card=stripe_words.card_of(session["setup_intent"]["payment_method"]), is_over=False)
+        is_complete = session["status"] == "complete"
+        return Setup(
+            card=stripe_words.card_of(session["setup_intent"]["payment_method"]) if is_complete else None,
+            is_over=session["status"] == "expired",
+            key=stripe_words.key_of(session),
+            customer_reference=stripe_words.id_of(session["customer"]),
+        )
 
 
 def open_webhook(*, headers: Mapping[str, str], body: bytes) -> Delivery:
@@ -193,7 +196,7 @@ def read_webhook(payload: Mapping[str, Any]) -> Report | SetupReport | DisputeRe
         with _asking("read_webhook", refusals=True):
             if kind.startswith("payment_intent."):
                 intent: Any = _client().v1.payment_intents.retrieve(reference)
-                key = _key_of(intent)
+                key = stripe_words.key_of(intent)
                 return Report("charge", key, stripe_words.charge_outcome(intent)) if key else None
             if kind.startswith("refund.") or kind == "charge.refund.updated":
                 return _read_refund(reference)
@@ -207,9 +210,9 @@ def read_webhook(payload: Mapping[str, Any]) -> Report | SetupReport | DisputeRe
 def _read_refund(reference: str) -> Report | None:
     params: Any = {"expand": ["payment_intent"]}
     found: Any = _client().v1.refunds.retrieve(reference, params)
-    if key := _key_of(found):
+    if key := stripe_words.key_of(found):
         return Report("refund", key, stripe_words.refund_outcome(found))
-    if charged := _key_of(found["payment_intent"]):
+    if charged := stripe_words.key_of(found["payment_intent"]):
         raise ValueError(f"{reference} of the payment {charged} was made at Stripe itself: refund here instead")
     return None
 
@@ -217,7 +220,7 @@ def _read_refund(reference: str) -> Report | None:
 def _read_dispute(reference: str) -> DisputeReport | None:
     params: Any = {"expand": ["payment_intent"]}
     found: Any = _client().v1.disputes.retrieve(reference, params)
-    key = _key_of(found["payment_intent"])
+    key = stripe_words.key_of(found["payment_intent"])
     if not key:
         return None
     currency = found["currency"].upper()
@@ -229,6 +232,7 @@ def _read_dispute(reference: str) -> DisputeReport | None:
         reason=found["reason"],
         state=stripe_words.dispute_state(found["status"]),
         respond_by=stripe_words.moment(found["evidence_details"]["due_by"]),
+        charge_reference=stripe_words.id_of(found["payment_intent"]),
     )
 
 
@@ -274,16 +278,11 @@ def _said(error: stripe.StripeError) -> dict[str, Any]:
 def _with_key(things: Iterator[Any], key: str) -> Any:
     """The first of the newest that carries the key."""
     for number, thing in enumerate(things):
-        if _key_of(thing) == key:
+        if stripe_words.key_of(thing) == key:
             return thing
         if number >= MOST_LISTED:
             break
     return None
-
-
-def _key_of(thing: Any) -> str:
-    metadata = thing["metadata"] if thing is not None and "metadata" in thing else None
-    return str(metadata[KEY]) if metadata and KEY in metadata else ""
 
 
 def _made_at(thing: Any) -> datetime:

@@ -9,6 +9,9 @@ from billing.payments import failures
 from billing.payments.gateway import Outcome, State, StoredCard
 from billing.payments.models import Dispute
 
+# Where the things that we make at Stripe carry our key, in their metadata.
+KEY = "florin_key"
+
 # Stripe's codes of why a payment failed, and ours; what is not here is `card_declined`.
 _CODES = {
     "insufficient_funds": "insufficient_funds",
@@ -74,6 +77,9 @@ def charge_outcome(intent: Any) -> Outcome:
         hard=code in failures.HARD,
         amount=stripe_units.amount_of(intent["amount"], currency),
         currency=currency,
+        received=stripe_units.amount_of(intent["amount_received"], currency) if state == "succeeded" else None,
+        key=key_of(intent),
+        customer_reference=id_of(_get(intent, "customer")),
     )
 
 
@@ -116,6 +122,8 @@ def refund_outcome(refund: Any) -> Outcome:
         failure_message=f"Stripe says: {reason}." if state == "failed" else "",
         amount=stripe_units.amount_of(refund["amount"], currency),
         currency=currency,
+        key=key_of(refund),
+        charge_reference=id_of(refund["payment_intent"]),
     )
 
 
@@ -124,6 +132,17 @@ def dispute_state(status: str) -> str:
     if status not in _DISPUTES:
         raise ValueError(f"a dispute that is {status}")
     return _DISPUTES[status].value
+
+
+def key_of(thing: Any) -> str:
+    """The key of ours that a thing of Stripe's carries; empty for one that was not made by us."""
+    metadata = _get(thing, "metadata") if thing is not None else None
+    return str(_get(metadata, KEY) or "") if metadata else ""
+
+
+def id_of(thing: Any) -> str:
+    """What Stripe calls a thing that it names or, where that was asked for, shows whole; empty for none."""
+    return str(thing if isinstance(thing, str) else thing["id"]) if thing else ""
 
 
 def moment(seconds: int | None) -> datetime | None:

@@ -64,7 +64,7 @@ def card_setup(request: HttpRequest, visit: Visit, token: uuid.UUID) -> HttpResp
     try:
         setup = setups.finish(setup_id=setup.pk, now=visit.now)
     except (gateway.NoGateway, gateway.GatewayUnavailable) as error:
-        problem = str(_PROBLEMS[type(error)])
+        problem = str(_PROBLEMS.get(type(error), _PROBLEMS[gateway.GatewayUnavailable]))
     if setup.state == setup.State.DONE:
         messages.success(request, _("The card is saved."))
         return redirect(_inside(request.GET.get("next", "")) or visit.url("payment_methods"))

@@ -134,7 +134,7 @@ def create_session(params: dict[str, Any]) -> dict[str, Any]:
     STORE.get(params["customer"])
     session = STORE.add(
         "cs", "checkout.session", mode=params["mode"], customer=params["customer"], status="open", setup_intent=None,
-        success_url=params["success_url"], cancel_url=params["cancel_url"],
+        success_url=params["success_url"], cancel_url=params["cancel_url"], metadata=params.get("metadata", {}),
     )  # fmt: skip
     session["url"] = f"https://checkout.stripe.example/c/{session['id']}"
     return session
@@ -175,7 +175,7 @@ def control(path: str, params: dict[str, Any]) -> Any:
     elif path == "change":
         thing = STORE.get(params.pop("id"))
         kind = params.pop("event")
-        thing.update({name: int(value) if value.isdigit() else value for name, value in params.items()})
+        thing.update({name: int(value) if isinstance(value, str) and value.isdigit() else value for name, value in params.items()})
         STORE.tell(kind, thing)
     elif path == "things":
         return list(STORE.things.values())

@@ -8,7 +8,8 @@ from django.utils import timezone
 
 from billing.invoicing.models import Invoice
 from billing.ledger import pools
-from billing.payments import checking, gateway, paying, refunding, stripe_gateway
+from billing.admin.payment_queue import list_needing_staff
+from billing.payments import checking, gateway, paying, refunding, stripe_gateway, stripe_words
 from billing.payments.models import Payment
 from tests.invoicing.makers import issue, plain_line
 from tests.ledger.racing import race
@@ -82,6 +83,30 @@ def test_the_customer_confirms_at_the_bank(fake, invoice, result, state):
     assert payment.action_url == f"https://hooks.stripe.example/3ds/{payment.gateway_reference}"
     fake.do("settle", intent=payment.gateway_reference, result=result)
     assert check(payment).state == state
+    assert_adds_up(fake, invoice)
+
+
+OTHERS = {"customer": "cus_other", "amount_received": "100", "currency": "usd", "metadata[florin_key]": "other"}
+
+
+@pytest.mark.parametrize("asked", ["check", "report"])
+def test_an_answer_that_is_not_the_one_asked_for_grants_nothing_and_is_shown_to_staff(fake, invoice, asked):
+    payment = pay(fake, invoice, "pm_slow")
+    fake.do("settle", intent=payment.gateway_reference, result="succeeded")
+    true = {**fake.things("payment_intent")[0], "metadata[florin_key]": "k"}
+    for name, value in OTHERS.items():
+        fake.do("change", id=payment.gateway_reference, event="x", **{name: value})
+        if asked == "check":
+            check(payment)
+        else:
+            intent = stripe_words.charge_outcome(fake.things("payment_intent")[0])
+            with pytest.raises(paying.ReportRefused):
+                paying.record(payment_id=payment.pk, outcome=intent, now=timezone.now())
+        payment.refresh_from_db()
+        assert (payment.state, payment in list_needing_staff()) == ("processing", True), name
+        assert pools.get_main_pool(invoice.account_id).balance == 0
+        fake.do("change", id=payment.gateway_reference, event="x", **{name: true[name]})
+    assert check(payment).problem == ""
     assert_adds_up(fake, invoice)
 
 
@@ -209,6 +234,21 @@ def test_money_goes_back_once_though_the_answer_is_lost(fake, invoice):
     assert refunding.check(refund_id=refund, now=timezone.now()).state == "succeeded"
     assert fake.things("payment_intent")[0]["refunded"] == 1_900
     assert [each["metadata"] for each in fake.things("refund")] == [{"florin_key": "r"}]
+
+
+@pytest.mark.parametrize("other", [{"payment_intent": "pi_other"}, {"amount": "1"}, {"metadata[florin_key]": "r#2"}])
+def test_a_refund_that_is_not_the_one_asked_for_is_not_counted(fake, invoice, other):
+    payment = pay(fake, invoice)
+    fake.fail("POST /v1/refunds")
+    refund = start_refund(payment, "19.00")
+    refunding.submit(refund_id=refund, now=timezone.now())
+    outcome = stripe_words.refund_outcome(fake.things("refund")[0])
+    fake.do("change", id=outcome.reference, event="x", **other)
+    told = stripe_words.refund_outcome(fake.things("refund")[0])
+    with pytest.raises(refunding.ReportRefused):
+        refunding.record(refund_id=refund, attempt=1, outcome=told, now=timezone.now())
+    row = refunding.record(refund_id=refund, attempt=1, outcome=outcome, now=timezone.now())
+    assert (row.state, row.failure_message) == ("succeeded", "")
 
 
 def test_a_refund_that_stripe_never_took_is_sent_again(fake, invoice):

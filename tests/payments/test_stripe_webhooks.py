@@ -224,6 +224,15 @@ def test_a_dispute_is_followed_from_the_inquiry_on(fake, invoice):
         assert pools.get_main_pool(invoice.account_id).balance == credits
 
 
+def test_a_dispute_of_another_charge_that_carries_the_key_takes_nothing_back(fake, invoice):
+    payment = pay(fake, invoice)
+    fake.do("dispute", intent=payment.gateway_reference)
+    Payment.objects.update(gateway_reference="pi_true")
+    assert tell(fake.events("charge.dispute.created")[0]) == 200
+    assert "NotDisputable" in GatewayEvent.objects.get().last_error
+    assert not Dispute.objects.exists()
+
+
 def test_a_dispute_of_what_is_not_ours_is_done_with(fake, invoice):
     payment = pay(fake, invoice)
     fake.do("change", id=payment.gateway_reference, event="x", metadata="")
@@ -265,6 +274,16 @@ def test_a_card_typed_there_is_kept_once_whoever_tells_of_it(fake, account):
     assert card.customer_reference == session["customer"]
     begin(account, "another form")
     assert len(fake.things("customer")) == 1
+
+
+@pytest.mark.parametrize("other", [{"customer": "cus_other"}, {"metadata[florin_key]": "setup:other"}])
+def test_a_card_of_another_customer_or_form_is_not_kept_and_shown_to_staff(fake, account, other):
+    setup = begin(account)
+    fake.do("change", id=setup.gateway_reference, event="x", **other)
+    fake.do("card", session=setup.gateway_reference, card="pm_ok")
+    assert tell(fake.events("checkout.session.completed")[0]) == 200
+    assert "SetupRefused" in GatewayEvent.objects.get().last_error
+    assert not PaymentMethod.objects.exists()
 
 
 def test_a_page_nobody_finished_expires(fake, account):
