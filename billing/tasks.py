@@ -107,7 +107,8 @@ def export_ledger_head() -> None:
 def verify_ledger() -> None:
     """Verify the whole ledger, park accounts with differences and tell staff."""
     report = verification.verify_and_park(now=timezone.now())
-    log.info("ledger.verified", accounts=report.accounts, postings=report.postings, findings=len(report.findings))
+    tell = log.error if report.findings else log.info
+    tell("ledger.verified", accounts=report.accounts, postings=report.postings, findings=len(report.findings))
 
 
 @shared_task

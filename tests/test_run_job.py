@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from billing.ledger import holds, pools, posting
 from billing.ledger.models import LedgerSeal
-from tests.factories import make_account
+from tests.factories import make_account, make_issuer, make_plan
+from tests.subscriptions.makers import subscribe
 
 pytestmark = pytest.mark.smoke
 
@@ -32,6 +33,22 @@ def test_a_job_run_by_hand_does_what_the_worker_would(capsys: pytest.CaptureFixt
 def test_every_job_of_the_schedule_runs_twice_by_hand(name: str) -> None:
     for _ in range(2):
         call_command("run_job", name)
+
+
+@pytest.mark.django_db
+def test_a_job_that_parks_a_subscription_ends_with_an_error_after_the_others_renewed() -> None:
+    make_issuer()
+    version = make_plan(prices={"USD": {"fee": "50.00"}})
+    early = timezone.now() - timedelta(days=40)
+    broken, fine = (subscribe(make_account(), version, now=early) for _ in range(2))
+    broken.period_ends_at += timedelta(days=90)
+    broken.save()
+    with pytest.raises(CommandError, match=r"renewal\.failed"):
+        call_command("run_job", "renew-subscriptions")
+    fine.refresh_from_db()
+    broken.refresh_from_db()
+    assert (fine.period_number > 1, broken.period_number, broken.parked_at is not None) == (True, 1, True)
+    call_command("run_job", "renew-subscriptions")
 
 
 @pytest.mark.django_db

@@ -175,7 +175,12 @@ def control(path: str, params: dict[str, Any]) -> Any:
     elif path == "change":
         thing = STORE.get(params.pop("id"))
         kind = params.pop("event")
-        thing.update({name: int(value) if isinstance(value, str) and value.isdigit() else value for name, value in params.items()})
+        thing.update(
+            {
+                name: int(value) if isinstance(value, str) and value.isdigit() else value
+                for name, value in params.items()
+            }
+        )
         STORE.tell(kind, thing)
     elif path == "things":
         return list(STORE.things.values())

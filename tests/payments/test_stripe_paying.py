@@ -6,9 +6,9 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
+from billing.admin.payment_queue import list_needing_staff
 from billing.invoicing.models import Invoice
 from billing.ledger import pools
-from billing.admin.payment_queue import list_needing_staff
 from billing.payments import checking, gateway, paying, refunding, stripe_gateway, stripe_words
 from billing.payments.models import Payment
 from tests.invoicing.makers import issue, plain_line
