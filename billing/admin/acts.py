@@ -214,13 +214,14 @@ def _words(error: Exception) -> str:
 
 
 def worth_text(worth: Worth | Approval) -> str:
-    """What an act counts for, in words: `250.5 credits`, `99.00 EUR`, `250.5 credits, 99.00 EUR`."""
+    """What an act counts for, in words: `250.5 credits`, `99.00 EUR`, or both; nothing where no figure
+    says it."""
     parts = []
     if worth.credits:
         parts.append(_("%(amount)s credits") % {"amount": exact_credits_text(worth.credits)})
     if worth.amount:
         parts.append(money_text(worth.amount, worth.currency))
-    return ", ".join(parts) or _("no bound")
+    return ", ".join(parts)
 
 
 def _tell_deciders(approval: Approval, *, now: datetime) -> None:
@@ -240,7 +241,7 @@ def _tell(kind: str, approval: Approval, person: User, *, now: datetime) -> None
         account_id=approval.account_id,
         payload={
             "approval_id": approval.pk,
-            "act": approval.act,
+            "act": str(POWERS[approval.act].label),
             "amount": worth_text(approval),
             "account_name": approval.account.name if approval.account else "",
             "reason": approval.reason,

@@ -85,7 +85,7 @@ class ApprovalAdmin(FactsAdmin):
 
     @admin.display(description=gettext_lazy("worth"))
     def worth(self, approval: Approval) -> str:
-        return acts.worth_text(approval)
+        return acts.worth_text(approval) or "-"
 
     @admin.display(description=gettext_lazy("details"))
     def details(self, approval: Approval) -> str:
@@ -100,7 +100,7 @@ class ApprovalAdmin(FactsAdmin):
             self.message_user(request, _("Approved and done."), messages.SUCCESS)
             acts.finish(approval, now=timezone.now())
             return HttpResponseRedirect(self.page_url("change", approval))
-        title = _("Approve: %(name)s, %(amount)s?")
+        title = _("Approve: %(act)s?")
         return self._page(request, approval, form, title=title, button=_("Approve and do it"))
 
     def _approve(self, request: HttpRequest, approval: Approval, form: forms.Form) -> bool:
@@ -142,7 +142,7 @@ class ApprovalAdmin(FactsAdmin):
                 self.note(request, "reject", approval, reason=note)
                 self.message_user(request, _("Rejected."), messages.SUCCESS)
                 return HttpResponseRedirect(self.page_url("changelist"))
-        return self._page(request, approval, form, title=_("Reject: %(name)s, %(amount)s?"), button=_("Reject"))
+        return self._page(request, approval, form, title=_("Reject: %(act)s?"), button=_("Reject"))
 
     def withdraw_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Take back what one asked for oneself."""
@@ -160,7 +160,7 @@ class ApprovalAdmin(FactsAdmin):
                 self.note(request, "withdraw", approval)
                 self.message_user(request, _("Withdrawn."), messages.SUCCESS)
             return HttpResponseRedirect(self.page_url("change", approval))
-        return self._page(request, approval, None, title=_("Withdraw: %(name)s, %(amount)s?"), button=_("Withdraw"))
+        return self._page(request, approval, None, title=_("Withdraw: %(act)s?"), button=_("Withdraw"))
 
     def _waiting(self, request: HttpRequest, pk: int) -> Approval:
         self.require(request.user.has_perm("billing.decide_approval"))
@@ -174,17 +174,18 @@ class ApprovalAdmin(FactsAdmin):
         self, request: HttpRequest, approval: Approval, form: forms.Form | None, *, title: str, button: str
     ) -> HttpResponse:
         account = approval.account
-        names = {"name": self.name(approval), "amount": acts.worth_text(approval)}
+        worth = acts.worth_text(approval)
+        act = {"act": ", ".join(part for part in (self.name(approval), worth) if part)}
         limits = asking.limits_text(approval.currency, with_credits=bool(approval.credits))
         facts: list[tuple[str, Any]] = [
             *([(_("Account"), f"{account} ({account.external_id})")] if account else []),
-            (_("Worth"), acts.worth_text(approval)),
+            *([(_("Worth"), worth)] if worth else []),
             *facts_of(approval),
             (_("Reason"), approval.reason),
             (_("Asked for by"), f"{approval.requested_by.get_full_name()}, {approval.requested_at:%Y-%m-%d %H:%M}"),
             *([(_("One person's limit"), _("%(limit)s a day") % {"limit": limits})] if limits else []),
         ]
-        return self.render_act(request, approval, title=title % names, button=button, form=form, facts=facts)
+        return self.render_act(request, approval, title=title % act, button=button, form=form, facts=facts)
 
 
 def facts_of(approval: Approval) -> list[tuple[str, str]]:

@@ -20,6 +20,7 @@ from billing.admin.rules import Act, FactsAdmin
 
 CSV_COLUMNS = (
     "acted_at", "user", "act", "model", "row_id", "label", "account", "reason", "before", "after", "request_id",
+    "client",
 )  # fmt: skip
 CSV_ROWS = 100_000
 
@@ -47,10 +48,10 @@ class StaffActAdmin(FactsAdmin):
     list_display_links = ("acted_at",)
     list_select_related = ("user", "account")
     list_filter = ("act", ModelFilter, ("user", admin.RelatedOnlyFieldListFilter))
-    search_fields = ("=row_id", "label", "reason", "user__email", "account__name", "account__external_id")
+    search_fields = ("=row_id", "label", "reason", "user__email", "account__name", "account__external_id", "=client")
     date_hierarchy = "acted_at"
     ordering = ("-acted_at", "-pk")
-    fields = ("acted_at", "user", "act", "what", "account", "reason", "request", "difference")
+    fields = ("acted_at", "user", "client", "act", "what", "account", "reason", "request", "difference")
     readonly_fields = fields
 
     def get_urls(self) -> list[URLPattern]:
@@ -116,5 +117,5 @@ def _csv_rows(acts: Iterator[StaffAct]) -> Iterator[list[object]]:
         values = [json.dumps(part, ensure_ascii=False) if part else "" for part in (act.before, act.after)]
         yield [
             act.acted_at, act.user.email, act.act, act.model, act.row_id, act.label, account, act.reason, *values,
-            act.request_id,
+            act.request_id, act.client,
         ]  # fmt: skip

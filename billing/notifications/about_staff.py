@@ -74,7 +74,7 @@ def approval_waiting(about: About) -> Message:
     """A colleague's act needs a second person. To staff who may decide."""
     names = _asked(about)
     return Message(
-        title=_("To approve: %(act)s, %(amount)s, %(account)s") % names,
+        title=_("To approve: %(what)s") % names,
         lead=_("%(author)s asks for a second person's yes.") % names,
         facts=_facts_asked(names),
         action=Link(_("Look at it and decide"), _approval_page(about)),
@@ -85,9 +85,9 @@ def approval_decided(about: About) -> Message:
     """What a member of staff asked for was approved and done, or rejected. To whoever asked."""
     names = _asked(about) | {"decider": about.text("decided_by"), "note": about.text("note")}
     if about.payload["state"] == "approved":
-        title, lead = _("Approved: %(act)s, %(amount)s, %(account)s"), _("%(decider)s approved it, and it is done.")
+        title, lead = _("Approved: %(what)s"), _("%(decider)s approved it, and it is done.")
     else:
-        title, lead = _("Rejected: %(act)s, %(amount)s, %(account)s"), _("%(decider)s rejected it; nothing was done.")
+        title, lead = _("Rejected: %(what)s"), _("%(decider)s rejected it; nothing was done.")
     note = (Fact(_("Note"), names["note"]),) if names["note"] else ()
     return Message(
         title=title % names,
@@ -98,7 +98,9 @@ def approval_decided(about: About) -> Message:
 
 
 def _asked(about: About) -> dict[str, str]:
+    what = (about.text("act"), about.text("amount"), about.text("account_name"))
     return {
+        "what": ", ".join(part for part in what if part),
         "act": about.text("act"),
         "amount": about.text("amount"),
         "account": about.text("account_name"),
@@ -108,13 +110,14 @@ def _asked(about: About) -> dict[str, str]:
 
 
 def _facts_asked(names: dict[str, str]) -> tuple[Fact, ...]:
-    return (
+    facts = (
         Fact(_("Act"), names["act"]),
         Fact(_("Amount"), names["amount"]),
         Fact(_("Account"), names["account"]),
         Fact(_("Reason"), names["reason"]),
         Fact(_("Asked for by"), names["author"]),
     )
+    return tuple(fact for fact in facts if fact.value)
 
 
 def _approval_page(about: About) -> str:
