@@ -224,7 +224,7 @@ CONTENT_SECURITY_POLICY = {
 }
 
 # --- The entrance: portal/entrance_urls.py says which of allauth's pages there are ------------------------------------
-AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+AUTHENTICATION_BACKENDS = ["billing.accounts.people.SessionBackend"]
 ACCOUNT_ADAPTER = "portal.adapters.AccountAdapter"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}

@@ -17,6 +17,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from billing.accounts.models import User
+from billing.accounts.text import PlainText, validate_name
 from billing.catalog import currencies
 from billing.ledger import pools
 from portal import countries
@@ -40,6 +41,8 @@ class OurWords:
             field.widget.attrs.pop("placeholder", None)
             field.label = self.labels.get(name, field.label)
             field.help_text = self.helps.get(name, "")
+            if isinstance(field, forms.EmailField):
+                field.validators = [*field.validators, validate_name]
             if name == self.autofocus:
                 field.widget.attrs["autofocus"] = True
 
@@ -92,8 +95,8 @@ class TimeZoneField(forms.ChoiceField):
 class SignUpForm(OurWords, account_forms.SignupForm):
     """A new person and their organisation's account, which they own."""
 
-    name = forms.CharField(max_length=120, widget=forms.TextInput(attrs={"autocomplete": "name"}))
-    company = forms.CharField(max_length=200, widget=forms.TextInput(attrs={"autocomplete": "organization"}))
+    name = PlainText(max_length=120, widget=forms.TextInput(attrs={"autocomplete": "name"}))
+    company = PlainText(max_length=200, widget=forms.TextInput(attrs={"autocomplete": "organization"}))
     country = forms.ChoiceField(choices=countries.list_countries)
     currency = forms.ChoiceField()
     time_zone = TimeZoneField(choices=countries.list_time_zones)
@@ -212,7 +215,7 @@ class NewEmailForm(OurWords, account_forms.AddEmailForm):
 class InvitationForm(forms.Form):
     """Taking up an invitation as a newcomer."""
 
-    name = forms.CharField(
+    name = PlainText(
         label=_("Your name"), max_length=120, required=False, widget=forms.TextInput(attrs={"autocomplete": "name"})
     )
     password = SetPasswordField(label=_("Password"), max_length=4096, help_text=password_validators_help_text_html())

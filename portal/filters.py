@@ -9,6 +9,7 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from billing.accounts.text import PlainText
 from billing.catalog.periods import EARLIEST, LATEST, RangeRefused, check_range
 from billing.ledger.models import GrantKind, Posting
 from portal.statement import Search
@@ -83,7 +84,7 @@ class LedgerFilter(Days):
         choices=[("", gettext_lazy("All kinds")), *GrantKind.choices],
     )
     pool = forms.ChoiceField(label=gettext_lazy("Pool"), required=False)
-    q = forms.CharField(
+    q = PlainText(
         label=gettext_lazy("Reference or note"),
         required=False,
         max_length=250,

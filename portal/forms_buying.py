@@ -15,6 +15,7 @@ from django.forms.boundfield import BoundWidget
 from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
+from billing.accounts.text import PlainText
 from billing.catalog.models import MAX_CREDITS
 from billing.invoicing.models import MAX_MONEY, Invoice
 from billing.ledger.models import CreditPool
@@ -56,7 +57,7 @@ class ExpiryField(forms.CharField):
 class CardFields(forms.Form):
     """The fields of a new card. Needed unless a form that inherits them says otherwise."""
 
-    number = forms.CharField(
+    number = PlainText(
         label=_("Card number"),
         max_length=40,
         widget=SecretInput(attrs={"inputmode": "numeric", "autocomplete": "cc-number"}),
@@ -66,7 +67,7 @@ class CardFields(forms.Form):
         max_length=12,
         widget=SecretInput(attrs={"inputmode": "numeric", "autocomplete": "cc-exp"}),
     )
-    cvc = forms.CharField(
+    cvc = PlainText(
         label=_("Security code"),
         max_length=4,
         widget=SecretInput(attrs={"inputmode": "numeric", "autocomplete": "cc-csc"}),
@@ -107,7 +108,7 @@ class CardPageForm(forms.Form):
 
     make_default = forms.BooleanField(label=_("Pay with this card unless told otherwise"), required=False, initial=True)
     token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
-    next = forms.CharField(widget=forms.HiddenInput, required=False, max_length=500)
+    next = PlainText(widget=forms.HiddenInput, required=False, max_length=500)
 
 
 class PayForm(CardFields):
@@ -171,7 +172,7 @@ class CheckoutForm(PayForm):
         widget=forms.NumberInput(attrs={"inputmode": "numeric"}),
     )
     pool = forms.TypedChoiceField(label=_("Into the pool"), coerce=int)
-    seen = forms.CharField(widget=forms.HiddenInput, required=False, max_length=40)
+    seen = PlainText(widget=forms.HiddenInput, required=False, max_length=40)
 
     def __init__(self, *args: Any, pools: Sequence[CreditPool], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -195,7 +196,7 @@ class InvoiceFilter(Days):
             (Invoice.State.UNCOLLECTIBLE, _("Uncollectible")),
         ],
     )
-    q = forms.CharField(
+    q = PlainText(
         label=_("Number or item"), required=False, max_length=100, widget=forms.TextInput(attrs={"type": "search"})
     )
 

@@ -8,6 +8,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from billing.accounts.models import Role, Scope
+from billing.accounts.text import PlainEmail, PlainText
 from billing.catalog.models import MAX_CREDITS
 from portal import countries
 
@@ -42,7 +43,7 @@ class RoleField(forms.ChoiceField):
 class InviteForm(forms.Form):
     """Whom to invite, as what."""
 
-    email = forms.EmailField(
+    email = PlainEmail(
         label=_("E-mail address"), max_length=254, widget=forms.EmailInput(attrs={"autocomplete": "off"})
     )
     role = RoleField(label=_("Role"), initial=Role.MEMBER)
@@ -80,7 +81,7 @@ class MemberForm(forms.Form):
 class KeyForm(forms.Form):
     """A new API key."""
 
-    name = forms.CharField(label=_("Name"), max_length=80, help_text=_("Where it will be used, for example Backend."))
+    name = PlainText(label=_("Name"), max_length=80, help_text=_("Where it will be used, for example Backend."))
     scopes = forms.MultipleChoiceField(
         label=_("What it may do"),
         choices=[(scope.value, hint) for scope, hint in SCOPE_HINTS.items()],
@@ -113,17 +114,17 @@ class CurrencyForm(forms.Form):
 class DetailsForm(forms.Form):
     """What invoices say, and where they go."""
 
-    name = forms.CharField(
+    name = PlainText(
         label=_("Company or organisation"),
         max_length=200,
         widget=forms.TextInput(attrs={"autocomplete": "organization"}),
     )
-    billing_email = forms.EmailField(
+    billing_email = PlainEmail(
         label=_("E-mail address for invoices"),
         max_length=254,
         widget=forms.EmailInput(attrs={"autocomplete": "email"}),
     )
-    address = forms.CharField(
+    address = PlainText(
         label=_("Address"),
         max_length=500,
         required=False,
@@ -131,20 +132,20 @@ class DetailsForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 3, "autocomplete": "street-address"}),
     )
     country = forms.ChoiceField(label=_("Country"), choices=countries.list_countries)
-    region = forms.CharField(
+    region = PlainText(
         label=_("State or region"),
         max_length=10,
         required=False,
         help_text=_("Its code, for example CA. Where tax depends on it."),
     )
-    postal_code = forms.CharField(
+    postal_code = PlainText(
         label=_("Postal code"),
         max_length=16,
         required=False,
         help_text=_("Where tax depends on it, as in the United States."),
         widget=forms.TextInput(attrs={"autocomplete": "postal-code"}),
     )
-    tax_number = forms.CharField(
+    tax_number = PlainText(
         label=_("Tax number"),
         max_length=32,
         required=False,

@@ -8,6 +8,7 @@ from django import forms
 from django.forms.boundfield import BoundWidget
 from django.utils.translation import gettext_lazy as _
 
+from billing.accounts.text import PlainText
 from billing.payments.models import PaymentMethod
 from billing.subscriptions.coupons import Refusal
 from portal.forms_buying import NEW_CARD, PayForm
@@ -36,7 +37,7 @@ class PlanForm(PayForm):
     """
 
     seats = forms.IntegerField(label=_("Seats"), min_value=0, max_value=MOST_SEATS, required=False)
-    coupon = forms.CharField(
+    coupon = PlainText(
         label=_("Coupon"), max_length=40, required=False, widget=forms.TextInput(attrs={"autocomplete": "off"})
     )
     when = forms.ChoiceField(
@@ -50,7 +51,7 @@ class PlanForm(PayForm):
         ],
         initial="",
     )
-    seen = forms.CharField(widget=forms.HiddenInput, required=False, max_length=400)
+    seen = PlainText(widget=forms.HiddenInput, required=False, max_length=400)
 
     def __init__(self, *args: Any, asks_card: bool, may_wait: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -83,7 +84,7 @@ class PlanForm(PayForm):
 class CouponForm(forms.Form):
     """A coupon for the subscription one has."""
 
-    code = forms.CharField(
+    code = PlainText(
         label=_("Code"), max_length=40, widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"})
     )
 
@@ -103,7 +104,7 @@ class CancelForm(TokenForm):
         choices=[("period_end", _("At the end of the period")), ("now", _("Today"))],
         initial="period_end",
     )
-    reason = forms.CharField(
+    reason = PlainText(
         label=_("Why do you leave?"),
         required=False,
         max_length=200,

@@ -9,6 +9,8 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from moneyed import CURRENCIES
 
+from billing.accounts.text import validate_name
+
 # Groupings and places without an ISO 3166-1 code of their own.
 NO_COUNTRIES = frozenset({"AC", "CP", "CQ", "DG", "EA", "EU", "EZ", "IC", "QO", "TA", "UN", "XA", "XB", "ZZ"})
 
@@ -57,6 +59,8 @@ def validate_country(value: str) -> None:
 
 class LowerEmailField(models.EmailField):
     """An e-mail address that is stored, and looked up, in lower case: to people it is the same address."""
+
+    default_validators = [*models.EmailField.default_validators, validate_name]
 
     def to_python(self, value: object) -> str | None:
         text = super().to_python(value)

@@ -12,6 +12,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Lower
 
 from billing.accounts.fields import LowerEmailField, validate_currency, validate_external_id, validate_time_zone
+from billing.accounts.text import Email, Lines, Name
 
 
 class UserManager(BaseUserManager["User"]):
@@ -43,7 +44,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     """
 
     email = LowerEmailField(max_length=254)
-    name = models.CharField(max_length=120, blank=True)
+    name = Name(max_length=120, blank=True)
     is_staff = models.BooleanField(default=False, help_text="May open the staff admin.")
     is_active = models.BooleanField(default=True, help_text="Switch off instead of deleting.")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -78,29 +79,29 @@ class Account(models.Model):
     still until the clock is moved: see `clocks`.
     """
 
-    name = models.CharField(max_length=200)
+    name = Name(max_length=200)
     external_id = models.CharField(max_length=100, unique=True, validators=[validate_external_id])
-    billing_email = models.EmailField(max_length=254)
+    billing_email = Email(max_length=254)
     country = models.CharField(
         max_length=2, validators=[RegexValidator(r"^[A-Z]{2}\Z", "Use the two-letter ISO 3166-1 code, e.g. DE.")]
     )
     currency = models.CharField(max_length=3, default="USD", validators=[validate_currency])
     time_zone = models.CharField(max_length=64, default="UTC", validators=[validate_time_zone])
-    tax_number = models.CharField(max_length=32, blank=True)
-    address = models.TextField(max_length=500, blank=True, help_text="As invoices show it, without the country.")
-    region = models.CharField(max_length=10, blank=True, help_text="ISO 3166-2 code without the country, e.g. CA.")
+    tax_number = Name(max_length=32, blank=True)
+    address = Lines(max_length=500, blank=True, help_text="As invoices show it, without the country.")
+    region = Name(max_length=10, blank=True, help_text="ISO 3166-2 code without the country, e.g. CA.")
     gateway = models.CharField(
         max_length=20, blank=True, help_text="Who collects its payments; empty: as the settings say."
     )
-    postal_code = models.CharField(max_length=16, blank=True, help_text="Where tax depends on it, as in the US.")
-    segment_override = models.CharField(max_length=40, blank=True, help_text="Wins over the computed segment.")
+    postal_code = Name(max_length=16, blank=True, help_text="Where tax depends on it, as in the US.")
+    segment_override = Name(max_length=40, blank=True, help_text="Wins over the computed segment.")
     account_manager = models.ForeignKey(
         User, null=True, blank=True, on_delete=models.SET_NULL, related_name="managed_accounts"
     )
     created_at = models.DateTimeField()
     paused_at = models.DateTimeField(null=True, blank=True)
     parked_at = models.DateTimeField(null=True, blank=True)
-    parked_reason = models.CharField(max_length=200, blank=True)
+    parked_reason = Name(max_length=200, blank=True)
     clock_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="Its time, if on a test clock.")
 
     class Meta:
@@ -165,7 +166,7 @@ class Invitation(models.Model):
     """An offer of a place in an account, sent by e-mail; only the token's digest is stored."""
 
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="invitations")
-    email = models.EmailField(max_length=254)
+    email = Email(max_length=254)
     role = models.CharField(max_length=10, choices=Role.choices, default=Role.MEMBER)
     token_digest = models.BinaryField(max_length=32, unique=True)
     invited_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL)
@@ -208,7 +209,7 @@ class ApiKey(models.Model):
     """
 
     account = models.ForeignKey(Account, null=True, blank=True, on_delete=models.CASCADE, related_name="api_keys")
-    name = models.CharField(max_length=80)
+    name = Name(max_length=80)
     prefix = models.CharField(max_length=12, unique=True)
     digest = models.BinaryField(max_length=32)
     scopes = ArrayField(models.CharField(max_length=20, choices=Scope.choices))
@@ -280,7 +281,7 @@ class StaffAct(models.Model):
     label = models.CharField(max_length=200, blank=True)
     before = models.JSONField(default=dict)
     after = models.JSONField(default=dict)
-    reason = models.CharField(max_length=300, blank=True)
+    reason = Name(max_length=300, blank=True)
     request_id = models.CharField(max_length=64, blank=True)
     client = models.GenericIPAddressField(null=True, blank=True)
     acted_at = models.DateTimeField()
@@ -300,7 +301,7 @@ class AccountNote(models.Model):
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="notes", db_index=False)
     author = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", db_index=False)
-    text = models.TextField(max_length=2000)
+    text = Lines(max_length=2000)
     noted_at = models.DateTimeField()
 
     class Meta:
@@ -333,7 +334,7 @@ class Approval(models.Model):
     credits = models.DecimalField(max_digits=24, decimal_places=6, default=0)
     amount = models.DecimalField(max_digits=24, decimal_places=6, default=0, help_text="Money.")
     currency = models.CharField(max_length=3, blank=True, help_text="Empty: no money is moved.")
-    reason = models.CharField(max_length=300)
+    reason = Name(max_length=300)
     state = models.CharField(max_length=9, choices=State.choices, default=State.WAITING)
     requested_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="approvals_requested", db_index=False)
     requested_at = models.DateTimeField()
@@ -341,7 +342,7 @@ class Approval(models.Model):
         User, null=True, blank=True, on_delete=models.PROTECT, related_name="approvals_decided"
     )
     decided_at = models.DateTimeField(null=True, blank=True)
-    decision_note = models.CharField(max_length=300, blank=True)
+    decision_note = Name(max_length=300, blank=True)
 
     class Meta:
         permissions = (("decide_approval", "Can approve or reject what another member of staff asks for"),)

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 
 from billing.accounts import impersonation, notes
 from billing.accounts.models import Account
+from billing.accounts.text import PlainText
 from billing.admin import account_page, trail
 from billing.admin.clock_views import ClockPages
 from billing.admin.powers import POWERS
@@ -26,7 +27,7 @@ from billing.subscriptions.models import Subscription
 class NoteForm(forms.Form):
     """A note about the account."""
 
-    text = forms.CharField(
+    text = PlainText(
         label=gettext_lazy("New note"), max_length=notes.MAX_LENGTH, widget=forms.Textarea(attrs={"rows": 3})
     )
 
@@ -34,7 +35,7 @@ class NoteForm(forms.Form):
 class LookForm(forms.Form):
     """Why somebody looks through a customer's eyes."""
 
-    reason = forms.CharField(
+    reason = PlainText(
         label=gettext_lazy("Reason"),
         max_length=200,
         widget=forms.TextInput(attrs={"class": "vTextField"}),

@@ -24,6 +24,7 @@ from django.utils.translation import gettext_lazy as _
 
 from billing.accounts import details, members, people
 from billing.accounts.models import Account, Member, Role, User
+from billing.accounts.text import PlainEmail, PlainText
 from billing.admin import asking, trail
 from billing.admin.account_views import AccountPages
 from billing.admin.asking import OnceForm
@@ -327,9 +328,9 @@ class InviteForm(OnceForm):
         queryset=Account.objects.all(),
         widget=PickOne(Member._meta.get_field("account"), admin.site),
     )
-    email = forms.EmailField(label=_("E-mail address"), max_length=254)
+    email = PlainEmail(label=_("E-mail address"), max_length=254)
     role = forms.ChoiceField(label=_("Role"), choices=Role.choices, initial=Role.MEMBER)
-    reason = forms.CharField(
+    reason = PlainText(
         label=_("Reason"),
         max_length=200,
         widget=forms.TextInput(attrs={"class": "vTextField"}),

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 
 from billing.accounts import approvals
 from billing.accounts.models import Approval
+from billing.accounts.text import PlainText
 from billing.admin import acts, asking, trail
 from billing.admin.powers import POWERS
 from billing.admin.powers.money import time_of
@@ -31,7 +32,7 @@ from billing.payments.models import BankTransfer
 class DecideForm(forms.Form):
     """What to tell whoever asked."""
 
-    note = forms.CharField(
+    note = PlainText(
         label=gettext_lazy("Note"),
         required=False,
         max_length=300,
@@ -43,9 +44,7 @@ class DecideForm(forms.Form):
 class RejectForm(DecideForm):
     """A rejection says why."""
 
-    note = forms.CharField(
-        label=gettext_lazy("Why"), max_length=300, widget=forms.TextInput(attrs={"class": "vTextField"})
-    )
+    note = PlainText(label=gettext_lazy("Why"), max_length=300, widget=forms.TextInput(attrs={"class": "vTextField"}))
 
 
 @admin.register(Approval)

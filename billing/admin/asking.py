@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 
 from billing.accounts import approvals, audit
 from billing.accounts.models import Approval
+from billing.accounts.text import PlainText
 from billing.admin import acts, trail
 from billing.admin.acts import CannotBeDone, Done
 from billing.admin.rules import staff_user
@@ -28,7 +29,7 @@ class OnceForm(forms.Form):
     """A form whose act happens once, however often it is sent."""
 
     token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
-    reason = forms.CharField(
+    reason = PlainText(
         label=gettext_lazy("Reason"),
         max_length=200,
         widget=forms.TextInput(attrs={"class": "vTextField"}),

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy
 
 from billing.accounts import clocks
 from billing.accounts.models import Account, TestClock
+from billing.accounts.text import PlainText
 from billing.admin import trail
 from billing.admin.rules import MomentWidget, RoomAdmin
 from billing.clock import advancing, happenings
@@ -25,7 +26,7 @@ class ClockForm(forms.Form):
     """Where the clock is to be moved to, and why."""
 
     advance_to = forms.SplitDateTimeField(label=gettext_lazy("Move it to"), widget=MomentWidget("Move it to"))
-    reason = forms.CharField(
+    reason = PlainText(
         label=gettext_lazy("Reason"), max_length=200, widget=forms.TextInput(attrs={"class": "vTextField"})
     )
 

@@ -20,6 +20,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as lazy
 
 from billing.accounts import clocks
+from billing.accounts.text import PlainText
 from billing.admin import asking, trail
 from billing.admin.asking import OnceForm
 from billing.admin.rules import Act, FactsAdmin, plain_id
@@ -60,7 +61,7 @@ class Standing(admin.SimpleListFilter):
 class WhyForm(OnceForm):
     """Why it is done; once per rendered form."""
 
-    reason = forms.CharField(max_length=200, label=lazy("Why"), widget=forms.TextInput(attrs={"class": "vTextField"}))
+    reason = PlainText(max_length=200, label=lazy("Why"), widget=forms.TextInput(attrs={"class": "vTextField"}))
 
 
 @admin.register(Collection)

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 
 from billing.accounts import clocks
 from billing.accounts.models import Account
+from billing.accounts.text import PlainText
 from billing.admin import asking
 from billing.admin.acts import Done
 from billing.admin.asking import OnceForm
@@ -42,7 +43,7 @@ class AgreeForm(OnceForm):
     """What is agreed. What is left empty stays the plan's."""
 
     account = forms.ModelChoiceField(queryset=Account.objects.all(), label=gettext_lazy("Account"))
-    currency = forms.CharField(
+    currency = PlainText(
         label=gettext_lazy("Currency"), max_length=3, required=False,
         help_text=gettext_lazy("Empty: the account's own."),
     )  # fmt: skip
@@ -67,7 +68,7 @@ class AgreeForm(OnceForm):
         label=gettext_lazy("Overage prices"), required=False,
         help_text='[{"up_to": "10000", "price": "2"}, {"up_to": null, "price": "1.5"}]',
     )  # fmt: skip
-    reason = forms.CharField(
+    reason = PlainText(
         label=gettext_lazy("Note"), max_length=200, widget=forms.TextInput(attrs={"class": "vTextField"})
     )
     field_order = (
@@ -95,7 +96,7 @@ class EndForm(OnceForm):
     at = forms.SplitDateTimeField(
         label=gettext_lazy("For periods that begin from"), widget=MomentWidget("From"), initial=timezone.now
     )
-    reason = forms.CharField(
+    reason = PlainText(
         label=gettext_lazy("Reason"), max_length=200, widget=forms.TextInput(attrs={"class": "vTextField"})
     )
     field_order = ("token", "at", "reason")

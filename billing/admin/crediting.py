@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from billing.accounts.models import Approval
+from billing.accounts.text import PlainText
 from billing.admin import acts, asking
 from billing.admin.asking import OnceForm
 from billing.admin.powers import POWERS
@@ -40,7 +41,7 @@ class CreditForm(OnceForm):
         help_text=gettext_lazy("Spread over all lines. Or leave it empty and fill in lines below."),
     )
     refund_to = forms.ChoiceField(label=gettext_lazy("The money goes"), choices=RefundTo.choices)
-    reason = forms.CharField(
+    reason = PlainText(
         label=gettext_lazy("Reason"),
         max_length=200,
         widget=forms.TextInput(attrs={"class": "vTextField"}),

@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from billing.accounts.fields import validate_currency
 from billing.accounts.models import Account
+from billing.accounts.text import PlainText
 from billing.admin import asking
 from billing.admin.acts import Done
 from billing.admin.asking import SMALLEST, OnceForm
@@ -55,7 +56,7 @@ class GrantForm(OnceForm):
         queryset=Account.objects.all(),
         widget=PickOne(CreditPool._meta.get_field("account"), admin.site),
     )
-    pool = forms.CharField(
+    pool = PlainText(
         label="Pool's key", initial=pools.MAIN_KEY, max_length=60, help_text="main, or the key of a team pool."
     )
     kind = forms.ChoiceField(choices=KINDS)
@@ -80,7 +81,7 @@ class GrantForm(OnceForm):
         min_value=0,
         help_text="Zero for credits that were given, not sold.",
     )
-    currency = forms.CharField(
+    currency = PlainText(
         required=False, max_length=3, validators=[validate_currency], help_text="Empty: the account's."
     )
 

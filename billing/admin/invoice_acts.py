@@ -8,6 +8,7 @@ from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from billing.accounts.text import PlainText
 from billing.admin import asking
 from billing.admin.asking import OnceForm
 from billing.admin.invoice_drafts import DraftPages, facts_of
@@ -22,7 +23,7 @@ DECIDES = "billing.change_invoice"
 class ReasonForm(OnceForm):
     """Why; once per rendered form."""
 
-    reason = forms.CharField(
+    reason = PlainText(
         label=gettext_lazy("Reason"),
         max_length=200,
         widget=forms.TextInput(attrs={"class": "vTextField"}),

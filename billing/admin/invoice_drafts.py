@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy
 from billing.accounts import clocks
 from billing.accounts.fields import validate_currency
 from billing.accounts.models import Account
+from billing.accounts.text import PlainText
 from billing.admin import acts, asking, trail
 from billing.admin.acts import Done
 from billing.admin.asking import OnceForm
@@ -45,7 +46,7 @@ class HeadForm(forms.Form):
         queryset=Account.objects.all(),
         widget=PickOne(CreditPool._meta.get_field("account"), admin.site),
     )
-    currency = forms.CharField(
+    currency = PlainText(
         label=gettext_lazy("Currency"),
         required=False,
         max_length=3,
@@ -73,7 +74,7 @@ class HeadForm(forms.Form):
 class LineForm(forms.Form):
     """A line of a draft; one without a description is left out."""
 
-    description = forms.CharField(
+    description = PlainText(
         label=gettext_lazy("Description"), max_length=200, widget=forms.TextInput(attrs={"size": 26})
     )
     quantity = forms.DecimalField(
@@ -84,7 +85,7 @@ class LineForm(forms.Form):
         label=gettext_lazy("Unit price, net"), max_digits=24, decimal_places=12, min_value=0, max_value=10**9,
         widget=forms.TextInput(attrs={"size": 8, "inputmode": "decimal"}),
     )  # fmt: skip
-    category = forms.CharField(
+    category = PlainText(
         label=gettext_lazy("Tax category"),
         max_length=20,
         initial="standard",

@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from billing.accounts.text import PlainText
 from billing.admin.rules import Act, FactsInline, RoomAdmin, credits_column
 from billing.admin.trail import settle
 from billing.catalog import packs
@@ -95,7 +96,7 @@ def _is_draft(pack: Pack | None) -> bool:
 class CopyForm(forms.Form):
     """What a new draft is known by."""
 
-    key = forms.CharField(label=_("Key"), max_length=60, validators=[KEY_VALIDATOR], help_text=_("Of the new pack."))
+    key = PlainText(label=_("Key"), max_length=60, validators=[KEY_VALIDATOR], help_text=_("Of the new pack."))
 
 
 class Standing(admin.SimpleListFilter):

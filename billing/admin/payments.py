@@ -21,6 +21,7 @@ from django.utils.translation import gettext_lazy as lazy
 from django.utils.translation import ngettext
 
 from billing.accounts import clocks
+from billing.accounts.text import PlainText
 from billing.admin import trail
 from billing.admin.payment_queue import list_needing_staff
 from billing.admin.rules import Act, FactsAdmin, FactsInline, money_column, plain_id
@@ -71,7 +72,7 @@ class RetryForm(forms.Form):
 
     token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
     method = forms.ModelChoiceField(queryset=PaymentMethod.objects.none(), label=lazy("Charge"), empty_label=None)
-    reason = forms.CharField(max_length=200, label=lazy("Why"), widget=forms.TextInput(attrs={"class": "vTextField"}))
+    reason = PlainText(max_length=200, label=lazy("Why"), widget=forms.TextInput(attrs={"class": "vTextField"}))
 
     def __init__(self, payment: Payment, data: Any = None) -> None:
         super().__init__(data, initial={"token": uuid.uuid4(), "method": payment.method_id})

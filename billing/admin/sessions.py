@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from billing.accounts import sessions
 from billing.accounts.models import User
 from billing.accounts.sessions import Browser
+from billing.accounts.text import PlainText
 from billing.admin import trail
 from billing.admin.rules import Act, RoomAdmin, staff_user
 
@@ -29,7 +30,7 @@ class EndForm(forms.Form):
             "invalid_choice": gettext_lazy("One of these browsers is no longer signed in. Look at the list again."),
         },
     )
-    reason = forms.CharField(
+    reason = PlainText(
         label=gettext_lazy("Reason"),
         max_length=200,
         widget=forms.TextInput(attrs={"class": "vTextField"}),

@@ -6,6 +6,7 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from billing.accounts.text import PlainText
 from billing.admin.asking import OnceForm
 from billing.catalog.models import PlanVersion
 
@@ -13,7 +14,7 @@ from billing.catalog.models import PlanVersion
 class ActForm(OnceForm):
     """Why it is done."""
 
-    reason = forms.CharField(
+    reason = PlainText(
         label=gettext_lazy("Reason"), max_length=200, widget=forms.TextInput(attrs={"class": "vTextField"})
     )
 
@@ -59,5 +60,5 @@ class CancelForm(ActForm):
 class CouponForm(ActForm):
     """Which coupon."""
 
-    code = forms.CharField(label=gettext_lazy("Code"), max_length=40)
+    code = PlainText(label=gettext_lazy("Code"), max_length=40)
     field_order = ("token", "code", "reason")

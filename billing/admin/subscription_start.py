@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy
 
 from billing.accounts import clocks
 from billing.accounts.models import Account, Approval
+from billing.accounts.text import PlainText
 from billing.admin import acts, asking
 from billing.admin.acts import Done
 from billing.admin.asking import OnceForm
@@ -54,7 +55,7 @@ class StartForm(OnceForm):
         help_text=gettext_lazy("At least those that the plan includes."),
     )
     currency = forms.ChoiceField(label=gettext_lazy("Currency"))
-    coupon = forms.CharField(label=gettext_lazy("Coupon"), max_length=40, required=False)
+    coupon = PlainText(label=gettext_lazy("Coupon"), max_length=40, required=False)
     collection = forms.ChoiceField(label=gettext_lazy("Payment"), choices=Subscription.Collection.choices)
     method = forms.ModelChoiceField(
         queryset=PaymentMethod.objects.none(),
@@ -69,7 +70,7 @@ class StartForm(OnceForm):
         max_value=MOST_TERMS_DAYS,
         help_text=gettext_lazy("By bank transfer only. Empty: the issuer's terms."),
     )
-    reason = forms.CharField(
+    reason = PlainText(
         label=gettext_lazy("Reason"), max_length=200, widget=forms.TextInput(attrs={"class": "vTextField"})
     )
     field_order = (

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as lazy
 
 from billing.accounts.fields import validate_currency
+from billing.accounts.text import PlainText
 from billing.admin.asking import OnceForm
 from billing.invoicing.models import MAX_MONEY, Invoice
 from billing.payments import transfers
@@ -22,7 +23,7 @@ WIDE = {"class": "vTextField"}
 class RecordForm(forms.Form):
     """A transfer as the statement shows it."""
 
-    reference = forms.CharField(
+    reference = PlainText(
         max_length=100,
         label=lazy("Bank's reference"),
         widget=forms.TextInput(attrs=WIDE),
@@ -34,10 +35,10 @@ class RecordForm(forms.Form):
     amount = forms.DecimalField(
         label=lazy("Amount"), min_value=Decimal("0.001"), max_value=MAX_MONEY, max_digits=17, decimal_places=3
     )
-    currency = forms.CharField(label=lazy("Currency"), max_length=3, validators=[validate_currency])
-    payer = forms.CharField(label=lazy("Payer"), max_length=200, required=False, widget=forms.TextInput(attrs=WIDE))
-    payer_account = forms.CharField(label=lazy("Payer's IBAN or account"), max_length=40, required=False)
-    remittance = forms.CharField(
+    currency = PlainText(label=lazy("Currency"), max_length=3, validators=[validate_currency])
+    payer = PlainText(label=lazy("Payer"), max_length=200, required=False, widget=forms.TextInput(attrs=WIDE))
+    payer_account = PlainText(label=lazy("Payer's IBAN or account"), max_length=40, required=False)
+    remittance = PlainText(
         label=lazy("What the payer wrote"), max_length=500, required=False, widget=forms.TextInput(attrs=WIDE)
     )
 
@@ -45,8 +46,8 @@ class RecordForm(forms.Form):
 class MatchForm(OnceForm):
     """Which invoice a transfer pays, and how much of it."""
 
-    reason = forms.CharField(label=lazy("Why"), max_length=200, required=False, widget=forms.TextInput(attrs=WIDE))
-    invoice = forms.CharField(label=lazy("Invoice"), max_length=40)
+    reason = PlainText(label=lazy("Why"), max_length=200, required=False, widget=forms.TextInput(attrs=WIDE))
+    invoice = PlainText(label=lazy("Invoice"), max_length=40)
     amount = forms.DecimalField(
         label=lazy("Amount"),
         required=False,
@@ -73,7 +74,7 @@ class ReturnForm(OnceForm):
         decimal_places=3,
         help_text=lazy("Empty: all that is left."),
     )
-    reason = forms.CharField(label=lazy("Why"), max_length=200, widget=forms.TextInput(attrs=WIDE))
+    reason = PlainText(label=lazy("Why"), max_length=200, widget=forms.TextInput(attrs=WIDE))
     field_order = ("token", "amount", "reason")
 
 
@@ -83,7 +84,7 @@ class ImportForm(forms.Form):
     token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
 
     file = forms.FileField(label=lazy("CSV file"))
-    currency = forms.CharField(
+    currency = PlainText(
         label=lazy("Currency"), max_length=3, required=False, validators=[validate_currency],
         help_text=lazy("Of rows that say none."),
     )  # fmt: skip
@@ -93,7 +94,7 @@ class ImportForm(forms.Form):
         required=False,
         help_text=lazy("Whatever other columns look like."),
     )
-    columns = forms.CharField(
+    columns = PlainText(
         label=lazy("Columns"),
         required=False,
         widget=forms.Textarea(attrs={"rows": 4, "cols": 50}),

@@ -18,6 +18,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from billing.accounts.models import Account
+from billing.accounts.text import PlainText
 from billing.admin.rules import PickOne
 from billing.catalog.models import Meter
 from billing.catalog.periods import RangeRefused, check_range
@@ -35,7 +36,7 @@ class EventFilter(forms.Form):
         queryset=Account.objects.all(),
         widget=PickOne(DailyUsage._meta.get_field("account"), admin.site),
     )
-    event_id = forms.CharField(label="Event id", required=False, max_length=200)
+    event_id = PlainText(label="Event id", required=False, max_length=200)
     meter = forms.ModelChoiceField(queryset=Meter.objects.order_by("name"), required=False, empty_label="All meters")
     since = forms.DateField(label="Happened from", required=False, widget=DAY)
     until = forms.DateField(label="Until", required=False, widget=DAY)

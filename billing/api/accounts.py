@@ -41,7 +41,11 @@ class Details(Strict):
         max_length=16, required=False, allow_blank=True, help_text="Where tax depends on it, as in the United States."
     )
     address = Text(
-        max_length=500, required=False, allow_blank=True, help_text="As invoices show it, without the country."
+        lines=True,
+        max_length=500,
+        required=False,
+        allow_blank=True,
+        help_text="As invoices show it, without the country.",
     )
     tax_number = Text(
         max_length=32, required=False, allow_blank=True, help_text="In the EU: the VAT number with its prefix."
@@ -123,8 +127,8 @@ class AccountDocument(Document):
 class AccountQuery(PageQuery):
     """Filters of the list."""
 
-    external_id = serializers.CharField(required=False, max_length=100)
-    search = serializers.CharField(required=False, max_length=100, help_text="Part of name, e-mail or external_id.")
+    external_id = Text(required=False, max_length=100)
+    search = Text(required=False, max_length=100, help_text="Part of name, e-mail or external_id.")
     country = serializers.RegexField(r"^[A-Z]{2}\Z", required=False)
     created_from = Instant(required=False)
     created_to = Instant(required=False, help_text="Exclusive.")

@@ -8,7 +8,7 @@ from rest_framework.response import Response
 from billing.accounts.models import Scope
 from billing.api import ids
 from billing.api.base import ApiView, account_name, get_pool_id, now_of_name, read_query, write_document
-from billing.api.fields import Amount, Document, Instant, PublicId, Strict
+from billing.api.fields import Amount, Document, Instant, PublicId, Strict, Text
 from billing.api.schema import refusals
 from billing.ledger import balance, pools
 
@@ -16,7 +16,7 @@ from billing.ledger import balance, pools
 class BalanceQuery(Strict):
     """Which pool, and when."""
 
-    pool = serializers.CharField(required=False, max_length=60, help_text="Key of a pool; the main pool if left out.")
+    pool = Text(required=False, max_length=60, help_text="Key of a pool; the main pool if left out.")
     at = Instant(required=False, help_text="A past moment: the balance as it was known then. Now if left out.")
 
 

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from billing.accounts.models import Scope
 from billing.api.base import ApiView, caller, get_account, read_query
-from billing.api.fields import Amount, Document, Instant
+from billing.api.fields import Amount, Document, Instant, Text
 from billing.api.pagination import PageQuery, newest_first, page_of
 from billing.api.schema import refusals
 from billing.catalog import plans
@@ -254,7 +254,7 @@ class PlanDocument(Document):
 class PlanQuery(PageQuery):
     """Filters of the list."""
 
-    account = serializers.CharField(
+    account = Text(
         required=False,
         max_length=100,
         help_text="Only what this account can subscribe to: our id or your `external_id`.",

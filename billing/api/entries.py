@@ -65,7 +65,7 @@ class Entry(PostingDocument):
 class EntryQuery(PageQuery):
     """Filters of the list."""
 
-    pool = serializers.CharField(required=False, max_length=60, help_text="Key of a pool; the main pool if left out.")
+    pool = Text(required=False, max_length=60, help_text="Key of a pool; the main pool if left out.")
     act = Choice(Posting.Act.choices, required=False)
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:

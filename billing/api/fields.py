@@ -11,6 +11,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from billing.accounts.text import find_hidden
 from billing.api import ids
 from billing.catalog import periods
 from billing.metering.events import MAX_SOURCE_LENGTH
@@ -43,12 +44,22 @@ class Document(serializers.Serializer[Any]):
 
 
 class Text(serializers.CharField):
-    """A JSON string; numbers and booleans are not taken for one. Outer blanks are removed."""
+    """A JSON string; numbers and booleans are not taken for one. Outer blanks are removed, and what a text may not hide
+    (`billing.accounts.text`) is refused; with `lines` it may have line breaks."""
+
+    default_error_messages = {"hidden_character": "Remove line breaks and invisible characters."}
+
+    def __init__(self, *, lines: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.lines = lines
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
             self.fail("invalid")
-        return super().to_internal_value(data)
+        text = super().to_internal_value(data)
+        if find_hidden(text, lines=self.lines):
+            self.fail("hidden_character")
+        return text
 
 
 class Reference(Text):
@@ -84,10 +95,15 @@ class EventSource(Text):
 class Email(serializers.EmailField):
     """An e-mail address."""
 
+    default_error_messages = {"hidden_character": "Remove line breaks and invisible characters."}
+
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
             self.fail("invalid")
-        return super().to_internal_value(data)
+        address = super().to_internal_value(data)
+        if find_hidden(address):
+            self.fail("hidden_character")
+        return address
 
 
 class Choice(serializers.ChoiceField):

@@ -89,7 +89,7 @@ class GrantDocument(Document):
 class GrantQuery(PageQuery):
     """Filters of the list."""
 
-    pool = serializers.CharField(required=False, max_length=60, help_text="Key of a pool; all pools if left out.")
+    pool = Text(required=False, max_length=60, help_text="Key of a pool; all pools if left out.")
     kind = Choice(GrantKind.choices, required=False)
     state = Choice([("open", "open"), ("closed", "closed")], required=False)
 

@@ -109,7 +109,7 @@ class HoldDocument(Document):
 class HoldQuery(PageQuery):
     """Filters of the list."""
 
-    account = serializers.CharField(required=False, max_length=100, help_text="Our id or your `external_id`.")
+    account = Text(required=False, max_length=100, help_text="Our id or your `external_id`.")
     state = Choice(Hold.State.choices, required=False)
 
 

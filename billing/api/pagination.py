@@ -16,7 +16,7 @@ from drf_spectacular.utils import inline_serializer
 from rest_framework import serializers
 
 from billing.api.errors import Problem
-from billing.api.fields import Instant, Strict, Whole, write_instant
+from billing.api.fields import Instant, Strict, Text, Whole, write_instant
 from billing.api.ids import MAX_PK
 
 DEFAULT_LIMIT = 50
@@ -30,7 +30,7 @@ class PageQuery(Strict):
     """The query parameters that every list takes."""
 
     limit = Whole(min_value=1, max_value=MAX_LIMIT, default=DEFAULT_LIMIT, help_text="How many items at most.")
-    cursor = serializers.CharField(
+    cursor = Text(
         max_length=1000, required=False, help_text="`next_cursor` of the answer before; leave the filters as they were."
     )
 

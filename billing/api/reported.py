@@ -49,7 +49,7 @@ class EventDocument(Document):
 class EventQuery(PageQuery):
     """Filters of the list."""
 
-    meter = serializers.CharField(required=False, max_length=60)
+    meter = Text(required=False, max_length=60)
     member = PublicId(ids.MEMBER, required=False)
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from billing.accounts.models import Scope
 from billing.api import ids
 from billing.api.base import ApiView, get_account, read_query
-from billing.api.fields import Amount, Day, Document, PublicId, Strict, check_range
+from billing.api.fields import Amount, Day, Document, PublicId, Strict, Text, check_range
 from billing.metering import usage
 
 MAX_DAYS = 1100
@@ -20,7 +20,7 @@ GROUPINGS = frozenset({"day", "meter", "member"})
 class UsageQuery(Strict):
     """Which days, and how to group."""
 
-    group_by = serializers.CharField(
+    group_by = Text(
         default="day,meter", allow_blank=True, max_length=40, help_text="Any of day, meter, member, with commas."
     )
 

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from djmoney.models.fields import CurrencyField
 
 from billing.accounts.models import Account, User
+from billing.accounts.text import Name
 
 # Upper bounds in CHECKs. PostgreSQL holds NaN for greater than every number, so these refuse it too.
 MAX_CREDITS = Decimal(10**18 - 1)
@@ -41,13 +42,13 @@ class Meter(models.Model):
         COUNT = "count"
 
     key = models.CharField(max_length=60, unique=True, validators=[KEY_VALIDATOR])
-    name = models.CharField(max_length=120)
-    unit = models.CharField(max_length=40, help_text="Singular, e.g. token, request, GB-hour.")
+    name = Name(max_length=120)
+    unit = Name(max_length=40, help_text="Singular, e.g. token, request, GB-hour.")
     kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.COUNTER)
     aggregation = models.CharField(max_length=10, choices=Aggregation.choices, default=Aggregation.SUM)
-    series_property = models.CharField(max_length=60, blank=True)
+    series_property = Name(max_length=60, blank=True)
     gauge_unit_seconds = models.PositiveIntegerField(default=3600, validators=[MinValueValidator(1)])
-    unique_property = models.CharField(max_length=60, blank=True)
+    unique_property = Name(max_length=60, blank=True)
     unit_cost = models.DecimalField(max_digits=24, decimal_places=12, default=0, validators=[MinValueValidator(0)])
     unit_cost_currency = CurrencyField(default="USD")
     created_at = models.DateTimeField()
@@ -71,7 +72,7 @@ class RateCard(models.Model):
     """A named price list for usage; what it says is in its versions."""
 
     key = models.CharField(max_length=60, unique=True, validators=[KEY_VALIDATOR])
-    name = models.CharField(max_length=120)
+    name = Name(max_length=120)
     is_default = models.BooleanField(default=False, help_text="For accounts that have no other card.")
     created_at = models.DateTimeField()
 
@@ -92,7 +93,7 @@ class RateCardVersion(models.Model):
     effective_at = models.DateTimeField(null=True, blank=True)
     published_at = models.DateTimeField(null=True, blank=True)
     published_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
-    note = models.CharField(max_length=200, blank=True)
+    note = Name(max_length=200, blank=True)
     created_at = models.DateTimeField()
 
     class Meta:
@@ -224,8 +225,8 @@ class Pack(models.Model):
     """
 
     key = models.CharField(max_length=60, unique=True, validators=[KEY_VALIDATOR])
-    name = models.CharField(max_length=120)
-    description = models.CharField(max_length=300, blank=True)
+    name = Name(max_length=120)
+    description = Name(max_length=300, blank=True)
     currency = CurrencyField(default="USD")
     min_credits = models.DecimalField(max_digits=24, decimal_places=6)
     max_credits = models.DecimalField(max_digits=24, decimal_places=6)
@@ -296,7 +297,7 @@ class DunningPolicy(models.Model):
         KEEP = "keep", "keep it, and give the invoice up"
 
     key = models.CharField(max_length=60, unique=True, validators=[KEY_VALIDATOR])
-    name = models.CharField(max_length=120)
+    name = Name(max_length=120)
     retry_days = ArrayField(models.PositiveSmallIntegerField(), default=list, blank=True)
     reminder_days = ArrayField(models.PositiveSmallIntegerField(), default=list, blank=True)
     final_days = models.PositiveSmallIntegerField(default=21)
@@ -327,9 +328,9 @@ class Plan(models.Model):
     """What recurs, by name; what it costs and includes is in its versions."""
 
     key = models.CharField(max_length=60, unique=True, validators=[KEY_VALIDATOR])
-    name = models.CharField(max_length=120)
-    description = models.CharField(max_length=300, blank=True)
-    tax_category = models.CharField(max_length=20, default="standard")
+    name = Name(max_length=120)
+    description = Name(max_length=300, blank=True)
+    tax_category = Name(max_length=20, default="standard")
     position = models.PositiveSmallIntegerField(default=0, help_text="Where it stands among the plans on offer.")
     created_at = models.DateTimeField()
     retired_at = models.DateTimeField(null=True, blank=True, help_text="Sold no longer; subscriptions go on.")
@@ -405,7 +406,7 @@ class PlanVersion(models.Model):
         default=list, blank=True, help_text='Bonus credits: [{"from_period": 7, "percent": "5"}], of what is included.'
     )
     prices_include_tax = models.BooleanField(default=False)
-    note = models.CharField(max_length=200, blank=True)
+    note = Name(max_length=200, blank=True)
     created_at = models.DateTimeField()
     published_at = models.DateTimeField(null=True, blank=True)
     published_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
@@ -482,7 +483,7 @@ class Coupon(models.Model):
     """
 
     code = models.CharField(max_length=40, unique=True, validators=[RegexValidator(r"^[A-Z0-9_-]{2,40}\Z")])
-    name = models.CharField(max_length=120)
+    name = Name(max_length=120)
     percent = models.DecimalField(max_digits=6, decimal_places=3, null=True, blank=True)
     amount = models.DecimalField(max_digits=18, decimal_places=3, null=True, blank=True)
     currency = models.CharField(max_length=3, blank=True, help_text="Of the amount.")

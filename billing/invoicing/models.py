@@ -12,6 +12,7 @@ from djmoney.models.fields import CurrencyField
 
 from billing.accounts.fields import validate_currency
 from billing.accounts.models import Account
+from billing.accounts.text import Email, Lines, Name
 from billing.catalog.models import MAX_CREDITS, Pack
 from billing.invoicing.transfers import validate_bic, validate_iban
 from billing.ledger.models import CreditPool, CreditsField, GrantKind, Posting
@@ -37,12 +38,12 @@ class _DateRange(Func):
 class Issuer(models.Model):
     """Who invoices: the seller as documents name it, and the numbers drawn. Its row is the lock for numbering."""
 
-    key = models.CharField(max_length=40, unique=True)
-    name = models.CharField(max_length=200)
-    address = models.TextField(max_length=500, blank=True)
+    key = Name(max_length=40, unique=True)
+    name = Name(max_length=200)
+    address = Lines(max_length=500, blank=True)
     country = models.CharField(max_length=2, validators=[COUNTRY_VALIDATOR])
-    tax_number = models.CharField(max_length=32, blank=True)
-    email = models.EmailField(max_length=254, blank=True)
+    tax_number = Name(max_length=32, blank=True)
+    email = Email(max_length=254, blank=True)
     tax_countries = ArrayField(
         models.CharField(max_length=2, validators=[COUNTRY_VALIDATOR]),
         default=list,
@@ -51,21 +52,21 @@ class Issuer(models.Model):
         "issuer in the EU all of the EU, need not be listed.",
     )
     payment_terms_days = models.PositiveSmallIntegerField(default=14)
-    footer = models.TextField(max_length=500, blank=True, help_text="Register entry, directors: on every document.")
+    footer = Lines(max_length=500, blank=True, help_text="Register entry, directors: on every document.")
     iban = models.CharField(
         max_length=34, blank=True, validators=[validate_iban], help_text="Invoices to be paid name it, with a QR code."
     )
     bic = models.CharField(max_length=11, blank=True, validators=[validate_bic])
-    bank_name = models.CharField(max_length=80, blank=True)
+    bank_name = Name(max_length=80, blank=True)
     base_currency = CurrencyField(
         default="",
         blank=True,
         validators=[validate_currency],
         help_text="What its books are kept in: invoices in another currency also say their tax in it. Empty: none do.",
     )
-    invoice_prefix = models.CharField(max_length=12, default="INV-")
+    invoice_prefix = Name(max_length=12, default="INV-")
     last_invoice_number = models.PositiveIntegerField(default=0, editable=False)
-    credit_note_prefix = models.CharField(max_length=12, default="CN-")
+    credit_note_prefix = Name(max_length=12, default="CN-")
     last_credit_note_number = models.PositiveIntegerField(default=0, editable=False)
     is_default = models.BooleanField(default=False)
 
@@ -96,13 +97,13 @@ class TaxRate(models.Model):
     """
 
     country = models.CharField(max_length=2, validators=[COUNTRY_VALIDATOR])
-    region = models.CharField(max_length=10, blank=True, help_text="ISO 3166-2 code without the country; empty: all.")
-    category = models.CharField(max_length=20, default="standard")
-    name = models.CharField(max_length=40, default="VAT", help_text="As the invoice calls it: VAT, GST, sales tax.")
+    region = Name(max_length=10, blank=True, help_text="ISO 3166-2 code without the country; empty: all.")
+    category = Name(max_length=20, default="standard")
+    name = Name(max_length=40, default="VAT", help_text="As the invoice calls it: VAT, GST, sales tax.")
     percent = models.DecimalField(max_digits=6, decimal_places=3)
     valid_from = models.DateField()
     valid_to = models.DateField(null=True, blank=True)
-    source = models.CharField(max_length=200, blank=True)
+    source = Name(max_length=200, blank=True)
     source_on = models.DateField(null=True, blank=True)
 
     class Meta:
@@ -141,9 +142,9 @@ class TaxExemption(models.Model):
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="tax_exemptions")
     country = models.CharField(max_length=2, validators=[COUNTRY_VALIDATOR])
-    region = models.CharField(max_length=10, blank=True, help_text="ISO 3166-2 code without the country; empty: all.")
-    number = models.CharField(max_length=60, help_text="As the certificate has it; invoices name it.")
-    note = models.CharField(max_length=200, blank=True, help_text="Who issued it, why: for staff.")
+    region = Name(max_length=10, blank=True, help_text="ISO 3166-2 code without the country; empty: all.")
+    number = Name(max_length=60, help_text="As the certificate has it; invoices name it.")
+    note = Name(max_length=200, blank=True, help_text="Who issued it, why: for staff.")
     valid_from = models.DateField()
     valid_to = models.DateField(null=True, blank=True, help_text="The first day it does not count any more.")
     created_at = models.DateTimeField()
@@ -273,7 +274,7 @@ class Invoice(models.Model):
     amount_refunded = MoneyAmountField(default=0)
     seller = models.JSONField(default=dict)
     customer = models.JSONField(default=dict)
-    tax_note = models.CharField(max_length=400, blank=True)
+    tax_note = Name(max_length=400, blank=True)
     base_currency = CurrencyField(default="", blank=True)
     base_rate = models.DecimalField(max_digits=24, decimal_places=12, null=True, blank=True)
     base_rate_on = models.DateField(null=True, blank=True)
@@ -343,13 +344,13 @@ class InvoiceLine(models.Model):
 
     invoice = models.ForeignKey(Invoice, on_delete=models.CASCADE, related_name="lines")
     position = models.PositiveSmallIntegerField()
-    description = models.CharField(max_length=200)
+    description = Name(max_length=200)
     quantity = models.DecimalField(max_digits=24, decimal_places=6)
     unit_price = models.DecimalField(max_digits=24, decimal_places=12)
     amount = MoneyAmountField()
-    category = models.CharField(max_length=20, default="standard")
+    category = Name(max_length=20, default="standard")
     includes_tax = models.BooleanField(default=False)
-    tax_name = models.CharField(max_length=40, blank=True)
+    tax_name = Name(max_length=40, blank=True)
     tax_percent = models.DecimalField(max_digits=6, decimal_places=3, default=0)
     tax_amount = MoneyAmountField(default=0)
     tax_treatment = models.CharField(max_length=14, choices=Treatment.choices, default=Treatment.UNTAXED)
@@ -424,7 +425,7 @@ class CreditNote(models.Model):
     invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="credit_notes")
     reference = models.CharField(max_length=250)
     number = models.CharField(max_length=40, unique=True)
-    reason = models.CharField(max_length=200)
+    reason = Name(max_length=200)
     currency = CurrencyField()
     subtotal = MoneyAmountField()
     tax_total = MoneyAmountField()
@@ -459,7 +460,7 @@ class CreditNoteLine(models.Model):
 
     credit_note = models.ForeignKey(CreditNote, on_delete=models.CASCADE, related_name="lines")
     invoice_line = models.ForeignKey(InvoiceLine, on_delete=models.PROTECT, related_name="credit_note_lines")
-    description = models.CharField(max_length=200)
+    description = Name(max_length=200)
     credits = CreditsField(null=True, blank=True)
     amount = MoneyAmountField()
     tax_amount = MoneyAmountField(default=0)
@@ -486,12 +487,12 @@ class PendingItem(models.Model):
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="pending_items")
     currency = CurrencyField(validators=[validate_currency])
     reference = models.CharField(max_length=120, unique=True)
-    description = models.CharField(max_length=200)
+    description = Name(max_length=200)
     quantity = models.DecimalField(max_digits=24, decimal_places=6, default=1)
     unit_price = models.DecimalField(max_digits=24, decimal_places=12)
     amount = MoneyAmountField()
     includes_tax = models.BooleanField(default=False, help_text="The amount has its tax in it.")
-    category = models.CharField(max_length=20, default="standard")
+    category = Name(max_length=20, default="standard")
     recognition = models.CharField(
         max_length=8, choices=InvoiceLine.Recognition.choices, default=InvoiceLine.Recognition.AT_ONCE
     )

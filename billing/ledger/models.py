@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from djmoney.models.fields import CurrencyField
 
 from billing.accounts.models import Account, Member
+from billing.accounts.text import Name
 from billing.catalog.models import KEY_VALIDATOR, MAX_CREDITS, MAX_UNIT_PRICE, Meter
 
 
@@ -40,7 +41,7 @@ class CreditPool(models.Model):
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="pools")
     key = models.CharField(max_length=60, validators=[KEY_VALIDATOR])
-    name = models.CharField(max_length=120)
+    name = Name(max_length=120)
     kind = models.CharField(max_length=4, choices=Kind.choices, default=Kind.MAIN)
     policy = models.CharField(max_length=7, choices=Policy.choices, default=Policy.BLOCK)
     burst_limit = CreditsField(default=0, help_text="Largest overdraft under the burst policy.")
@@ -142,7 +143,7 @@ class CreditGrant(models.Model):
     meter = models.ForeignKey(Meter, null=True, blank=True, on_delete=models.PROTECT, db_index=False)
     rollovers = models.PositiveSmallIntegerField(default=0, help_text="How many periods this has rolled over already.")
     source_id = models.BigIntegerField(null=True, blank=True, help_text="Where a transferred or rolled lot came from.")
-    note = models.CharField(max_length=200, blank=True)
+    note = Name(max_length=200, blank=True)
     created_at = models.DateTimeField()
 
     class Meta:
@@ -213,7 +214,7 @@ class Posting(models.Model):
     reverses = models.ForeignKey("self", null=True, on_delete=models.PROTECT, db_index=False, related_name="reversals")
     counterpart_id = models.BigIntegerField(null=True, help_text="The posting of the other pool of a transfer.")
     actor = models.CharField(max_length=80, blank=True, help_text="key:<id>, user:<id> or system.")
-    note = models.CharField(max_length=200, blank=True)
+    note = Name(max_length=200, blank=True)
 
     class Meta:
         constraints = (
@@ -303,7 +304,7 @@ class Hold(models.Model):
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True, blank=True)
-    note = models.CharField(max_length=200, blank=True)
+    note = Name(max_length=200, blank=True)
 
     class Meta:
         constraints = (

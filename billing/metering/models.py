@@ -5,6 +5,7 @@ from django.db import models
 from django.db.models import Q
 
 from billing.accounts.models import Account, ApiKey, Member
+from billing.accounts.text import Name
 from billing.catalog.models import MAX_CREDITS, Meter, Rate
 from billing.ledger.models import CreditPool, CreditsField, Posting
 
@@ -68,7 +69,7 @@ class EventReversal(models.Model):
     source = models.CharField(max_length=200, blank=True)
     posting = models.ForeignKey(Posting, null=True, on_delete=models.PROTECT, db_index=False)
     credits = CreditsField()
-    reason = models.CharField(max_length=200, blank=True)
+    reason = Name(max_length=200, blank=True)
     actor = models.CharField(max_length=80, blank=True)
     created_at = models.DateTimeField()
 
@@ -242,7 +243,7 @@ class ImportRun(models.Model):
     """
 
     digest = models.BinaryField(max_length=32, unique=True)
-    name = models.CharField(max_length=200)
+    name = Name(max_length=200)
     rows_done = models.BigIntegerField(default=0)
     accepted = models.BigIntegerField(default=0)
     duplicates = models.BigIntegerField(default=0)

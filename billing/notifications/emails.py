@@ -7,6 +7,7 @@ from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 
+from billing.accounts.text import without_hidden
 from billing.notifications.kinds import Audience, Kind, get_kind
 from billing.notifications.messages import About, Message
 from billing.notifications.models import Notification, NotificationDelivery
@@ -43,11 +44,12 @@ def send(delivery: NotificationDelivery) -> None:
 
 
 def subject_of(message: Message, notification: Notification, kind: Kind) -> str:
-    """The title on one line; what concerns an account begins with its name, for people who are in several."""
-    title = " ".join(message.title.split())
+    """The title on one line, without invisible characters. What concerns an account begins with its name, for people
+    who are in several."""
+    title = without_hidden(message.title)
     if notification.account is None or kind.audience is Audience.PERSON:
         return title
-    return f"{' '.join(notification.account.name.split())}: {title}"
+    return f"{without_hidden(notification.account.name)}: {title}"
 
 
 def _why(kind: Kind, about: About, delivery: NotificationDelivery) -> str:

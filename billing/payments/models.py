@@ -8,6 +8,7 @@ from djmoney.models.fields import CurrencyField
 
 from billing.accounts.fields import validate_currency
 from billing.accounts.models import Account
+from billing.accounts.text import Name
 from billing.invoicing.models import MAX_MONEY, CreditNote, Invoice, MoneyAmountField
 from billing.notifications import wording
 
@@ -113,12 +114,12 @@ class BankTransfer(models.Model):
     received_on = models.DateField()
     amount = MoneyAmountField()
     currency = CurrencyField(validators=[validate_currency])
-    payer = models.CharField(max_length=200, blank=True)
-    payer_account = models.CharField(max_length=40, blank=True, help_text="IBAN or account number.")
-    remittance = models.CharField(max_length=500, blank=True, help_text="What the payer wrote.")
+    payer = Name(max_length=200, blank=True)
+    payer_account = Name(max_length=40, blank=True, help_text="IBAN or account number.")
+    remittance = Name(max_length=500, blank=True, help_text="What the payer wrote.")
     amount_matched = MoneyAmountField(default=0)
     amount_returned = MoneyAmountField(default=0)
-    note = models.CharField(max_length=200, blank=True)
+    note = Name(max_length=200, blank=True)
     recorded_at = models.DateTimeField()
     actor = models.CharField(max_length=80, blank=True)
 
@@ -527,7 +528,7 @@ class Collection(models.Model):
         STOPPED = "stopped"
 
     invoice = models.OneToOneField(Invoice, on_delete=models.PROTECT, related_name="collection")
-    purpose = models.CharField(max_length=80, help_text="Who opened it and for what, e.g. subscription:5.")
+    purpose = Name(max_length=80, help_text="Who opened it and for what, e.g. subscription:5.")
     method = models.ForeignKey(PaymentMethod, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     is_automatic = models.BooleanField(default=True, help_text="Charge a method; otherwise it waits for a transfer.")
     policy = models.JSONField(help_text="retry_days, reminder_days, final_days, final_act, downgrade_to (plan id).")

@@ -11,6 +11,7 @@ from djmoney.models.fields import CurrencyField
 
 from billing.accounts.fields import validate_currency
 from billing.accounts.models import Account
+from billing.accounts.text import Name
 from billing.catalog.models import MAX_CREDITS, MAX_UNIT_PRICE, Coupon, PlanVersion
 from billing.invoicing.models import MAX_MONEY, Invoice, MoneyAmountField
 from billing.ledger.models import CreditGrant, CreditsField, GrantKind, Posting
@@ -64,7 +65,7 @@ class Subscription(models.Model):
     past_due_at = models.DateTimeField(null=True, blank=True)
     paused_at = models.DateTimeField(null=True, blank=True)
     cancelled_at = models.DateTimeField(null=True, blank=True)
-    cancel_reason = models.CharField(max_length=200, blank=True)
+    cancel_reason = Name(max_length=200, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
     parked_at = models.DateTimeField(null=True, blank=True)
     problem = models.CharField(max_length=300, blank=True)
@@ -292,7 +293,7 @@ class ContractTerms(models.Model):
     seats_included = models.PositiveIntegerField(null=True, blank=True)
     overage_tiers = models.JSONField(null=True, blank=True)
     discount_percent = models.DecimalField(max_digits=6, decimal_places=3, null=True, blank=True)
-    note = models.CharField(max_length=200, blank=True)
+    note = Name(max_length=200, blank=True)
     created_at = models.DateTimeField()
     actor = models.CharField(max_length=80, blank=True)
 

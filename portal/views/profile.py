@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from billing.accounts import addresses
 from billing.accounts.models import User
+from billing.accounts.text import PlainText
 from portal.entrance_forms import NewEmailForm
 from portal.views.entrance import deliver_soon
 
@@ -21,7 +22,7 @@ from portal.views.entrance import deliver_soon
 class NameForm(forms.Form):
     """How the person is called."""
 
-    name = forms.CharField(
+    name = PlainText(
         label=gettext_lazy("Your name"), max_length=120, widget=forms.TextInput(attrs={"autocomplete": "name"})
     )
 

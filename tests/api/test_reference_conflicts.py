@@ -15,7 +15,7 @@ OURS = {
         "SandboxCharge.idempotency_key", "SandboxCharge.reference", "SandboxEvent.event_id",
         "SandboxRefund.idempotency_key", "SandboxRefund.reference", "Allocation.reference",
         "TaxCalculation.fingerprint", "Notification.dedupe_key", "PendingItem.reference", "CreditNote.number",
-        "Invoice.number", "SubscriptionChange.reference",
+        "Invoice.number", "SubscriptionChange.reference", "Throttle.name",
     },
     "a name made of the account and the caller's reference": {"Invoice.reference", "Subscription.reference"},
     "of the form that staff were shown": {"Approval.reference"},
