@@ -30,7 +30,8 @@ def sign_up(florin: Florin, person: Visitor, email: str, company: str) -> str:
     given = {"name": "Alice Ng", "email": email, "password1": PASSWORD, "company": company}
     for name, value in given.items():
         page.fill(f"[name={name}]", value)
-    for name, value in {"country": "DE", "currency": "EUR", "time_zone": "Europe/Berlin"}.items():
+    # The shop sells in euros only, so the currency is not asked for.
+    for name, value in {"country": "DE", "time_zone": "Europe/Berlin"}.items():
         page.select_option(f"[name={name}]", value)
     page.click("main form button")
     page.wait_for_url("**/verify-email")
