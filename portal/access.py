@@ -29,10 +29,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django_htmx.http import HttpResponseClientRefresh
 
-from billing.accounts import clocks, impersonation
+from billing.accounts import clocks, ids, impersonation
 from billing.accounts.impersonation import Impersonation
 from billing.accounts.models import Account, Member, Role, User
-from billing.api import ids
 from billing.notifications import inbox
 from portal import navigation
 
@@ -73,6 +72,11 @@ class Visit:
     def unread(self) -> int:
         """How many notifications of this account the person has not read."""
         return int(getattr(self.member, "unread", 0))
+
+    @property
+    def public_id(self) -> str:
+        """Our own id of the account, which never changes."""
+        return _public_id(self.account.pk)
 
     @property
     def zone(self) -> ZoneInfo:

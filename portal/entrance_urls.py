@@ -26,7 +26,7 @@ urlpatterns = [
     ),
     path(
         "verify-email/<str:key>",
-        entrance.few_wrong_links(account_views.ConfirmEmailView.as_view(template_name="portal/verify_email.html")),
+        entrance.few_wrong_links(entrance.ConfirmEmail.as_view()),
         name="account_confirm_email",
     ),
     path("password-reset", entrance.ForgotPassword.as_view(), name="account_reset_password"),

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet, prefetch_related_objects
 
+from billing.accounts import ids
 from billing.ledger import history
 from billing.ledger.models import CreditPool, LedgerEntry, Posting
 from billing.notifications.wording import inert
@@ -157,7 +158,9 @@ def stream_csv(postings: QuerySet[Posting], zone: ZoneInfo) -> Iterator[str]:
 
 
 def _row(posting: Posting, zone: ZoneInfo) -> list[str]:
-    lots = " ".join(f"grt_{entry.grant_id}:{entry.amount.normalize():f}" for entry in posting.entries.all())
+    lots = " ".join(
+        f"{ids.encode(ids.GRANT, entry.grant_id)}:{entry.amount.normalize():f}" for entry in posting.entries.all()
+    )
     return [
         posting.posted_at.astimezone(zone).isoformat(timespec="seconds"),
         posting.occurred_at.astimezone(zone).isoformat(timespec="seconds"),

@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from portal import converters
 from portal.views import (
     api_keys,
     bank,
@@ -25,6 +26,8 @@ from portal.views import (
     top_ups,
     usage,
 )
+
+converters.register()
 
 app_name = "portal"
 urlpatterns = [
@@ -60,37 +63,41 @@ urlpatterns = [
     path("a/<str:account>/statement.pdf", statements.pdf, name="statement_pdf"),
     path("a/<str:account>/invoices", invoices.invoices, name="invoices"),
     path("a/<str:account>/invoices.csv", invoices.export, name="invoices_csv"),
-    path("a/<str:account>/invoices/<int:invoice>", invoices.invoice, name="invoice"),
-    path("a/<str:account>/invoices/<int:invoice>/pay", invoices.pay, name="pay"),
-    path("a/<str:account>/invoices/<int:invoice>/pdf", invoices.pdf, name="invoice_pdf"),
-    path("a/<str:account>/invoices/<int:invoice>/xml", invoices.xml, name="invoice_xml"),
+    path("a/<str:account>/invoices/<invoice_id:invoice>", invoices.invoice, name="invoice"),
+    path("a/<str:account>/invoices/<invoice_id:invoice>/pay", invoices.pay, name="pay"),
+    path("a/<str:account>/invoices/<invoice_id:invoice>/pdf", invoices.pdf, name="invoice_pdf"),
+    path("a/<str:account>/invoices/<invoice_id:invoice>/xml", invoices.xml, name="invoice_xml"),
     path(
-        "a/<str:account>/invoices/<int:invoice>/credit-notes/<int:note>",
+        "a/<str:account>/invoices/<invoice_id:invoice>/credit-notes/<credit_note_id:note>",
         invoices.credit_note_pdf,
         name="credit_note_pdf",
     ),
     path("a/<str:account>/payment-methods", payment_methods.payment_methods, name="payment_methods"),
     path(
-        "a/<str:account>/payment-methods/<int:method>/default",
+        "a/<str:account>/payment-methods/<payment_method_id:method>/default",
         payment_methods.make_default,
         name="payment_method_default",
     ),
     path("a/<str:account>/payment-methods/setup", card_setups.begin_card_setup, name="card_setup_new"),
     path("a/<str:account>/payment-methods/setup/<uuid:token>", card_setups.card_setup, name="card_setup"),
-    path("a/<str:account>/payment-methods/<int:method>/remove", payment_methods.remove, name="payment_method_remove"),
+    path(
+        "a/<str:account>/payment-methods/<payment_method_id:method>/remove",
+        payment_methods.remove,
+        name="payment_method_remove",
+    ),
     path("a/<str:account>/billing-details", billing_details.billing_details, name="billing_details"),
     path("a/<str:account>/team", team.team, name="team"),
-    path("a/<str:account>/team/<int:member>", team.member, name="member"),
-    path("a/<str:account>/team/<int:member>/remove", team.remove, name="member_remove"),
-    path("a/<str:account>/invitations/<int:invitation>/resend", team.resend, name="invitation_resend"),
-    path("a/<str:account>/invitations/<int:invitation>/revoke", team.revoke, name="invitation_revoke"),
+    path("a/<str:account>/team/<member_id:member>", team.member, name="member"),
+    path("a/<str:account>/team/<member_id:member>/remove", team.remove, name="member_remove"),
+    path("a/<str:account>/invitations/<invitation_id:invitation>/resend", team.resend, name="invitation_resend"),
+    path("a/<str:account>/invitations/<invitation_id:invitation>/revoke", team.revoke, name="invitation_revoke"),
     path("a/<str:account>/api-keys", api_keys.api_keys, name="api_keys"),
-    path("a/<str:account>/api-keys/<int:key>/secret", api_keys.secret, name="api_key_secret"),
-    path("a/<str:account>/api-keys/<int:key>/rotate", api_keys.rotate, name="api_key_rotate"),
-    path("a/<str:account>/api-keys/<int:key>/revoke", api_keys.revoke, name="api_key_revoke"),
+    path("a/<str:account>/api-keys/<api_key_id:key>/secret", api_keys.secret, name="api_key_secret"),
+    path("a/<str:account>/api-keys/<api_key_id:key>/rotate", api_keys.rotate, name="api_key_rotate"),
+    path("a/<str:account>/api-keys/<api_key_id:key>/revoke", api_keys.revoke, name="api_key_revoke"),
     path("a/<str:account>/notifications", notifications.notifications, name="notifications"),
     path("a/<str:account>/notifications/read", notifications.mark_read, name="notifications_read"),
-    path("a/<str:account>/notifications/<int:notification>", notifications.follow, name="notification"),
+    path("a/<str:account>/notifications/<notification_id:notification>", notifications.follow, name="notification"),
     path(
         "a/<str:account>/notifications/preferences",
         notifications.notification_preferences,

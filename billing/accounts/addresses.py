@@ -4,10 +4,16 @@ A person without a verified row cannot sign in. A second, unverified row is an a
 link sent there makes it the only one.
 """
 
+from datetime import timedelta
+
+from allauth.account import app_settings
 from allauth.account.models import EmailAddress, EmailConfirmationHMAC
+from django.core import signing
 from django.db import transaction
 
 from billing.accounts.models import User
+
+_SALT = "billing.accounts.addresses"
 
 
 def trust(user: User) -> None:
@@ -34,6 +40,19 @@ def drop_wanted(user: User) -> None:
 def key_of(address_id: int) -> str:
     """The secret of the link that proves an address, valid from now for ACCOUNT_EMAIL_CONFIRMATION_EXPIRE_DAYS.
 
-    Made when the e-mail is written, so that it is stored nowhere. Raises EmailAddress.DoesNotExist.
+    Made when the e-mail is written, so that it is stored nowhere. Says whose address it is rather than, as allauth's
+    own key, its row's number, which counts the addresses there are. Raises EmailAddress.DoesNotExist.
     """
-    return EmailConfirmationHMAC(EmailAddress.objects.get(pk=address_id)).key
+    address = EmailAddress.objects.get(pk=address_id)
+    return signing.dumps([address.user_id, address.email], salt=_SALT)
+
+
+def find_by_key(key: str) -> EmailConfirmationHMAC | None:
+    """What the link proves, if it is ours, not too old, and still has something to prove."""
+    valid_for = timedelta(days=app_settings.EMAIL_CONFIRMATION_EXPIRE_DAYS)
+    try:
+        user_id, email = signing.loads(key, salt=_SALT, max_age=valid_for)
+    except signing.BadSignature:
+        return None
+    address = EmailAddress.objects.filter(user_id=user_id, email=email, verified=False).first()
+    return EmailConfirmationHMAC(address) if address is not None else None

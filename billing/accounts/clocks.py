@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from django.db import models, transaction
 from django.db.models import Q
 
+from billing.accounts import ids
 from billing.accounts.models import Account, TestClock
 
 Rows = TypeVar("Rows", bound=models.QuerySet[Any])
@@ -126,7 +127,7 @@ def list_moving(*, now: datetime, limit: int) -> list[int]:
 
 
 def times_of_names(names: Iterable[str]) -> dict[str, datetime]:
-    """The times of those accounts, by our id (`acc_7`) or the integrator's, that are on a test clock, by that name.
+    """The times of those accounts, by our id (`acc_…`) or the integrator's, that are on a test clock, by that name.
 
     No query where there are no clocks, which each process finds out a few times a second.
     """
@@ -137,12 +138,12 @@ def times_of_names(names: Iterable[str]) -> dict[str, datetime]:
         _known_none_until = monotonic() + BELIEVED_SECONDS
         return {}
     asked = set(names)
-    ours = {int(name[4:]) for name in asked if name.startswith("acc_") and name[4:].isdecimal() and len(name) < 20}
+    ours = {own for name in asked if (own := ids.find(ids.ACCOUNT, name)) is not None}
     rows = Account.objects.filter(Q(pk__in=ours) | Q(external_id__in=asked), clock_at__isnull=False)
     found: dict[str, datetime] = {}
     for pk, external_id, clock_at in rows.values_list("pk", "external_id", "clock_at"):
         assert clock_at is not None  # noqa: S101
-        found |= {f"acc_{pk}": clock_at, external_id: clock_at}
+        found |= {ids.encode(ids.ACCOUNT, pk): clock_at, external_id: clock_at}
     return {name: at for name, at in found.items() if name in asked}
 
 

@@ -14,7 +14,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from billing.accounts import impersonation, notes
+from billing.accounts import ids, impersonation, notes
 from billing.accounts.models import Account
 from billing.accounts.text import PlainText
 from billing.admin import account_page, trail
@@ -110,6 +110,7 @@ class AccountPages(ClockPages):
             **page,
             "opts": self.opts,
             "title": account.name,
+            "public_id": ids.of(account),
             "acts": self.list_overview_acts(request, account, subscribed=_is_live(page["plan"])),
             "note_form": (form or NoteForm()) if request.user.has_perm("billing.add_accountnote") else None,
             "note_url": self.page_url("note", account),
@@ -140,7 +141,7 @@ class AccountPages(ClockPages):
         if request.method == "POST" and form.is_valid():
             begun = impersonation.begin(request.session, account_id=pk, now=timezone.now())
             trail.note(request, "look", account, after={"until": begun.until}, reason=form.cleaned_data["reason"])
-            return HttpResponseRedirect(reverse("portal:dashboard", kwargs={"account": f"acc_{pk}"}))
+            return HttpResponseRedirect(reverse("portal:dashboard", kwargs={"account": ids.encode(ids.ACCOUNT, pk)}))
         return self.render_act(
             request,
             account,

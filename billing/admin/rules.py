@@ -26,7 +26,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 from djmoney.models.fields import CurrencyField
 
-from billing.accounts import audit, clocks
+from billing.accounts import audit, clocks, ids
 from billing.accounts.fields import validate_country, validate_currency
 from billing.accounts.models import User
 from billing.admin import trail
@@ -163,6 +163,13 @@ class RoomAdmin(admin.ModelAdmin):
         except ValueError:
             return False
         return True
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
+        """The row whose public id was typed, or as Django finds them."""
+        kind = ids.KINDS.get(str(self.opts.model_name), "")
+        if (own := ids.find(kind, search_term.strip())) is not None:
+            return queryset.filter(pk=own), False
+        return super().get_search_results(request, queryset, search_term)
 
     # --- The audit log, where Django's own would be ---------------------------------------------------------------
     def snapshot(self, row: Model) -> dict[str, Any]:
@@ -358,8 +365,9 @@ def money_column(field: str, label: str = "", *, ordering: str | None = "") -> A
 
 @admin.display(description="id", ordering="pk")
 def plain_id(row: Any) -> str:
-    """A row's number as one writes it in a search box: without thousands separators."""
-    return str(row.pk)
+    """A row's public id, as the API and the portal have it, or the plain key where it has none. Lists can be searched
+    for either."""
+    return ids.of(row)
 
 
 def staff_user(request: HttpRequest) -> User:

@@ -9,10 +9,9 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.accounts import details
+from billing.accounts import details, ids
 from billing.accounts.fields import validate_country, validate_currency, validate_external_id, validate_time_zone
 from billing.accounts.models import Account, Scope
-from billing.api import ids
 from billing.api.base import ApiView, caller, get_account, read_body, read_query
 from billing.api.fields import Amount, Choice, Document, Email, Instant, PublicId, Strict, Text, check_range
 from billing.api.idempotency import idempotent

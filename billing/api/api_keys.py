@@ -5,8 +5,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.accounts import ids
 from billing.accounts.models import Scope
-from billing.api import ids
 from billing.api.base import ApiView, caller
 from billing.api.fields import Document, Instant, PublicId
 

@@ -20,9 +20,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from billing.accounts import clocks
+from billing.accounts import clocks, ids
 from billing.accounts.models import Account, ApiKey, Scope
-from billing.api import ids
 from billing.api.authentication import BearerKey
 from billing.api.errors import Problem
 from billing.api.parsing import StrictJSONParser

@@ -9,9 +9,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.accounts import ids
 from billing.accounts.models import Scope
 from billing.api.base import ApiView, caller, get_account, read_query
-from billing.api.fields import Amount, Document, Instant, Text
+from billing.api.fields import Amount, Document, Instant, PublicId, Text
 from billing.api.pagination import PageQuery, newest_first, page_of
 from billing.api.schema import refusals
 from billing.catalog import plans
@@ -221,7 +222,9 @@ class PlanPriceDocument(Document):
 class PlanDocument(Document):
     """A plan on sale, in its newest edition, which never changes. Subscribers of older ones keep theirs."""
 
-    id = serializers.IntegerField(help_text="Of the version: what a subscription names as `plan_version`.")
+    id = PublicId(
+        ids.PLAN_VERSION, source="pk", help_text="Of the version: what a subscription names as `plan_version`."
+    )
     key = serializers.CharField(source="plan.key", help_text="What a subscription names as `plan`.")
     name = serializers.CharField(source="plan.name")
     description = serializers.CharField(source="plan.description")

@@ -11,9 +11,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.accounts import clocks
+from billing.accounts import clocks, ids
 from billing.accounts.models import Scope
-from billing.api import ids
 from billing.api.base import ApiView, account_name, caller, now_of_name, read_body
 from billing.api.charges import refuse_odd_time
 from billing.api.errors import Problem

@@ -8,10 +8,9 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing.accounts import clocks
+from billing.accounts import clocks, ids
 from billing.accounts.fields import validate_currency
 from billing.accounts.models import Scope
-from billing.api import ids
 from billing.api.base import ApiView, actor, get_account, read_body, read_query
 from billing.api.catalog import PlanTierDocument
 from billing.api.fields import Amount, Document, Instant, PublicId, Strict, Text, Whole

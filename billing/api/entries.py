@@ -8,8 +8,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.accounts import ids
 from billing.accounts.models import Scope
-from billing.api import ids
 from billing.api.base import ApiView, actor, get_account, get_id, get_pool, now_of_id, read_body, read_query
 from billing.api.fields import Amount, Choice, Document, Instant, PublicId, Strict, Text, check_range
 from billing.api.idempotency import idempotent

@@ -16,8 +16,7 @@ from psycopg.errors import CheckViolation
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from billing.accounts import clocks, idempotency, members, throttles
-from billing.api import ids
+from billing.accounts import clocks, idempotency, ids, members, throttles
 from billing.api.fields import write_decimal
 from billing.api.problems import KINDS
 from billing.catalog import pricing

@@ -8,6 +8,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.accounts import ids
 from billing.accounts.models import Scope
 from billing.api.base import ApiView, actor, caller
 from billing.api.errors import Problem
@@ -171,7 +172,7 @@ def result_document(result: ingest.EventResult) -> dict[str, object]:
         "status": result.status,
         "credits": write_decimal(result.credits),
         "late": result.late,
-        "posting": f"pst_{result.posting_id}" if result.posting_id else None,
+        "posting": ids.encode(ids.POSTING, result.posting_id) if result.posting_id else None,
     }
     if result.code:
         document |= {"code": result.code, "detail": result.detail, "field": result.field}

@@ -11,8 +11,8 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from billing.accounts import ids
 from billing.accounts.text import find_hidden
-from billing.api import ids
 from billing.catalog import periods
 from billing.metering.events import MAX_SOURCE_LENGTH
 
@@ -246,7 +246,7 @@ class Day(serializers.Field[date, Any, str, Any]):
 
 
 class PublicId(serializers.Field[int, Any, str, Any]):
-    """A public id of one kind (`grt_5`) for a primary key."""
+    """A public id of one kind (`grt_…`) for a primary key."""
 
     default_error_messages = {"invalid": "This is not an id of this kind."}
 

@@ -11,9 +11,9 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.accounts import ids
 from billing.accounts.fields import validate_currency
 from billing.accounts.models import Scope
-from billing.api import ids
 from billing.api.base import ApiView, caller, get_account, get_id, now_of, read_body, read_query
 from billing.api.errors import Problem
 from billing.api.fields import Amount, Choice, Day, Document, Instant, PublicId, Reference, Strict, Text, check_range

@@ -15,9 +15,9 @@ from django.db.models import Model, QuerySet
 from drf_spectacular.utils import inline_serializer
 from rest_framework import serializers
 
+from billing.accounts.ids import MAX_PK
 from billing.api.errors import Problem
 from billing.api.fields import Instant, Strict, Text, Whole, write_instant
-from billing.api.ids import MAX_PK
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500

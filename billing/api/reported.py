@@ -8,8 +8,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.accounts import ids
 from billing.accounts.models import Scope
-from billing.api import ids
 from billing.api.base import ApiView, actor, get_account, now_of, read_body, read_query
 from billing.api.errors import Problem
 from billing.api.fields import Amount, Document, EventSource, Instant, PublicId, Strict, Text, check_range

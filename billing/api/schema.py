@@ -9,6 +9,7 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import Direction, OpenApiParameter, OpenApiResponse, extend_schema_serializer
 from rest_framework import serializers
 
+from billing.accounts import ids
 from billing.api.fields import Document
 from billing.api.problems import KINDS
 
@@ -32,8 +33,11 @@ Credits and usage-based billing.
 and has scopes; each operation names the one it needs. What a key may not know of is a 404.
 
 **Values.** Credits, quantities and money are decimal strings (`"12.5"`; JSON numbers are taken too): at most 18 digits
-before the point and 6 after. Times are RFC 3339 with an offset. `{account}` is our id (`acc_12`) or your `external_id`.
+before the point and 6 after. Times are RFC 3339 with an offset. `{account}` is our id (`acc_…`) or your `external_id`.
 Unknown fields and query parameters are refused.
+
+**Ids** begin with their kind (`ivc_`, `grt_`) and never change. Those of a kind sort by when they were made, and say
+nothing else: keep them as text.
 
 **Errors** are `application/problem+json` (RFC 9457) with a stable `code`, listed at `/api/v1/problems`, and per-field
 `errors`. Every answer names its request in `X-Request-Id`; you may send an id of your own.
@@ -161,4 +165,4 @@ class PublicIdSchema(OpenApiSerializerFieldExtension):
 
     def map_serializer_field(self, auto_schema: AutoSchema, direction: Direction) -> dict[str, Any]:
         """A string with the prefix of its kind."""
-        return {"type": "string", "pattern": rf"^{self.target.prefix}_[1-9][0-9]{{0,18}}$"}
+        return {"type": "string", "pattern": f"^{self.target.prefix}_{ids.PATTERN}$"}

@@ -10,9 +10,9 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.accounts import ids
 from billing.accounts.fields import validate_currency
 from billing.accounts.models import Account, Scope
-from billing.api import ids
 from billing.api.base import ApiView, get_account, now_of, read_query
 from billing.api.fields import Amount, Day, Document, Instant, PublicId, Strict, Text, check_range
 from billing.api.invoices import TAGS, file_of

@@ -11,11 +11,11 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.accounts import ids
 from billing.accounts.models import Scope
-from billing.api import ids
 from billing.api.base import ApiView, actor, caller, now_of, read_body
 from billing.api.errors import Problem
-from billing.api.fields import Amount, Choice, Document, Flag, Instant, Reference, Strict, Text, Whole
+from billing.api.fields import Amount, Choice, Document, Flag, Instant, PublicId, Reference, Strict, Text, Whole
 from billing.api.idempotency import idempotent
 from billing.api.schema import refusals
 from billing.api.subscription_documents import (
@@ -47,9 +47,7 @@ class Change(Strict):
     """What is to be different; what is left out stays."""
 
     plan = Text(max_length=60, required=False, help_text="`key` of a plan: its edition that is on sale.")
-    plan_version = Whole(
-        min_value=1, max_value=ids.MAX_PK, required=False, help_text="Instead of `plan`: the `id` of one edition."
-    )
+    plan_version = PublicId(ids.PLAN_VERSION, required=False, help_text="Instead of `plan`: the `id` of one edition.")
     seats = Whole(min_value=0, max_value=MOST_SEATS, required=False)
     currency = Text(max_length=3, required=False, help_text="Only to be sure: a subscription keeps its currency.")
     when = Choice(

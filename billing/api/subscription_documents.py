@@ -11,8 +11,8 @@ from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.request import Request
 
+from billing.accounts import ids
 from billing.accounts.models import Account
-from billing.api import ids
 from billing.api.base import caller, get_id
 from billing.api.errors import Problem
 from billing.api.fields import Amount, Document, Instant, PublicId
@@ -62,7 +62,7 @@ class PlanRefDocument(Document):
 
     plan = serializers.CharField(source="plan.key")
     name = serializers.CharField(source="plan.name")
-    plan_version = serializers.IntegerField(source="pk", help_text="As `/plans` has it in `id`.")
+    plan_version = PublicId(ids.PLAN_VERSION, source="pk", help_text="As `/plans` has it in `id`.")
     interval = serializers.CharField()
     interval_count = serializers.IntegerField()
 

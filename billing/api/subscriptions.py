@@ -10,8 +10,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.accounts import ids
 from billing.accounts.models import Scope
-from billing.api import ids
 from billing.api.base import ApiView, actor, caller, get_account, now_of, read_body, read_query
 from billing.api.errors import Problem
 from billing.api.fields import Amount, Choice, Document, Instant, PublicId, Reference, Strict, Text, Whole
@@ -44,8 +44,8 @@ class NewSubscription(Strict):
     """What to subscribe to."""
 
     plan = Text(max_length=60, required=False, help_text="`key` of a plan that is on sale to the account.")
-    plan_version = Whole(
-        min_value=1, max_value=ids.MAX_PK, required=False, help_text="Instead of `plan`: its `id`, as `/plans` has it."
+    plan_version = PublicId(
+        ids.PLAN_VERSION, required=False, help_text="Instead of `plan`: its `id`, as `/plans` has it."
     )
     seats = Whole(min_value=0, max_value=MOST_SEATS, default=0, help_text="At least those that the plan includes.")
     currency = Text(max_length=3, required=False, help_text="The account's if left out.")

@@ -5,8 +5,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.accounts import ids
 from billing.accounts.models import Scope
-from billing.api import ids
 from billing.api.base import ApiView, get_account, get_pool, now_of, read_body, read_query
 from billing.api.errors import Problem
 from billing.api.fields import Amount, Document, Instant, PublicId, Strict, Text, Whole

@@ -7,8 +7,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.accounts import ids
 from billing.accounts.models import Scope
-from billing.api import ids
 from billing.api.base import ApiView, get_account, read_query
 from billing.api.fields import Amount, Day, Document, PublicId, Strict, Text, check_range
 from billing.metering import usage

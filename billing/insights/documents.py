@@ -104,7 +104,7 @@ class Bill:
 
 
 _BILLS = """
-SELECT i.id, i.number, issuer.key, i.account_id, coalesce(a.external_id, 'acc_' || a.id), i.currency, i.subtotal,
+SELECT i.id, i.number, issuer.key, i.account_id, a.external_id, i.currency, i.subtotal,
        i.tax_total, i.total,
        coalesce(sum(l.amount) FILTER (WHERE l.recognition = 'at_once' AND l.credits IS NULL), 0),
        coalesce(sum(l.amount) FILTER (WHERE l.recognition <> 'at_once' OR l.credits IS NOT NULL), 0),

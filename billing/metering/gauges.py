@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
-from billing.accounts import clocks
+from billing.accounts import clocks, ids
 from billing.catalog.prices import Catalog
 from billing.catalog.pricing import best_price
 from billing.metering.events import Usage, fingerprint, read_properties
@@ -82,7 +82,7 @@ def accrue(*, series_id: int, now: datetime) -> bool:
         if series is None:
             return False
         until = min(horizon_of(now), series.meter.archived_at or now)
-        name = f"acc_{series.account_id}"
+        name = ids.encode(ids.ACCOUNT, series.account_id)
         world = resolve(accounts=[name], pools=(), members=())
         steps = _read_steps(series, until)
         works, charged_until = _derive(series, steps, world.accounts[name], world.catalog, until, now)
@@ -196,7 +196,7 @@ def _work_of(series: GaugeSeries, part: Part, names: Properties, number: int) ->
     properties, encoded = read_properties(names)
     usage = Usage(
         id=f"gauge:{series.pk}:{number}",
-        account=f"acc_{series.account_id}",
+        account=ids.encode(ids.ACCOUNT, series.account_id),
         meter=series.meter.key,
         quantity=part.quantity,
         properties=properties,

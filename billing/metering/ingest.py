@@ -12,7 +12,7 @@ from typing import Any
 
 from django.conf import settings
 
-from billing.accounts import clocks
+from billing.accounts import clocks, ids
 from billing.metering.events import InvalidEvent, Usage, fingerprint, read_event, read_properties
 from billing.metering.grouping import process_together
 from billing.metering.processing import process
@@ -160,7 +160,7 @@ def bind(usage: Usage, account_id: int | None, account_name: str) -> None:
     if account_id is None:
         if not usage.account:
             raise InvalidEvent("missing_field", "The field 'account' is required.", "account")
-    elif usage.account and usage.account not in (account_name, f"acc_{account_id}"):
+    elif usage.account and usage.account not in (account_name, ids.encode(ids.ACCOUNT, account_id)):
         raise InvalidEvent("unknown_account", f"There is no account {usage.account!r}.", "account")
     else:
         usage.account = account_name

@@ -13,6 +13,7 @@ from itertools import islice
 from django.conf import settings
 from django.db import transaction
 
+from billing.accounts import ids
 from billing.catalog.pricing import AmountTooLarge, best_price, charge_credits, settle
 from billing.ledger import balance
 from billing.ledger.book import DEBT_KINDS, Book, Draft, Lot, available, draft, may_spend
@@ -28,7 +29,7 @@ from billing.ledger.posting import (
 )
 from billing.metering.events import InvalidEvent
 from billing.metering.known import Known, known_statements, read_known
-from billing.metering.resolve import member_id_of, resolve
+from billing.metering.resolve import resolve
 from billing.metering.store import Tally, store_rejected, write_usage
 from billing.metering.work import ZERO, Work, find_out
 
@@ -57,7 +58,7 @@ def process(
         world = resolve(
             accounts={work.usage.account for work in open_works if work.usage},
             pools={work.usage.pool for work in open_works if work.usage and work.usage.pool},
-            members={found for work in open_works if work.usage and (found := member_id_of(work.usage.member))},
+            members={found for work in open_works if work.usage and (found := ids.find(ids.MEMBER, work.usage.member))},
         )
         for work in open_works:
             find_out(work, world, now=now, grace_seconds=settings.FLORIN_EXPIRY_GRACE_SECONDS)

@@ -10,10 +10,11 @@ from decimal import Decimal
 
 from django.conf import settings
 
+from billing.accounts import ids
 from billing.metering.events import Usage, read_properties
 from billing.metering.known import Known, counter_key, value_key
 from billing.metering.models import UniqueValue, UsageCounter
-from billing.metering.resolve import World, member_id_of, resolve
+from billing.metering.resolve import World, resolve
 from billing.metering.work import Work, find_out
 
 
@@ -29,7 +30,7 @@ class Asked:
 
 def look_up(*, accounts: Collection[str], pool: str, member: str) -> World:
     """Look up what a question names; one round trip, no locks."""
-    member_id = member_id_of(member)
+    member_id = ids.find(ids.MEMBER, member)
     return resolve(accounts=accounts, pools={pool} if pool else (), members={member_id} if member_id else ())
 
 

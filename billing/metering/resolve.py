@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from billing.accounts import ids
 from billing.catalog.prices import REVISION, Assignment, Catalog, catalog_at
 from billing.ledger.cycles import month_after, month_start
 from billing.ledger.pipeline import Statement, array, pipelined
@@ -58,26 +59,10 @@ WHERE p.key = ANY(%s::text[]) AND (a.external_id = ANY(%s::text[]) OR a.id = ANY
 _MEMBERS = "SELECT account_id, id FROM billing_member WHERE id = ANY(%s::bigint[]) AND removed_at IS NULL"
 
 
-def account_id_of(name: str) -> int | None:
-    """The primary key in one of our own account ids (`acc_12`), or None for an integrator's id."""
-    digits = name[4:]
-    if name.startswith("acc_") and digits.isascii() and digits.isdigit() and len(digits) <= 18:
-        return int(digits)
-    return None
-
-
-def member_id_of(name: str) -> int | None:
-    """The primary key in a member id (`mem_7`), or None when it is not one."""
-    digits = name[4:]
-    if name.startswith("mem_") and digits.isascii() and digits.isdigit() and len(digits) <= 18:
-        return int(digits)
-    return None
-
-
 def resolve(*, accounts: Collection[str], pools: Collection[str], members: Collection[int]) -> World:
     """Look up accounts by name, pools by key within them, and members by primary key. One round trip, no locks."""
-    external = array([name for name in accounts if account_id_of(name) is None])
-    ours = array([found for name in accounts if (found := account_id_of(name)) is not None])
+    own = {name: found for name in accounts if (found := ids.find(ids.ACCOUNT, name)) is not None}
+    external, ours = array([name for name in accounts if name not in own]), array(own.values())
     statements: list[Statement] = [
         (REVISION, []),
         (_ACCOUNTS, [external, ours]),
@@ -100,5 +85,5 @@ def resolve(*, accounts: Collection[str], pools: Collection[str], members: Colle
         if account_id in by_id:
             by_id[account_id].members.add(member_id)
     named = {info.external_id: info for info in by_id.values()}
-    named |= {f"acc_{info.id}": info for info in by_id.values()}
+    named |= {name: by_id[pk] for name, pk in own.items() if pk in by_id}
     return World(catalog_at(rows[0][0][0] if rows[0] else None), named, by_id)

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from billing.accounts import ids
 from billing.catalog.prices import MeterInfo
 from billing.catalog.pricing import Price
 from billing.ledger.book import Draft
 from billing.metering.events import InvalidEvent, Usage, reference
-from billing.metering.resolve import AccountInfo, World, member_id_of
+from billing.metering.resolve import AccountInfo, World
 
 ZERO = Decimal(0)
 NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
@@ -97,7 +98,7 @@ def _find_out(work: Work, world: World, now: datetime, grace_seconds: int) -> No
     if not work.pool_id:
         raise InvalidEvent("unknown_pool", f"The account has no pool {usage.pool!r}.", "pool")
     if usage.member:
-        work.member_id = member_id_of(usage.member)
+        work.member_id = ids.find(ids.MEMBER, usage.member)
         if work.member_id not in account.members:
             raise InvalidEvent("unknown_member", f"The account has no member {usage.member!r}.", "member")
     work.occurred_at = usage.stated_at or now

@@ -22,7 +22,7 @@ import billing.invoicing.models
 import billing.invoicing.transfers
 import billing.ledger.models
 import billing.subscriptions.models
-from billing.migrations import _guards
+from billing.migrations import _guards, _ids
 from billing.migrations._together import Together
 
 
@@ -4834,4 +4834,9 @@ class Migration(migrations.Migration):
             index=models.Index(condition=models.Q(("state", "open")), fields=["member"], name="hold_open_of_member"),
         ),
     ]
-    operations = [BtreeGistExtension(), Together(tables), migrations.RunSQL(_guards.FORWARD)]
+    operations = [
+        BtreeGistExtension(),
+        Together(tables),
+        migrations.RunSQL(_ids.FORWARD),
+        migrations.RunSQL(_guards.FORWARD),
+    ]

@@ -4,6 +4,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from billing.accounts import ids
 from billing.notifications.messages import About, Fact, Link, Message
 
 
@@ -12,17 +13,18 @@ def ledger_difference(about: About) -> Message:
     count, account_id = int(about.payload["differences"]), about.payload["account_id"]
     names = {"count": count, "account": about.text("account_name")}
     if account_id:
+        own = ids.encode(ids.ACCOUNT, account_id)
         title = ngettext(
             "Ledger: %(account)s is parked, %(count)d difference found",
             "Ledger: %(account)s is parked, %(count)d differences found",
             count,
         )
-        where = f"{names['account']} (acc_{account_id})"
+        where = f"{names['account']} ({own})"
         lead = _(
             "%(where)s is parked: charges, holds and transfers are refused until staff release it. Usage events are "
             "still recorded."
         )
-        command = f"manage.py verify_ledger --account acc_{account_id}"
+        command = f"manage.py verify_ledger --account {own}"
         action = Link(_("Open the account"), reverse("admin:billing_account_change", args=[account_id]))
     else:
         title = ngettext(

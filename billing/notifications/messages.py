@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils import dateformat
 from django.utils.translation import gettext as _
 
+from billing.accounts import ids
 from billing.accounts.models import Account
 from billing.notifications import wording
 from billing.notifications.models import Notification
@@ -105,5 +106,5 @@ class About:
 
     def link(self, label: str, page: str, *parts: object) -> Link:
         """A page of the account in the portal; `parts` are what its address has beyond the account."""
-        account = f"acc_{self.account.pk}" if self.account else ""
+        account = ids.encode(ids.ACCOUNT, self.account.pk) if self.account else ""
         return Link(label, reverse(f"portal:{page}", args=[account, *parts]))

@@ -9,6 +9,7 @@ from django.db.models import F, Func, Q
 from django.utils.translation import gettext_lazy as _
 from djmoney.models.fields import CurrencyField
 
+from billing.accounts import ids
 from billing.accounts.fields import validate_currency
 from billing.accounts.models import Account
 from billing.accounts.text import Name
@@ -94,7 +95,7 @@ class Subscription(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"sub_{self.pk}"
+        return ids.encode(ids.SUBSCRIPTION, self.pk)
 
     @property
     def is_live(self) -> bool:

@@ -12,7 +12,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from billing.api import ids
+from billing.accounts import ids
 from billing.invoicing import transfers
 from billing.invoicing.models import InvoiceLine
 from billing.ledger.book import DEBT_KINDS

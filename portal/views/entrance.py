@@ -6,11 +6,12 @@ from typing import Any
 
 import structlog
 from allauth.account import views as account_views
+from allauth.account.models import EmailConfirmationHMAC
 from django import forms
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -70,6 +71,18 @@ class SignUp(account_views.SignupView):
         response = super().form_valid(form)
         deliver_soon()
         return response
+
+
+class ConfirmEmail(account_views.ConfirmEmailView):
+    """Prove an address with the link sent to it."""
+
+    template_name = "portal/verify_email.html"
+
+    def get_object(self, queryset: object = None) -> EmailConfirmationHMAC:
+        found = addresses.find_by_key(self.kwargs["key"])
+        if found is None:
+            raise Http404
+        return found
 
 
 class ForgotPassword(account_views.PasswordResetView):

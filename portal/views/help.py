@@ -11,7 +11,6 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from billing.api import ids
 from billing.catalog.models import PlanVersion
 from billing.catalog.plan_words import rollover_text
 from billing.invoicing.models import Issuer
@@ -62,7 +61,7 @@ def help_page(request: HttpRequest, visit: Visit) -> HttpResponse:
         "thresholds": THRESHOLDS,
         "max_age_days": settings.FLORIN_EVENT_MAX_AGE_DAYS,
         "grace_minutes": settings.FLORIN_EXPIRY_GRACE_SECONDS // 60,
-        "account_id": ids.encode(ids.ACCOUNT, visit.account.pk),
+        "account_id": visit.public_id,
         "meter_key": (prices.example_meter if prices else "") or "tokens",
         "api_url": f"{settings.FLORIN_PUBLIC_URL}/api/v1",
         "ledger_url": visit.url("ledger"),

@@ -1,8 +1,13 @@
 """Whether an address has been proved."""
 
+import base64
+import json
+from datetime import timedelta
+
 import pytest
 from allauth.account.models import EmailAddress
 from django.core.management import call_command
+from django.utils import timezone
 
 from billing.accounts import addresses
 from billing.accounts.models import User
@@ -36,3 +41,20 @@ def test_a_wanted_address_is_found_and_dropped():
     assert addresses.find_wanted(alice) == "new@example.com"
     addresses.drop_wanted(alice)
     assert rows(alice) == [("alice@example.com", True, True)]
+
+
+def test_the_link_of_an_e_mail_proves_its_address_once_for_three_days_and_counts_nothing(monkeypatch):
+    alice = make_user("alice")
+    wanted = EmailAddress.objects.create(user=alice, email="new@example.com", verified=False, primary=False)
+    key = addresses.key_of(wanted.pk)
+    said = key.split(":")[0]
+    assert json.loads(base64.urlsafe_b64decode(said + "=" * (-len(said) % 4))) == [alice.pk, "new@example.com"]
+    found = addresses.find_by_key(key)
+    assert found is not None
+    assert found.email_address == wanted
+    later = timezone.now() + timedelta(days=3, seconds=1)
+    with monkeypatch.context() as patch:
+        patch.setattr("time.time", later.timestamp)
+        late = addresses.find_by_key(key)
+    EmailAddress.objects.filter(pk=wanted.pk).update(verified=True)
+    assert [late, addresses.find_by_key(key), addresses.find_by_key(f"x{key}")] == [None, None, None]

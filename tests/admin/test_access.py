@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
+from billing.accounts import ids
 from billing.accounts.models import Account, StaffAct, User
 from billing.admin.rules import FactsAdmin
 from billing.invoicing.models import CreditNote, Invoice
@@ -175,3 +176,11 @@ def test_a_list_counts_no_further_than_its_bound(
     assert "1 result" in text_of(staff, f"{_url(Posting, 'changelist')}?act__exact=spend")
     assert "1 posting" in text_of(staff, _url(Posting, "changelist"))
     assert Account.objects.count() == 1
+
+
+def test_staff_find_a_row_by_the_id_that_a_customer_names(staff: Client, office: Office) -> None:
+    found = {}
+    for model, row in (("account", office.account), ("creditgrant", office.lot), ("posting", office.spend)):
+        page = staff.get(f"/admin/billing/{model}/", {"q": f" {ids.of(row)} "})
+        found[model] = [each.pk for each in page.context["cl"].result_list]
+    assert found == {"account": [office.account.pk], "creditgrant": [office.lot.pk], "posting": [office.spend.pk]}

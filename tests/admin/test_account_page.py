@@ -10,6 +10,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from billing.accounts import impersonation, notes, roles
+from billing.accounts.ids import encode
 from billing.accounts.models import Account, AccountNote, StaffAct, User
 from billing.ledger import holds, pools, posting
 from billing.metering.models import DailyUsage
@@ -148,7 +149,7 @@ def _look(client: Client, office: Office) -> str:
 
 
 def test_staff_look_as_a_viewer_under_a_banner(staff: Client, office: Office) -> None:
-    where = f"/a/acc_{office.account.pk}"
+    where = f"/a/{encode('acc', office.account.pk)}"
     assert staff.get(where).status_code == 404
     assert "can change nothing" in text_of(staff, f"{_page(office)}look/")
     assert _look(staff, office) == where
@@ -160,13 +161,13 @@ def test_staff_look_as_a_viewer_under_a_banner(staff: Client, office: Office) ->
 
 def test_a_look_needs_a_reason(staff: Client, office: Office) -> None:
     assert "This field is required" in post(staff, f"{_page(office)}look/", reason="")
-    assert staff.get(f"/a/acc_{office.account.pk}").status_code == 404
+    assert staff.get(f"/a/{encode('acc', office.account.pk)}").status_code == 404
 
 
 def test_a_look_is_at_one_account_only(staff: Client, office: Office) -> None:
     other = make_account("contoso", now=office.now)
     _look(staff, office)
-    assert staff.get(f"/a/acc_{other.pk}").status_code == 404
+    assert staff.get(f"/a/{encode('acc', other.pk)}").status_code == 404
 
 
 def test_a_look_ends_by_itself(staff: Client, office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,7 +228,7 @@ def test_a_page_that_would_write_on_get_cannot(staff: Client, office: Office, rf
     request = rf.get("/")
     request.user, request.session = office.stella, staff.session
     with pytest.raises(DatabaseError, match="read-only transaction"):
-        account_page(writes)(request, account=f"acc_{office.account.pk}")
+        account_page(writes)(request, account=encode("acc", office.account.pk))
     office.account.refresh_from_db()
     assert office.account.name == "Northwind"
 
@@ -242,7 +243,7 @@ def test_every_page_of_the_portal_opens_for_whoever_looks(staff: Client, office:
         route = str(pattern.pattern)
         if route.count("<") != 1 or "<account>" not in route.replace("<str:", "<").replace("<slug:", "<"):
             continue
-        address = "/" + route[: route.index("<")] + f"acc_{office.account.pk}" + route[route.index(">") + 1 :]
+        address = "/" + route[: route.index("<")] + encode("acc", office.account.pk) + route[route.index(">") + 1 :]
         assert staff.get(address).status_code in (200, 302, 403, 405), address
         opened += 1
     assert opened >= 3

@@ -10,10 +10,9 @@ from django.contrib.auth.models import Group
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from billing.accounts import invitations, keys, members, people
+from billing.accounts import ids, invitations, keys, members, people
 from billing.accounts.models import Account, ApiKey, Approval, Invitation, Member, Role, StaffAct, User
 from billing.admin import acts
-from billing.api import ids
 from billing.ledger import pools, posting
 from billing.notifications.models import Notification
 from tests.admin.conftest import MAX_QUERIES, Office, find_unrefused, inlines, post, text_of

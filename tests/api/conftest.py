@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
+from billing.accounts import ids
 from billing.accounts.models import Account
-from billing.api import ids
 from billing.catalog.models import Coupon, Pack
 from billing.invoicing import crediting
 from billing.ledger import holds, pools, posting

@@ -1,5 +1,6 @@
 from datetime import date
 
+from billing.accounts.ids import encode
 from billing.accounts.models import Account, IdempotencyKey
 from billing.invoicing.models import TaxExemption
 from billing.ledger.models import CreditPool
@@ -23,7 +24,7 @@ def test_an_account_is_opened_with_its_main_pool(platform):
     account = Account.objects.get(external_id="org-42")
     assert response.json() == {
         **NEW,
-        "id": f"acc_{account.pk}",
+        "id": encode("acc", account.pk),
         "region": "",
         "postal_code": "",
         "address": "",
@@ -122,7 +123,7 @@ def test_an_odd_idempotency_key_is_refused(platform):
 
 
 def test_an_account_is_found_by_either_id(platform, acme):
-    ours, theirs = platform.get(f"/accounts/acc_{acme.pk}"), platform.get("/accounts/acme")
+    ours, theirs = platform.get(f"/accounts/{encode('acc', acme.pk)}"), platform.get("/accounts/acme")
     assert ours.status_code == theirs.status_code == 200
     assert ours.json() == theirs.json()
     assert ours.json()["external_id"] == "acme"
@@ -133,7 +134,7 @@ def test_an_unknown_id_is_not_found(platform, acme):
         "nobody",
         "acc_0",
         "acc_01",
-        "acc_999999",
+        "acc_0000000000009",
         "acc_99999999999999999999",
         "acc_-1",
         "acc_%D9%A1",

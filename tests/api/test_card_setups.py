@@ -2,6 +2,7 @@
 
 import pytest
 
+from billing.accounts.ids import encode
 from billing.payments.models import CardSetup, PaymentMethod
 from tests.api.asking import assert_problem, not_refused
 from tests.payments.stripe_process import Stripe, fake
@@ -18,13 +19,13 @@ def test_the_customer_is_sent_there_and_the_card_is_kept(alice, acme, fake: Stri
     assert begun.status_code == 201
     setup = CardSetup.objects.get()
     document = begun.json()
-    assert (document["id"], document["state"], document["url"]) == (f"cst_{setup.pk}", "open", setup.url)
+    assert (document["id"], document["state"], document["url"]) == (encode("cst", setup.pk), "open", setup.url)
     assert fake.things("checkout.session")[0]["success_url"] == "https://acme.example/back"
-    assert alice.get(f"{PATH}/cst_{setup.pk}").json()["state"] == "open"
+    assert alice.get(f"{PATH}/{encode('cst', setup.pk)}").json()["state"] == "open"
     fake.do("card", session=setup.gateway_reference, card="pm_ok")
-    done = alice.get(f"{PATH}/cst_{setup.pk}").json()
+    done = alice.get(f"{PATH}/{encode('cst', setup.pk)}").json()
     card = PaymentMethod.objects.get()
-    assert (done["state"], done["payment_method"], card.is_default) == ("done", f"pm_{card.pk}", True)
+    assert (done["state"], done["payment_method"], card.is_default) == ("done", encode("pm", card.pk), True)
 
 
 def test_the_same_request_begins_one(alice, acme, fake: Stripe):
@@ -55,7 +56,7 @@ def test_a_request_that_makes_no_sense_is_refused(alice, acme):
 
 
 def test_what_is_none_is_not_found(alice, acme):
-    for name in ("cst_9", "pm_1", "x"):
+    for name in ("cst_0000000000009", "pm_1", "x"):
         assert_problem(alice.get(f"{PATH}/{name}"), 404, "not_found")
 
 

@@ -2,6 +2,7 @@ from decimal import Decimal
 
 import pytest
 
+from billing.accounts.ids import encode
 from billing.catalog import plans, rate_cards
 from billing.catalog.models import Pack, PackTier
 from tests.api.asking import not_refused
@@ -105,7 +106,7 @@ def test_plans_on_sale_show_their_newest_version_and_prices(platform):
     )  # fmt: skip
     second = plans.publish(version_id=plans.draft_from(version_id=first.pk, now=NOW).pk, now=NOW)
     (item,) = platform.get("/plans").json()["items"]
-    assert (item["id"], item["key"], item["name"], item["version"]) == (second.pk, "team", "Team", 2)
+    assert (item["id"], item["key"], item["name"], item["version"]) == (encode("plv", second.pk), "team", "Team", 2)
     assert (item["interval"], item["interval_count"], item["included_credits"]) == ("month", 1, "10000")
     assert (item["rollover_cap"], item["seats_max"], item["overage_unit"]) == (None, 9, "1000")
     assert item["prices"] == [

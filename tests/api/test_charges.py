@@ -4,6 +4,7 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
+from billing.accounts.ids import encode
 from billing.accounts.models import Member
 from billing.ledger import pools
 from billing.ledger.models import CreditPool
@@ -32,7 +33,9 @@ def test_bare_credits_are_charged(alice):
 
 
 def test_usage_is_priced_and_charged(platform, acme):
-    answer = platform.post("/charges", {**USAGE, "account": f"acc_{acme.pk}", "properties": {"model": "x"}}).json()
+    answer = platform.post(
+        "/charges", {**USAGE, "account": encode("acc", acme.pk), "properties": {"model": "x"}}
+    ).json()
     assert (answer["credits"], answer["available"]) == ("2", "98")
 
 
@@ -93,10 +96,10 @@ def test_a_refused_charge_can_be_tried_again_with_the_same_key(alice, acme):
 def test_a_members_limit_refuses(alice, acme):
     bob = Member.objects.get(account=acme, role="member")
     pools.set_member_limit(member_id=bob.pk, amount=Decimal(20), now=timezone.now())
-    assert alice.post("/charges", {**CREDITS, "member": f"mem_{bob.pk}"}).status_code == 200
+    assert alice.post("/charges", {**CREDITS, "member": encode("mem", bob.pk)}).status_code == 200
     before = written()
     problem = assert_problem(
-        alice.post("/charges", {**CREDITS, "id": "c-2", "member": f"mem_{bob.pk}"}), 402, "spend_limit"
+        alice.post("/charges", {**CREDITS, "id": "c-2", "member": encode("mem", bob.pk)}), 402, "spend_limit"
     )
     assert (problem["limit"], problem["spent"], problem["available"]) == ("20", "12.5", "7.5")
     assert written() == before
@@ -121,7 +124,7 @@ def test_what_cannot_be_priced_is_refused(alice):
     rows = [
         ({"pool": "nowhere"}, "unknown_pool"),
         ({"meter": "nothing"}, "unknown_meter"),
-        ({"member": "mem_999999"}, "unknown_member"),
+        ({"member": "mem_0000000000009"}, "unknown_member"),
         ({"properties": {"a": [1]}}, "invalid_properties"),
         ({"properties": {"a" * 61: 1}}, "invalid_properties"),
         ({"occurred_at": "2020-01-01T00:00:00Z"}, "time_too_old"),
@@ -147,7 +150,7 @@ def test_a_meter_without_a_rate_is_refused(alice):
 
 def test_an_unknown_account_is_not_found(platform):
     before = written()
-    for account in ("nobody", "acc_999999", "acc_x"):
+    for account in ("nobody", "acc_0000000000009", "acc_x"):
         assert_problem(platform.post("/charges", {**CREDITS, "account": account}), 404, "not_found")
     assert written() == before
 

@@ -3,6 +3,7 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
+from billing.accounts.ids import encode
 from billing.accounts.models import Member
 from billing.ledger import pools
 from tests.api.asking import assert_problem, not_refused, written
@@ -61,7 +62,7 @@ def test_a_customers_key_may_leave_the_account_out(alice, platform):
 def test_limits_and_parking_are_reasons(platform, acme):
     bob = Member.objects.get(account=acme, role="member")
     pools.set_member_limit(member_id=bob.pk, amount=Decimal(1), now=timezone.now())
-    verdict = platform.post("/checks", {**CHECK, "member": f"mem_{bob.pk}"}).json()["results"][0]
+    verdict = platform.post("/checks", {**CHECK, "member": encode("mem", bob.pk)}).json()["results"][0]
     assert verdict["reason"] == "spend_limit"
     acme.parked_at = NOW
     acme.save()

@@ -4,6 +4,7 @@ import pytest
 
 from billing import tasks
 from billing.accounts import clocks
+from billing.accounts.ids import encode
 from billing.accounts.models import Account
 from billing.clock import advancing
 from billing.ledger.models import CreditGrant, Posting
@@ -59,7 +60,7 @@ def test_everything_that_is_done_with_it_happens_at_its_time(platform, fresh):
     assert platform.post("/accounts/fresh/grants", {"amount": "100", "kind": "bonus"}).status_code == 201
     charge = {"id": "c1", "account": "fresh", "credits": "1"}
     assert platform.post("/charges", charge).status_code == 200
-    event = {"id": "e1", "account": f"acc_{fresh.pk}", "meter": "tokens", "quantity": 2}
+    event = {"id": "e1", "account": encode("acc", fresh.pk), "meter": "tokens", "quantity": 2}
     other = make_account("other")
     give_credits(other, "10")
     lone = {**event, "account": "other"}

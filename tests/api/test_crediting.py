@@ -3,6 +3,7 @@
 import pytest
 from django.utils import timezone
 
+from billing.accounts.ids import encode
 from billing.invoicing.models import CreditNote, Invoice
 from billing.payments import invoice_credits
 from billing.payments.models import Refund
@@ -24,7 +25,7 @@ def invoice(acme, shop) -> Invoice:
 
 
 def _credit(invoice, **asked):
-    return f"/invoices/ivc_{invoice.pk}/credit", {"reason": "Outage", "refund_to": "payment", **asked}
+    return f"/invoices/{encode('ivc', invoice.pk)}/credit", {"reason": "Outage", "refund_to": "payment", **asked}
 
 
 def test_lines_are_credited_once_per_reference_and_the_card_gets_the_money(platform, invoice):
@@ -36,7 +37,7 @@ def test_lines_are_credited_once_per_reference_and_the_card_gets_the_money(platf
             "subtotal": "10", "refund_to": "payment", "refund_state": "succeeded", "reason": "Outage",
         }  # fmt: skip
     assert Refund.objects.get().credit_note == CreditNote.objects.get()
-    lines = platform.get(f"/invoices/ivc_{invoice.pk}").json()["lines"]
+    lines = platform.get(f"/invoices/{encode('ivc', invoice.pk)}").json()["lines"]
     assert [(each["line"], each["amount_credited"]) for each in lines] == [(1, "0"), (2, "10"), (3, "0")]
     assert_problem(platform.post(*_credit(invoice, amount="1", reference="t1")), 409, "reference_conflict")
 
@@ -76,4 +77,4 @@ def test_what_cannot_be_credited_says_why_and_nothing_is_written(platform, acme,
 
     check_each(cases, refused)
     without = {"reason": "Outage", "amount": "1"}
-    assert_problem(platform.post(f"/invoices/ivc_{invoice.pk}/credit", without), 422, "wrong_refund_to")
+    assert_problem(platform.post(f"/invoices/{encode('ivc', invoice.pk)}/credit", without), 422, "wrong_refund_to")

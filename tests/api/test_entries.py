@@ -1,6 +1,7 @@
 from datetime import timedelta
 from decimal import Decimal
 
+from billing.accounts.ids import encode
 from billing.ledger import holds, pools, posting
 from billing.ledger.models import Posting
 from tests.api.asking import assert_problem, not_refused, written
@@ -26,13 +27,13 @@ def test_entries_show_the_running_balance_and_the_lots_drawn(alice, acme):
     ]
     assert [item["version"] for item in items] == [3, 2, 1]
     latest = items[0]
-    assert latest["id"] == f"pst_{spent.pk}"
+    assert latest["id"] == encode("pst", spent.pk)
     assert (latest["reference"], latest["credits"]) == ("s", "45")
     assert [(line["kind"], line["flow"], line["amount"]) for line in latest["lines"]] == [
         ("bonus", "spend", "-30"),
         ("purchase", "spend", "-15"),
     ]
-    assert latest["lines"][0]["grant"] == f"grt_{first.entries.get().grant_id}"
+    assert latest["lines"][0]["grant"] == encode("grt", first.entries.get().grant_id)
 
 
 def test_entries_come_page_by_page_without_a_gap(alice, acme):
@@ -83,25 +84,25 @@ def test_a_list_of_entries_costs_the_same_for_many_as_for_one(alice, acme, djang
 def test_a_spend_is_reversed_once(platform, acme):
     give_credits(acme, "100")
     spent = spend(acme, "45")
-    response = platform.post(f"/postings/pst_{spent.pk}/reverse", {"note": "sorry"})
+    response = platform.post(f"/postings/{encode('pst', spent.pk)}/reverse", {"note": "sorry"})
     assert response.status_code == 201, response.content
     answer = response.json()
     assert (answer["act"], answer["amount"], answer["balance_after"]) == ("reverse", "45", "100")
-    assert (answer["reverses"], answer["note"]) == (f"pst_{spent.pk}", "sorry")
+    assert (answer["reverses"], answer["note"]) == (encode("pst", spent.pk), "sorry")
     before = written()
-    assert_problem(platform.post(f"/postings/pst_{spent.pk}/reverse"), 409, "already_reversed")
+    assert_problem(platform.post(f"/postings/{encode('pst', spent.pk)}/reverse"), 409, "already_reversed")
     assert written() == before
 
 
 def test_a_grant_is_not_undone_by_reversing(platform, acme):
     given = give_credits(acme, "100")
     before = written()
-    assert_problem(platform.post(f"/postings/pst_{given.pk}/reverse"), 409, "not_reversible")
+    assert_problem(platform.post(f"/postings/{encode('pst', given.pk)}/reverse"), 409, "not_reversible")
     assert written() == before
 
 
 def test_an_unknown_posting_is_not_found(platform, acme):
-    rows = ["pst_999999", "grt_1", "1", "pst_1x"]
+    rows = ["pst_0000000000009", "grt_1", "1", "pst_1x"]
     answers = [(posting_id, platform.post(f"/postings/{posting_id}/reverse")) for posting_id in rows]
     assert not_refused(answers, 404, "not_found") == []
 
@@ -110,7 +111,9 @@ def test_a_malformed_note_is_refused(platform, acme):
     rows = [5, "x" * 201, ["a"], None]
     give_credits(acme, "100")
     spent = spend(acme, "45")
-    answers = [(note, platform.post(f"/postings/pst_{spent.pk}/reverse", {"note": note}), "note") for note in rows]
+    answers = [
+        (note, platform.post(f"/postings/{encode('pst', spent.pk)}/reverse", {"note": note}), "note") for note in rows
+    ]
     assert not_refused(answers, 400, "invalid_request") == []
     assert not Posting.objects.filter(act="reverse").exists()
 
@@ -119,4 +122,4 @@ def test_a_capture_names_its_hold(alice, acme):
     give_credits(acme, "100")
     hold = holds.place(pool_id=pools.get_main_pool(acme.pk).pk, amount=Decimal(5), reference="h", now=NOW)
     holds.capture(hold_id=hold.pk, amount=Decimal(5), now=NOW)
-    assert alice.get(PATH).json()["items"][0]["hold"] == f"hld_{hold.pk}"
+    assert alice.get(PATH).json()["items"][0]["hold"] == encode("hld", hold.pk)

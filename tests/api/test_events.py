@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
+from billing.accounts.ids import encode
 from billing.accounts.models import Member
 from billing.ledger.models import CreditPool
 from billing.metering.models import RejectedEvent, UsageEvent
@@ -60,7 +61,7 @@ def test_a_lone_event_that_is_rejected_says_why_and_is_kept(platform):
         ({"meter": "nothing"}, "unknown_meter"),
         ({"account": "nobody"}, "unknown_account"),
         ({"pool": "nowhere"}, "unknown_pool"),
-        ({"member": "mem_999999"}, "unknown_member"),
+        ({"member": "mem_0000000000009"}, "unknown_member"),
         ({"quantity": "-1"}, "invalid_quantity"),
         ({"quantity": "1_000"}, "invalid_quantity"),
         ({"quantity": None}, "invalid_quantity"),
@@ -167,7 +168,7 @@ def test_events_are_listed_in_the_order_they_came(alice, platform, acme):
     for number in range(5):
         moment = (now - timedelta(days=number)).isoformat()
         event = {**EVENT, "id": f"e-{number}", "occurred_at": moment, "properties": {"n": number}}
-        platform.post("/events", event | ({"member": f"mem_{bob.pk}"} if number == 3 else {}))
+        platform.post("/events", event | ({"member": encode("mem", bob.pk)} if number == 3 else {}))
     seen, cursor = [], None
     while True:
         page = alice.get("/accounts/acme/events", limit=2, **({"cursor": cursor} if cursor else {})).json()
@@ -176,7 +177,7 @@ def test_events_are_listed_in_the_order_they_came(alice, platform, acme):
         if cursor is None:
             break
     assert seen == ["e-4", "e-3", "e-2", "e-1", "e-0"]
-    (item,) = alice.get("/accounts/acme/events", member=f"mem_{bob.pk}").json()["items"]
+    (item,) = alice.get("/accounts/acme/events", member=encode("mem", bob.pk)).json()["items"]
     assert (item["id"], item["meter"], item["pool"], item["quantity"]) == ("e-3", "tokens", "main", "1000")
     assert (item["properties"], item["credits"], item["reversed_at"]) == ({"n": 3}, "2", None)
     recent = alice.get("/accounts/acme/events", **{"from": (now - timedelta(hours=30)).isoformat()}).json()["items"]

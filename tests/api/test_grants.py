@@ -2,6 +2,7 @@ import pytest
 from django.utils import timezone
 
 from billing.accounts import idempotency, keys
+from billing.accounts.ids import encode
 from billing.accounts.models import IdempotencyKey
 from billing.ledger import pools, posting
 from billing.ledger.models import CreditGrant, CreditPool
@@ -33,8 +34,8 @@ def test_credits_are_granted_with_all_their_terms(platform, acme):
     answer = response.json()
     grant = CreditGrant.objects.get()
     assert answer == {
-        "id": f"grt_{grant.pk}", "pool": "main", "kind": "purchase", "amount": "1000", "remaining": "1000", "held": "0",
-        "spent": "0", "reversed": "0", "expired": "0", "revoked": "0", "transferred": "0", "is_open": True,
+        "id": encode("grt", grant.pk), "pool": "main", "kind": "purchase", "amount": "1000", "remaining": "1000",
+        "held": "0", "spent": "0", "reversed": "0", "expired": "0", "revoked": "0", "transferred": "0", "is_open": True,
         "priority": 10, "effective_at": "2025-06-01T00:00:00Z", "expires_at": "2099-01-01T00:00:00Z",
         "cost_basis": "0.070000000001", "currency": "EUR", "meter": "tokens", "note": "order 7",
         "created_at": answer["created_at"],
@@ -159,7 +160,7 @@ def test_a_malformed_query_is_refused_by_parameter(alice, acme):
 @pytest.fixture
 def lot(acme) -> str:
     given = give_credits(acme, "100")
-    return f"grt_{given.entries.get().grant_id}"
+    return encode("grt", given.entries.get().grant_id)
 
 
 def test_all_that_is_left_of_a_lot_is_revoked(platform, acme, lot):
@@ -185,7 +186,7 @@ def test_spent_credits_cannot_be_revoked(platform, acme, lot):
 
 
 def test_an_unknown_grant_is_not_found(platform, lot):
-    rows = ["grt_999999", "grt_0", "pst_1", "x", "grt_99999999999999999999"]
+    rows = ["grt_0000000000009", "grt_0", "pst_1", "x", "grt_99999999999999999999"]
     answers = [(grant, platform.post(f"/grants/{grant}/revoke")) for grant in rows]
     assert not_refused(answers, 404, "not_found") == []
 

@@ -4,6 +4,7 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
+from billing.accounts.ids import encode
 from billing.accounts.models import Member
 from billing.ledger import pools
 from billing.ledger.models import CreditPool, Hold
@@ -31,14 +32,14 @@ def free(alice) -> str:
 def test_a_hold_takes_credits_out_of_what_is_available(alice, acme):
     bob = Member.objects.get(account=acme, role="member")
     make_meter("tokens")
-    body = {**NEW, "meter": "tokens", "member": f"mem_{bob.pk}", "expires_in_seconds": 600, "note": "job"}
+    body = {**NEW, "meter": "tokens", "member": encode("mem", bob.pk), "expires_in_seconds": 600, "note": "job"}
     response = alice.post("/holds", body)
     assert response.status_code == 201, response.content
     answer = response.json()
     assert answer["id"].startswith("hld_")
     assert (answer["state"], answer["amount"], answer["captured"]) == ("open", "40", "0")
-    assert (answer["meter"], answer["member"], answer["note"]) == ("tokens", f"mem_{bob.pk}", "job")
-    assert answer["account"] == f"acc_{acme.pk}"
+    assert (answer["meter"], answer["member"], answer["note"]) == ("tokens", encode("mem", bob.pk), "job")
+    assert answer["account"] == encode("acc", acme.pk)
     assert free(alice) == "60"
     assert alice.get(f"/holds/{answer['id']}").json() == answer
 
@@ -61,7 +62,7 @@ def test_a_members_limit_holds_for_holds(alice, acme):
     bob = Member.objects.get(account=acme, role="member")
     pools.set_member_limit(member_id=bob.pk, amount=Decimal(10), now=timezone.now())
     before = written()
-    problem = assert_problem(alice.post("/holds", {**NEW, "member": f"mem_{bob.pk}"}), 402, "spend_limit")
+    problem = assert_problem(alice.post("/holds", {**NEW, "member": encode("mem", bob.pk)}), 402, "spend_limit")
     assert (problem["limit"], problem["available"]) == ("10", "10")
     assert written() == before
 
@@ -73,7 +74,7 @@ def test_a_members_limit_holds_for_holds(alice, acme):
 def test_a_name_must_lead_somewhere(alice, mallory, field, value, code):
     before = written()
     if field == "member":
-        value = f"mem_{Member.objects.latest('pk').pk + 1}"
+        value = encode("mem", Member.objects.latest("pk").pk + 1)
     assert_problem(alice.post("/holds", {**NEW, field: value}), 422, code)
     assert written() == before
 
@@ -169,7 +170,7 @@ def test_a_hold_cannot_last_longer_than_a_day(alice, hold):
 
 
 def test_an_unknown_hold_is_not_found(alice):
-    rows = ["hld_999999", "hld_0", "pst_1", "hld_1e3"]
+    rows = ["hld_0000000000009", "hld_0", "pst_1", "hld_1e3"]
     answers = [
         answer
         for reference in rows

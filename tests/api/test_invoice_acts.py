@@ -3,6 +3,7 @@
 import pytest
 from django.utils import timezone
 
+from billing.accounts.ids import encode
 from billing.invoicing.models import CreditNote, Invoice, Issuer
 from billing.payments import account_statement
 from tests.api.asking import assert_problem, not_refused, written
@@ -18,7 +19,7 @@ YEAR = {"from": "2025-01-01", "to": "2100-01-01"}
 def invoice(platform, acme, shop) -> Invoice:
     """An open invoice of 142.80: the card was declined."""
     card = make_card(acme, makers.DECLINE, now=timezone.now())
-    platform.post("/accounts/acme/purchases", {**BUY, "payment_method": f"pm_{card.pk}"})
+    platform.post("/accounts/acme/purchases", {**BUY, "payment_method": encode("pm", card.pk)})
     return Invoice.objects.get()
 
 
@@ -28,7 +29,7 @@ def test_e_invoices_are_xml(alice, platform, acme, shop):
     note = CreditNote.objects.get()
     for path, name in (
         (f"/invoices/{bought['invoice']}/xml", "INV-000001.xml"),
-        (f"/credit-notes/cn_{note.pk}/xml", f"{note.number}.xml"),
+        (f"/credit-notes/{encode('cn', note.pk)}/xml", f"{note.number}.xml"),
     ):
         response = alice.get(path)
         assert (response.status_code, response["Content-Type"]) == (200, "application/xml")
@@ -38,23 +39,23 @@ def test_e_invoices_are_xml(alice, platform, acme, shop):
 
 def test_a_document_that_the_norm_cannot_say_has_none(alice, acme, shop):
     dinars = issue(acme, plain_line("1.234"), currency="KWD", now=timezone.now())
-    problem = assert_problem(alice.get(f"/invoices/ivc_{dinars.pk}/xml"), 409, "no_e_invoice")
+    problem = assert_problem(alice.get(f"/invoices/{encode('ivc', dinars.pk)}/xml"), 409, "no_e_invoice")
     assert "two decimals" in problem["detail"]
 
 
 def test_the_platform_voids_an_open_invoice_once(platform, invoice):
     for _ in range(2):
-        answer = platform.post(f"/invoices/ivc_{invoice.pk}/void")
+        answer = platform.post(f"/invoices/{encode('ivc', invoice.pk)}/void")
         assert (answer.status_code, answer.json()["state"], answer.json()["owed"]) == (200, "void", "0")
     assert answer.json()["voided_at"] is not None
 
 
 def test_the_platform_gives_up_an_open_invoice_and_it_stays_owed(platform, alice, acme, invoice):
-    answer = platform.post(f"/invoices/ivc_{invoice.pk}/give-up").json()
+    answer = platform.post(f"/invoices/{encode('ivc', invoice.pk)}/give-up").json()
     assert (answer["state"], answer["owed"]) == ("uncollectible", "142.8")
     assert answer["given_up_at"] is not None
     card = make_card(acme, makers.SUCCESS, now=timezone.now())
-    alice.post(f"/invoices/ivc_{invoice.pk}/pay", {"payment_method": f"pm_{card.pk}"})
+    alice.post(f"/invoices/{encode('ivc', invoice.pk)}/pay", {"payment_method": encode("pm", card.pk)})
     assert Invoice.objects.get().state == "paid"
 
 
@@ -68,23 +69,25 @@ def test_a_paid_invoice_is_neither_voided_nor_given_up(platform, acme, shop):
 
 def test_an_invoice_with_a_payment_under_way_is_not_voided(platform, alice, acme, invoice):
     card = make_card(acme, makers.BLACKOUT, now=timezone.now())
-    alice.post(f"/invoices/ivc_{invoice.pk}/pay", {"payment_method": f"pm_{card.pk}"})
+    alice.post(f"/invoices/{encode('ivc', invoice.pk)}/pay", {"payment_method": encode("pm", card.pk)})
     before = written()
-    assert_problem(platform.post(f"/invoices/ivc_{invoice.pk}/void"), 409, "payment_under_way")
+    assert_problem(platform.post(f"/invoices/{encode('ivc', invoice.pk)}/void"), 409, "payment_under_way")
     assert written() == before
 
 
 def test_what_is_not_there_is_not_found(platform):
     rows = ["void", "give-up"]
-    answers = [(act, platform.post(f"/invoices/ivc_999999/{act}")) for act in rows]
+    answers = [(act, platform.post(f"/invoices/ivc_0000000000009/{act}")) for act in rows]
     assert not_refused(answers, 404, "not_found") == []
 
 
 def test_a_statement_tells_what_is_owed(alice, platform, acme, invoice):
-    bought = platform.post("/accounts/acme/purchases", {**BUY, "payment_method": f"pm_{make_card(acme).pk}"}).json()
+    bought = platform.post(
+        "/accounts/acme/purchases", {**BUY, "payment_method": encode("pm", make_card(acme).pk)}
+    ).json()
     answer = alice.get("/accounts/acme/statement", **YEAR).json()
     assert {name: answer[name] for name in ("account", "currency", "opening", "charges", "credits", "closing")} == {
-        "account": f"acc_{acme.pk}", "currency": "USD", "opening": "0", "charges": "285.6", "credits": "-142.8",
+        "account": encode("acc", acme.pk), "currency": "USD", "opening": "0", "charges": "285.6", "credits": "-142.8",
         "closing": "142.8",
     }  # fmt: skip
     assert [(each["kind"], each["number"], each["amount"], each["balance"]) for each in answer["entries"]] == [
@@ -121,8 +124,10 @@ def test_a_statement_that_is_too_long_is_refused(alice, acme, invoice, monkeypat
 @pytest.mark.parametrize("act", ["void", "give-up"])
 def test_a_body_where_nothing_is_to_be_said_is_refused(platform, invoice, act):
     rows = [(b'{"reason": "typo"}', "invalid_request"), (b"[]", "invalid_request"), (b"{", "malformed_json")]
-    answers = [(body, platform.send("POST", f"/invoices/ivc_{invoice.pk}/{act}", body), code) for body, code in rows]
+    answers = [
+        (body, platform.send("POST", f"/invoices/{encode('ivc', invoice.pk)}/{act}", body), code) for body, code in rows
+    ]
     assert not_refused(answers, 400) == []
     invoice.refresh_from_db()
     assert (invoice.state, invoice.voided_at) == ("open", None)
-    assert platform.post(f"/invoices/ivc_{invoice.pk}/{act}").status_code == 200
+    assert platform.post(f"/invoices/{encode('ivc', invoice.pk)}/{act}").status_code == 200

@@ -1,6 +1,7 @@
 import pytest
 from django.utils import timezone
 
+from billing.accounts.ids import encode
 from billing.invoicing import issuing
 from billing.invoicing.models import CreditNote, Invoice
 from billing.payments.models import SandboxCharge
@@ -16,14 +17,14 @@ BUY = {"pack": "credits", "credits": "1000"}
 def invoice(platform, acme, shop) -> Invoice:
     """An open invoice of 142.80: the card was declined."""
     card = make_card(acme, makers.DECLINE, now=timezone.now())
-    platform.post("/accounts/acme/purchases", {**BUY, "payment_method": f"pm_{card.pk}"})
+    platform.post("/accounts/acme/purchases", {**BUY, "payment_method": encode("pm", card.pk)})
     return Invoice.objects.get()
 
 
 def test_an_invoice_says_what_it_is_for_and_how_it_stands(alice, acme, invoice):
-    answer = alice.get(f"/invoices/ivc_{invoice.pk}").json()
+    answer = alice.get(f"/invoices/{encode('ivc', invoice.pk)}").json()
     assert answer == {
-        "id": f"ivc_{invoice.pk}", "account": f"acc_{acme.pk}", "number": "INV-000001", "state": "open",
+        "id": encode("ivc", invoice.pk), "account": encode("acc", acme.pk), "number": "INV-000001", "state": "open",
         "currency": "USD", "subtotal": "120", "tax_total": "22.8", "total": "142.8", "amount_paid": "0",
         "amount_credited": "0", "amount_refunded": "0", "owed": "142.8", "tax_note": "",
         "base_currency": "", "base_rate": None, "base_rate_on": None, "tax_in_base": None,
@@ -67,7 +68,7 @@ def test_a_draft_is_nobodys_business(alice, acme, shop):
         account=acme, issuer=issuing.get_issuer(), reference="d", currency="USD", created_at=timezone.now()
     )
     assert alice.get(PATH).json()["items"] == []
-    assert_problem(alice.get(f"/invoices/ivc_{draft.pk}"), 404, "not_found")
+    assert_problem(alice.get(f"/invoices/{encode('ivc', draft.pk)}"), 404, "not_found")
     assert_problem(alice.get(PATH, state="draft"), 400, "invalid_request", "state")
 
 
@@ -76,10 +77,12 @@ def test_documents_are_pdf(alice, platform, acme, shop):
     platform.post(f"/purchases/{bought['id']}/refund", {"reason": "Not needed", "credits": "10"})
     note = CreditNote.objects.get()
     listed = alice.get(f"/invoices/{bought['invoice']}").json()["credit_notes"]
-    assert [(each["id"], each["number"], each["total"]) for each in listed] == [(f"cn_{note.pk}", note.number, "1.43")]
+    assert [(each["id"], each["number"], each["total"]) for each in listed] == [
+        (encode("cn", note.pk), note.number, "1.43")
+    ]
     for path, name in (
         (f"/invoices/{bought['invoice']}/pdf", "INV-000001.pdf"),
-        (f"/credit-notes/cn_{note.pk}/pdf", f"{note.number}.pdf"),
+        (f"/credit-notes/{encode('cn', note.pk)}/pdf", f"{note.number}.pdf"),
     ):
         response = alice.get(path)
         assert (response.status_code, response["Content-Type"]) == (200, "application/pdf")
@@ -89,34 +92,34 @@ def test_documents_are_pdf(alice, platform, acme, shop):
 
 def test_an_open_invoice_is_paid_once(alice, invoice):
     for _ in range(2):
-        response = alice.post(f"/invoices/ivc_{invoice.pk}/pay", {"reference": "now"})
+        response = alice.post(f"/invoices/{encode('ivc', invoice.pk)}/pay", {"reference": "now"})
         assert response.status_code == 201, response.content
         assert response.json()["state"] == "succeeded"
     assert SandboxCharge.objects.count() == 2
-    assert alice.get(f"/invoices/ivc_{invoice.pk}").json()["state"] == "paid"
+    assert alice.get(f"/invoices/{encode('ivc', invoice.pk)}").json()["state"] == "paid"
     before = written()
-    assert_problem(alice.post(f"/invoices/ivc_{invoice.pk}/pay"), 409, "invoice_not_payable")
+    assert_problem(alice.post(f"/invoices/{encode('ivc', invoice.pk)}/pay"), 409, "invoice_not_payable")
     assert written() == before
 
 
 def test_no_second_attempt_begins_while_one_is_under_way(alice, acme, invoice):
     card = make_card(acme, makers.BLACKOUT, now=timezone.now())
-    first = alice.post(f"/invoices/ivc_{invoice.pk}/pay", {"payment_method": f"pm_{card.pk}"}).json()
+    first = alice.post(f"/invoices/{encode('ivc', invoice.pk)}/pay", {"payment_method": encode("pm", card.pk)}).json()
     assert first["state"] == "unknown"
     before = written()
-    problem = assert_problem(alice.post(f"/invoices/ivc_{invoice.pk}/pay"), 409, "payment_under_way")
+    problem = assert_problem(alice.post(f"/invoices/{encode('ivc', invoice.pk)}/pay"), 409, "payment_under_way")
     assert problem["payment"] == first["id"]
     assert written() == before
 
 
 def test_an_unknown_card_pays_nothing(alice, invoice):
     before = written()
-    answer = alice.post(f"/invoices/ivc_{invoice.pk}/pay", {"payment_method": "pm_999999"})
+    answer = alice.post(f"/invoices/{encode('ivc', invoice.pk)}/pay", {"payment_method": "pm_0000000000009"})
     assert_problem(answer, 422, "unknown_payment_method")
     assert written() == before
 
 
 def test_what_is_not_there_is_not_found(alice):
-    rows = ["/invoices/ivc_999999", "/invoices/x/pdf", "/credit-notes/cn_999999/pdf"]
+    rows = ["/invoices/ivc_0000000000009", "/invoices/x/pdf", "/credit-notes/cn_0000000000009/pdf"]
     answers = [(path, alice.get(path)) for path in rows]
     assert not_refused(answers, 404, "not_found") == []

@@ -3,6 +3,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from billing.accounts import keys
+from billing.accounts.ids import encode
 from billing.accounts.models import ApiKey
 from billing.api import throttling
 from tests.api.asking import Api, assert_problem
@@ -13,8 +14,8 @@ def test_a_key_tells_about_itself_but_not_its_secret(acme):
     key, secret = make_key(acme, scopes=["usage:write"])
     response = Api(secret).get("/api-keys/me")
     assert response.json() == {
-        "id": f"key_{key.pk}", "name": "test", "prefix": key.prefix, "scopes": ["usage:write"],
-        "account": f"acc_{acme.pk}", "created_at": "2025-03-01T12:00:00Z", "expires_at": None,
+        "id": encode("key", key.pk), "name": "test", "prefix": key.prefix, "scopes": ["usage:write"],
+        "account": encode("acc", acme.pk), "created_at": "2025-03-01T12:00:00Z", "expires_at": None,
     }  # fmt: skip
     assert secret[-43:] not in response.content.decode()
 

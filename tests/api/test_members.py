@@ -1,6 +1,7 @@
 import pytest
 
 from billing.accounts import invitations, members
+from billing.accounts.ids import encode
 from billing.accounts.models import Invitation, Member
 from billing.ledger.models import MemberLimit
 from billing.notifications.models import Notification
@@ -19,11 +20,11 @@ def test_members_are_listed_with_role_and_limit(alice, bob):
         ("bob@example.com", "member", None),
         ("alice@example.com", "owner", None),
     ]
-    assert items[0]["id"] == f"mem_{bob.pk}"
+    assert items[0]["id"] == encode("mem", bob.pk)
 
 
 def test_a_spend_limit_is_set_and_lifted(alice, bob):
-    path = f"/accounts/acme/members/mem_{bob.pk}"
+    path = f"/accounts/acme/members/{encode('mem', bob.pk)}"
     assert alice.patch(path, {"spend_limit": "50.5"}).json()["spend_limit"] == "50.5"
     assert alice.patch(path, {"spend_limit": 0}).json()["spend_limit"] == "0"
     assert alice.patch(path, {"spend_limit": None}).json()["spend_limit"] is None
@@ -33,7 +34,11 @@ def test_a_spend_limit_is_set_and_lifted(alice, bob):
 def test_a_malformed_limit_is_refused(alice, bob):
     rows = [("spend_limit", "-1"), ("spend_limit", "x"), ("role", "owner")]
     answers = [
-        ((field, value), alice.patch(f"/accounts/acme/members/mem_{bob.pk}", {"spend_limit": "1", field: value}), field)
+        (
+            (field, value),
+            alice.patch(f"/accounts/acme/members/{encode('mem', bob.pk)}", {"spend_limit": "1", field: value}),
+            field,
+        )
         for field, value in rows
     ]
     assert not_refused(answers, 400, "invalid_request") == []
@@ -42,7 +47,7 @@ def test_a_malformed_limit_is_refused(alice, bob):
 
 def test_a_removed_or_unknown_member_is_not_found(alice, bob):
     members.remove(member_id=bob.pk, now=NOW)
-    for member in (f"mem_{bob.pk}", "mem_999999", "bob"):
+    for member in (encode("mem", bob.pk), "mem_0000000000009", "bob"):
         response = alice.patch(f"/accounts/acme/members/{member}", {"spend_limit": "1"})
         assert_problem(response, 404, "not_found")
 
@@ -56,7 +61,7 @@ def test_a_person_is_invited_by_e_mail(alice, acme):
     answer = response.json()
     assert (answer["email"], answer["role"]) == ("carol@example.com", "admin")
     invitation = Invitation.objects.get(account=acme)
-    assert answer["id"] == f"inv_{invitation.pk}"
+    assert answer["id"] == encode("inv", invitation.pk)
     assert invitations.token_of(invitation) not in response.content.decode()
     assert Notification.objects.get().email == "carol@example.com"
 

@@ -1,6 +1,7 @@
 import pytest
 from django.utils import timezone
 
+from billing.accounts.ids import encode
 from billing.payments.models import PaymentMethod, SandboxCard
 from tests.api.asking import assert_problem, not_refused
 from tests.factories import make_account
@@ -24,7 +25,7 @@ def test_a_card_is_kept_without_its_number(alice):
     assert answer.status_code == 201, answer.content
     method = PaymentMethod.objects.get()
     assert answer.json() == {
-        "id": f"pm_{method.pk}",
+        "id": encode("pm", method.pk),
         "gateway": "sandbox",
         "brand": "Visa",
         "last4": "4242",
@@ -67,7 +68,11 @@ def test_the_first_card_is_the_default_until_another_is_made_it(alice, card):
     second = alice.post(PATH, CARD).json()
     assert second["is_default"] is False
     third = alice.post(PATH, {**CARD, "make_default": True}).json()
-    assert [item["id"] for item in alice.get(PATH).json()["items"]] == [third["id"], second["id"], f"pm_{card.pk}"]
+    assert [item["id"] for item in alice.get(PATH).json()["items"]] == [
+        third["id"],
+        second["id"],
+        encode("pm", card.pk),
+    ]
     answer = alice.post(f"{PATH}/{second['id']}/default")
     assert (answer.status_code, answer.json()["is_default"]) == (200, True)
     assert [item["is_default"] for item in alice.get(PATH).json()["items"]] == [True, False, False]
@@ -76,15 +81,15 @@ def test_the_first_card_is_the_default_until_another_is_made_it(alice, card):
 def test_a_removed_card_is_gone_and_no_other_becomes_the_default(alice, card):
     other = alice.post(PATH, CARD).json()
     for _ in range(2):
-        answer = alice.send("DELETE", f"{PATH}/pm_{card.pk}")
+        answer = alice.send("DELETE", f"{PATH}/{encode('pm', card.pk)}")
         assert (answer.status_code, answer.content) == (204, b"")
     assert alice.get(PATH).json()["items"] == [other]
-    assert_problem(alice.post(f"{PATH}/pm_{card.pk}/default"), 404, "not_found")
+    assert_problem(alice.post(f"{PATH}/{encode('pm', card.pk)}/default"), 404, "not_found")
     assert alice.post(PATH, CARD).json()["is_default"] is True
 
 
 def test_a_card_that_is_not_there_is_not_found(alice, card):
-    rows = ["pm_0", "pm_999", "inv_1", "x"]
+    rows = ["pm_0", "pm_0000000000009", "inv_1", "x"]
     answers = [
         answer
         for method in rows
@@ -129,7 +134,7 @@ def test_a_silent_gateway_is_said_to_be(alice, monkeypatch):
 
 
 def test_another_method_is_refused(alice, card):
-    assert_problem(alice.get(f"{PATH}/pm_{card.pk}"), 405, "method_not_allowed")
+    assert_problem(alice.get(f"{PATH}/{encode('pm', card.pk)}"), 405, "method_not_allowed")
 
 
 def test_cards_of_other_accounts_do_not_count(alice, acme):

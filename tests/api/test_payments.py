@@ -1,5 +1,6 @@
 import pytest
 
+from billing.accounts.ids import encode
 from billing.payments.models import Payment
 from tests.api.asking import assert_problem, not_refused
 from tests.factories import make_issuer
@@ -17,13 +18,13 @@ def payment(acme) -> Payment:
 
 def test_a_payment_says_how_it_stands_and_where_to_confirm(alice, platform, acme, payment, settings):
     settings.FLORIN_PUBLIC_URL = "https://pay.example"
-    answer = alice.get(f"/payments/pay_{payment.pk}")
+    answer = alice.get(f"/payments/{encode('pay', payment.pk)}")
     assert answer.status_code == 200
     assert answer.json() == {
-        "id": f"pay_{payment.pk}",
-        "account": f"acc_{acme.pk}",
-        "invoice": f"ivc_{payment.invoice_id}",
-        "method": f"pm_{payment.method_id}",
+        "id": encode("pay", payment.pk),
+        "account": encode("acc", acme.pk),
+        "invoice": encode("ivc", payment.invoice_id),
+        "method": encode("pm", payment.method_id),
         "state": "requires_action",
         "amount": "1190",
         "currency": "EUR",
@@ -36,23 +37,23 @@ def test_a_payment_says_how_it_stands_and_where_to_confirm(alice, platform, acme
         "created_at": "2025-03-01T12:00:00Z",
         "finished_at": None,
     }
-    assert platform.get(f"/payments/pay_{payment.pk}").json() == answer.json()
+    assert platform.get(f"/payments/{encode('pay', payment.pk)}").json() == answer.json()
 
 
 def test_payments_are_listed_newest_first_and_filtered(alice, acme, payment):
     declined = pay(issue(acme, reference="purchase:2"), makers.DECLINE, key="k2")
     items = alice.get("/accounts/acme/payments").json()["items"]
-    assert [item["id"] for item in items] == [f"pay_{declined.pk}", f"pay_{payment.pk}"]
+    assert [item["id"] for item in items] == [encode("pay", declined.pk), encode("pay", payment.pk)]
     assert [item["failure_code"] for item in items] == ["card_declined", ""]
     (only,) = alice.get("/accounts/acme/payments", state="failed").json()["items"]
-    assert (only["id"], only["action_url"]) == (f"pay_{declined.pk}", "")
+    assert (only["id"], only["action_url"]) == (encode("pay", declined.pk), "")
     first = alice.get("/accounts/acme/payments", limit=1).json()
     second = alice.get("/accounts/acme/payments", limit=1, cursor=first["next_cursor"]).json()
-    assert [second["items"][0]["id"], second["next_cursor"]] == [f"pay_{payment.pk}", None]
+    assert [second["items"][0]["id"], second["next_cursor"]] == [encode("pay", payment.pk), None]
     assert_problem(alice.get("/accounts/acme/payments", state="lost"), 400, "invalid_request", "state")
 
 
 def test_a_payment_that_is_not_there_is_not_found(alice):
-    rows = ["pay_0", "pay_999", "ivc_1", "x"]
+    rows = ["pay_0", "pay_0000000000009", "ivc_1", "x"]
     answers = [(payment_id, alice.get(f"/payments/{payment_id}")) for payment_id in rows]
     assert not_refused(answers, 404, "not_found") == []

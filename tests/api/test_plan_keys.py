@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
+from billing.accounts.ids import encode
 from billing.catalog import plans
 from billing.catalog.models import PlanVersion
 from billing.invoicing.models import Invoice
@@ -36,15 +37,19 @@ def everything() -> object:
 def test_a_key_stands_for_the_edition_of_the_plan_that_is_on_sale(alice, team):
     second = newer(team)
     told = alice.post(PREVIEW, {"plan": "team"}).json()
-    assert (told["plan"]["plan_version"], told["due_now"]["total"]) == (second.pk, "59.5")
+    assert (told["plan"]["plan_version"], told["due_now"]["total"]) == (encode("plv", second.pk), "59.5")
     made = alice.post(LIST, {"plan": "team", "reference": "signup"}).json()
-    assert (made["plan"]["plan"], made["plan"]["plan_version"], made["state"]) == ("team", second.pk, "active")
+    assert (made["plan"]["plan"], made["plan"]["plan_version"], made["state"]) == (
+        "team",
+        encode("plv", second.pk),
+        "active",
+    )
 
 
 def test_a_key_of_no_plan_on_offer_is_refused(alice, platform, team):
     rows = [
         ({}, 400, "invalid_request", "plan"),
-        ({"plan": "team", "plan_version": 1}, 400, "invalid_request", "plan"),
+        ({"plan": "team", "plan_version": "plv_0000000000009"}, 400, "invalid_request", "plan"),
         ({"plan": 7}, 400, "invalid_request", "plan"),
         ({"plan": ""}, 400, "invalid_request", "plan"),
         ({"plan": "x" * 61}, 400, "invalid_request", "plan"),
@@ -75,14 +80,19 @@ def test_a_change_takes_a_key_as_well(alice, platform, team):
     made = alice.post(LIST, {"plan": "team"}).json()
     path = f"/subscriptions/{made['id']}"
     told = alice.post(f"{path}/preview", {"plan": "large"}).json()
-    assert told == alice.post(f"{path}/preview", {"plan_version": large.pk}).json() | {
+    assert told == alice.post(f"{path}/preview", {"plan_version": encode("plv", large.pk)}).json() | {
         "effective_at": told["effective_at"]
     }
-    assert_problem(alice.post(f"{path}/change", {"plan": "large", "plan_version": 1}), 400, "invalid_request", "plan")
+    assert_problem(
+        alice.post(f"{path}/change", {"plan": "large", "plan_version": "plv_0000000000009"}),
+        400,
+        "invalid_request",
+        "plan",
+    )
     assert_problem(alice.post(f"{path}/change", {"plan": "nothing"}), 422, "plan_not_offered")
     assert_problem(alice.post(f"{path}/change", {"plan": "team"}), 422, "nothing_to_change")
     changed = alice.post(f"{path}/change", {"plan": "large", "reference": "up", "expected_total": told["total"]}).json()
-    assert changed["plan"]["plan_version"] == large.pk
+    assert changed["plan"]["plan_version"] == encode("plv", large.pk)
     before = Invoice.objects.count()
     newer(large)
     assert alice.post(f"{path}/change", {"plan": "large", "reference": "up"}).json()["plan"] == changed["plan"]
@@ -94,7 +104,7 @@ def test_only_the_platform_puts_a_customer_on_a_plan_that_is_not_on_offer_to_it(
     vip = make_team(key="vip", target_segments=["vip"], prices={"USD": {"fee": "90.00"}})
     path = f"/subscriptions/{alice.post(LIST, {'plan': 'team'}).json()['id']}/change"
     assert_problem(alice.post(path, {"plan": "vip"}), 422, "plan_not_offered")
-    assert platform.post(path, {"plan": "vip"}).json()["plan"]["plan_version"] == vip.pk
+    assert platform.post(path, {"plan": "vip"}).json()["plan"]["plan_version"] == encode("plv", vip.pk)
 
 
 def test_a_reference_repeated_in_other_words_is_refused(alice, team):

@@ -1,6 +1,7 @@
 import pytest
 from django.utils import timezone
 
+from billing.accounts.ids import encode
 from billing.accounts.models import Account
 from billing.invoicing.models import CreditNote
 from billing.ledger import pools, posting
@@ -47,8 +48,9 @@ def test_credits_are_bought_with_the_default_card(alice, acme, shop):
     purchase = Purchase.objects.get()
     payment = answer.pop("payment")
     assert answer == {
-        "id": f"pur_{purchase.pk}", "account": f"acc_{acme.pk}", "pack": "credits", "pool": "main", "credits": "1000",
-        "state": "paid", "invoice": f"ivc_{purchase.invoice_id}", "total": "142.8", "currency": "USD",
+        "id": encode("pur", purchase.pk), "account": encode("acc", acme.pk), "pack": "credits", "pool": "main",
+        "credits": "1000", "state": "paid", "invoice": encode("ivc", purchase.invoice_id), "total": "142.8",
+        "currency": "USD",
         "created_at": answer["created_at"],
     }  # fmt: skip
     assert (payment["state"], payment["amount"], payment["off_session"]) == ("succeeded", "142.8", False)
@@ -84,7 +86,7 @@ def test_references_of_two_accounts_do_not_meet(platform, shop):
 def test_a_chosen_card_and_pool_are_used(alice, acme, shop):
     pools.open_pool(account=acme, key="research", name="Research", now=NOW)
     card = make_card(acme, makers.DECLINE, now=timezone.now())
-    answer = alice.post(PATH, {**NEW, "pool": "research", "payment_method": f"pm_{card.pk}"}).json()
+    answer = alice.post(PATH, {**NEW, "pool": "research", "payment_method": encode("pm", card.pk)}).json()
     assert (answer["state"], answer["pool"], answer["payment"]["failure_code"]) == (
         "failed", "research", "card_declined",
     )  # fmt: skip
@@ -94,7 +96,7 @@ def test_a_chosen_card_and_pool_are_used(alice, acme, shop):
 def test_a_customer_who_must_confirm_is_told_where(alice, acme, shop):
     card = make_card(acme, makers.ACTION, now=timezone.now())
     answer = alice.post(
-        PATH, {**NEW, "payment_method": f"pm_{card.pk}", "return_url": "https://acme.example/back"}
+        PATH, {**NEW, "payment_method": encode("pm", card.pk), "return_url": "https://acme.example/back"}
     ).json()
     assert answer["state"] == answer["payment"]["state"] == "requires_action"
     assert answer["payment"]["action_url"].startswith("http")
@@ -105,7 +107,7 @@ def test_a_customer_who_must_confirm_is_told_where(alice, acme, shop):
     ("change", "code"),
     [
         ({"pack": "nothing"}, "pack_not_for_sale"), ({"pool": "nowhere"}, "unknown_pool"),
-        ({"credits": "1500"}, "amount_not_offered"), ({"payment_method": "pm_999999"}, "unknown_payment_method"),
+        ({"credits": "1500"}, "amount_not_offered"), ({"payment_method": "pm_0000000000009"}, "unknown_payment_method"),
     ],
 )  # fmt: skip
 def test_what_is_not_there_cannot_be_bought(alice, shop, change, code):
@@ -119,7 +121,7 @@ def test_what_is_not_there_cannot_be_bought(alice, shop, change, code):
 def test_a_strangers_card_is_unknown(alice, shop):
     card = make_card(make_account("other"), now=timezone.now())
     before = written()
-    asked = {**NEW, "payment_method": f"pm_{card.pk}"}
+    asked = {**NEW, "payment_method": encode("pm", card.pk)}
     assert_problem(alice.post(PATH, asked), 422, "unknown_payment_method")
     assert written() == before
 
@@ -145,7 +147,7 @@ def test_what_does_not_fit_is_refused_by_field(alice, shop):
 
 
 def test_an_unknown_purchase_is_not_found(alice, shop):
-    rows = ["/purchases/pur_999999", "/purchases/acc_1", "/purchases/x"]
+    rows = ["/purchases/pur_0000000000009", "/purchases/acc_1", "/purchases/x"]
     answers = [(path, alice.get(path)) for path in rows]
     assert not_refused(answers, 404, "not_found") == []
 
@@ -163,7 +165,7 @@ def test_a_purchase_is_refunded_as_far_as_it_is_left(platform, acme, bought):
     assert response.status_code == 201, response.content
     answer = response.json()
     assert answer == {
-        "credit_note": "CN-000001", "invoice": f"ivc_{Purchase.objects.get().invoice_id}", "credits": "600",
+        "credit_note": "CN-000001", "invoice": encode("ivc", Purchase.objects.get().invoice_id), "credits": "600",
         "total": "85.68", "currency": "USD", "reason": "Not needed", "state": "succeeded",
         "created_at": answer["created_at"],
     }  # fmt: skip
@@ -188,7 +190,7 @@ def test_a_refund_that_cannot_be_changes_nothing(platform, bought):
 
 def test_what_was_never_paid_is_not_refunded(platform, acme, shop):
     card = make_card(acme, makers.DECLINE, now=timezone.now())
-    bought = platform.post(PATH, {**NEW, "payment_method": f"pm_{card.pk}"}).json()["id"]
+    bought = platform.post(PATH, {**NEW, "payment_method": encode("pm", card.pk)}).json()["id"]
     assert_problem(platform.post(f"/purchases/{bought}/refund", {"reason": "x"}), 409, "not_refundable")
 
 

@@ -6,8 +6,17 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
+from billing.accounts import ids
 from tests.api.operations import ANY_KEY, NO_KEY, SCOPES
 
+# Integers of the API that say how much of something, or how many of what the caller owns.
+QUANTITIES = {
+    "accepted", "conflicts", "decimals", "duplicates", "events", "exp_month", "exp_year", "expires_in_seconds",
+    "failures", "from_seats", "gauge_unit_seconds", "interval_count", "limit", "line", "max_count", "number",
+    "payment_terms_days", "period_number", "periods_left", "priority", "rejected", "rollover_periods",
+    "saving_percent", "seats", "seats_included", "seats_max", "status", "to_seats", "trial_days", "validity_days",
+    "version",
+}  # fmt: skip
 OPERATIONS = ANY_KEY.union(NO_KEY, *SCOPES.values())
 
 
@@ -107,3 +116,23 @@ def test_the_schema_states_the_conventions_as_they_are_set(schema, settings):
     assert f"after {settings.FLORIN_IDEMPOTENCY_LEASE_SECONDS} seconds" in text
     assert f"{settings.FLORIN_MAX_BODY_BYTES // 2**20} MiB and {settings.FLORIN_MAX_BATCH:,} events" in text
     assert f"{settings.FLORIN_REQUESTS_PER_MINUTE:,} requests" in text
+
+
+def _values(node: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Named values anywhere in a part of the schema: of bodies, answers and parameters."""
+    for each in node if isinstance(node, list) else node.values() if isinstance(node, dict) else ():
+        yield from _values(each)
+    if isinstance(node, dict):
+        if "in" in node and "schema" in node:
+            yield node["name"], node["schema"]
+        fields = node.get("properties")
+        # A field may itself be called so.
+        yield from (item for item in fields.items() if isinstance(item[1], dict)) if isinstance(fields, dict) else ()
+
+
+def test_no_value_is_a_counter_and_every_id_says_its_kind(schema):
+    found = list(_values(schema))
+    integers = {name for name, value in found if "integer" in str(value.get("type", ""))}
+    patterns = {pattern for _, value in found if (pattern := value.get("pattern"))}
+    assert integers == QUANTITIES
+    assert {f"^{kind}_{ids.PATTERN}$" for kind in ids.KINDS.values()} - patterns == {f"^{ids.NOTIFICATION}_{ids.PATTERN}$"}

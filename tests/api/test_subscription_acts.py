@@ -3,6 +3,7 @@
 import pytest
 from django.utils import timezone
 
+from billing.accounts.ids import decode, encode
 from billing.catalog.models import Coupon, PlanVersion
 from billing.invoicing.models import CreditNote, Invoice
 from billing.subscriptions.models import Subscription, SubscriptionChange
@@ -20,7 +21,7 @@ def team(shop) -> PlanVersion:
 @pytest.fixture
 def path(alice, team) -> str:
     """Where alice's subscription is, begun just now and paid."""
-    made = alice.post("/accounts/acme/subscriptions", {"plan_version": team.pk}).json()
+    made = alice.post("/accounts/acme/subscriptions", {"plan_version": encode("plv", team.pk)}).json()
     assert made["state"] == "active"
     return f"/subscriptions/{made['id']}"
 
@@ -40,15 +41,15 @@ def refused(answer, status: int, code: str, before: object, field: str | None = 
 def test_an_upgrade_costs_what_its_preview_says_and_its_credits_come_with_the_payment(alice, path):
     large = make_plan("large", included_credits=3000, prices={"USD": {"fee": "150.00"}})
     before = everything()
-    told = alice.post(f"{path}/preview", {"plan_version": large.pk}).json()
+    told = alice.post(f"{path}/preview", {"plan_version": encode("plv", large.pk)}).json()
     assert everything() == before
     # On its first day nothing is used up: 150.00 less 50.00, with 19 % of tax.
     assert (told["when"], told["total"], told["credit"], told["credits_delta"]) == ("now", "119", "0", "2000")
     assert [line["amount"] for line in told["due_now"]["lines"]] == ["-50", "150"]
-    body = {"plan_version": large.pk, "expected_total": told["total"], "reference": "up"}
+    body = {"plan_version": encode("plv", large.pk), "expected_total": told["total"], "reference": "up"}
     made = alice.post(f"{path}/change", body)
     assert (made.status_code, made.json()["plan"]["plan"]) == (200, "large")
-    invoice = Invoice.objects.get(pk=made.json()["invoice"].removeprefix("ivc_"))
+    invoice = Invoice.objects.get(pk=decode("ivc", made.json()["invoice"]))
     assert (invoice.total, invoice.state) == (119, "paid")
     assert alice.get("/accounts/acme/balance").json()["available"] == "3000"
     assert alice.post(f"{path}/change", body).json() == made.json()
@@ -59,9 +60,9 @@ def test_credits_of_a_customers_upgrade_wait_those_of_the_platform_do_not(alice,
     acme.payment_methods.update(is_default=False)
     large = make_plan("large", included_credits=3000, prices={"USD": {"fee": "150.00"}})
     larger = make_plan("larger", included_credits=6000, prices={"USD": {"fee": "350.00"}})
-    alice.post(f"{path}/change", {"plan_version": large.pk})
+    alice.post(f"{path}/change", {"plan_version": encode("plv", large.pk)})
     assert alice.get("/accounts/acme/balance").json()["available"] == "1000"
-    platform.post(f"{path}/change", {"plan_version": larger.pk})
+    platform.post(f"{path}/change", {"plan_version": encode("plv", larger.pk)})
     assert alice.get("/accounts/acme/balance").json()["available"] == "4000"
 
 
@@ -86,7 +87,7 @@ def test_a_change_that_cannot_be_is_refused(alice, path):
         ({"seats": 0}, 422, "nothing_to_change", None),
         ({"seats": 11}, 422, "seats_not_offered", None),
         ({"seats": 3, "currency": "EUR"}, 422, "currency_fixed", None),
-        ({"plan_version": 987654}, 422, "plan_not_offered", None),
+        ({"plan_version": "plv_0000000000009"}, 422, "plan_not_offered", None),
     ]
     before = everything()
     answers = [
@@ -100,7 +101,9 @@ def test_a_change_that_cannot_be_is_refused(alice, path):
 
 def test_a_plan_without_a_price_in_the_currency_is_refused(alice, path):
     euros = make_plan("euros", prices={"EUR": {"fee": "50.00"}})
-    problem = refused(alice.post(f"{path}/change", {"plan_version": euros.pk}), 422, "currency_fixed", everything())
+    problem = refused(
+        alice.post(f"{path}/change", {"plan_version": encode("plv", euros.pk)}), 422, "currency_fixed", everything()
+    )
     assert problem["currency"] == "USD"
 
 
@@ -112,12 +115,14 @@ def test_another_total_than_expected_is_refused(alice, path):
 
 def test_a_plan_of_another_segment_is_for_the_platform_to_choose(alice, platform, path):
     vip = make_plan("vip", target_segments=["vip"], prices={"USD": {"fee": "60.00"}})
-    refused(alice.post(f"{path}/change", {"plan_version": vip.pk}), 422, "plan_not_offered", everything())
-    assert platform.post(f"{path}/change", {"plan_version": vip.pk}).json()["plan"]["plan"] == "vip"
+    refused(
+        alice.post(f"{path}/change", {"plan_version": encode("plv", vip.pk)}), 422, "plan_not_offered", everything()
+    )
+    assert platform.post(f"{path}/change", {"plan_version": encode("plv", vip.pk)}).json()["plan"]["plan"] == "vip"
 
 
 def test_what_is_unpaid_does_not_go_back(alice, acme, team):
-    path = f"/subscriptions/sub_{subscribe(acme, team, seats=5, now=timezone.now()).pk}"
+    path = f"/subscriptions/{encode('sub', subscribe(acme, team, seats=5, now=timezone.now()).pk)}"
     refused(alice.post(f"{path}/change", {"seats": 3, "when": "now"}), 409, "invoice_unpaid", everything())
 
 

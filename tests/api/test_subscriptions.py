@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
+from billing.accounts.ids import decode, encode
 from billing.catalog.models import Coupon, Plan, PlanVersion
 from billing.invoicing.models import Invoice
 from billing.subscriptions.models import ContractTerms, Subscription, SubscriptionChange
@@ -24,7 +25,7 @@ def team(shop) -> PlanVersion:
 
 def ask(version: PlanVersion, **more: object) -> dict[str, object]:
     """A request to subscribe."""
-    return {"plan_version": version.pk, **more}
+    return {"plan_version": encode("plv", version.pk), **more}
 
 
 def refused(answer, status: int, code: str, before: object, field: str | None = None) -> dict:
@@ -47,9 +48,13 @@ def test_a_customer_subscribes_and_is_charged_as_the_preview_said(alice, team):
     answer = alice.post(LIST, ask(team, reference="signup"))
     assert answer.status_code == 201
     made = answer.json()
-    assert (made["state"], made["plan"]["plan"], made["plan"]["plan_version"]) == ("active", "team", team.pk)
+    assert (made["state"], made["plan"]["plan"], made["plan"]["plan_version"]) == (
+        "active",
+        "team",
+        encode("plv", team.pk),
+    )
     assert (made["currency"], made["period_number"], made["scheduled_change"], made["coupons"]) == ("USD", 1, None, [])
-    invoice = Invoice.objects.get(pk=made["invoice"].removeprefix("ivc_"))
+    invoice = Invoice.objects.get(pk=decode("ivc", made["invoice"]))
     assert (invoice.state, f"{invoice.total.normalize():f}") == ("paid", told["due_now"]["total"])
     assert alice.get("/accounts/acme/balance").json()["available"] == "1000"
     assert alice.get(f"/subscriptions/{made['id']}").json() == made
@@ -88,13 +93,13 @@ def test_a_coupon_is_taken_off(alice, team):
 
 def test_what_cannot_be_subscribed_to_is_refused(alice, team, before):
     rows = [
-        ({"plan_version": 987654}, 422, "plan_not_offered", None),
+        ({"plan_version": "plv_0000000000009"}, 422, "plan_not_offered", None),
         ({"plan_version": 0}, 400, "invalid_request", "plan_version"),
         ({"seats": 11}, 422, "seats_not_offered", None),
         ({"seats": -1}, 400, "invalid_request", "seats"),
         ({"currency": "EUR"}, 422, "plan_not_offered", None),
         ({"coupon": "NOPE"}, 422, "coupon_refused", None),
-        ({"payment_method": "pm_987654"}, 422, "unknown_payment_method", None),
+        ({"payment_method": "pm_0000000000009"}, 422, "unknown_payment_method", None),
         ({"collection": "never"}, 400, "invalid_request", "collection"),
         ({"colour": "red"}, 400, "invalid_request", "colour"),
     ]

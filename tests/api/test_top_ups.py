@@ -1,6 +1,7 @@
 import pytest
 from django.utils import timezone
 
+from billing.accounts.ids import encode
 from billing.ledger import pools
 from billing.purchases import topups
 from billing.purchases.models import TopUp
@@ -22,8 +23,8 @@ def test_a_rule_is_saved_read_replaced_and_switched_off(alice, acme, shop):
         "capped_until": None, "switched_off_at": None, "switched_off_reason": "", "changed_at": answer["changed_at"],
     }  # fmt: skip
     card = make_card(acme, now=timezone.now())
-    replaced = alice.post(PATH, {**NEW, "credits": "2000", "payment_method": f"pm_{card.pk}"}).json()
-    assert (replaced["credits"], replaced["payment_method"]) == ("2000", f"pm_{card.pk}")
+    replaced = alice.post(PATH, {**NEW, "credits": "2000", "payment_method": encode("pm", card.pk)}).json()
+    assert (replaced["credits"], replaced["payment_method"]) == ("2000", encode("pm", card.pk))
     (listed,) = alice.get(PATH).json()["items"]
     assert {**listed, "changed_at": ""} == {**replaced, "changed_at": ""}
     off = alice.post(f"{PATH}/main/switch-off").json()
@@ -43,8 +44,9 @@ def test_top_ups_are_listed(alice, acme, shop):
     (answer,) = alice.get("/accounts/acme/top-ups").json()["items"]
     top_up = TopUp.objects.get()
     assert answer == {
-        "id": f"top_{top_up.pk}", "pool": "main", "state": "succeeded", "invoice": f"ivc_{top_up.invoice_id}",
-        "total": "142.8", "currency": "USD", "created_at": answer["created_at"], "finished_at": answer["finished_at"],
+        "id": encode("top", top_up.pk), "pool": "main", "state": "succeeded",
+        "invoice": encode("ivc", top_up.invoice_id), "total": "142.8", "currency": "USD",
+        "created_at": answer["created_at"], "finished_at": answer["finished_at"],
     }  # fmt: skip
 
 
@@ -56,7 +58,7 @@ def test_top_ups_are_listed(alice, acme, shop):
         ({"credits": "1500"}, "amount_not_offered", {"step": "1000"}),
         ({"threshold": "1000"}, "threshold_too_high", {"credits": "1000"}),
         ({"max_money": "100"}, "cap_too_low", {"total": "142.8", "currency": "USD"}),
-        ({"payment_method": "pm_999999"}, "unknown_payment_method", {}),
+        ({"payment_method": "pm_0000000000009"}, "unknown_payment_method", {}),
     ],
 )
 def test_a_rule_that_could_not_work_is_refused(alice, shop, change, code, said):
@@ -82,7 +84,7 @@ def test_a_rule_needs_a_card_of_its_own_account(platform, alice, shop):
     card = make_card(make_account("third"), now=timezone.now())
     before = written()
     assert_problem(platform.post(f"/accounts/{other.external_id}/top-up-rules", NEW), 422, "unknown_payment_method")
-    assert_problem(alice.post(PATH, {**NEW, "payment_method": f"pm_{card.pk}"}), 422, "unknown_payment_method")
+    assert_problem(alice.post(PATH, {**NEW, "payment_method": encode("pm", card.pk)}), 422, "unknown_payment_method")
     assert written() == before
 
 

@@ -186,7 +186,7 @@ def copy_rows(copies: Mapping[str, tuple[int, Mapping[str, str]]], number: int) 
                 f" jsonb_populate_record(null::{table},"
                 f" to_jsonb(original) || jsonb_build_object('id', {pk} + n{changed})) AS copy WHERE original.id = {pk}"
             )
-            connection.execute(f"SELECT setval('{table}_id_seq', (SELECT max(id) FROM {table}))")
+            connection.execute(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT max(id) FROM {table}))")
 
 
 def copy_entries(posting_id: int, lot_id: int, number: int) -> None:

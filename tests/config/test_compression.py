@@ -8,6 +8,7 @@ from django.http import HttpResponse
 from django.test import Client, RequestFactory
 from django.urls import get_resolver
 
+from billing.accounts.ids import encode
 from billing.accounts.models import Role
 from config.compression import LONG_BYTES, SECRET_PAGES, Compression
 from tests.factories import make_account, make_key, make_member, make_user
@@ -34,7 +35,7 @@ def test_a_page_weighs_a_fraction_and_has_another_token_and_length_each_time(cli
     user = make_user()
     make_member(account, user, Role.OWNER)
     client.force_login(user)
-    address = f"/a/acc_{account.pk}"
+    address = f"/a/{encode('acc', account.pk)}"
     plain = client.get(address)
     answers = [client.get(address, headers=GZIP) for _ in range(8)]
     assert "Content-Encoding" not in plain
@@ -51,7 +52,7 @@ def test_pages_that_show_a_secret_are_not_compressed(client: Client) -> None:
     account, user = make_account("acme"), make_user()
     make_member(account, user, Role.OWNER)
     client.force_login(user)
-    keys = client.get(f"/a/acc_{account.pk}/api-keys", headers=GZIP)
+    keys = client.get(f"/a/{encode('acc', account.pk)}/api-keys", headers=GZIP)
     assert (keys.status_code, keys.headers.get("Content-Encoding")) == (200, None)
     _, secret = make_key()
     schema = client.get("/api/v1/schema", headers={**GZIP, "Authorization": f"Bearer {secret}"})

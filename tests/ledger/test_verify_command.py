@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from django.db import DatabaseError, connection
 
+from billing.accounts.ids import encode
 from billing.ledger import posting, sealing, verification
 from billing.ledger.models import LedgerSeal
 from billing.ledger.pools import get_main_pool, open_pool
@@ -57,7 +58,7 @@ def test_differences_exit_1_and_name_account_and_pool_and_repair_nothing(pool, m
     with nothing_written():
         assert exit_code("verify_ledger") == 1
     out = capsys.readouterr().out.splitlines()
-    where = f"acc_{pool.account_id} alice-org pool_{pool.pk} pool_balance:"
+    where = f"{encode('acc', pool.account_id)} alice-org {encode('pool', pool.pk)} pool_balance:"
     assert out[0] == f"{where} sum of its lots: expected 10.000000, found 11.000000"
     assert out[-1] == "2 accounts, 2 pools, 1 postings (0 sealed): 2 differences."
 
@@ -70,9 +71,9 @@ def test_it_still_exits_1_the_second_time(pool):
 def test_single_accounts_are_named_by_our_id_or_theirs(pool, mallory, capsys):
     break_pool(pool)
     assert exit_code("verify_ledger", "--account", "mallory-org") == 0
-    assert exit_code("verify_ledger", "--account", f"acc_{mallory.account_id}") == 0
+    assert exit_code("verify_ledger", "--account", encode("acc", mallory.account_id)) == 0
     assert exit_code("verify_ledger", "--account", "alice-org") == 1
-    assert exit_code("verify_ledger", "--account", "mallory-org", "--account", f"acc_{pool.account_id}") == 1
+    assert exit_code("verify_ledger", "--account", "mallory-org", "--account", encode("acc", pool.account_id)) == 1
 
 
 def test_json_for_machines(pool, capsys):
@@ -86,7 +87,7 @@ def test_json_for_machines(pool, capsys):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["nobody", "acc_999999", "acc_x", ""])
+@pytest.mark.parametrize("name", ["nobody", "acc_0000000000009", "acc_x", ""])
 def test_an_unknown_account_exits_2(pool, name):
     assert exit_code("verify_ledger", "--account", name) == 2
 

@@ -2,6 +2,7 @@ from decimal import Decimal
 
 import pytest
 
+from billing.accounts.ids import encode
 from billing.ledger import pools
 from billing.ledger.burn import InsufficientCredits
 from billing.ledger.models import MemberLimit, Posting
@@ -85,7 +86,7 @@ def test_a_charge_under_overage_goes_through(acme, priced):
 
 
 def test_a_charge_past_the_members_limit_is_refused(acme, priced, bob):
-    name = f"mem_{bob.pk}"
+    name = encode("mem", bob.pk)
     pools.set_member_limit(member_id=bob.pk, amount=D(10), now=NOW)
     charge(8, member=name)
     refusal = assert_refused(SpendLimitReached, quantity=3, member=name)
@@ -108,7 +109,7 @@ def test_a_parked_or_paused_account_is_not_charged(acme, priced, mark, refusal):
         ({"meter_key": "nothing"}, "unknown_meter"),
         ({"meter_key": "images"}, "no_rate"),
         ({"pool_key": "nowhere"}, "unknown_pool"),
-        ({"member": "mem_999999"}, "unknown_member"),
+        ({"member": "mem_0000000000009"}, "unknown_member"),
         ({"properties": {"nested": []}}, "invalid_properties"),
         ({"quantity": 10**17, "meter_key": "dear"}, "amount_too_large"),
     ],

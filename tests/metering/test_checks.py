@@ -3,6 +3,7 @@ from decimal import Decimal
 
 import pytest
 
+from billing.accounts.ids import encode
 from billing.catalog import rate_cards
 from billing.ledger import pools
 from billing.ledger.models import MemberLimit
@@ -45,7 +46,7 @@ def test_each_refusal_names_its_reason(acme, priced, bob):
     ]  # fmt: skip
     assert reasons(tokens_asked(1), accounts=["nobody"]) == ["unknown_account"]
     assert reasons(tokens_asked(1), pool="nowhere") == ["unknown_pool"]
-    assert reasons(tokens_asked(1), member="mem_999999") == ["unknown_member"]
+    assert reasons(tokens_asked(1), member="mem_0000000000009") == ["unknown_member"]
     assert reasons(tokens_asked(1), member="bob") == ["unknown_member"]
     acme.parked_at = NOW
     acme.save()
@@ -66,7 +67,7 @@ def test_a_cost_beyond_all_bounds_is_refused(acme, tokens):
 
 def test_a_members_limit_counts_what_was_spent_this_month(acme, priced, bob):
     pools.set_member_limit(member_id=bob.pk, amount=D(10), now=NOW)
-    name = f"mem_{bob.pk}"
+    name = encode("mem", bob.pk)
     charge(8, member=name)
     assert reasons(tokens_asked(2), tokens_asked(3), member=name) == ["", "spend_limit"]
     assert reasons(tokens_asked(3)) == [""]

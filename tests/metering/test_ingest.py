@@ -3,6 +3,7 @@ from decimal import Decimal
 
 import pytest
 
+from billing.accounts.ids import encode
 from billing.ledger import pools
 from billing.ledger.models import MemberLimit, Posting
 from billing.metering.models import DailyUsage, GaugeReading, RejectedEvent, UsageCounter, UsageEvent
@@ -121,7 +122,8 @@ def test_an_id_whose_event_was_rejected_can_be_sent_again(acme, priced):
 def test_cloud_events_are_read_alone_and_in_batches_with_flat_ones(acme, priced, bob):
     cloud = {
         "specversion": "1.0", "id": "ce", "source": "/x", "type": "tokens", "subject": "acme",
-        "time": "2026-03-10T10:00:00+01:00", "data": {"quantity": 3, "properties": {"m": 1}, "member": f"mem_{bob.pk}"},
+        "time": "2026-03-10T10:00:00+01:00",
+        "data": {"quantity": 3, "properties": {"m": 1}, "member": encode("mem", bob.pk)},
     }  # fmt: skip
     assert send_one(cloud).status == "accepted"
     stored = UsageEvent.objects.get()
@@ -135,7 +137,7 @@ def test_a_customers_key_reports_for_its_own_account_only(acme, priced):
     raw = {"id": "a", "meter": "tokens"}
     bound = {"account_id": acme.pk, "account_name": "acme"}
     assert send_one(raw, **bound).status == "accepted"
-    assert send_one({**raw, "id": "b", "account": f"acc_{acme.pk}"}, **bound).status == "accepted"
+    assert send_one({**raw, "id": "b", "account": encode("acc", acme.pk)}, **bound).status == "accepted"
     assert send_one({**raw, "id": "c", "account": "other"}, **bound).code == "unknown_account"
     assert send_one(raw).code == "missing_field"
 
@@ -195,8 +197,8 @@ def test_a_fact_of_a_parked_or_paused_account_is_recorded(acme, priced, mark):
 
 def test_a_fact_counts_against_the_members_limit_and_is_not_refused_by_it(acme, priced, bob):
     pools.set_member_limit(member_id=bob.pk, amount=D(10), now=NOW)
-    send(event(8, member=f"mem_{bob.pk}"), event(100))
-    assert send_one(event(8, member=f"mem_{bob.pk}")).status == "accepted"
+    send(event(8, member=encode("mem", bob.pk)), event(100))
+    assert send_one(event(8, member=encode("mem", bob.pk))).status == "accepted"
     assert MemberLimit.objects.get().spent == 16
 
 

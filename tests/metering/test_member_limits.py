@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from billing.accounts.ids import encode
 from billing.ledger import holds, pools, posting
 from billing.ledger.models import MemberLimit
 from billing.metering import checks
@@ -30,11 +31,11 @@ def place(member, amount, **fields):
 
 def ask(member, credits, now=NOW):
     lines = [Asked(credits=D(credits))]
-    return checks.check(accounts=["acme"], lines=lines, member=f"mem_{member.pk}", now=now)[0].reason
+    return checks.check(accounts=["acme"], lines=lines, member=encode("mem", member.pk), now=now)[0].reason
 
 
 def spend(member, credits, now=NOW):
-    return charge(credits=D(credits), meter_key="", member=f"mem_{member.pk}", now=now)
+    return charge(credits=D(credits), meter_key="", member=encode("mem", member.pk), now=now)
 
 
 def spent(member):
@@ -51,9 +52,9 @@ def test_accounts_of_two_zones_in_one_batch_keep_their_own_months(tokens):
         give_credits(account, "1000", now=NOW)
         members.append(make_member(account, make_user(account.external_id), now=START))
         pools.set_member_limit(member_id=members[-1].pk, amount=D(100), now=NOW)
-        charge(90, account=account.external_id, member=f"mem_{members[-1].pk}", now=NOW)
+        charge(90, account=account.external_id, member=encode("mem", members[-1].pk), now=NOW)
     for order in (members, members[::-1]):  # Whichever account comes first.
-        send(*(event(1, account=m.account.external_id, member=f"mem_{m.pk}", at=now) for m in order), now=now)
+        send(*(event(1, account=m.account.external_id, member=encode("mem", m.pk), at=now) for m in order), now=now)
     first_of_month = dict(MemberLimit.objects.values_list("member__account__external_id", "period_starts_at"))
     assert first_of_month == {
         "east": datetime(2026, 3, 31, 10, tzinfo=UTC),  # midnight of 1 April there
@@ -138,6 +139,6 @@ def test_holds_of_another_member_do_not_count(limited, acme):
 
 def test_a_fact_is_taken_though_a_hold_reserves_the_limit(limited, priced):
     place(limited, 100)
-    taken = send(event(30, member=f"mem_{limited.pk}"), now=NOW + HOUR / 2)
+    taken = send(event(30, member=encode("mem", limited.pk)), now=NOW + HOUR / 2)
     assert taken.accepted == 1
     assert spent(limited) == 30

@@ -2,6 +2,7 @@ from decimal import Decimal
 
 import pytest
 
+from billing.accounts.ids import encode
 from billing.ledger import pools, posting
 from billing.ledger.models import CreditGrant, MemberLimit, Posting
 from billing.metering import reversal
@@ -94,7 +95,7 @@ def test_later_usage_is_priced_without_a_reversed_event(acme, tokens):
 
 def test_a_members_limit_gets_the_credits_of_its_own_event_back(acme, priced, bob):
     pools.set_member_limit(member_id=bob.pk, amount=D(100), now=NOW)
-    send_events(event(30, id="a", member=f"mem_{bob.pk}"), event(5, id="b"))
+    send_events(event(30, id="a", member=encode("mem", bob.pk)), event(5, id="b"))
     reverse(acme, "b")
     assert MemberLimit.objects.get().spent == 30
     reverse(acme, "a")
@@ -103,9 +104,9 @@ def test_a_members_limit_gets_the_credits_of_its_own_event_back(acme, priced, bo
 
 def test_a_reversal_in_a_later_month_leaves_the_members_new_month_alone(acme, priced, bob):
     pools.set_member_limit(member_id=bob.pk, amount=D(100), now=NOW)
-    send_events(event(30, id="a", member=f"mem_{bob.pk}"))
+    send_events(event(30, id="a", member=encode("mem", bob.pk)))
     april = NOW + 30 * DAY
-    send_events(event(20, id="b", at=april, member=f"mem_{bob.pk}"), now=april)
+    send_events(event(20, id="b", at=april, member=encode("mem", bob.pk)), now=april)
     reverse(acme, "a", now=april)
     assert MemberLimit.objects.get().spent == 20
 

@@ -2,6 +2,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from itertools import chain
 
+from billing.accounts.ids import encode
 from billing.metering import reversal, usage
 from billing.metering.models import UsageEvent
 from tests.factories import make_account, make_meter
@@ -17,7 +18,7 @@ def totals(account, *group_by, from_on=TODAY - 5 * DAY, to_on=TODAY + DAY):
 
 def test_usage_is_totalled_by_day_meter_and_member(acme, tokens, bob):
     publish(rate(tokens), rate(make_meter("images"), "10"))
-    name = f"mem_{bob.pk}"
+    name = encode("mem", bob.pk)
     send(
         event(1, at=NOW - DAY), event(2), event(4, member=name), event(1, meter="images"),
         event(8, at=NOW - DAY, member=name),
@@ -76,7 +77,7 @@ def test_events_come_by_pages_newest_arrival_first(acme, priced):
 
 def test_events_are_filtered(acme, tokens, bob):
     publish(rate(tokens), rate(make_meter("images")))
-    send(event(id="a", member=f"mem_{bob.pk}"), event(id="b", meter="images"), event(id="c", at=NOW - DAY))
+    send(event(id="a", member=encode("mem", bob.pk)), event(id="b", meter="images"), event(id="c", at=NOW - DAY))
     assert pages(acme, 5, meter_key="images") == [["b"]]
     assert pages(acme, 5, member_id=bob.pk) == [["a"]]
     assert pages(acme, 5, occurred_from=NOW) == [["b", "a"]]

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.urls import resolve
 
+from billing.accounts.ids import encode
 from billing.accounts.models import Account, Approval, Invitation, Member, Role, User
 from billing.notifications import inbox, invitations, outbox
 from billing.notifications.kinds import KINDS, Audience
@@ -135,7 +136,7 @@ def test_each_kind_is_told_once_per_address(acme: Account, mailoutbox: list[Any]
 
 
 def test_each_kind_has_a_preview_line_a_way_to_choose_and_a_name(acme: Account, mailoutbox: list[Any]) -> None:
-    preferences = f"{settings.FLORIN_PUBLIC_URL}/a/acc_{acme.pk}/notifications/preferences"
+    preferences = f"{settings.FLORIN_PUBLIC_URL}/a/{encode('acc', acme.pk)}/notifications/preferences"
 
     def check(kind: str) -> None:
         mailoutbox.clear()

@@ -14,6 +14,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 
+from billing.accounts.ids import encode
 from billing.accounts.models import Account, Role, User
 from billing.catalog.models import Meter, Pack
 from billing.clock import advancing
@@ -44,7 +45,7 @@ class Stage:
 
     @property
     def url(self) -> str:
-        return f"/a/acc_{self.account.pk}"
+        return f"/a/{encode('acc', self.account.pk)}"
 
 
 def make_stage() -> Stage:

@@ -6,6 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 
 from billing.accounts import members
+from billing.accounts.ids import encode
 from billing.accounts.models import Member, Role, User
 from portal import access
 from tests.factories import make_member, make_user
@@ -56,11 +57,11 @@ def test_the_anonymous_go_to_the_login_page_and_come_back(client: Client, stage:
 
 def test_a_stranger_gets_404_for_every_page(stage: Stage) -> None:
     mallory = _browser(stage.mallory)
-    assert _not_found(mallory, f"acc_{stage.account.pk}") + _not_found(mallory, "northwind") == []
+    assert _not_found(mallory, encode("acc", stage.account.pk)) + _not_found(mallory, "northwind") == []
 
 
 def test_an_account_that_does_not_exist_is_404(alice: Client) -> None:
-    accounts = ["acc_999999", "acc_99999999999999999999", "acc_0", "nobody", "acc_"]
+    accounts = ["acc_0000000000009", "acc_99999999999999999999", "acc_0", "nobody", "acc_"]
     assert [found for account in accounts for found in _not_found(alice, account)] == []
 
 
@@ -97,7 +98,7 @@ def test_only_owners_and_admins_act_and_a_refusal_is_a_page_of_the_account(rf: R
         request = rf.get(stage.url)
         request.user = make_user(role)
         make_member(stage.account, request.user, role, now=stage.now)
-        answer = access.account_page(_act)(request, account=f"acc_{stage.account.pk}")
+        answer = access.account_page(_act)(request, account=encode("acc", stage.account.pk))
         text = answer.content.decode()  # type: ignore[attr-defined]
         reason = f"Your role in Northwind is {role.title()}. Only owners and admins may do this"
         refused = answer.status_code == 403 and reason in text and 'aria-label="Account"' in text
@@ -111,7 +112,7 @@ def test_a_removed_member_gets_404_for_every_page(stage: Stage) -> None:
     member = make_member(stage.account, bob, now=stage.now)
     client = _browser(bob)
     members.remove(member_id=member.pk, now=stage.now)
-    assert _not_found(client, f"acc_{stage.account.pk}") == []
+    assert _not_found(client, encode("acc", stage.account.pk)) == []
     assert Member.objects.filter(pk=member.pk).exists()
 
 

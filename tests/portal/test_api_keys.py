@@ -9,6 +9,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from billing.accounts import keys
+from billing.accounts.ids import encode
 from billing.accounts.models import ApiKey, Role
 from tests.factories import make_account, make_key, make_member, make_user
 from tests.portal.conftest import MAX_QUERIES, Stage
@@ -34,7 +35,7 @@ def _make(stage: Stage, **fields: object) -> tuple[ApiKey, str]:
 def test_a_new_key_shows_its_secret_once(alice: Client, stage: Stage) -> None:
     answer = alice.post(f"{stage.url}/api-keys", NEW)
     key = ApiKey.objects.get()
-    assert (answer.status_code, answer["Location"]) == (302, f"{stage.url}/api-keys/{key.pk}/secret")
+    assert (answer.status_code, answer["Location"]) == (302, f"{stage.url}/api-keys/{encode('key', key.pk)}/secret")
     # Until then it is in the session, which tells it to nobody who has only the database.
     assert f"fl_{key.prefix}" not in str(dict(alice.session))
     assert alice.head(answer["Location"]).status_code == 302
@@ -75,13 +76,15 @@ def test_a_key_that_may_not_be_is_not_made(alice: Client, stage: Stage, wrong: d
 
 def test_rotating_overlaps_as_long_as_one_says(alice: Client, stage: Stage) -> None:
     old, old_secret = _make(stage)
-    url = f"{stage.url}/api-keys/{old.pk}/rotate"
+    url = f"{stage.url}/api-keys/{encode('key', old.pk)}/rotate"
     assert "Rotate Backend" in alice.get(url).content.decode()
     page = alice.post(url, {"overlap": "3600"}, follow=True).content.decode()
     assert "goes on working until" in page
     assert [_asks(old_secret), _asks(_secret(page))] == [200, 200]
     successor = ApiKey.objects.get(rotated_from=old)
-    page = alice.post(f"{stage.url}/api-keys/{successor.pk}/rotate", {"overlap": "0"}, follow=True).content.decode()
+    page = alice.post(
+        f"{stage.url}/api-keys/{encode('key', successor.pk)}/rotate", {"overlap": "0"}, follow=True
+    ).content.decode()
     assert "The old key has stopped working" in page
     assert _asks(_secret(page)) == 200
 
@@ -89,14 +92,14 @@ def test_rotating_overlaps_as_long_as_one_says(alice: Client, stage: Stage) -> N
 def test_a_rotated_key_belongs_to_whoever_rotated_it(alice: Client, stage: Stage) -> None:
     bob = make_user("bob")
     old, _ = _make(stage, created_by=bob)
-    alice.post(f"{stage.url}/api-keys/{old.pk}/rotate", {"overlap": "0"})
+    alice.post(f"{stage.url}/api-keys/{encode('key', old.pk)}/rotate", {"overlap": "0"})
     assert ApiKey.objects.get(rotated_from=old).created_by == stage.alice
 
 
 @pytest.mark.parametrize("overlap", ["", "-1", "99999999", "soon"])
 def test_an_overlap_that_is_not_offered_rotates_nothing(alice: Client, stage: Stage, overlap: str) -> None:
     old, secret = _make(stage)
-    assert alice.post(f"{stage.url}/api-keys/{old.pk}/rotate", {"overlap": overlap}).status_code == 422
+    assert alice.post(f"{stage.url}/api-keys/{encode('key', old.pk)}/rotate", {"overlap": overlap}).status_code == 422
     assert ApiKey.objects.count() == 1
     assert _asks(secret) == 200
 
@@ -104,16 +107,16 @@ def test_an_overlap_that_is_not_offered_rotates_nothing(alice: Client, stage: St
 def test_a_key_with_powers_of_staff_can_be_revoked_but_never_rotated(alice: Client, stage: Stage) -> None:
     key, secret = _make(stage, scopes=["read", "credits:write"], created_by=None)
     page = alice.get(f"{stage.url}/api-keys").content.decode()
-    assert f"/api-keys/{key.pk}/rotate" not in page
-    assert alice.post(f"{stage.url}/api-keys/{key.pk}/rotate", {"overlap": "0"}).status_code == 404
+    assert f"/api-keys/{encode('key', key.pk)}/rotate" not in page
+    assert alice.post(f"{stage.url}/api-keys/{encode('key', key.pk)}/rotate", {"overlap": "0"}).status_code == 404
     assert ApiKey.objects.count() == 1
-    alice.post(f"{stage.url}/api-keys/{key.pk}/revoke")
+    alice.post(f"{stage.url}/api-keys/{encode('key', key.pk)}/revoke")
     assert _asks(secret) == 401
 
 
 def test_revoking_asks_first(alice: Client, stage: Stage) -> None:
     key, secret = _make(stage)
-    url = f"{stage.url}/api-keys/{key.pk}/revoke"
+    url = f"{stage.url}/api-keys/{encode('key', key.pk)}/revoke"
     assert "Revoke Backend?" in alice.get(url).content.decode()
     assert _asks(secret) == 200
     answer = alice.post(url, follow=True)
@@ -125,7 +128,7 @@ def test_revoking_asks_first(alice: Client, stage: Stage) -> None:
 
 def test_a_key_that_works_no_longer_is_not_rotated(alice: Client, stage: Stage) -> None:
     key, _ = _make(stage, expires_at=stage.now)
-    assert alice.post(f"{stage.url}/api-keys/{key.pk}/rotate", {"overlap": "0"}).status_code == 404
+    assert alice.post(f"{stage.url}/api-keys/{encode('key', key.pk)}/rotate", {"overlap": "0"}).status_code == 404
     assert "expired" in alice.get(f"{stage.url}/api-keys").content.decode()
     assert ApiKey.objects.count() == 1
 
@@ -135,10 +138,12 @@ def test_other_keys_are_not_there(alice: Client, stage: Stage) -> None:
     page = alice.get(f"{stage.url}/api-keys").content.decode()
     for key, secret in others:
         assert key.prefix not in page
-        assert alice.get(f"{stage.url}/api-keys/{key.pk}/secret").status_code == 404
+        assert alice.get(f"{stage.url}/api-keys/{encode('key', key.pk)}/secret").status_code == 404
         for act in ("rotate", "revoke"):
-            assert alice.get(f"{stage.url}/api-keys/{key.pk}/{act}").status_code == 404
-            assert alice.post(f"{stage.url}/api-keys/{key.pk}/{act}", {"overlap": "0"}).status_code == 404
+            assert alice.get(f"{stage.url}/api-keys/{encode('key', key.pk)}/{act}").status_code == 404
+            assert (
+                alice.post(f"{stage.url}/api-keys/{encode('key', key.pk)}/{act}", {"overlap": "0"}).status_code == 404
+            )
         assert _asks(secret) == 200
     assert ApiKey.objects.count() == 2
 
@@ -149,8 +154,8 @@ def test_others_than_managers_have_nothing_to_do_with_keys(client: Client, stage
     make_member(stage.account, bob, role, now=stage.now)
     client.force_login(bob)
     key, secret = _make(stage)
-    assert client.get(f"{stage.url}/api-keys/{key.pk}/secret").status_code == 403
-    for address in ("api-keys", f"api-keys/{key.pk}/rotate", f"api-keys/{key.pk}/revoke"):
+    assert client.get(f"{stage.url}/api-keys/{encode('key', key.pk)}/secret").status_code == 403
+    for address in ("api-keys", f"api-keys/{encode('key', key.pk)}/rotate", f"api-keys/{encode('key', key.pk)}/revoke"):
         assert client.get(f"{stage.url}/{address}").status_code == 403
         assert client.post(f"{stage.url}/{address}", {**NEW, "overlap": "0"}).status_code == 403
     assert ApiKey.objects.count() == 1
@@ -159,10 +164,10 @@ def test_others_than_managers_have_nothing_to_do_with_keys(client: Client, stage
 
 def test_the_anonymous_and_strangers_get_nothing(client: Client, stage: Stage) -> None:
     key, secret = _make(stage)
-    for address in (f"api-keys/{key.pk}/rotate", f"api-keys/{key.pk}/revoke"):
+    for address in (f"api-keys/{encode('key', key.pk)}/rotate", f"api-keys/{encode('key', key.pk)}/revoke"):
         assert client.post(f"{stage.url}/{address}")["Location"].startswith("/login")
     client.force_login(stage.mallory)
-    for address in ("api-keys", f"api-keys/{key.pk}/rotate", f"api-keys/{key.pk}/revoke"):
+    for address in ("api-keys", f"api-keys/{encode('key', key.pk)}/rotate", f"api-keys/{encode('key', key.pk)}/revoke"):
         assert client.post(f"{stage.url}/{address}", NEW).status_code == 404
     assert _asks(secret) == 200
     assert ApiKey.objects.count() == 1

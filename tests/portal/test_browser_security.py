@@ -6,6 +6,7 @@ import pytest
 from django.test import Client, override_settings
 from django.urls import path
 
+from billing.accounts.ids import encode
 from billing.catalog.models import Pack
 from billing.ledger import balance
 from billing.payments.models import Payment
@@ -85,8 +86,11 @@ def test_pages_of_buying_obey_the_policy(alice: Client, stage: Stage, shop: Pack
     pages.append(alice.post(f"{stage.url}/buy/credits", {**form, "number": "1"}))
     pages.append(alice.post(f"{stage.url}/buy/credits", form, follow=True))
     invoice = stage.account.invoices.get()
-    pages.append(alice.get(f"{stage.url}/invoices/{invoice.pk}"))
-    alice.post(f"{stage.url}/invoices/{invoice.pk}/pay", {**form, "token": "0" * 32, "number": "4000002760003184"})
+    pages.append(alice.get(f"{stage.url}/invoices/{encode('ivc', invoice.pk)}"))
+    alice.post(
+        f"{stage.url}/invoices/{encode('ivc', invoice.pk)}/pay",
+        {**form, "token": "0" * 32, "number": "4000002760003184"},
+    )
     pages.append(alice.get(Payment.objects.latest("pk").action_url))
     assert [_faults(page) for page in pages] == [[]] * 7
 

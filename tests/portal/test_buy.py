@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 from django.test import Client
 
+from billing.accounts.ids import encode
 from billing.catalog.models import Pack
 from tests.factories import make_issuer, make_meter, make_pack, make_rate_card
 from tests.portal.conftest import MAX_QUERIES, Stage
@@ -28,7 +29,7 @@ def test_it_says_what_credits_buy_at_the_accounts_own_average(alice: Client, sta
 def test_before_any_usage_it_reckons_with_list_prices(client: Client, stage: Stage, shop: Pack) -> None:
     make_rate_card({make_meter(): "0.5", stage.meter: "0"})
     client.force_login(stage.mallory)
-    page = text_of(client.get(f"/a/acc_{stage.mallory.memberships.get().account_id}/buy"))
+    page = text_of(client.get(f"/a/{encode('acc', stage.mallory.memberships.get().account_id)}/buy"))
     assert "What 1,000 credits buy Tokens 2,000 tokens" in page
     assert "at list prices" in page
     assert "Images" not in page

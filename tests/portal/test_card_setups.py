@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client, override_settings
 
+from billing.accounts.ids import encode
 from billing.invoicing.models import Issuer
 from billing.payments import disputes, transfers
 from billing.payments.gateway import DisputeReport
@@ -106,7 +107,8 @@ def test_anothers_setup_is_404(fake: Stripe, alice: Client, client: Client, stag
     _answer, address = begin(alice, url)
     other = Client()
     other.force_login(stage.mallory)
-    hers = f"/a/acc_{stage.mallory.memberships.get().account_id}/payment-methods/setup/{address.rpartition('/')[2]}"
+    account, token = encode("acc", stage.mallory.memberships.get().account_id), address.rpartition("/")[2]
+    hers = f"/a/{account}/payment-methods/setup/{token}"
     assert (other.get(address).status_code, other.get(hers).status_code) == (404, 404)
 
 
@@ -115,7 +117,7 @@ def test_an_invoice_leads_to_the_gateways_page_and_is_paid_with_a_saved_card(
     fake: Stripe, alice: Client, stage: Stage, shop: object
 ) -> None:
     invoice = make_invoice(stage)
-    address = f"{stage.url}/invoices/{invoice.pk}"
+    address = f"{stage.url}/invoices/{encode('ivc', invoice.pk)}"
     page = alice.get(address).content.decode()
     assert f"payment-methods?next={address}" in page
     assert 'name="number"' not in page
@@ -132,16 +134,16 @@ def test_a_disputed_payment_says_so(alice: Client, stage: Stage, shop: object) -
     payment = invoice.payments.get()
     report = DisputeReport("k", "du_1", payment.amount, "USD", "fraudulent", "open", stage.now)
     disputes.record(payment_id=payment.pk, report=report, now=stage.now)
-    page = text_of(alice.get(f"{stage.url}/invoices/{invoice.pk}"))
+    page = text_of(alice.get(f"{stage.url}/invoices/{encode('ivc', invoice.pk)}"))
     assert "$1,190.00 disputed at the bank" in page
 
 
 def test_a_bank_that_wants_a_proof_is_a_link_away(fake: Stripe, alice: Client, stage: Stage, shop: object) -> None:
     invoice = make_invoice(stage)
     card = fake.card(stage.account, "pm_bank")
-    alice.post(f"{stage.url}/invoices/{invoice.pk}/pay", {"token": str(uuid.uuid4()), "method": card.pk})
+    alice.post(f"{stage.url}/invoices/{encode('ivc', invoice.pk)}/pay", {"token": str(uuid.uuid4()), "method": card.pk})
     intent = fake.things("payment_intent")[0]["id"]
-    page = alice.get(f"{stage.url}/invoices/{invoice.pk}").content.decode()
+    page = alice.get(f"{stage.url}/invoices/{encode('ivc', invoice.pk)}").content.decode()
     assert f'href="https://hooks.stripe.example/3ds/{intent}"' in page
 
 
@@ -150,7 +152,7 @@ def test_an_open_invoice_says_how_to_transfer_and_a_part_leaves_it_payable(
 ) -> None:
     Issuer.objects.update(iban="DE89370400440532013000", bic="COBADEFFXXX", bank_name="Sample Bank")
     invoice = make_invoice(stage)
-    address = f"{stage.url}/invoices/{invoice.pk}"
+    address = f"{stage.url}/invoices/{encode('ivc', invoice.pk)}"
     with django_assert_max_num_queries(MAX_QUERIES):
         page = text_of(alice.get(address))
     assert "DE89 3704 0044 0532 0130 00" in page
@@ -175,6 +177,6 @@ def test_an_open_invoice_says_how_to_transfer_and_a_part_leaves_it_payable(
 def test_without_bank_details_or_cards_the_customer_is_told_to_ask(alice: Client, stage: Stage, shop: object) -> None:
     invoice = make_invoice(stage)
     with override_settings(FLORIN_GATEWAY="manual"):
-        page = text_of(alice.get(f"{stage.url}/invoices/{invoice.pk}"))
+        page = text_of(alice.get(f"{stage.url}/invoices/{encode('ivc', invoice.pk)}"))
     assert "Please ask our staff how to pay." in page
     assert "IBAN" not in page

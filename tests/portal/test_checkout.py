@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from django.test import Client
 
+from billing.accounts.ids import encode
 from billing.catalog.models import Pack, PackTier
 from billing.invoicing.models import Invoice, Issuer
 from billing.ledger import pools
@@ -173,7 +174,7 @@ def test_a_token_of_another_account_buys_nothing(client: Client, stage: Stage, u
     client.force_login(stage.mallory)
     hers = stage.mallory.memberships.get().account
     theirs = checkout_form(stage, token=form["token"], pool=pools.get_main_pool(hers.pk).pk)
-    response = client.post(f"/a/acc_{hers.pk}/buy/credits", theirs)
+    response = client.post(f"/a/{encode('acc', hers.pk)}/buy/credits", theirs)
     assert response.status_code == 422
     assert form["token"] not in response.content.decode()
     assert Purchase.objects.count() == 1

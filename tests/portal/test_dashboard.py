@@ -9,6 +9,7 @@ from django.contrib.staticfiles import finders
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
+from billing.accounts.ids import encode
 from billing.ledger import holds, pools, posting
 from billing.notifications.wording import MINUS
 from tests.factories import give_credits, make_account, make_member
@@ -125,7 +126,7 @@ def test_the_days_shown_can_be_chosen(alice: Client, stage: Stage, asked: str, s
 def test_a_new_account_is_told_what_will_be_here(alice: Client, stage: Stage) -> None:
     empty = make_account("fresh", now=stage.now)
     make_member(empty, stage.alice, now=stage.now)
-    page = _page(alice, f"/a/acc_{empty.pk}")
+    page = _page(alice, f"/a/{encode('acc', empty.pk)}")
     for hint in ("No usage in the last 30 days", "Nothing has happened yet"):
         assert hint in page
     # The meter is empty, not full.
@@ -143,7 +144,7 @@ def test_a_person_in_several_accounts_can_switch(alice: Client, stage: Stage) ->
     second = make_account("second", now=stage.now)
     make_member(second, stage.alice, now=stage.now)
     page = _page(alice, stage.url)
-    assert f'href="/a/acc_{second.pk}"' in page
+    assert f'href="/a/{encode("acc", second.pk)}"' in page
     assert "Your accounts" in page
 
 

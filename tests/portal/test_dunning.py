@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from billing.accounts.ids import encode
 from billing.invoicing.models import Invoice
 from billing.notifications.wording import MINUS
 from billing.payments.models import Collection, Payment
@@ -43,7 +44,7 @@ def _collect(invoice: Invoice, stage: Stage, **fields: Any) -> Collection:
 
 
 def test_lines_say_which_days_they_are_for_and_what_is_taken_off(alice: Client, stage: Stage, invoice: Invoice) -> None:
-    page = text_of(alice.get(f"{stage.url}/invoices/{invoice.pk}"))
+    page = text_of(alice.get(f"{stage.url}/invoices/{encode('ivc', invoice.pk)}"))
     assert "Team 1 Nov to 30 Nov 2026 1 $49.00 19% $49.00" in page
     assert f"Coupon SPRING {MINUS}1 $4.90 19% {MINUS}$4.90" in page
     assert "Subtotal $44.10" in page
@@ -52,7 +53,7 @@ def test_lines_say_which_days_they_are_for_and_what_is_taken_off(alice: Client, 
 
 def test_an_overdue_invoice_says_what_happens_when(alice: Client, stage: Stage, invoice: Invoice) -> None:
     _collect(invoice, stage)
-    page = text_of(alice.get(f"{stage.url}/invoices/{invoice.pk}"))
+    page = text_of(alice.get(f"{stage.url}/invoices/{encode('ivc', invoice.pk)}"))
     assert "What happens when it stays unpaid" in page
     assert "The payment failed (done)" in page
     assert "We charge the card again, we remind you by e-mail" in page
@@ -91,7 +92,7 @@ def test_the_end_is_said_by_the_policy(stage: Stage, invoice: Invoice, act: str,
 def test_what_is_not_overdue_has_no_steps(alice: Client, stage: Stage, invoice: Invoice) -> None:
     row = _collect(invoice, stage, state="open", overdue_at=None)
     assert list_steps(row, now=stage.now) == []
-    assert "stays unpaid" not in text_of(alice.get(f"{stage.url}/invoices/{invoice.pk}"))
+    assert "stays unpaid" not in text_of(alice.get(f"{stage.url}/invoices/{encode('ivc', invoice.pk)}"))
 
 
 def test_overdue_invoices_are_paid_beside_the_cards(alice: Client, stage: Stage, invoice: Invoice) -> None:
@@ -101,8 +102,8 @@ def test_overdue_invoices_are_paid_beside_the_cards(alice: Client, stage: Stage,
     assert "Pay $52.48 with Visa •••• 4242" in page
     sent = {"token": str(uuid.uuid4()), "method": card.pk}
     for _twice in range(2):
-        answer = alice.post(f"{stage.url}/invoices/{invoice.pk}/pay", sent)
-        assert answer["Location"] == f"{stage.url}/invoices/{invoice.pk}"
+        answer = alice.post(f"{stage.url}/invoices/{encode('ivc', invoice.pk)}/pay", sent)
+        assert answer["Location"] == f"{stage.url}/invoices/{encode('ivc', invoice.pk)}"
     assert Payment.objects.get().state == "succeeded"
     assert "overdue" not in text_of(alice.get(f"{stage.url}/payment-methods"))
 
@@ -121,7 +122,7 @@ def test_what_is_not_due_yet_is_not_asked_for(alice: Client, stage: Stage) -> No
 
 def test_another_accounts_overdue_invoices_stay_its_own(client: Client, stage: Stage, invoice: Invoice) -> None:
     client.force_login(stage.mallory)
-    hers = f"/a/acc_{stage.mallory.memberships.get().account_id}/payment-methods"
+    hers = f"/a/{encode('acc', stage.mallory.memberships.get().account_id)}/payment-methods"
     assert "overdue" not in text_of(client.get(hers))
     sign_in_as(client, stage, "viewer")
     assert client.get(f"{stage.url}/payment-methods").status_code == 403
@@ -132,6 +133,6 @@ def test_the_pages_read_little(
 ) -> None:
     make_card(stage)
     _collect(invoice, stage)
-    for page in ("payment-methods", f"invoices/{invoice.pk}", "invoices"):
+    for page in ("payment-methods", f"invoices/{encode('ivc', invoice.pk)}", "invoices"):
         with django_assert_max_num_queries(MAX_QUERIES):
             alice.get(f"{stage.url}/{page}")

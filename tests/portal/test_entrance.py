@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 from django.urls import get_resolver
 
+from billing.accounts.ids import encode
 from billing.accounts.models import User
 from tests.factories import make_account, make_member, make_user
 from tests.portal.entering import PASSWORD, link_in, read_mail, sign_in
@@ -143,7 +144,7 @@ def test_the_start_page_leads_to_the_only_account(client: Client, user: User) ->
     account = make_account()
     make_member(account, user)
     client.force_login(user)
-    assert client.get("/")["Location"] == f"/a/acc_{account.pk}"
+    assert client.get("/")["Location"] == f"/a/{encode('acc', account.pk)}"
 
 
 def test_the_start_page_offers_several_accounts(client: Client, user: User) -> None:

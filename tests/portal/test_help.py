@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
+from billing.accounts.ids import encode
 from billing.accounts.models import Role
 from billing.catalog.models import Pack, PackTier
 from billing.invoicing.models import Issuer
@@ -139,7 +140,7 @@ def test_it_says_when_one_is_warned_and_where_the_cycle_stands(alice: Client, st
 def test_the_quick_start_has_this_accounts_id(alice: Client, stage: Stage) -> None:
     make_rate_card({stage.meter: "0.5"})
     page = _page(alice, stage)
-    assert f"/api/v1/accounts/acc_{stage.account.pk}/balance" in page
+    assert f"/api/v1/accounts/{encode('acc', stage.account.pk)}/balance" in page
     assert "&quot;meter&quot;: &quot;images&quot;" in page or '"meter": "images"' in page
     assert "<code>northwind</code>" in page
 

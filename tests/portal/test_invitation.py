@@ -7,6 +7,7 @@ from django.test import Client
 from django.utils import timezone
 
 from billing.accounts import invitations
+from billing.accounts.ids import encode
 from billing.accounts.models import Account, Member, User
 from tests.factories import make_account, make_member, make_user
 from tests.portal.entering import PASSWORD, sign_in
@@ -31,7 +32,7 @@ def test_an_invitation_says_who_invites_whom_to_what(client: Client, account: Ac
 
 def test_a_newcomer_gets_a_login_and_a_place(client: Client, account: Account) -> None:
     answer = client.post(f"/invitations/{_invite(account)}", {"name": "Bob", "password": PASSWORD})
-    assert answer["Location"] == f"/a/acc_{account.pk}"
+    assert answer["Location"] == f"/a/{encode('acc', account.pk)}"
     assert "Welcome to Northwind" in client.get(answer["Location"]).content.decode()
     member = Member.objects.get(account=account, user__email="bob@example.com")
     assert (member.user.name, member.role) == ("Bob", "member")
@@ -54,7 +55,7 @@ def test_who_has_a_login_signs_in_and_comes_back(client: Client, account: Accoun
     assert "Accept the invitation" in client.get(address).content.decode()
     assert not Member.objects.exists(), "looking is not accepting"
     answer = client.post(address)
-    assert answer["Location"] == f"/a/acc_{account.pk}"
+    assert answer["Location"] == f"/a/{encode('acc', account.pk)}"
     assert Member.objects.filter(account=account, user__email="bob@example.com").exists()
 
 

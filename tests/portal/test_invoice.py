@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 from pypdf import PdfReader
 
+from billing.accounts.ids import encode
 from billing.invoicing import crediting
 from billing.invoicing.models import CreditNote, Invoice
 from billing.payments.models import Payment, PaymentMethod
@@ -26,7 +27,7 @@ def invoice(stage: Stage) -> Invoice:
 
 @pytest.fixture
 def url(stage: Stage, invoice: Invoice) -> str:
-    return f"{stage.url}/invoices/{invoice.pk}"
+    return f"{stage.url}/invoices/{encode('ivc', invoice.pk)}"
 
 
 def _pay(**fields: Any) -> dict[str, Any]:
@@ -119,7 +120,7 @@ def test_the_papers_are_pdf_files_named_by_their_numbers(
 ) -> None:
     pay_with(stage, invoice, cards.SUCCESS)
     note = _credit(invoice, stage)
-    for address, number in ((f"{url}/pdf", "INV-000001"), (f"{url}/credit-notes/{note.pk}", note.number)):
+    for address, number in ((f"{url}/pdf", "INV-000001"), (f"{url}/credit-notes/{encode('cn', note.pk)}", note.number)):
         response = alice.get(address)
         assert response["Content-Type"] == "application/pdf"
         assert response["Content-Disposition"] == f'attachment; filename="{number}.pdf"'
@@ -130,7 +131,7 @@ def test_text_of_customers_is_inert(alice: Client, stage: Stage, invoice: Invoic
     stage.account.name, stage.account.address = "<img src=x>", "<b>1</b>\nHere"
     stage.account.save()
     bad = issue(stage.account, plain_line(description="<i>x</i>"), reference="bad:1", currency="USD", now=stage.now)
-    page = alice.get(f"{stage.url}/invoices/{bad.pk}").content.decode()
+    page = alice.get(f"{stage.url}/invoices/{encode('ivc', bad.pk)}").content.decode()
     for tag in ("<img src=x", "<b>1", "<i>x"):
         assert tag not in page
 
@@ -147,12 +148,12 @@ def test_members_read_and_do_not_pay(client: Client, stage: Stage, url: str) -> 
 
 def test_nobody_else_gets_at_it(client: Client, stage: Stage, invoice: Invoice, url: str) -> None:
     note = _credit(invoice, stage)
-    papers = ["", "/pdf", f"/credit-notes/{note.pk}"]
+    papers = ["", "/pdf", f"/credit-notes/{encode('cn', note.pk)}"]
     for paper in papers:
         assert client.get(url + paper)["Location"].startswith("/login")
     assert client.post(f"{url}/pay", _pay())["Location"].startswith("/login")
     client.force_login(stage.mallory)
-    hers = f"/a/acc_{stage.mallory.memberships.get().account_id}/invoices/{invoice.pk}"
+    hers = f"/a/{encode('acc', stage.mallory.memberships.get().account_id)}/invoices/{encode('ivc', invoice.pk)}"
     for address in (url, hers):
         assert {client.get(address + paper).status_code for paper in papers} == {404}
         assert client.post(f"{address}/pay", _pay()).status_code == 404
@@ -160,7 +161,11 @@ def test_nobody_else_gets_at_it(client: Client, stage: Stage, invoice: Invoice, 
 
 
 def test_what_does_not_exist_is_404(alice: Client, stage: Stage, url: str) -> None:
-    for address in (f"{stage.url}/invoices/999999", f"{stage.url}/invoices/{10**30}", f"{url}/credit-notes/999999"):
+    for address in (
+        f"{stage.url}/invoices/ivc_0000000000009",
+        f"{stage.url}/invoices/{10**30}",
+        f"{url}/credit-notes/cn_0000000000009",
+    ):
         assert alice.get(address).status_code == 404
     assert alice.get(f"{url}/pay").status_code == 405
 
@@ -182,5 +187,5 @@ def test_the_e_invoice_can_be_downloaded_where_there_is_one(alice: Client, stage
     )  # fmt: skip
     assert b"urn:cen.eu:en16931:2017" in response.content
     dinars = issue(stage.account, plain_line("1.234"), reference="2", currency="KWD", now=stage.now)
-    assert "E-invoice" not in text_of(alice.get(f"{stage.url}/invoices/{dinars.pk}"))
-    assert alice.get(f"{stage.url}/invoices/{dinars.pk}/xml").status_code == 404
+    assert "E-invoice" not in text_of(alice.get(f"{stage.url}/invoices/{encode('ivc', dinars.pk)}"))
+    assert alice.get(f"{stage.url}/invoices/{encode('ivc', dinars.pk)}/xml").status_code == 404

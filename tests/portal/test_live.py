@@ -10,6 +10,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from billing.accounts.ids import encode
 from billing.accounts.models import Account, Role
 from billing.catalog.models import Meter
 from billing.ledger import pools, posting
@@ -58,7 +59,7 @@ def test_all_of_the_overview_is_refreshed(alice: Client, stage: Stage) -> None:
     """Not only the balance: what was bought, the chart, the activity, the lots, the plan and the notifications."""
     account = make_account("fresh", now=stage.now)
     make_member(account, stage.alice, Role.OWNER, now=stage.now)
-    base = f"/a/acc_{account.pk}"
+    base = f"/a/{encode('acc', account.pk)}"
     assert "No usage in the last 30 days" in _text(alice, base)
     pool = pools.get_main_pool(account.pk)
     give_credits(account, "1000", now=stage.now)
@@ -121,7 +122,7 @@ def test_a_poll_is_cheap(alice: Client, stage: Stage, django_assert_num_queries:
     make_member(account, stage.alice, now=at)
     give_credits(account, "100", now=at)
     _use(account, stage.meter, "1", 0, now=at)
-    base = f"/a/acc_{account.pk}"
+    base = f"/a/{encode('acc', account.pk)}"
     url = _poll(alice, base)
     # Session, person, places, pools, balance, notifications. The days of the pace are kept; of a new spend, only it.
     with django_assert_num_queries(6):
@@ -165,7 +166,7 @@ def _seasoned(stage: Stage, *, spent_days_ago: int | None, good_for: int | None 
         at = noon - timedelta(days=spent_days_ago)
         posting.spend(pool_id=pools.get_main_pool(account.pk).pk, credits=Decimal(30), reference="x", now=at)
     Account.objects.filter(pk=account.pk).update(clock_at=noon)
-    return f"/a/acc_{account.pk}"
+    return f"/a/{encode('acc', account.pk)}"
 
 
 @pytest.mark.parametrize(
@@ -208,7 +209,7 @@ def test_what_makes_a_cycle_not_add_up_is_said(alice: Client, stage: Stage) -> N
     )
     posting.spend(pool_id=pool.pk, credits=Decimal(16), reference="now", now=april + timedelta(hours=1))
     Account.objects.filter(pk=account.pk).update(clock_at=april + timedelta(days=2))
-    page = _text(alice, f"/a/acc_{account.pk}")
+    page = _text(alice, f"/a/{encode('acc', account.pk)}")
     assert "230 of 1,040" in page
     assert "1,000 <small>credits available" in page
     # 1,040 allocated = 230 used - 214 of the last cycle's + 24 expired + 1,000 available.
@@ -293,12 +294,12 @@ def test_what_expires_within_30_days_is_listed_with_what_would_be_lost(alice: Cl
 def test_a_new_account_is_shown_its_first_steps(alice: Client, stage: Stage) -> None:
     fresh = make_account("fresh", now=stage.now)
     make_member(fresh, stage.alice, Role.OWNER, now=stage.now)
-    page = _text(alice, f"/a/acc_{fresh.pk}")
+    page = _text(alice, f"/a/{encode('acc', fresh.pk)}")
     assert "First steps" in page
     assert 'class="done"' not in page
     make_key(fresh, now=stage.now)
     give_credits(fresh, "5", now=stage.now)
-    assert _text(alice, f"/a/acc_{fresh.pk}").count('class="done"') == 2
+    assert _text(alice, f"/a/{encode('acc', fresh.pk)}").count('class="done"') == 2
     assert "First steps" not in _text(alice, stage.url)
 
 

@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 from django.test import Client
 
+from billing.accounts.ids import encode
 from billing.accounts.models import Role
 from billing.ledger import pools
 from billing.ledger.models import CreditPool
@@ -140,7 +141,7 @@ def test_another_accounts_pool_is_left_alone(client: Client, stage: Stage) -> No
     client.force_login(stage.mallory)
     elsewhere = stage.mallory.memberships.get().account
     response = client.post(
-        f"/a/acc_{elsewhere.pk}/notifications/preferences", {"act": "low", f"below-{stage.pool.pk}": "5"}
+        f"/a/{encode('acc', elsewhere.pk)}/notifications/preferences", {"act": "low", f"below-{stage.pool.pk}": "5"}
     )
     assert response.status_code == 302
     assert below(stage) is None

@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
+from billing.accounts.ids import encode
 from billing.accounts.models import Role
 from billing.notifications import inbox
 from billing.notifications.models import Notification, NotificationRead
@@ -36,7 +37,7 @@ def test_what_is_told_stands_in_the_inbox_at_once(alice: Client, stage: Stage) -
     page = page_of(alice, f"{stage.url}/notifications")
     assert "Receipt for invoice INV-9" in page
     assert "we have received your payment of €119.00" in page
-    assert f'href="{stage.url}/notifications/{pk}"' in page
+    assert f'href="{stage.url}/notifications/{encode("ntf", pk)}"' in page
     assert "See the invoice" in page
 
 
@@ -60,11 +61,11 @@ def test_the_bell_counts_what_is_new_on_every_page(alice: Client, stage: Stage) 
 
 def test_following_one_reads_it_and_leads_to_its_page(alice: Client, stage: Stage) -> None:
     pk = say(stage, "top_up_failed")
-    response = alice.get(f"{stage.url}/notifications/{pk}")
+    response = alice.get(f"{stage.url}/notifications/{encode('ntf', pk)}")
     assert (response.status_code, response["Location"]) == (302, f"{stage.url}/payment-methods")
     assert unread(stage) == 0
     assert NotificationRead.objects.count() == 1
-    alice.get(f"{stage.url}/notifications/{pk}")
+    alice.get(f"{stage.url}/notifications/{encode('ntf', pk)}")
     assert NotificationRead.objects.count() == 1
 
 
@@ -108,7 +109,7 @@ def test_money_is_in_the_inbox_of_owners_and_admins_only(stage: Stage, client_of
     page = page_of(client_of_bob, f"{stage.url}/notifications")
     assert "Receipt" not in page
     assert "credits are used" in page
-    assert client_of_bob.get(f"{stage.url}/notifications/{pk}").status_code == 404
+    assert client_of_bob.get(f"{stage.url}/notifications/{encode('ntf', pk)}").status_code == 404
     client_of_bob.post(f"{stage.url}/notifications/read", {"notification": pk})
     assert not NotificationRead.objects.exists()
 
@@ -152,7 +153,7 @@ def test_what_cannot_be_written_does_not_take_the_page_with_it(alice: Client, st
     pk = say(stage, "threshold")
     page = page_of(alice, f"{stage.url}/notifications")
     assert "The details cannot be shown" in page
-    assert f"/notifications/{pk}" in page
+    assert f"/notifications/{encode('ntf', pk)}" in page
 
 
 def test_what_customers_typed_is_inert(alice: Client, stage: Stage) -> None:
@@ -162,7 +163,7 @@ def test_what_customers_typed_is_inert(alice: Client, stage: Stage) -> None:
     assert "&lt;script&gt;alert(1)" in page
 
 
-@pytest.mark.parametrize("path", ["notifications", "notifications/1", "notifications/preferences"])
+@pytest.mark.parametrize("path", ["notifications", "notifications/ntf_0000000000009", "notifications/preferences"])
 def test_strangers_and_anonymous_see_nothing(client: Client, stage: Stage, path: str) -> None:
     say(stage)
     assert client.get(f"{stage.url}/{path}")["Location"].startswith("/login")
@@ -176,8 +177,8 @@ def test_strangers_and_anonymous_mark_nothing(client: Client, stage: Stage) -> N
     client.force_login(stage.mallory)
     assert client.post(f"{stage.url}/notifications/read").status_code == 404
     elsewhere = stage.mallory.memberships.get().account
-    client.post(f"/a/acc_{elsewhere.pk}/notifications/read", {"notification": pk})
-    assert client.get(f"/a/acc_{elsewhere.pk}/notifications/{pk}").status_code == 404
+    client.post(f"/a/{encode('acc', elsewhere.pk)}/notifications/read", {"notification": pk})
+    assert client.get(f"/a/{encode('acc', elsewhere.pk)}/notifications/{encode('ntf', pk)}").status_code == 404
     assert not NotificationRead.objects.exists()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client, override_settings
 
+from billing.accounts.ids import encode
 from billing.catalog.models import Pack
 from billing.payments.models import PaymentMethod
 from billing.purchases import topups
@@ -71,17 +72,17 @@ def test_test_cards_are_named_in_a_sandbox_only(alice: Client, url: str) -> None
 def test_another_card_becomes_the_default(alice: Client, stage: Stage, url: str) -> None:
     make_card(stage)
     other = make_card(stage, "5555555555554444")
-    page = text_of(alice.post(f"{url}/{other.pk}/default", follow=True))
+    page = text_of(alice.post(f"{url}/{encode('pm', other.pk)}/default", follow=True))
     assert "Mastercard •••• 4444 is the default card now." in page
     assert PaymentMethod.objects.get(is_default=True) == other
 
 
 def test_removing_asks_first(alice: Client, stage: Stage, url: str) -> None:
     card = make_card(stage)
-    assert "Remove Visa •••• 4242?" in text_of(alice.get(f"{url}/{card.pk}/remove"))
+    assert "Remove Visa •••• 4242?" in text_of(alice.get(f"{url}/{encode('pm', card.pk)}/remove"))
     card.refresh_from_db()
     assert card.removed_at is None
-    assert "Visa •••• 4242 is removed." in text_of(alice.post(f"{url}/{card.pk}/remove", follow=True))
+    assert "Visa •••• 4242 is removed." in text_of(alice.post(f"{url}/{encode('pm', card.pk)}/remove", follow=True))
     card.refresh_from_db()
     assert card.removed_at
     assert "No card yet" in text_of(alice.get(url))
@@ -93,18 +94,20 @@ def test_removing_says_which_top_up_hangs_on_the_card(alice: Client, stage: Stag
         account=stage.account, pool_id=stage.pool.pk, threshold=Decimal(100), pack_id=shop.pk, credits=Decimal(1_000),
         method_id=None, max_count=1, max_money=Decimal(500), now=stage.now,
     )  # fmt: skip
-    assert "The automatic top-up of Main pool pays with this card" in text_of(alice.get(f"{url}/{card.pk}/remove"))
-    assert "automatic top-up" not in text_of(alice.get(f"{url}/{other.pk}/remove")).partition("?")[2]
+    assert "The automatic top-up of Main pool pays with this card" in text_of(
+        alice.get(f"{url}/{encode('pm', card.pk)}/remove")
+    )
+    assert "automatic top-up" not in text_of(alice.get(f"{url}/{encode('pm', other.pk)}/remove")).partition("?")[2]
 
 
 @pytest.mark.parametrize("act", ["default", "remove"])
 def test_a_card_of_another_account_is_404(client: Client, stage: Stage, url: str, act: str) -> None:
     card = make_card(stage)
     client.force_login(stage.mallory)
-    hers = f"/a/acc_{stage.mallory.memberships.get().account_id}/payment-methods"
+    hers = f"/a/{encode('acc', stage.mallory.memberships.get().account_id)}/payment-methods"
     for address in (url, hers):
-        assert client.post(f"{address}/{card.pk}/{act}").status_code == 404
-    assert client.get(f"{hers}/{card.pk}/remove").status_code == 404
+        assert client.post(f"{address}/{encode('pm', card.pk)}/{act}").status_code == 404
+    assert client.get(f"{hers}/{encode('pm', card.pk)}/remove").status_code == 404
     card.refresh_from_db()
     assert card.is_default
     assert card.removed_at is None
@@ -115,20 +118,20 @@ def test_only_owners_and_admins_get_at_cards(client: Client, stage: Stage, url: 
     card = make_card(stage)
     sign_in_as(client, stage, role)
     answers = [client.get(url), client.post(url, _form())]
-    answers += [client.post(f"{url}/{card.pk}/{act}") for act in ("default", "remove")]
+    answers += [client.post(f"{url}/{encode('pm', card.pk)}/{act}") for act in ("default", "remove")]
     assert {answer.status_code for answer in answers} == {403}
     assert PaymentMethod.objects.get().removed_at is None
 
 
 def test_the_anonymous_sign_in_first(client: Client, stage: Stage, url: str) -> None:
     card = make_card(stage)
-    for address in (url, f"{url}/{card.pk}/default", f"{url}/{card.pk}/remove"):
+    for address in (url, f"{url}/{encode('pm', card.pk)}/default", f"{url}/{encode('pm', card.pk)}/remove"):
         assert client.post(address)["Location"].startswith("/login")
     assert PaymentMethod.objects.get().removed_at is None
 
 
 def test_making_default_is_no_link(alice: Client, stage: Stage, url: str) -> None:
-    assert alice.get(f"{url}/{make_card(stage).pk}/default").status_code == 405
+    assert alice.get(f"{url}/{encode('pm', make_card(stage).pk)}/default").status_code == 405
 
 
 def test_the_page_reads_little(alice: Client, stage: Stage, url: str, django_assert_max_num_queries: Any) -> None:

@@ -12,6 +12,7 @@ from django.test import Client
 from django.utils import timezone
 from django.utils.formats import date_format
 
+from billing.accounts.ids import encode
 from billing.accounts.models import Role
 from billing.catalog.models import Coupon
 from billing.invoicing.models import Issuer
@@ -64,7 +65,7 @@ def bare(stage: Stage) -> str:
     """An account of alice's that has no plan."""
     account = make_account("bare", now=stage.now)
     make_member(account, stage.alice, Role.OWNER, now=stage.now)
-    return f"/a/acc_{account.pk}/plan"
+    return f"/a/{encode('acc', account.pk)}/plan"
 
 
 def _work(now: Any) -> None:

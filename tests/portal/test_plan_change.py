@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from billing.accounts.ids import encode
 from billing.accounts.models import Account
 from billing.catalog.models import PlanVersion
 from billing.invoicing.models import Invoice, Issuer
@@ -29,12 +30,12 @@ def large(subscription: Subscription) -> PlanVersion:
 
 @pytest.fixture
 def change(meadow: Account, subscription: Subscription, large: PlanVersion) -> str:
-    return f"/a/acc_{meadow.pk}/plans/large"
+    return f"/a/{encode('acc', meadow.pk)}/plans/large"
 
 
 @pytest.fixture
 def seats(meadow: Account, subscription: Subscription) -> str:
-    return f"/a/acc_{meadow.pk}/plan/seats"
+    return f"/a/{encode('acc', meadow.pk)}/plan/seats"
 
 
 def test_a_dearer_plan_begins_today_for_the_days_that_are_left(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from billing.accounts.ids import encode
 from billing.accounts.models import Account
 from billing.invoicing.models import Invoice
 from billing.subscriptions.models import ScheduledChange, Subscription, SubscriptionChange
@@ -20,7 +21,7 @@ from tests.portal.shop import NEW_CARD, make_card, text_of
 
 @pytest.fixture
 def seats(meadow: Account, subscription: Subscription) -> str:
-    return f"/a/acc_{meadow.pk}/plan/seats"
+    return f"/a/{encode('acc', meadow.pk)}/plan/seats"
 
 
 def test_the_page_of_seats_begins_with_those_one_has(alice: Client, seats: str) -> None:
@@ -95,7 +96,7 @@ def test_a_declined_card_leaves_the_invoice_of_the_change_open(
     sent = form_of(quoted, seats="5", **{**NEW_CARD, "number": cards.DECLINE})
     page = alice.post(seats, sent, follow=True)
     invoice = Invoice.objects.latest("pk")
-    assert page.redirect_chain[-1][0] == f"{seats.removesuffix('/plan/seats')}/invoices/{invoice.pk}"
+    assert page.redirect_chain[-1][0] == f"{seats.removesuffix('/plan/seats')}/invoices/{encode('ivc', invoice.pk)}"
     assert "declined" in text_of(page)
     assert invoice.state == "open"
 

@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from billing.accounts.ids import encode
 from billing.catalog.models import Coupon, Pack, Plan, PlanVersion
 from billing.invoicing.models import Invoice, Issuer
 from billing.ledger import balance
@@ -158,7 +159,7 @@ def test_a_declined_card_leaves_the_plan_waiting_for_another(alice: Client, stag
     assert _available(stage) == Decimal("749.5")
     invoice = Invoice.objects.get()
     sent = {"token": str(uuid.uuid4()), **NEW_CARD}
-    answer = alice.post(f"{stage.url}/invoices/{invoice.pk}/pay", sent)
+    answer = alice.post(f"{stage.url}/invoices/{encode('ivc', invoice.pk)}/pay", sent)
     assert answer["Location"] == f"{stage.url}/plan"
     assert "Your plan Active" in text_of(alice.get(f"{stage.url}/plan"))
     assert _available(stage) == Decimal("10749.5")
@@ -216,7 +217,7 @@ def test_without_an_issuer_nothing_is_sold(alice: Client, url: str) -> None:
 def test_a_card_of_another_account_pays_nothing(client: Client, stage: Stage, team: PlanVersion) -> None:
     card: PaymentMethod = make_card(stage)
     client.force_login(stage.mallory)
-    hers = f"/a/acc_{stage.mallory.memberships.get().account_id}/plans/team"
+    hers = f"/a/{encode('acc', stage.mallory.memberships.get().account_id)}/plans/team"
     assert client.post(hers, _form(method=card.pk)).status_code == 422
     assert not Subscription.objects.exists()
 

@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from billing.accounts.ids import encode
 from billing.catalog.models import Pack
 from billing.invoicing.models import Invoice
 from billing.payments import checking
@@ -98,7 +99,9 @@ def test_back_from_the_bank_it_waits_for_the_answer(alice: Client, stage: Stage,
 def test_after_a_decline_another_card_pays_and_comes_back_here(alice: Client, stage: Stage, shop: Pack) -> None:
     page = _buy(stage, shop, cards.DECLINE)
     invoice = Invoice.objects.get()
-    response = alice.post(f"{stage.url}/invoices/{invoice.pk}/pay", {"token": str(uuid.uuid4()), **NEW_CARD})
+    response = alice.post(
+        f"{stage.url}/invoices/{encode('ivc', invoice.pk)}/pay", {"token": str(uuid.uuid4()), **NEW_CARD}
+    )
     assert response["Location"] == page
     assert "10,000 credits are in Main pool" in text_of(alice.get(page))
 
@@ -123,7 +126,7 @@ def test_nobody_else_gets_at_it(client: Client, stage: Stage, shop: Pack, act: s
     page = _buy(stage, shop, cards.DECLINE) + act
     assert client.post(page)["Location"].startswith("/login") if act else client.get(page).status_code == 302
     client.force_login(stage.mallory)
-    hers = f"/a/acc_{stage.mallory.memberships.get().account_id}"
+    hers = f"/a/{encode('acc', stage.mallory.memberships.get().account_id)}"
     for address in (page, page.replace(stage.url, hers)):
         assert (client.post(address) if act else client.get(address)).status_code == 404
     sign_in_as(client, stage, "member")

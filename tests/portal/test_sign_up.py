@@ -9,6 +9,7 @@ from django.test import Client
 from kombu.exceptions import OperationalError
 
 from billing import tasks
+from billing.accounts.ids import encode
 from billing.accounts.models import Account, Member, User
 from billing.ledger import pools
 from billing.notifications.models import Notification
@@ -91,7 +92,7 @@ def test_the_link_of_the_mail_opens_the_account(client: Client) -> None:
     assert "Is <strong>alice@example.com</strong> your e-mail address?" in page
     assert not EmailAddress.objects.get().verified, "looking at the page, as mail scanners do, proves nothing"
     answer = client.post(link_in(message), follow=True)
-    assert answer.redirect_chain[-1][0] == f"/a/acc_{Account.objects.get().pk}"
+    assert answer.redirect_chain[-1][0] == f"/a/{encode('acc', Account.objects.get().pk)}"
     assert "Northwind" in answer.content.decode()
 
 

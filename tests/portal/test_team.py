@@ -8,6 +8,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from billing.accounts import invitations, keys
+from billing.accounts.ids import encode
 from billing.accounts.models import Account, ApiKey, Invitation, Member, Role, User
 from billing.ledger import pools, posting
 from billing.notifications.models import Notification
@@ -114,7 +115,7 @@ def test_sending_again_closes_the_link_before(alice: Client, stage: Stage) -> No
     old = _invite(stage)
     page = alice.get(f"{stage.url}/team").content.decode()
     assert "carol@example.com" in page
-    answer = alice.post(f"{stage.url}/invitations/{old.pk}/resend", follow=True)
+    answer = alice.post(f"{stage.url}/invitations/{encode('inv', old.pk)}/resend", follow=True)
     assert "A new invitation is on its way" in answer.content.decode()
     old.refresh_from_db()
     assert old.revoked_at is not None
@@ -124,7 +125,7 @@ def test_sending_again_closes_the_link_before(alice: Client, stage: Stage) -> No
 
 def test_taking_back_closes_the_link(alice: Client, stage: Stage) -> None:
     invitation = _invite(stage)
-    alice.post(f"{stage.url}/invitations/{invitation.pk}/revoke")
+    alice.post(f"{stage.url}/invitations/{encode('inv', invitation.pk)}/revoke")
     assert Client().get(f"/invitations/{invitations.token_of(invitation)}").status_code == 404
 
 
@@ -135,7 +136,7 @@ def test_an_old_invitation_is_shown_as_such(alice: Client, stage: Stage) -> None
 
 
 def test_role_and_limit_are_changed(alice: Client, stage: Stage, bob: Member) -> None:
-    url = f"{stage.url}/team/{bob.pk}"
+    url = f"{stage.url}/team/{encode('mem', bob.pk)}"
     assert 'name="limit"' in alice.get(url).content.decode()
     answer = alice.post(url, {"role": "viewer", "limit": "1200"}, follow=True)
     assert "Saved" in answer.content.decode()
@@ -153,7 +154,7 @@ def test_role_and_limit_are_changed(alice: Client, stage: Stage, bob: Member) ->
 def test_a_change_that_makes_no_sense_changes_nothing(
     alice: Client, stage: Stage, bob: Member, role: str, limit: str
 ) -> None:
-    answer = alice.post(f"{stage.url}/team/{bob.pk}", {"role": role, "limit": limit})
+    answer = alice.post(f"{stage.url}/team/{encode('mem', bob.pk)}", {"role": role, "limit": limit})
     assert answer.status_code == 422
     fresh = Member.objects.get(pk=bob.pk)
     assert fresh.role == "member"
@@ -163,8 +164,8 @@ def test_a_change_that_makes_no_sense_changes_nothing(
 def test_the_last_owner_cannot_step_down_nor_go(alice: Client, stage: Stage) -> None:
     me = Member.objects.get(user=stage.alice)
     for answer in (
-        alice.post(f"{stage.url}/team/{me.pk}", {"role": "admin", "limit": ""}),
-        alice.post(f"{stage.url}/team/{me.pk}/remove"),
+        alice.post(f"{stage.url}/team/{encode('mem', me.pk)}", {"role": "admin", "limit": ""}),
+        alice.post(f"{stage.url}/team/{encode('mem', me.pk)}/remove"),
     ):
         assert answer.status_code == 422
         assert "The account needs an owner" in answer.content.decode()
@@ -176,7 +177,7 @@ def test_removing_asks_first_and_names_the_keys_that_go(alice: Client, stage: St
     key, secret = keys.issue(
         name="Backend", scopes=["read"], account=stage.account, created_by=bob.user, now=stage.now
     )  # fmt: skip
-    url = f"{stage.url}/team/{bob.pk}/remove"
+    url = f"{stage.url}/team/{encode('mem', bob.pk)}/remove"
     page = alice.get(url).content.decode()
     assert "<strong>Backend</strong>" in page
     assert Member.objects.get(pk=bob.pk).removed_at is None
@@ -193,7 +194,7 @@ def test_removing_asks_first_and_names_the_keys_that_go(alice: Client, stage: St
 def test_the_page_names_the_keys_that_another_role_ends(alice: Client, stage: Stage, bob: Member) -> None:
     Member.objects.filter(pk=bob.pk).update(role="admin")
     _, secret = keys.issue(name="Backend", scopes=["read"], account=stage.account, created_by=bob.user, now=stage.now)
-    url, asked = f"{stage.url}/team/{bob.pk}", {"headers": {"Authorization": f"Bearer {secret}"}}
+    url, asked = f"{stage.url}/team/{encode('mem', bob.pk)}", {"headers": {"Authorization": f"Bearer {secret}"}}
     assert "<strong>Backend</strong>" in alice.get(url).content.decode()
     assert Client().get("/api/v1/api-keys/me", **asked).status_code == 200
     alice.post(url, {"role": "member", "limit": ""})
@@ -202,26 +203,26 @@ def test_the_page_names_the_keys_that_another_role_ends(alice: Client, stage: St
 
 def test_who_leaves_lands_on_the_start_page(stage: Stage, bob: Member) -> None:
     Member.objects.filter(pk=bob.pk).update(role="admin")
-    assert _as(bob.user).post(f"{stage.url}/team/{bob.pk}/remove")["Location"] == "/"
+    assert _as(bob.user).post(f"{stage.url}/team/{encode('mem', bob.pk)}/remove")["Location"] == "/"
 
 
 def test_admins_cannot_touch_owners_nor_make_any(stage: Stage, bob: Member) -> None:
     admin, me = _admin(stage), Member.objects.get(user=stage.alice)
     owner_invitation = _invite(stage, role="owner")
     for address, fields in (
-        (f"team/{me.pk}", {"role": "viewer", "limit": ""}),
-        (f"team/{me.pk}/remove", {}),
-        (f"invitations/{owner_invitation.pk}/resend", {}),
-        (f"invitations/{owner_invitation.pk}/revoke", {}),
+        (f"team/{encode('mem', me.pk)}", {"role": "viewer", "limit": ""}),
+        (f"team/{encode('mem', me.pk)}/remove", {}),
+        (f"invitations/{encode('inv', owner_invitation.pk)}/resend", {}),
+        (f"invitations/{encode('inv', owner_invitation.pk)}/revoke", {}),
     ):
         answer = admin.post(f"{stage.url}/{address}", fields)
         assert answer.status_code == 403
         assert "Only an owner may do this" in answer.content.decode()
-    assert admin.post(f"{stage.url}/team/{bob.pk}", {"role": "owner", "limit": ""}).status_code == 422
+    assert admin.post(f"{stage.url}/team/{encode('mem', bob.pk)}", {"role": "owner", "limit": ""}).status_code == 422
     assert admin.post(f"{stage.url}/team", {"email": "dan@example.com", "role": "owner"}).status_code == 422
     assert Member.objects.filter(role="owner").count() == 2, "alice, and mallory elsewhere"
     assert Invitation.objects.get().revoked_at is None
-    assert admin.post(f"{stage.url}/team/{bob.pk}", {"role": "viewer", "limit": ""}).status_code == 302
+    assert admin.post(f"{stage.url}/team/{encode('mem', bob.pk)}", {"role": "viewer", "limit": ""}).status_code == 302
 
 
 @pytest.mark.parametrize("role", ["member", "viewer"])
@@ -230,10 +231,10 @@ def test_others_than_managers_change_nothing(stage: Stage, bob: Member, role: st
     invitation, browser = _invite(stage), _as(bob.user)
     for address in (
         "team",
-        f"team/{bob.pk}",
-        f"team/{bob.pk}/remove",
-        f"invitations/{invitation.pk}/resend",
-        f"invitations/{invitation.pk}/revoke",
+        f"team/{encode('mem', bob.pk)}",
+        f"team/{encode('mem', bob.pk)}/remove",
+        f"invitations/{encode('inv', invitation.pk)}/resend",
+        f"invitations/{encode('inv', invitation.pk)}/revoke",
     ):
         fields = {"email": "dan@example.com", "role": "owner", "limit": ""}
         assert browser.post(f"{stage.url}/{address}", fields).status_code == 403, address
@@ -249,11 +250,11 @@ def test_another_accounts_people_are_not_there(alice: Client, stage: Stage) -> N
         account=other, email="eve@example.com", role="member", invited_by=None, now=stage.now
     )
     for address in (
-        f"team/{member.pk}",
-        f"team/{member.pk}/remove",
-        f"invitations/{invitation.pk}/resend",
-        f"invitations/{invitation.pk}/revoke",
-        "team/999999",
+        f"team/{encode('mem', member.pk)}",
+        f"team/{encode('mem', member.pk)}/remove",
+        f"invitations/{encode('inv', invitation.pk)}/resend",
+        f"invitations/{encode('inv', invitation.pk)}/revoke",
+        "team/mem_0000000000009",
     ):
         assert alice.post(f"{stage.url}/{address}", {"role": "viewer", "limit": ""}).status_code == 404, address
     member.refresh_from_db()
@@ -264,8 +265,8 @@ def test_another_accounts_people_are_not_there(alice: Client, stage: Stage) -> N
 def test_sending_again_and_taking_back_are_posts(alice: Client, stage: Stage) -> None:
     invitation = _invite(stage)
     for act in ("resend", "revoke"):
-        assert alice.get(f"{stage.url}/invitations/{invitation.pk}/{act}").status_code == 405
-        anonymous = Client().post(f"{stage.url}/invitations/{invitation.pk}/{act}")
+        assert alice.get(f"{stage.url}/invitations/{encode('inv', invitation.pk)}/{act}").status_code == 405
+        anonymous = Client().post(f"{stage.url}/invitations/{encode('inv', invitation.pk)}/{act}")
         assert anonymous["Location"].startswith("/login")
     assert Invitation.objects.get().revoked_at is None
 
@@ -287,4 +288,7 @@ def test_a_members_use_is_that_of_this_month(alice: Client, stage: Stage, bob: M
         Account.objects.filter(pk=stage.account.pk).update(clock_at=now)
         page = " ".join(alice.get(f"{stage.url}/team").content.decode().split())
         assert f'{used} of 100 credits <strong class="meter-number">{share}</strong>' in page
-        assert f"{used} credits spent this month." in alice.get(f"{stage.url}/team/{bob.pk}").content.decode()
+        assert (
+            f"{used} credits spent this month."
+            in alice.get(f"{stage.url}/team/{encode('mem', bob.pk)}").content.decode()
+        )

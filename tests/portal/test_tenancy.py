@@ -14,6 +14,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from billing.accounts import keys
+from billing.accounts.ids import encode
 from billing.accounts.models import Role, Scope
 from billing.invoicing import crediting
 from billing.notifications import invitations
@@ -97,7 +98,7 @@ def belongings(stage: Stage) -> dict[str, Any]:
     )
     key, _ = keys.issue(name="hers", scopes=[Scope.READ], account=stage.account, created_by=stage.alice, now=now)
     return {
-        "account": f"acc_{stage.account.pk}",
+        "account": encode("acc", stage.account.pk),
         "pack": pack.key,
         "plan": make_plan("other").plan.key,
         "token": token,
@@ -185,7 +186,7 @@ def test_mallory_reaches_none_of_alices_ids_through_her_own_account(
     client.force_login(stage.mallory)
     own = stage.mallory.memberships.get().account_id
     before = table_sizes()
-    mixed = {**hers, "account": f"acc_{own}"}
+    mixed = {**hers, "account": encode("acc", own)}
     # A pack and a plan are for sale to everybody; all other ids are one account's.
     with_ids = [each for each in ADDRESSES if set(each.ids) - {"account", "pack", "plan"}]
     assert len(with_ids) >= 5

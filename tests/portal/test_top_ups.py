@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from billing.accounts.ids import encode
 from billing.catalog.models import Pack
 from billing.ledger import pools, posting
 from billing.payments.models import PaymentMethod
@@ -169,7 +170,7 @@ def test_nobody_else_gets_at_it(
 
 def test_a_card_of_another_account_pays_nothing(client: Client, stage: Stage, shop: Pack, card: PaymentMethod) -> None:
     client.force_login(stage.mallory)
-    hers = f"/a/acc_{stage.mallory.memberships.get().account_id}/top-ups"
+    hers = f"/a/{encode('acc', stage.mallory.memberships.get().account_id)}/top-ups"
     assert client.post(hers, _form(shop, method=card.pk)).status_code == 422
     assert not TopUpRule.objects.exists()
 

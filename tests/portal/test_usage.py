@@ -10,6 +10,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from billing.accounts.ids import encode
 from billing.accounts.models import Member
 from billing.catalog.models import Meter
 from billing.metering import ingest, properties
@@ -129,8 +130,8 @@ def test_a_filter_that_makes_no_sense_shows_why(alice: Client, used: Stage, quer
 def test_without_usage_it_says_what_will_be_here(alice: Client, stage: Stage) -> None:
     fresh = make_account("fresh", now=stage.now)
     make_member(fresh, stage.alice, now=stage.now)
-    assert "No usage in this period" in _page(alice, f"/a/acc_{fresh.pk}/usage")
-    assert "No properties yet" in _page(alice, f"/a/acc_{fresh.pk}/usage?by=property")
+    assert "No usage in this period" in _page(alice, f"/a/{encode('acc', fresh.pk)}/usage")
+    assert "No properties yet" in _page(alice, f"/a/{encode('acc', fresh.pk)}/usage?by=property")
 
 
 def test_another_accounts_usage_is_its_own(alice: Client, used: Stage) -> None:

@@ -13,7 +13,7 @@ from functools import partial
 from django.conf import settings
 from django.db.models import F
 
-from billing.accounts import addresses, members
+from billing.accounts import addresses, ids, members
 from billing.accounts.models import Account, Member, User
 from billing.ledger import announcing, expiry, holds, pools, posting, sealing
 from billing.ledger.cycles import month_after
@@ -181,9 +181,9 @@ def _found_teams(story: Story, party: Party, *, now: datetime) -> None:
         pools.open_pool(account=party.account, key=key, name=name, now=now)
     party.reporter.places = [
         (0.5, "", ""),
-        (0.2, "research", f"mem_{people['jonas'].pk}"),
+        (0.2, "research", ids.encode(ids.MEMBER, people["jonas"].pk)),
         (0.1, "research", ""),
-        (0.04, "support", f"mem_{people['mia'].pk}"),
+        (0.04, "support", ids.encode(ids.MEMBER, people["mia"].pk)),
         (0.16, "support", ""),
     ]
 

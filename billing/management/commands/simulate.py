@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Max
 from django.utils import timezone
 
-from billing.accounts import clocks
+from billing.accounts import clocks, ids
 from billing.accounts.models import Account
 from billing.catalog.periods import first_moment
 from billing.clock import advancing, happenings, moving, scenes
@@ -85,8 +85,8 @@ class Command(BaseCommand):
         if not options["account"]:
             return None
         name = options["account"]
-        is_ours = name.startswith("acc_") and name[4:].isdecimal()
-        account = Account.objects.filter(**({"pk": int(name[4:])} if is_ours else {"external_id": name})).first()
+        own = ids.find(ids.ACCOUNT, name)
+        account = Account.objects.filter(**({"external_id": name} if own is None else {"pk": own})).first()
         if account is None:
             raise CommandError(f"There is no account {name}.")
         if account.clock_at is None:

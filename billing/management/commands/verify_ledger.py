@@ -12,6 +12,7 @@ from django.db import DatabaseError
 from django.db.models import Q
 from django.utils import timezone
 
+from billing.accounts import ids
 from billing.accounts.models import Account
 from billing.ledger import verification
 
@@ -69,8 +70,9 @@ class Command(BaseCommand):
             )
         )
         for finding in report.findings:
-            where = f"acc_{finding.account_id} {names.get(finding.account_id or 0, '')}".rstrip()
-            pool = f" pool_{finding.pool_id}" if finding.pool_id else ""
+            account_id = finding.account_id or 0
+            where = f"{ids.encode(ids.ACCOUNT, account_id)} {names.get(account_id, '')}".rstrip()
+            pool = f" {ids.encode(ids.POOL, finding.pool_id)}" if finding.pool_id else ""
             self.stdout.write(f"{where}{pool} {finding}" if finding.account_id else f"chain {finding}")
         self.stdout.write(
             f"{report.accounts:,} accounts, {report.pools:,} pools, {report.postings:,} postings"
@@ -79,9 +81,9 @@ class Command(BaseCommand):
 
 
 def _account_id(name: str) -> int:
-    """The account of `acc_12` or an external id."""
-    own = name.removeprefix("acc_")
-    query = Q(pk=int(own)) if name.startswith("acc_") and own.isdecimal() else Q(external_id=name)
+    """The account of our id (`acc_…`) or an external id."""
+    own = ids.find(ids.ACCOUNT, name)
+    query = Q(external_id=name) if own is None else Q(pk=own)
     account_id = Account.objects.filter(query).values_list("pk", flat=True).first()
     if account_id is None:
         raise CommandError(f"could not verify: there is no account {name!r}", returncode=COULD_NOT_RUN)
