@@ -92,7 +92,13 @@ class UserAdmin(SessionPages, GuardedPages, StockUserAdmin):
     filter_horizontal = ()
     fieldsets = (
         (None, {"fields": ("email", "name")}),
-        ("Access", {"fields": ("is_active", "is_staff", "is_superuser", "groups")}),
+        (
+            "Access",
+            {
+                "fields": ("is_active", "is_staff", "is_superuser", "groups"),
+                "description": _("What you give, and another e-mail address, wait until a second person approves."),
+            },
+        ),
         ("History", {"fields": ("last_login", "created_at")}),
     )
     add_fieldsets = (

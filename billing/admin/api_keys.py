@@ -124,7 +124,8 @@ class ApiKeyAdmin(RoomAdmin):
         if key.is_pending:
             asking.ask_quietly(
                 request, act="key", account_id=key.account_id, reference=f"key:{key.pk}",
-                payload={"key_id": key.pk, "overlap_seconds": overlap_seconds}, reason="A new API key.",
+                payload={"key_id": key.pk, "overlap_seconds": overlap_seconds, "scopes": key.scopes},
+                reason="A new API key.",
             )  # fmt: skip
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: Any = None) -> HttpResponse:

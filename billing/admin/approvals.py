@@ -68,6 +68,9 @@ class ApprovalAdmin(FactsAdmin):
         ours = [path(f"<int:pk>/{name}/", view(page), name=f"billing_approval_{name}") for name, page in pages]
         return [*ours, *super().get_urls()]
 
+    def name_of(self, row: Approval) -> str:
+        return ", ".join(part for part in (self.name(row), acts.worth_text(row)) if part)
+
     def list_acts(self, request: HttpRequest, row: Approval) -> list[Act]:
         if row.state != Approval.State.WAITING:
             return []
@@ -173,8 +176,7 @@ class ApprovalAdmin(FactsAdmin):
         self, request: HttpRequest, approval: Approval, form: forms.Form | None, *, title: str, button: str
     ) -> HttpResponse:
         account = approval.account
-        worth = acts.worth_text(approval)
-        act = {"act": ", ".join(part for part in (self.name(approval), worth) if part)}
+        worth, act = acts.worth_text(approval), {"act": self.name_of(approval)}
         limits = asking.limits_text(approval.currency, with_credits=bool(approval.credits))
         facts: list[tuple[str, Any]] = [
             *([(_("Account"), f"{account} ({account.external_id})")] if account else []),
@@ -202,7 +204,9 @@ def _facts_in(values: Mapping[str, Any], subject: Model | None) -> list[tuple[st
     found: list[tuple[str, str]] = []
     for name, value in values.items():
         label = name.removesuffix("_id").replace("_", " ").capitalize()
-        if value in (None, "", "0") or name in ("amount", "model", "row_id"):
+        if value in (None, "", "0", 0) or name in ("amount", "model", "row_id"):
+            continue
+        if name.endswith("_id") and subject is not None and subject.pk == value:
             continue
         if isinstance(value, Mapping):
             found += _facts_in(value, subject)
@@ -212,8 +216,9 @@ def _facts_in(values: Mapping[str, Any], subject: Model | None) -> list[tuple[st
             found.append((_("Pool"), str(CreditPool.objects.filter(pk=value).first() or value)))
         elif name == "change":
             found.append((_("Change"), f"{'+' if value[0] != '-' else wording.MINUS}{value.lstrip('-')}"))
-        elif isinstance(value, list) and subject is not None and hasattr(subject, name):
-            rows = subject._meta.get_field(name).related_model._default_manager.filter(pk__in=value)  # type: ignore[union-attr]
+        elif isinstance(value, list):
+            many = {} if subject is None else {each.name: each.related_model for each in subject._meta.many_to_many}
+            rows = many[name]._default_manager.filter(pk__in=value) if name in many else value
             found.append((label, ", ".join(map(str, rows)) or _("none")))
         else:
             found.append((label, str(value)))

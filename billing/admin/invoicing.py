@@ -49,7 +49,13 @@ class IssuerAdmin(GuardedPages):
     fieldsets = (
         (None, {"fields": ("name", "key", "is_default")}),
         ("As documents show it", {"fields": ("address", "country", "tax_number", "email", "footer")}),
-        ("For bank transfers", {"fields": ("iban", "bic", "bank_name")}),
+        (
+            "For bank transfers",
+            {
+                "fields": ("iban", "bic", "bank_name"),
+                "description": "Other bank details wait until a second person approves.",
+            },
+        ),
         ("Tax", {"fields": ("tax_countries",)}),
         ("Terms and books", {"fields": ("payment_terms_days", "base_currency")}),
         ("Numbers", {"fields": ("invoice_prefix", "last_invoice", "credit_note_prefix", "last_credit_note")}),
