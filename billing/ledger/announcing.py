@@ -4,11 +4,15 @@ Which is due is read from the lots, so a day on which no job ran is caught up wi
 how many days are really left, and a distance that is past is not told any more.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from django.db import connection
+from django.db.models import Min
 
+from billing.accounts import clocks
+from billing.catalog.periods import day_of, first_moment
 from billing.ledger.book import DEBT_KINDS
+from billing.ledger.models import CreditGrant
 from billing.notifications import outbox
 
 DISTANCES = (30, 7, 1)
@@ -46,10 +50,26 @@ WITH lots AS (
 SELECT account_id, ends_on, days, distance, expires_at, credits, keys, names, shares FROM told
 WHERE NOT EXISTS (
     SELECT 1 FROM billing_notification n
-    WHERE n.dedupe_key = 'expiring:' || account_id || ':' || ends_on || ':' || distance
+    WHERE n.dedupe_key = 'expiring:' || told.account_id || ':' || told.ends_on || ':' || told.distance
 )
 ORDER BY expires_at, account_id LIMIT %(limit)s
 """
+
+
+def next_due_at(*, after: datetime, account_id: int | None = None) -> datetime | None:
+    """When, after a moment, there is something to tell next, as things stand: at the first moment of a day of the
+    account's zone, or when a lot becomes effective. Of one account, or for None of all that are on no test clock."""
+    lots = CreditGrant.objects.filter(is_open=True, remaining__gt=0, expires_at__gt=after).exclude(kind__in=DEBT_KINDS)
+    lots = clocks.narrow(lots, account_id=account_id, road="pool__account")
+    days = lots.values_list("pool__account__time_zone", "expires_at").distinct()
+    times = {
+        first_moment(day_of(expires_at, zone) - timedelta(days=distance), zone)
+        for zone, expires_at in days.iterator()
+        if expires_at is not None
+        for distance in DISTANCES
+    }
+    times |= {lots.filter(effective_at__gt=after).aggregate(first=Min("effective_at"))["first"] or after}
+    return min((at for at in times if at > after), default=None)
 
 
 def announce_expiring(*, now: datetime, limit: int, account_id: int | None = None) -> int:

@@ -44,6 +44,14 @@ def test_the_message_has_the_facts(pool):
     }  # fmt: skip
 
 
+def test_that_another_account_was_told_of_a_day_keeps_nobody_from_being_told_of_theirs(pool):
+    give(pool, 100, expires_at=NOW + 7 * DAY)
+    assert announce(NOW) == 1
+    give(pools.get_main_pool(make_account("other").pk), 50, expires_at=NOW + 7 * DAY)
+    assert [announce(NOW), announce(NOW)] == [1, 0]
+    assert told() == [(7, 100), (7, 50)]
+
+
 def test_lots_of_all_pools_that_end_on_a_day_are_one_message(pool, team):
     give(pool, 100, expires_at=NOW + 7 * DAY)
     give(pool, 50, expires_at=NOW + timedelta(days=7, hours=9))
