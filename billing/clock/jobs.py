@@ -13,9 +13,10 @@ from billing.ledger import announcing, expiry, holds, sealing
 from billing.ledger.models import CreditGrant, Hold
 from billing.metering import gauges
 from billing.notifications import delivery, fanout
+from billing.notifications.models import NotificationDelivery
 from billing.payments import checking, collecting, refunding, sandbox_webhooks, webhooks
 from billing.payments.gateway import Delivery
-from billing.payments.models import Collection, GatewayName, Payment, Refund, SandboxEvent
+from billing.payments.models import Collection, GatewayEvent, GatewayName, Payment, Refund, SandboxEvent
 from billing.purchases import topups
 from billing.subscriptions import allocations, renewals, standing, stranded, trials
 from billing.subscriptions.models import Allocation, Subscription
@@ -26,8 +27,8 @@ BATCH = 1000
 @dataclass(frozen=True, slots=True)
 class Job:
     """What is done at a moment, and how much that was; and when, after a moment, it has something to do (None: as
-    things stand never). Without `next_at` nobody can tell before it has looked. Both for one account on a test clock,
-    or for None for all that are on none."""
+    things stand never), so that what is done does not depend on where else time stops. Without `next_at` it follows
+    other jobs at their own moments. Both for one account on a test clock, or for None for all that are on none."""
 
     name: str
     run: Callable[[datetime, int | None], int]
@@ -57,6 +58,10 @@ def _next_hold(after: datetime, account_id: int | None) -> datetime | None:
 
 def _accrue_gauges(now: datetime, account_id: int | None) -> int:
     return gauges.accrue_due(now=now, limit=BATCH, account_id=account_id)
+
+
+def _next_accrual(after: datetime, account_id: int | None) -> datetime | None:
+    return gauges.next_due_at(after=after, account_id=account_id)
 
 
 def _expire_lots(now: datetime, account_id: int | None) -> int:
@@ -132,6 +137,19 @@ def _hand_over(event: SandboxEvent, *, now: datetime) -> str:
     return ""
 
 
+def _process_events(now: datetime, account_id: int | None) -> int:
+    # Kept events are of no account; those of accounts on test clocks are acted upon by the worker's job, in their time.
+    return webhooks.process_due(now=now, limit=BATCH).done if account_id is None else 0
+
+
+def _next_event(after: datetime, account_id: int | None) -> datetime | None:
+    if account_id is not None:
+        return None
+    events = GatewayEvent.objects.filter(next_try_at__gt=after)
+    found: datetime | None = events.aggregate(first=Min("next_try_at"))["first"]
+    return found
+
+
 def _next_webhook(after: datetime, account_id: int | None) -> datetime | None:
     events = sandbox_webhooks.events_of(account_id).filter(due_at__gt=after)
     found: datetime | None = events.aggregate(first=Min("due_at"))["first"]
@@ -143,10 +161,12 @@ def _follow_up(now: datetime, account_id: int | None) -> int:
     return done.followed + done.abandoned + stranded.settle_due(now=now, limit=BATCH, account_id=account_id)
 
 
-def _next_abandoned(after: datetime, account_id: int | None) -> datetime | None:
+def _next_follow_up(after: datetime, account_id: int | None) -> datetime | None:
     incomplete = Subscription.objects.filter(state=Subscription.State.INCOMPLETE)
     until = standing.INCOMPLETE_FOR
-    return _moved(_first(incomplete, "started_at", after - until, account_id), until)
+    abandoned_at = _moved(_first(incomplete, "started_at", after - until, account_id), until)
+    stranded_at = stranded.next_due_at(after=after, account_id=account_id)
+    return min((at for at in (abandoned_at, stranded_at) if at is not None), default=None)
 
 
 def _top_up(now: datetime, account_id: int | None) -> int:
@@ -154,8 +174,16 @@ def _top_up(now: datetime, account_id: int | None) -> int:
     return done.opened + done.succeeded + done.failed
 
 
+def _next_top_up(after: datetime, account_id: int | None) -> datetime | None:
+    return topups.next_due_at(after=after, account_id=account_id)
+
+
 def _announce(now: datetime, account_id: int | None) -> int:
     return announcing.announce_expiring(now=now, limit=BATCH, account_id=account_id)
+
+
+def _next_announcement(after: datetime, account_id: int | None) -> datetime | None:
+    return announcing.next_due_at(after=after, account_id=account_id)
 
 
 def _keep_in_inbox(now: datetime, account_id: int | None) -> int:
@@ -170,6 +198,11 @@ def _deliver(now: datetime, account_id: int | None) -> int:
     return delivery.deliver_due(now=now, limit=BATCH, account_id=account_id).sent
 
 
+def _next_delivery(after: datetime, account_id: int | None) -> datetime | None:
+    pending = NotificationDelivery.objects.filter(state=NotificationDelivery.State.PENDING)
+    return _first(pending, "due_at", after, account_id, "notification__account")
+
+
 def _seal(now: datetime, account_id: int | None) -> int:
     # The chain goes over all pools in real time; for one account it is left to the job.
     return sealing.seal(now=now) if account_id is None else 0
@@ -179,7 +212,7 @@ def _seal(now: datetime, account_id: int | None) -> int:
 # followed up, and only then is what has run low filled up.
 _ORDER = (
     Job("holds expire", _expire_holds, _next_hold),
-    Job("gauges accrue", _accrue_gauges),
+    Job("gauges accrue", _accrue_gauges, _next_accrual),
     Job("trials are reminded of", _remind_trials, _next_trial),
     Job("subscriptions renew", _renew, _next_renewal),
     Job("lots expire", _expire_lots, _next_expiry),
@@ -188,13 +221,14 @@ _ORDER = (
     Job("payments are asked about", _check_payments, _next_payment),
     Job("refunds are asked about", _check_refunds, _next_refund),
     Job("webhooks come", _send_webhooks, _next_webhook),
-    Job("subscriptions follow up", _follow_up, _next_abandoned),
-    Job("pools are topped up", _top_up),
-    Job("expiring credits are announced", _announce),
+    Job("kept webhooks are tried again", _process_events, _next_event),
+    Job("subscriptions follow up", _follow_up, _next_follow_up),
+    Job("pools are topped up", _top_up, _next_top_up),
+    Job("expiring credits are announced", _announce, _next_announcement),
     Job("the ledger is sealed", _seal),
 )
 _QUIET = Job("notifications stay in the inbox", _keep_in_inbox)
-_LOUD = (Job("notifications go out", _mail), Job("mails are sent", _deliver))
+_LOUD = (Job("notifications go out", _mail), Job("mails are sent", _deliver, _next_delivery))
 
 
 def list_jobs(*, with_mails: bool) -> tuple[Job, ...]:

@@ -40,9 +40,9 @@ def move(
     """Go from `start` to `end`, both included, doing at each moment all that is due then.
 
     For the account on a test clock, or for None for all that are on none. Time stops at what is due and at each
-    midnight (UTC), for what has no time of its own. `before` is called at each moment and may stop the move there, by
-    False; `after`, when all is done. Must run outside a transaction. Whatever goes wrong is raised; moving on from
-    where it stopped does the rest.
+    midnight (UTC), so that whoever watches sees every day; where else it stops makes no difference. `before` is called
+    at each moment and may stop the move there, by False; `after`, when all is done. Must run outside a transaction.
+    Whatever goes wrong is raised; moving on from where it stopped does the rest.
     """
     ordered = jobs.list_jobs(with_mails=with_mails)
     moved, due = Move(start), ordered

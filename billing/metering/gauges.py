@@ -41,6 +41,15 @@ def horizon_of(now: datetime) -> datetime:
     return (now - LAG).replace(minute=0, second=0, microsecond=0)
 
 
+def next_due_at(*, after: datetime, account_id: int | None = None) -> datetime | None:
+    """When, after a moment, there is usage to derive next: once an hour while gauges are in use. Of one account, or for
+    None of all that are on no test clock."""
+    in_use = GaugeSeries.objects.filter(Q(meter__archived_at=None) | Q(charged_until__lt=F("meter__archived_at")))
+    if not clocks.narrow(in_use, account_id=account_id).exists():
+        return None
+    return horizon_of(after) + timedelta(hours=1) + LAG
+
+
 def accrue_due(*, now: datetime, limit: int, account_id: int | None = None) -> int:
     """Charge what series have used since they were charged last, for up to `limit` of them. How many were brought up.
 

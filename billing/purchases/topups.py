@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef, Q, Sum
+from django.db.models import Count, Exists, Min, OuterRef, Q, Sum
 from django.utils.translation import gettext as _
 
 from billing.accounts import clocks
@@ -22,6 +22,7 @@ from billing.invoicing import crediting, engines, issuing
 from billing.invoicing.models import Invoice
 from billing.ledger import balance
 from billing.ledger.cycles import month_start
+from billing.ledger.models import CreditGrant
 from billing.payments import gateway, paying
 from billing.payments.models import Payment, PaymentMethod
 from billing.purchases import aftermath, offers
@@ -78,6 +79,18 @@ def run_due(*, now: datetime, limit: int, account_id: int | None = None) -> Roun
             log.exception("top_up.fault", rule_id=rule_id)
             _wait(rule_id, now + FAULT_GAP)
     return Round(opened, ended[TopUp.State.SUCCEEDED], ended[TopUp.State.FAILED])
+
+
+def next_due_at(*, after: datetime, account_id: int | None = None) -> datetime | None:
+    """When, after a moment, a rule may call for a top-up next although nobody does anything: a pause after a failure or
+    a reached cap ends, or credits of its pool do. Of one account, or for None of all that are on no test clock."""
+    rules = clocks.narrow(TopUpRule.objects.filter(is_active=True), account_id=account_id, road="pool__account")
+    lots = CreditGrant.objects.filter(is_open=True, remaining__gt=0, pool__in=rules.values("pool"))
+    times = [
+        rows.filter(**{f"{column}__gt": after}).aggregate(first=Min(column))["first"]
+        for rows, column in ((rules, "waits_until"), (rules, "capped_until"), (lots, "expires_at"))
+    ]
+    return min((at for at in times if at is not None), default=None)
 
 
 def _open_due(rule_id: int, *, now: datetime) -> TopUp | None:

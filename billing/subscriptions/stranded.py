@@ -13,7 +13,7 @@ from functools import partial
 
 import structlog
 from django.db import OperationalError, transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, Min, OuterRef, Q, QuerySet
 
 from billing.accounts import clocks
 from billing.invoicing import engines, issuing, pending
@@ -42,6 +42,19 @@ def settle_due(*, now: datetime, limit: int, account_id: int | None = None) -> i
         except Exception:
             log.exception("pending.failed", item_id=item_id)
     return done
+
+
+def next_due_at(*, after: datetime, account_id: int | None = None) -> datetime | None:
+    """When, after a moment, an open item's 30 days are over next, be it those since it came or since its subscription
+    ended or was paused. Of one account, or for None of all that are on no test clock."""
+    items = PendingItem.objects.filter(invoice_line=None, cancelled_at=None)
+    items = clocks.narrow(items, account_id=account_id)
+    plans = Subscription.objects.filter(account__in=items.values("account"))
+    times = [
+        rows.filter(**{f"{column}__gt": after - ALONE_AFTER}).aggregate(first=Min(column))["first"]
+        for rows, column in ((items, "created_at"), (plans, "ended_at"), (plans, "paused_at"))
+    ]
+    return min((at + ALONE_AFTER for at in times if at is not None), default=None)
 
 
 def list_stranded(*, now: datetime) -> QuerySet[PendingItem]:

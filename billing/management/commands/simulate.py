@@ -26,7 +26,6 @@ from billing.payments.gateway import InvalidCard
 from billing.payments.models import GatewayName
 
 INSTANT = timedelta(microseconds=1)
-DAY = timedelta(days=1)
 WHAT_WIDTH = 20
 
 
@@ -153,7 +152,7 @@ class _Watch:
         self.at = start
         self._write, self._account, self._usage = command.stdout.write, account, usage
         self._zone = ZoneInfo(account.time_zone if account else "UTC")
-        self._start, self._end, self._seen, self._used_at = start, end, start - INSTANT, start - DAY
+        self._start, self._end, self._seen, self._used_on = start, end, start - INSTANT, date.min
         self._counts: Counter[str] = Counter()
         self._bar = None if command.stdout.isatty() else ProgressBar(sys.stderr, total=(end - start).days, unit="days")
         whose = f"{account} ({account.external_id})" if account else "All accounts that are on no test clock"
@@ -161,9 +160,10 @@ class _Watch:
 
     def look(self, at: datetime) -> None:
         """Use what is used each day, and print what has happened since the last look."""
-        if self._account is not None and self._usage and at < self._end and at - self._used_at >= DAY:
+        # Time stops at each midnight (UTC), and wherever else something is due.
+        if self._account is not None and self._usage and at < self._end and at.astimezone(UTC).date() > self._used_on:
             scenes.report_usage(account=self._account, usage=self._usage, at=at)
-            self._used_at = at
+            self._used_on = at.astimezone(UTC).date()
         account_id = self._account.pk if self._account else None
         for each in happenings.list_happenings(after=self._seen, until=at, account_id=account_id):
             whose = "" if self._account else f"{each.account[:24]:24}  "
