@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Browser
 
+from billing.accounts import ids
 from tests.stories import staff
 from tests.stories.customer import buy, sign_up, until
 from tests.stories.looking import visitor
@@ -18,7 +19,7 @@ def test_staff_grant_with_a_second_person_and_refund(shop: Florin, browser: Brow
     with visitor(browser, shop.url) as carol:
         home = sign_up(shop, carol, email, "Helio")
         buy(carol, home, 1000)
-        account = home.rsplit("_", 1)[-1]
+        account = ids.decode(ids.ACCOUNT, home.rsplit("/", 1)[-1])
 
         with visitor(browser, shop.url) as first:
             page = first.page
