@@ -24,7 +24,8 @@ class EndForm(forms.Form):
 
     browsers = forms.MultipleChoiceField(
         label=gettext_lazy("Sign out of"),
-        widget=forms.CheckboxSelectMultiple,
+        # The admin's class for lists of choices: their labels have the whole width.
+        widget=forms.CheckboxSelectMultiple(attrs={"class": "radiolist"}),
         error_messages={
             "required": gettext_lazy("Choose at least one browser."),
             "invalid_choice": gettext_lazy("One of these browsers is no longer signed in. Look at the list again."),
