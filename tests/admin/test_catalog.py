@@ -64,7 +64,7 @@ def test_a_meter_is_archived_and_restored(staff: Client, office: Office) -> None
 
 def test_a_pack_is_added_with_its_tiers(staff: Client, office: Office) -> None:
     tiers = _tiers(("10000", "0.10"), ("100000", "0.07"))
-    assert "was added" in post(staff, "/admin/billing/pack/add/", **PACK, **tiers)
+    assert "is saved as a draft" in post(staff, "/admin/billing/pack/add/", **PACK, **tiers)
     pack = Pack.objects.get()
     assert list(pack.tiers.values_list("unit_price", flat=True)) == [Decimal("0.10"), Decimal("0.07")]
     page = text_of(staff, "/admin/billing/pack/")

@@ -116,7 +116,7 @@ FAULTY_DRAFTS = [
     ({"lines-0-quantity": "-5"}, "an invoice cannot be about less than nothing"),
     ({"lines-0-unit_price": ""}, "This field is required"),
     ({"lines-0-starts_on": "2026-01-01"}, "Give both days of the service"),
-    ({"lines-0-starts_on": "2026-01-02", "lines-0-ends_on": "2026-01-01"}, "Give both days of the service"),
+    ({"lines-0-starts_on": "2026-01-02", "lines-0-ends_on": "2026-01-01"}, "This day is before the first"),
     ({"lines-0-description": "", "lines-0-unit_price": "", "lines-0-quantity": "1"}, "needs a line"),
     ({"account": "999999"}, "Select a valid choice"),
     ({"currency": "XXL"}, "ISO 4217"),

@@ -30,6 +30,8 @@ SUBSCRIBER = "owner@harvest.example"
 BEHIND_A_REFUND = {"credit_note_pdf"}
 # A page on the way to a gateway that takes cards on its own: see tests/portal/test_card_setups.py.
 BEHIND_STRIPE = {"card_setup_new", "card_setup"}
+# Opened once, by whoever has just made a key: see tests/portal/test_api_keys.py.
+BEHIND_A_NEW_KEY = {"api_key_secret"}
 DECLINED_CARD = "4000 0000 0000 0002"
 
 NOT_PAGES = {"account_logout", "admin:logout"}
@@ -175,7 +177,7 @@ def test_an_owner_finds_every_page_of_the_portal_fit_to_be_seen(seeded_florin: F
         plans = follow(person, start, is_plans, plans)
         person.is_content()
     names = {name.split(":")[-1] for name in (*found.pages, *found.acts, *plans.pages, *plans.acts)}
-    assert portal_names() - names - BEHIND_A_REFUND - BEHIND_STRIPE == set()
+    assert portal_names() - names - BEHIND_A_REFUND - BEHIND_STRIPE - BEHIND_A_NEW_KEY == set()
 
 
 def is_plans(name: str) -> bool:
