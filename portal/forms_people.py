@@ -154,6 +154,3 @@ class DetailsForm(forms.Form):
 
     def clean_region(self) -> str:
         return str(self.cleaned_data["region"]).upper()
-
-    def clean_tax_number(self) -> str:
-        return "".join(str(self.cleaned_data["tax_number"]).split()).upper()

@@ -73,7 +73,7 @@ def make_rate_card(
 def make_issuer(key: str = "lumen", *, rates: Mapping[str, str] = {"DE": "19"}, **fields: object) -> Issuer:
     """The default issuer, from Germany, and the standard tax rate of countries where it charges tax, in percent."""
     given = {
-        "name": f"{key.title()} GmbH", "country": "DE", "tax_number": "DE123456789", "is_default": True,
+        "name": f"{key.title()} GmbH", "country": "DE", "tax_number": "DE136695976", "is_default": True,
         "tax_countries": sorted(rates), **fields,
     }  # fmt: skip
     TaxRate.objects.bulk_create(

@@ -2,6 +2,7 @@
 
 from django.db import transaction
 
+from billing.accounts import tax_ids
 from billing.accounts.models import Account
 
 CHANGEABLE = frozenset(
@@ -21,7 +22,7 @@ CHANGEABLE = frozenset(
 
 
 def change(*, account_id: int, changes: dict[str, object]) -> Account:
-    """Change details of an account and return it. Locks its row.
+    """Change details of an account and return it; its tax number is kept as its register writes it. Locks its row.
 
     `external_id`, `currency` and `time_zone` stay for ever: integrators, money and the bounds of every period, priced
     usage included, refer to them. Raises ValueError for a field that
@@ -33,6 +34,9 @@ def change(*, account_id: int, changes: dict[str, object]) -> Account:
         account = Account.objects.select_for_update().get(pk=account_id)
         for name, value in changes.items():
             setattr(account, name, value)
+        if changes.keys() & {"country", "tax_number"}:
+            changes = {**changes, "tax_number": tax_ids.normalise(account.country, account.tax_number)}
+            account.tax_number = str(changes["tax_number"])
         account.clean_fields(exclude={field.name for field in Account._meta.fields} - changes.keys())
         if changes:
             account.save(update_fields=list(changes))

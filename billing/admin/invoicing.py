@@ -16,6 +16,7 @@ from django.utils.html import format_html
 from django.utils.http import content_disposition_header
 from django.utils.safestring import SafeString
 
+from billing.accounts import tax_ids
 from billing.admin import asking
 from billing.admin.crediting import CreditPages
 from billing.admin.guarding import GuardedPages
@@ -80,9 +81,10 @@ class IssuerAdmin(GuardedPages):
         return acts
 
     def save_model(self, request: HttpRequest, obj: Issuer, form: forms.ModelForm, change: bool) -> None:
+        obj.tax_number = tax_ids.normalise(obj.country, obj.tax_number)
         if change:
             # Never the numbers, which may have been drawn since the form was opened.
-            obj.save(update_fields=form.changed_data)
+            obj.save(update_fields={*form.changed_data, "tax_number"})
             return
         obj.is_default = not Issuer.objects.filter(is_default=True).exists()
         super().save_model(request, obj, form, change)

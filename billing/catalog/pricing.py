@@ -172,7 +172,9 @@ def check_tiers(tiers: Sequence[Tier]) -> str | None:
 
 def round_money(amount: Decimal, currency: str) -> Decimal:
     """Round money half-up to the currency's minor units (2 decimals for EUR, 0 for JPY, 3 for KWD)."""
-    return amount.quantize(minor_unit(currency), rounding=ROUND_HALF_UP, context=_EXACT)
+    # Adding zero takes the sign off a zero, which Decimal keeps: -0.001 is 0.00, not -0.00.
+    rounded = amount.quantize(minor_unit(currency), rounding=ROUND_HALF_UP, context=_EXACT)
+    return _EXACT.add(rounded, 0)
 
 
 def minor_unit(currency: str) -> Decimal:

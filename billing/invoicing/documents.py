@@ -14,7 +14,8 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from billing.invoicing import einvoice, printing, tax_numbers, transfers
+from billing.accounts.tax_ids import find_prefixed_vat_id
+from billing.invoicing import einvoice, printing, transfers
 from billing.invoicing.lettering import text_lines
 from billing.invoicing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine
 from billing.notifications import wording
@@ -163,7 +164,7 @@ def _address(party: dict[str, str]) -> list[str]:
         lines.append(party["region"])
     lines.append(Locale("en").territories.get(party["country"], party["country"]))
     if party["tax_number"]:
-        is_vat = tax_numbers.is_meant_for_vat(party["country"], party["tax_number"])
+        is_vat = find_prefixed_vat_id(party["country"], party["tax_number"]) is not None
         label = _("VAT number: %(number)s") if is_vat else _("Tax number: %(number)s")
         lines.append(label % {"number": party["tax_number"]})
     return [*lines, party["email"]] if party["email"] else lines

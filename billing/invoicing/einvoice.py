@@ -19,10 +19,10 @@ from drafthorse.models.payment import PaymentMeans, PaymentTerms
 from drafthorse.models.tradelines import LineItem
 from moneyed import get_currency
 
+from billing.accounts.tax_ids import EU_COUNTRIES, find_prefixed_vat_id, vat_area
 from billing.catalog import pricing
 from billing.invoicing.lettering import printable, text_lines
 from billing.invoicing.models import CreditNote, Invoice, InvoiceLine
-from billing.invoicing.tax_numbers import EU_COUNTRIES
 
 GUIDELINE = "urn:cen.eu:en16931:2017"
 INVOICE, CREDIT_NOTE = "380", "381"
@@ -66,7 +66,7 @@ def why_not(row: Invoice | CreditNote) -> str:
     """Why the norm has no way to say this document; empty when it has. Needs no query for an invoice."""
     if isinstance(row, Invoice) and row.state in (Invoice.State.DRAFT, Invoice.State.VOID):
         return _("Drafts and void invoices have no e-invoice.")
-    if row.seller["country"] not in EU_COUNTRIES:
+    if vat_area(row.seller["country"]) not in EU_COUNTRIES:
         return _("E-invoices of EN 16931 are made for issuers in the European Union.")
     if get_currency(row.currency).sub_unit > 100:
         return _("The e-invoice has at most two decimals, and this currency has more.")
@@ -153,13 +153,16 @@ def _fill_party(party: TradeParty, said: dict[str, str], *, names_vat: bool, is_
         party.address.country_subdivision = printable(said["region"])
     if said["email"]:
         party.electronic_address.uri_ID = ("EM", printable(said["email"]))
-    number = printable("".join(said["tax_number"].split()))
-    if number[:2].isalpha() and names_vat:
-        party.tax_registrations.add(TaxRegistration(id=("VA", number)))
-    elif number and is_seller:
-        # The norm wants the seller to be known by some number; here it may not be the VAT number.
+    number = printable(said["tax_number"])
+    vat_id = find_prefixed_vat_id(said["country"], number)
+    if vat_id is not None and names_vat:
+        party.tax_registrations.add(TaxRegistration(id=("VA", vat_id)))
+    elif number:
+        # Where the standard has other numbers: as what the party is known by (BT-29, BT-46), and of the seller, whom it
+        # wants to be known by some number, as the tax registration (BT-32).
         party.id = number
-        party.tax_registrations.add(TaxRegistration(id=("FC", number)))
+        if is_seller:
+            party.tax_registrations.add(TaxRegistration(id=("FC", number)))
 
 
 def _categories(lines: Iterable[_Line]) -> dict[int, tuple[str, str]]:

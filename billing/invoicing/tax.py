@@ -19,9 +19,9 @@ from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
 from billing.accounts.models import Account
+from billing.accounts.tax_ids import EU_COUNTRIES, vat_area
 from billing.invoicing import tax_numbers
 from billing.invoicing.models import InvoiceLine, Issuer, TaxExemption
-from billing.invoicing.tax_numbers import EU_COUNTRIES
 
 STANDARD = "standard"
 Treatment = InvoiceLine.Treatment
@@ -57,9 +57,9 @@ class SaleLine:
 class Sale:
     """Everything that the tax of some lines depends on.
 
-    `tax_number` is the buyer's VAT number where it is of a form that its country has and not known to be wrong, else
-    empty. `exemption` is the number of the certificate that holds on the day, if any. `seller_countries` are where the
-    issuer charges tax.
+    Countries are those whose VAT holds (see `tax_ids.vat_area`). `tax_number` is the buyer's VAT number where it is of
+    a form that its country has and not known to be wrong, else empty. `exemption` is the number of the certificate that
+    holds on the day, if any. `seller_countries` are where the issuer charges tax.
     """
 
     seller: str
@@ -130,14 +130,16 @@ def sale_of(
 ) -> Sale:
     """What the tax of these lines depends on, at a day of supply in the account's zone. Up to two queries; one less
     where the number of its certificate is known (`exemption`; empty: it has none)."""
-    countries = {issuer.country, *issuer.tax_countries} | (EU_COUNTRIES if issuer.country in EU_COUNTRIES else set())
+    seller = vat_area(issuer.country)
+    countries = {seller, *issuer.tax_countries} | (EU_COUNTRIES if seller in EU_COUNTRIES else set())
+    country = vat_area(account.country, account.region, account.postal_code)
     return Sale(
-        seller=issuer.country,
+        seller=seller,
         seller_countries=tuple(sorted(countries)),
-        country=account.country,
+        country=country,
         region=account.region,
         postal_code=account.postal_code,
-        tax_number=tax_numbers.usable(account) if account.country != issuer.country else "",
+        tax_number=tax_numbers.usable(account) if country != seller else "",
         exemption=_exemption_of(account, on) if exemption is None else exemption,
         currency=currency,
         on=on,

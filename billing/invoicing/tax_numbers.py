@@ -5,8 +5,6 @@ when it does not answer the number stays `unknown` and is asked about again. A n
 business's unless the register denies it.
 """
 
-import re
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -14,18 +12,11 @@ from enum import StrEnum
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
-from stdnum.exceptions import ValidationError
-from stdnum.util import get_cc_module
 
 from billing.accounts.models import Account
+from billing.accounts.tax_ids import EU_COUNTRIES, find_vat_id, looks_right, vat_area
 from billing.invoicing import vies
 from billing.invoicing.models import Issuer, TaxNumberCheck
-
-EU_COUNTRIES = frozenset(
-    "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK".split()  # noqa: SIM905
-)
-# VAT numbers begin with the country's code, but for Greece.
-_VAT_PREFIX = {"GR": "EL"}
 
 VALID_FOR = timedelta(days=30)
 # A business that has registered just now takes days to appear.
@@ -52,37 +43,6 @@ class Round:
     answered: int
 
 
-def find_vat_id(country: str, text: str) -> str | None:
-    """The EU VAT number that the text is, in the form the register has it (`FR40303265045`, `EL094259216`).
-
-    It must begin with its country's prefix and have the form and the check digits of that country; else None.
-    """
-    if country not in EU_COUNTRIES:
-        return None
-    compact = re.sub(r"[\s.\-/]", "", text.upper())
-    prefix = _VAT_PREFIX.get(country, country)
-    if not compact.isascii() or not compact.startswith(prefix):
-        return None
-    module = get_cc_module(country.lower(), "vat")
-    with suppress(ValidationError):
-        return None if module is None else prefix + module.validate(compact).removeprefix(prefix)
-    return None
-
-
-def is_meant_for_vat(country: str, text: str) -> bool:
-    """Whether a number of an EU country begins as its VAT numbers do, which its other tax numbers do not: what law asks
-    of invoices is the former."""
-    return country in EU_COUNTRIES and text.strip().upper().startswith(_VAT_PREFIX.get(country, country))
-
-
-def looks_right(country: str, text: str) -> bool:
-    """Whether the text has the form of a VAT number of the country; yes where no form is known to us."""
-    if country in EU_COUNTRIES:
-        return find_vat_id(country, text) is not None
-    module = get_cc_module(country.lower(), "vat")
-    return module is None or module.is_valid(text)
-
-
 def find_check(account: Account) -> TaxNumberCheck | None:
     """What the register was asked about the number that the account has now. No query where the account's checks
     (`tax_number_checks`) have been prefetched."""
@@ -107,7 +67,7 @@ def standing(account: Account) -> Standing:
         return Standing.NONE
     if not looks_right(account.country, account.tax_number):
         return Standing.MALFORMED
-    check = find_check(account) if account.country in EU_COUNTRIES else None
+    check = find_check(account) if vat_area(account.country) in EU_COUNTRIES else None
     return Standing.UNCHECKED if check is None else Standing(check.state)
 
 
@@ -166,7 +126,7 @@ def _list_due(now: datetime, account_id: int | None) -> QuerySet[Account]:
     current = TaxNumberCheck.objects.filter(
         account=OuterRef("pk"), country=OuterRef("country"), tax_number=OuterRef("tax_number"), next_check_at__gt=now
     )
-    rows = Account.objects.filter(~Exists(current), country__in=EU_COUNTRIES).exclude(tax_number="")
+    rows = Account.objects.filter(~Exists(current), country__in=[*EU_COUNTRIES, "MC"]).exclude(tax_number="")
     return (rows if account_id is None else rows.filter(pk=account_id)).order_by("pk")
 
 

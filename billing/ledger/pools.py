@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from django.db import IntegrityError, transaction
 
-from billing.accounts import members, prepared
+from billing.accounts import members, prepared, tax_ids
 from billing.accounts.models import Account, Member, Role, User
 from billing.ledger.book import left
 from billing.ledger.books import open_books, write_books
@@ -61,7 +61,7 @@ def open_account(
                 address=address,
                 region=region,
                 postal_code=postal_code,
-                tax_number=tax_number,
+                tax_number=tax_ids.normalise(country, tax_number),
                 segment_override=segment_override,
                 created_at=now,
             )

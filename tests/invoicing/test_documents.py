@@ -42,7 +42,7 @@ def test_an_open_invoice_says_who_owes_whom_what_and_until_when(issuer, account)
     text = invoice_text(invoice)
     for said in (
         "Invoice number INV-000001", "Invoice date 1 March 2025", "Due date 15 March 2025", "Currency EUR",
-        "Lumen GmbH Lichtstr. 1 10115 Berlin Germany VAT number: DE123456789 billing@lumen.example",
+        "Lumen GmbH Lichtstr. 1 10115 Berlin Germany VAT number: DE136695976 billing@lumen.example",
         "Northwind Damm 79 10967 Berlin Germany VAT number: DE811569869 billing@northwind.example",
         "Valid for 365 days from payment. 10,000 €0.07 19% €700.00", "Support 1 €50.00 19% €50.00",
         "VAT 19% €750.00 €142.50", "Subtotal €750.00", "Total €892.50", "Amount due €892.50", "Page 1 of 1",

@@ -65,7 +65,7 @@ def test_an_invoice_is_valid_and_says_what_is_owed_to_whom(account):
     assert taxes(xml) == [("S", "19", "800.00", "152.00", None)]
     assert said(xml, "BilledQuantity") == ["1", "10000"]
     assert said(xml, "NetPriceProductTradePrice", "ChargeAmount") == ["100", "0.07"]
-    assert said(xml, "SpecifiedTaxRegistration", "ID") == ["DE123456789", "DE811569869"]
+    assert said(xml, "SpecifiedTaxRegistration", "ID") == ["DE136695976", "DE811569869"]
     assert said(xml, "PostalTradeAddress", "LineThree") == ["Aufgang C, 10967 Berlin"]
     assert said(xml, "IBANID") == ["DE89370400440532013000"]
     assert b'<udt:DateTimeString format="102">20250401' in xml
@@ -87,7 +87,7 @@ def test_a_reverse_charge_invoice_names_both_tax_numbers_and_the_reason():
     xml = xml_of(issue(account))
     assert broken_rules(xml) == []
     assert taxes(xml) == [("AE", "0", "1000.00", "0.00", "VATEX-EU-AE")]
-    assert said(xml, "SpecifiedTaxRegistration", "ID") == ["DE123456789", "FR40303265045"]
+    assert said(xml, "SpecifiedTaxRegistration", "ID") == ["DE136695976", "FR40303265045"]
     assert "Article 196" in said(xml, "ExemptionReason")[0]
 
 
@@ -189,6 +189,15 @@ def test_a_tax_number_that_is_no_vat_number_is_named_as_what_it_is(account):
     xml = xml_of(issue(account))
     assert broken_rules(xml) == []
     assert b'<ram:ID schemeID="FC">37/123/45678' in xml
+
+
+def test_a_buyers_number_stands_as_a_vat_number_only_if_it_is_one(account):
+    for typed, vat_ids in (("fr 40303265045", ["FR40303265045"]), ("fr 12", []), ("FR 40 303 265 046", [])):
+        details.change(account_id=account.pk, changes={"country": "FR", "tax_number": typed})
+        xml = xml_of(issue(account, reference=typed))
+        assert broken_rules(xml) == []
+        assert said(xml, "BuyerTradeParty", "SpecifiedTaxRegistration", "ID") == vat_ids
+        assert bool(said(xml, "BuyerTradeParty", "ID")) != bool(vat_ids)
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_the_parties_stand_as_they_were_when_it_was_issued(issuer, account):
         "email": "billing@northwind.example", "time_zone": "Europe/Berlin",
     }  # fmt: skip
     assert invoice.seller == {
-        "name": "Lumen GmbH", "address": "Lichtstr. 1\n10115 Berlin", "country": "DE", "tax_number": "DE123456789",
+        "name": "Lumen GmbH", "address": "Lichtstr. 1\n10115 Berlin", "country": "DE", "tax_number": "DE136695976",
         "email": "billing@lumen.example", "footer": "", "iban": "", "bic": "", "bank_name": "",
     }  # fmt: skip
 

@@ -75,6 +75,7 @@ def test_a_category_without_a_rate_of_its_own_bears_the_standard_one(issuer):
         ("GR", "EL 094259216"),
         ("ES", "es-b58378431"),
         ("NL", "NL004495445B01"),
+        ("MC", "FR53000004605"),
     ],
 )
 def test_a_business_of_another_eu_country_owes_the_tax_itself(issuer, country, number):
@@ -94,7 +95,7 @@ def test_a_business_of_another_eu_country_owes_the_tax_itself(issuer, country, n
         ("FR", "FRANCE"),
         ("FR", "DE123456789"),
         ("FR", "123456789"),
-        ("GR", "GR094259216"),
+        ("MC", "MC53000004605"),
         ("FR", "FR40303265046"),
         ("FR", "FR" + "1" * 13),
         ("FR", "FR\u0661\u0662\u0663"),
@@ -102,7 +103,7 @@ def test_a_business_of_another_eu_country_owes_the_tax_itself(issuer, country, n
 )
 def test_everybody_else_pays_the_tax_of_their_country(issuer, country, number):
     if country != "DE":
-        rate(country, "8.1")
+        rate({"MC": "FR"}.get(country, country), "8.1")
     found = decide(issuer, country, tax_number=number)
     assert (found.treatment, found.percent > 0, found.note) == ("taxed", True, "")
 

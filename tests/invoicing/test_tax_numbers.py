@@ -4,10 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from billing.accounts import details
+from billing.accounts import details, tax_ids
+from billing.accounts.models import Account
+from billing.accounts.tax_ids import find_vat_id, looks_right
 from billing.invoicing import tax_numbers
 from billing.invoicing.models import TaxNumberCheck
-from billing.invoicing.tax_numbers import Round, Standing, find_vat_id
+from billing.invoicing.tax_numbers import Round, Standing
 from tests.factories import NOW, make_account
 from tests.invoicing.makers import issue, plain_line
 
@@ -40,7 +42,9 @@ def treatment(account, reference):
     [
         ("FR", "fr 40 303-265.045", "FR40303265045"),
         ("GR", "EL 094259216", "EL094259216"),
-        ("GR", "GR094259216", None),
+        ("GR", "gr 094259216", "EL094259216"),
+        ("MC", "fr 53 000 00 4605", "FR53000004605"),
+        ("MC", "MC53000004605", None),
         ("AT", "ATU12345675", "ATU12345675"),
         ("AT", "ATU12345678", None),
         ("DE", "DE136695976", "DE136695976"),
@@ -64,7 +68,7 @@ def test_a_vat_number_has_the_form_and_the_digits_of_its_country(country, text, 
     ],
 )  # fmt: skip
 def test_numbers_of_other_countries_are_looked_at_where_their_form_is_known(country, text, right):
-    assert tax_numbers.looks_right(country, text) is right
+    assert looks_right(country, text) is right
 
 
 def test_the_registers_answer_is_kept_with_its_proof(issuer, paris, services):
@@ -174,11 +178,33 @@ def test_what_is_known_is_said_in_a_word(db):
 
 
 @pytest.mark.parametrize(
-    ("country", "number", "is_vat"),
+    ("country", "typed", "kept", "is_vat"),
     [
-        ("DE", "DE123456789", True), ("DE", "30/123/45678", False), ("GR", "el 094259216", True), ("GR", "GR1", False),
-        ("CH", "CHE-116.281.710 MWST", False), ("US", "US123", False),
+        ("DE", "de 811 907 980", "DE811907980", True), ("DE", " 30/123/45678 ", "30/123/45678", False),
+        ("GR", "el 094259216", "EL094259216", True), ("GR", "gr1", "GR1", False), ("FR", "fr 12", "FR 12", False),
+        ("CH", "CHE-107.787.577  mwst", "CHE107787577MWST", True), ("GB", "gb 980 7806 84", "GB980780684", True),
+        ("GB", "980 7806 84", "980 7806 84", False), ("US", "us123", "US123", False),
     ],
 )  # fmt: skip
-def test_a_document_calls_only_that_a_vat_number_which_begins_like_one(country, number, is_vat):
-    assert tax_numbers.is_meant_for_vat(country, number) == is_vat
+def test_a_number_is_kept_in_one_way_and_called_a_vat_number_only_if_it_is_one(country, typed, kept, is_vat):
+    assert tax_ids.normalise(country, typed) == tax_ids.normalise(country, kept) == kept
+    assert (tax_ids.find_prefixed_vat_id(country, typed) is not None) == is_vat
+
+
+def test_every_door_keeps_a_tax_number_in_the_same_way(db):
+    opened = make_account("paris", country="FR", tax_number="fr 40303265045")
+    assert opened.tax_number == "FR40303265045"
+    details.change(account_id=opened.pk, changes={"country": "GR", "tax_number": "gr 094259216"})
+    assert Account.objects.get().tax_number == "EL094259216"
+
+
+@pytest.mark.parametrize(
+    ("place", "area"),
+    [
+        (("MC",), "FR"), (("IM",), "GB"), (("ES", "CN"), "IC"), (("ES", "", "35 001"), "IC"), (("ES", "ML"), "EA"),
+        (("ES", "MD", "28001"), "ES"), (("DE", "", "27498"), "XH"), (("FI", "01"), "AX"), (("AX",), "AX"),
+        (("FR", "IDF", "75002"), "FR"), (("GR", "69"), "XA"), (("US", "CA", "35001"), "US"),
+    ],
+)  # fmt: skip
+def test_vat_follows_its_areas_and_not_countries(place, area):
+    assert tax_ids.vat_area(*place) == area

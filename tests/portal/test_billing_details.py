@@ -23,7 +23,7 @@ FORM = {
     "address": "Hafenstr. 1\n20457 Hamburg",
     "country": "DE",
     "region": "hh",
-    "tax_number": "de 123 456 789",
+    "tax_number": "de 811 907 980",
 }
 
 
@@ -39,7 +39,7 @@ def test_details_are_changed(alice: Client, stage: Stage) -> None:
     assert "Saved" in answer.content.decode()
     account = Account.objects.get(pk=stage.account.pk)
     assert (account.name, account.billing_email) == ("Northwind GmbH", "pay@northwind.example")
-    assert (account.country, account.region, account.tax_number) == ("DE", "HH", "DE123456789")
+    assert (account.country, account.region, account.tax_number) == ("DE", "HH", "DE811907980")
     assert account.address.replace("\r", "") == FORM["address"]
 
 
