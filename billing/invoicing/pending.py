@@ -139,6 +139,20 @@ def mark(taken: Sequence[Taken], lines: Sequence[InvoiceLine], *, now: datetime)
         item.save(update_fields=["invoice_line", "quantity", "unit_price", "amount"])
 
 
+def use_up(credits: Sequence[PendingItem], amount: Decimal, *, now: datetime) -> None:
+    """Set credits off, in their order, against a charge of `amount` that needs no invoice for it: each is cancelled as
+    far as it goes, and what is left of one stays pending as an item of its own. The caller holds the items' locks."""
+    for item in credits:
+        part = min(-item.amount, amount)
+        if not part:
+            return
+        if left := item.amount + part:
+            _leave(item, left, now=now)
+            item.quantity, item.unit_price, item.amount = Decimal(-1), part, -part
+        item.cancelled_at, amount = now, amount - part
+        item.save(update_fields=["quantity", "unit_price", "amount", "cancelled_at"])
+
+
 def note_credited(item: PendingItem, *, left: Decimal, now: datetime) -> None:
     """Write down that a credit was given by credit notes instead, but for `left` of it, which stays pending as an item
     of its own. The caller holds the item's lock."""

@@ -6,13 +6,13 @@ beyond what it charges stands on the account's next invoice.
 Locks: the subscription's row, then the account's pools, then the issuer's row.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 
 from django.db import transaction
 
-from billing.invoicing.lines import LineDraft
+from billing.invoicing import issuing
 from billing.invoicing.models import Invoice, InvoiceLine
 from billing.ledger import pools
 from billing.notifications import outbox
@@ -36,6 +36,7 @@ from billing.subscriptions.previews import (
     Draft,
     InvoiceUnpaid,
     NothingToChange,
+    Today,
     Wanted,
     When,
 )
@@ -187,19 +188,17 @@ def _change_within(
     new = draft.new
     previews.count_fees(draft)
     arrears = previews.arrears_of(subscription, draft, now=now)
-    owed, back = previews.divide(draft, arrears.drafts)
-    if back is not None:
-        previews.carry(subscription, back, name=name, actor=actor, now=now)
+    today = previews.bill_today(subscription, draft, arrears.drafts, name=name, actor=actor, now=now)
     _set_terms(subscription, draft)
     reference = f"change:{name}"
-    invoice = bills.bill(subscription, terms=new.terms, drafts=owed, reference=reference, now=now)
+    invoice = bills.bill(subscription, terms=new.terms, drafts=today.owed, reference=reference, now=now)
     overage.save(arrears, invoice)
     adjusting.adjust(
         subscription,
         draft.old,
         new,
         name=_part_name(subscription),
-        paid=_paid(draft, owed, invoice, is_whole=back is None),
+        paid=_paid(subscription, draft, today, invoice, now=now),
         invoice=invoice,
         waits_for_payment=bills.waits(subscription, invoice, is_asked=not by_staff),
         actor=actor,
@@ -235,14 +234,20 @@ def _begin_anew(
     return started.invoice
 
 
-def _paid(draft: Draft, owed: Sequence[LineDraft], invoice: Invoice | None, *, is_whole: bool) -> Decimal:
+def _paid(subscription: Subscription, draft: Draft, today: Today, invoice: Invoice | None, *, now: datetime) -> Decimal:
     """The net money of a change that pays for credits; of prices with tax in them what the invoice says is left."""
     changed = [*draft.gone, *draft.come]
     if not any(line.includes_tax for line in changed):
         return sum((line.amount for line in changed if line.recognition == CREDITS), ZERO)
-    if invoice is None or not is_whole:
+    if today.is_set_off:
+        account, currency = subscription.account, subscription.currency
+        on = issuing.supply_date(account, now)
+        quoted = issuing.quote(account=account, currency=currency, lines=changed, on=on).lines
+        return sum((line.amount for line in quoted if line.draft.recognition == CREDITS), ZERO)
+    if invoice is None or not today.is_billed:
         return ZERO
-    rows = invoice.lines.filter(position__gt=len(owed) - len(changed), position__lte=len(owed), recognition=CREDITS)
+    last = len(today.owed)
+    rows = invoice.lines.filter(position__gt=last - len(changed), position__lte=last, recognition=CREDITS)
     return sum(rows.values_list("amount", flat=True), ZERO)
 
 

@@ -15,7 +15,7 @@ from billing.catalog import plans
 from billing.catalog.models import PlanVersion
 from billing.invoicing import issuing, pending
 from billing.invoicing.lines import LineDraft, Quote
-from billing.invoicing.models import Invoice
+from billing.invoicing.models import Invoice, InvoiceLine
 from billing.payments.models import Collection, Dispute
 from billing.subscriptions import (
     acts,
@@ -251,9 +251,8 @@ def preview_of(subscription: Subscription, draft: Draft, *, now: datetime) -> Ch
 def _quote(subscription: Subscription, draft: Draft, *, now: datetime) -> tuple[Quote | None, Decimal]:
     """Today's invoice, None where there is none, and what is left of credits after it. Writes what is to be undone."""
     count_fees(draft)
-    owed, back = divide(draft, arrears_of(subscription, draft, now=now).drafts)
-    if back is not None:
-        carry(subscription, back, name=f"{subscription.pk}:preview", actor="", now=now)
+    arrears, name = arrears_of(subscription, draft, now=now).drafts, f"{subscription.pk}:preview"
+    owed = bill_today(subscription, draft, arrears, name=name, actor="", now=now).owed
     items = list(pending.list_open(account_id=subscription.account_id, currency=subscription.currency))
     credit = sum((item.amount for item in items if item.amount < 0), ZERO)
     if not owed and not any(item.amount > 0 for item in items):
@@ -297,9 +296,66 @@ def arrears_of(subscription: Subscription, draft: Draft, *, now: datetime) -> ov
     return overage.bill(subscription, lots, before=now, closes=draft.begins is not None, now=now)
 
 
+@dataclass(frozen=True, slots=True)
+class Today:
+    """What a change comes to today: `owed` lines for an invoice. `is_billed`: all that the change gives back and
+    charges is among them. `is_set_off`: what it charges was taken from credit of the same period instead."""
+
+    owed: list[LineDraft]
+    is_billed: bool
+    is_set_off: bool = False
+
+
+def bill_today(
+    subscription: Subscription,
+    draft: Draft,
+    arrears: Sequence[LineDraft],
+    *,
+    name: str,
+    actor: str,
+    now: datetime,
+) -> Today:
+    """What is billed today, with what goes back carried to the next invoice, and what an earlier change within the
+    period has left to go back taken instead of an invoice that says nothing is to be paid."""
+    owed, back = divide(draft, arrears)
+    if back is not None:
+        carry(subscription, back, name=name, actor=actor, now=now)
+        return Today(owed, is_billed=False)
+    if not arrears and _set_off(subscription, draft, now=now):
+        return Today([], is_billed=False, is_set_off=True)
+    return Today(owed, is_billed=len(owed) > len(arrears))
+
+
+def _set_off(subscription: Subscription, draft: Draft, *, now: datetime) -> bool:
+    """Take what the change charges from credit of earlier ones of the period, if that covers it and is of the same
+    kind; for what is earned day by day, of the same days."""
+    if not _is_alike(draft) or (price := lines.net([*draft.gone, *draft.come])) <= 0:
+        return False
+    one = draft.come[0]
+    items = pending.list_open(account_id=subscription.account_id, currency=subscription.currency).filter(
+        amount__lt=0, category=one.category, includes_tax=one.includes_tax, recognition=one.recognition,
+        period_reference=one.period_reference,
+    )  # fmt: skip
+    if one.recognition == InvoiceLine.Recognition.PERIOD:
+        items = items.filter(starts_at=one.starts_at, ends_at=one.ends_at)
+    credits = list(items.select_for_update(no_key=True))
+    if -sum((item.amount for item in credits), ZERO) < price:
+        return False
+    pending.use_up(credits, price, now=now)
+    return True
+
+
+def _is_alike(draft: Draft) -> bool:
+    """Whether a change within the period gives back and charges what is taxed and earned alike."""
+    changed = [*draft.gone, *draft.come]
+    return draft.begins is None and len({(x.category, x.includes_tax, x.recognition) for x in changed}) == 1
+
+
 def divide(draft: Draft, arrears: Sequence[LineDraft]) -> tuple[list[LineDraft], LineDraft | None]:
     """The lines of today's invoice; and what goes back as one item of the next, where today's would fall below nothing
-    by it, be it only in one tax category."""
+    by it, be it only in one tax category. A change that charges nothing on balance needs no invoice."""
+    if _is_alike(draft) and (net := lines.net([*draft.gone, *draft.come])) <= 0:
+        return [*arrears], _difference(draft, net) if net else None
     owed = [*arrears, *draft.gone, *draft.come]
     sums: dict[tuple[str, bool], Decimal] = {}
     for line in owed:
@@ -314,6 +370,18 @@ def divide(draft: Draft, arrears: Sequence[LineDraft]) -> tuple[list[LineDraft],
         draft.gone[0], description=_("Unused time on %(plan)s") % text, amount=back, quantity=-ONE, unit_price=-back
     )
     return [*arrears, *draft.come], item
+
+
+def _difference(draft: Draft, net: Decimal) -> LineDraft:
+    """What a change within the period gives back on balance, as one line."""
+    names = {"plan": draft.old.terms.plan_name, "new": draft.new.terms.plan_name}
+    text = _("Unused time on %(plan)s") % names
+    if draft.come and names["plan"] != names["new"]:
+        text = _("Unused time on %(plan)s, less the same days of %(new)s") % names
+    elif draft.come:
+        text = _("Unused time on %(plan)s, less what the same days cost now") % names
+    line = (draft.gone or draft.come)[0]
+    return replace(line, description=text, amount=net, quantity=-ONE, unit_price=-net)
 
 
 def carry(subscription: Subscription, item: LineDraft, *, name: str, actor: str, now: datetime) -> None:

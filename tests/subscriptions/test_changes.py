@@ -8,6 +8,7 @@ import pytest
 from billing.accounts.models import Account
 from billing.catalog import periods
 from billing.catalog.models import PlanVersion
+from billing.insights import reports
 from billing.invoicing import settling
 from billing.invoicing.models import Invoice, InvoiceLine, PendingItem
 from billing.ledger import pools, posting
@@ -143,6 +144,34 @@ def test_a_downgrade_on_any_day_gives_back_what_the_days_left_are_worth(acme, sm
     next_month = Invoice.objects.get(reference=f"renewal:{subscription.pk}:2")
     assert next_month.subtotal == max(31 + credit.amount, D(0))
     assert billed() == used_of_large + (32 - day) + 31
+
+
+@pytest.mark.parametrize("included", ["310", "0"])
+@pytest.mark.parametrize("has_tax", [False, True])
+def test_changing_back_and_forth_leaves_one_invoice_and_nothing_pending(acme, included, has_tax):
+    """Up for 46.74 on the 11th, then down and up again four times: neither invoices of nothing nor tiny lines."""
+    rows = {"prices_include_tax": has_tax, "seats_max": 100}
+    small = make_plan("s", included_credits=D(included), prices={"USD": {"fee": "31.00"}}, **rows)
+    large = make_plan("l", included_credits=D(included) * 6, prices={"USD": {"fee": "100.00"}}, **rows)
+    subscription = subscribe(acme, small, now=START)
+    change(subscription, noon(11), plan_version_id=large.pk)
+    pay(noon(11))
+    for number in range(4):
+        change(subscription, noon(11), plan_version_id=small.pk, when="now", reference=f"down:{number}")
+        pending = PendingItem.objects.filter(invoice_line=None, cancelled_at=None)
+        assert [item.amount for item in pending] == [D("-46.74")]
+        change(subscription, noon(11), plan_version_id=large.pk, reference=f"up:{number}")
+        assert not pending.all().exists()
+    assert list(Invoice.objects.order_by("pk").values_list("total", flat=True)) == [31, D("46.74")]
+    assert [lot.cost_basis > 0 for lot in CreditGrant.objects.filter(is_open=True)] == [True] * (included != "0") * 2
+    # On another day a part of what is left pays: 100.00 - 31.00 for 11 of 31 days is 24.49.
+    change(subscription, noon(16), plan_version_id=small.pk, when="now", reference="down")
+    assert pending.all().get().amount == D("-35.61")
+    change(subscription, noon(21), plan_version_id=large.pk, reference="up")
+    assert pending.all().get().amount == D("-11.13")
+    # The money came without payments, which these tests do not make.
+    found = reports.read(starts_on=START.date(), until=noon(25))
+    assert not [each for each in found.checks if not each.holds and not {"payments", "ageing"} & set(each.what.split())]
 
 
 def test_seats_go_from_three_to_five_and_back(acme):
