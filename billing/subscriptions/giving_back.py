@@ -15,7 +15,7 @@ from billing.catalog import pricing
 from billing.invoicing import crediting, spreading
 from billing.invoicing.models import CreditNote, Invoice, InvoiceLine, PendingItem
 from billing.ledger import pools
-from billing.payments import refunding
+from billing.payments import paying, refunding
 from billing.payments.models import Payment
 from billing.subscriptions import adjusting, lines, sides, starting
 from billing.subscriptions.models import Subscription
@@ -43,6 +43,30 @@ def give_back(subscription: Subscription, *, reason: str, actor: str, now: datet
     return _credit(
         invoices, payments, charged, price, name=f"end:{subscription.pk}", reason=reason, actor=actor, now=now
     )[0]
+
+
+def forgive_unpaid(subscription: Subscription, *, reason: str, actor: str, now: datetime) -> list[CreditNote]:
+    """Credit what `give_back` would of the period's invoices for which no money has come and no payment is under way,
+    so that nobody is asked for days without a subscription; and take back the same part of the credits."""
+    rest = sides.rest_of(subscription, now=now)
+    side = sides.before(subscription, subscription.periods.get(number=subscription.period_number))
+    charged = _lines_of(subscription.account_id, rest.reference).exclude(recognition=AT_ONCE)
+    unpaid = [
+        invoice
+        for invoice in _lock_invoices(charged.filter(invoice__state=Invoice.State.OPEN, invoice__amount_paid=0))
+        if not invoice.amount_paid and invoice.state == Invoice.State.OPEN and not paying.find_under_way(invoice.pk)
+    ]
+    if not unpaid:
+        return []
+    pools.lock(subscription.account.pools.values_list("pk", flat=True))
+    price, left = worth(subscription, now=now), adjusting.cycle_left(subscription, side, now=now)
+    notes, over = _credit(
+        unpaid, [], charged, price, name=f"end:{subscription.pk}", reason=reason, actor=actor, now=now
+    )
+    if notes:
+        credits = pricing.part_of_credits(left.left(side), part=price - over, of=price)
+        adjusting.take_back(subscription, credits, ends_at=left.cycle[1], name="end", actor=actor, now=now)
+    return notes
 
 
 def give_back_pending(item: PendingItem, *, reason: str, actor: str, now: datetime) -> Decimal:

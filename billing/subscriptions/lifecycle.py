@@ -79,8 +79,9 @@ def cancel(
     """Cancel a subscription: at the end of its period, until which it runs and the cancellation can be taken back, or
     now. A trial that is cancelled is never billed.
 
-    Now: what is in arrears is billed, and nothing goes back, unless staff ask for it (`gives_back`): then the days that
-    are left are credited, refunded and their credits taken back (`giving_back`). One that is not paid for yet, or is
+    Now: what is in arrears is billed. What was paid does not go back, unless staff ask for it (`gives_back`): then the
+    days that are left are credited, refunded and their credits taken back. Of what was not paid only the days up to now
+    are collected (`giving_back`). One that is not paid for yet, or is
     paused and past its period, ends now in any case. Raises what `acts` raises, and issuing.NoIssuer; nothing is
     written then.
     """
@@ -166,8 +167,9 @@ def _end(subscription: Subscription, *, reason: str, gives_back: bool, actor: st
         if not ending.abandon(subscription, now=now):
             raise NotAllowed(subscription.state, "its first invoice is paid, or about to be")
         return
-    if gives_back and subscription.period_number and now < subscription.period_ends_at:
-        giving_back.give_back(subscription, reason=reason or _("Cancelled"), actor=actor, now=now)
+    if subscription.period_number and now < subscription.period_ends_at:
+        act = giving_back.give_back if gives_back else giving_back.forgive_unpaid
+        act(subscription, reason=reason or _("Cancelled"), actor=actor, now=now)
     ending.end(subscription, at=now, reference=f"end:{subscription.pk}", actor=actor, reason=reason, now=now)
 
 

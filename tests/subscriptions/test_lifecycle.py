@@ -8,12 +8,12 @@ from django.db import connection
 
 from billing.accounts.models import Account
 from billing.catalog.models import Coupon, PlanVersion
-from billing.invoicing import settling
+from billing.invoicing import settling, verification
 from billing.invoicing.models import CreditNote, Invoice, PendingItem
 from billing.ledger import pools, posting
 from billing.ledger.models import CreditPool
 from billing.notifications.models import Notification
-from billing.payments.models import Refund
+from billing.payments.models import Collection, Payment, Refund, SandboxCard
 from billing.subscriptions import acts, changes, lifecycle
 from billing.subscriptions.lifecycle import CouponRefused, NotAllowed, NothingScheduled
 from billing.subscriptions.models import Subscription, SubscriptionChange
@@ -170,6 +170,32 @@ def test_an_end_now_bills_what_is_in_arrears_and_gives_nothing_back(acme, subscr
     assert not CreditNote.objects.exists()
     assert not PendingItem.objects.exists()
     assert kinds()[-1] == "subscription_ended"
+
+
+def test_after_an_end_now_only_the_days_up_to_it_are_collected(acme, subscription):
+    """The card fails on 1 February; the subscription is cancelled on the 8th: 7 of 28 days are 7.75 net, 9.22."""
+    SandboxCard.objects.update(behaviour="decline")
+    run(noon(1, 2))
+    invoice = Invoice.objects.get(reference=f"renewal:{subscription.pk}:2")
+    assert (invoice.owed, available(acme, noon(2, 2))) == (D("36.89"), 310)
+    act(lifecycle.cancel, subscription, noon(8, 2), when="now")
+    invoice.refresh_from_db()
+    assert (invoice.state, invoice.owed, CreditNote.objects.get().subtotal) == ("open", D("9.22"), D("23.25"))
+    assert (available(acme, noon(8, 2)), Refund.objects.exists()) == (D("77.5"), False)
+    SandboxCard.objects.update(behaviour="success")
+    run(noon(20, 2))
+    paid = Payment.objects.filter(invoice=invoice, state="succeeded")
+    assert [payment.amount for payment in paid] == [D("9.22")]
+    assert not verification.verify().findings
+
+
+def test_an_unpaid_period_that_is_ended_on_its_first_day_is_not_collected_at_all(acme, subscription):
+    SandboxCard.objects.update(behaviour="decline")
+    run(noon(1, 2))
+    act(lifecycle.cancel, subscription, noon(1, 2), when="now")
+    run(noon(20, 2))
+    assert (Invoice.objects.latest("pk").state, available(acme, noon(1, 2))) == ("void", 0)
+    assert Collection.objects.latest("pk").state == "stopped"
 
 
 def test_staff_may_give_back_the_days_that_are_left(acme, subscription):
