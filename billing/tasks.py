@@ -21,7 +21,7 @@ from billing.ledger import announcing, expiry, holds, sealing, verification
 from billing.metering import gauges
 from billing.notifications import delivery, fanout
 from billing.payments import checking, collecting, refunding, sandbox_webhooks, webhooks
-from billing.purchases import topups
+from billing.purchases import abandoned, topups
 from billing.subscriptions import allocations, renewals, standing, stranded, trials
 
 log = structlog.get_logger(__name__)
@@ -173,6 +173,12 @@ def run_top_ups() -> None:
     """Follow up automatic top-ups under way, and top up pools that have run low."""
     done = topups.run_due(now=timezone.now(), limit=100)
     _report("top_ups.run", opened=done.opened, succeeded=done.succeeded, failed=done.failed)
+
+
+@shared_task
+def void_abandoned_purchases() -> None:
+    """Void purchases that nobody has paid for a day, or that another one has replaced."""
+    _report("purchases.voided", count=abandoned.void_due(now=timezone.now(), limit=BATCH))
 
 
 @shared_task

@@ -50,6 +50,7 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "send-sandbox-webhooks": {"task": "billing.tasks.send_sandbox_webhooks", "schedule": 5.0},
     "collect-invoices": {"task": "billing.tasks.collect_invoices", "schedule": 5.0},
     "move-test-clocks": {"task": "billing.tasks.move_test_clocks", "schedule": 5.0},
+    "void-abandoned-purchases": {"task": "billing.tasks.void_abandoned_purchases", "schedule": 60.0},
     "run-top-ups": {"task": "billing.tasks.run_top_ups", "schedule": 5.0},
     "process-gateway-events": {"task": "billing.tasks.process_gateway_events", "schedule": 30.0},
     "renew-subscriptions": {"task": "billing.tasks.renew_subscriptions", "schedule": 15.0},

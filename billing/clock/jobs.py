@@ -17,7 +17,7 @@ from billing.notifications.models import NotificationDelivery
 from billing.payments import checking, collecting, refunding, sandbox_webhooks, webhooks
 from billing.payments.gateway import Delivery
 from billing.payments.models import Collection, GatewayEvent, GatewayName, Payment, Refund, SandboxEvent
-from billing.purchases import topups
+from billing.purchases import abandoned, topups
 from billing.subscriptions import allocations, renewals, standing, stranded, trials
 from billing.subscriptions.models import Allocation, Subscription
 
@@ -178,6 +178,15 @@ def _next_top_up(after: datetime, account_id: int | None) -> datetime | None:
     return topups.next_due_at(after=after, account_id=account_id)
 
 
+def _void_purchases(now: datetime, account_id: int | None) -> int:
+    return abandoned.void_due(now=now, limit=BATCH, account_id=account_id)
+
+
+def _next_void(after: datetime, account_id: int | None) -> datetime | None:
+    until = abandoned.PAYABLE_FOR
+    return _moved(_first(abandoned.list_unpaid(), "created_at", after - until, account_id), until)
+
+
 def _announce(now: datetime, account_id: int | None) -> int:
     return announcing.announce_expiring(now=now, limit=BATCH, account_id=account_id)
 
@@ -224,6 +233,7 @@ _ORDER = (
     Job("kept webhooks are tried again", _process_events, _next_event),
     Job("subscriptions follow up", _follow_up, _next_follow_up),
     Job("pools are topped up", _top_up, _next_top_up),
+    Job("unpaid purchases are voided", _void_purchases, _next_void),
     Job("expiring credits are announced", _announce, _next_announcement),
     Job("the ledger is sealed", _seal),
 )

@@ -5,6 +5,8 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 HARD = frozenset({"expired_card", "card_unusable", "amount_not_chargeable"})
+# What says nothing about the card.
+NOT_THE_CARD = frozenset({"amount_not_chargeable", "not_received"})
 
 _TEXTS: dict[str, Promise] = {
     "card_declined": _("The card was declined. Ask your bank, or use another card."),

@@ -8,7 +8,7 @@ from django.db import transaction
 from billing.accounts.models import Account
 from billing.payments import gateway, waking
 from billing.payments.gateway import StoredCard
-from billing.payments.models import PaymentMethod
+from billing.payments.models import Payment, PaymentMethod
 
 MAX_METHODS = 20
 
@@ -87,8 +87,8 @@ def keep(
     customer_reference: str = "",
     now: datetime,
 ) -> PaymentMethod:
-    """Add a card that the gateway has, once: a repeat returns the first row. Without a default it becomes it; to a new
-    default is charged at once what is overdue."""
+    """Add a card that the gateway has, once: a repeat returns the first row. Without a default it becomes it, until it
+    is declined on its first use; to a new default is charged at once what is overdue."""
     with transaction.atomic():
         _lock(account_id)
         known = PaymentMethod.objects.filter(gateway=gateway_name, gateway_reference=card.reference).first()
@@ -124,6 +124,33 @@ def set_default(*, account_id: int, method_id: int, now: datetime) -> PaymentMet
         method.save(update_fields=["is_default"])
         waking.retry_soon(account_id=account_id, method_id=method.pk, now=now)
         return method
+
+
+def note_success(*, method_id: int) -> None:
+    """Let a card that has paid be the default of an account that has none. Locks the account's row."""
+    method = PaymentMethod.objects.get(pk=method_id)
+    if method.removed_at is not None or method.is_default or find_default(method.account_id) is not None:
+        return
+    _lock(method.account_id)
+    if find_default(method.account_id) is None:
+        PaymentMethod.objects.filter(pk=method_id, removed_at=None).update(is_default=True)
+
+
+def note_decline(*, invoice_id: int, method_id: int) -> None:
+    """Let a card that was declined while its customer was there, and has never paid, no longer be the default; the one
+    that paid last is it again, if there is one. Where the invoice is collected, it goes on being tried for that one.
+    Locks the account's row, then the collection's."""
+    method = PaymentMethod.objects.get(pk=method_id)
+    paid = Payment.objects.filter(state=Payment.State.SUCCEEDED)
+    if not method.is_default or paid.filter(method=method_id).exists():
+        return
+    _lock(method.account_id)
+    if not PaymentMethod.objects.filter(pk=method_id, is_default=True).update(is_default=False):
+        return
+    waking.keep_method(invoice_id=invoice_id, method_id=method_id)
+    kept = paid.filter(method__account=method.account_id, method__removed_at=None).order_by("-finished_at", "-pk")
+    if (last := kept.values_list("method", flat=True).first()) is not None:
+        PaymentMethod.objects.filter(pk=last).update(is_default=True)
 
 
 def remove(*, account_id: int, method_id: int, now: datetime) -> PaymentMethod:

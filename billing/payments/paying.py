@@ -240,6 +240,8 @@ def _succeed(payment: Payment, outcome: Outcome, *, now: datetime) -> None:
     payment.gateway_reference = outcome.reference
     payment.failure_code = payment.failure_message = payment.action_url = payment.problem = ""
     payment.failure_is_hard = False
+    if payment.method_id is not None:
+        methods.note_success(method_id=payment.method_id)
     invoice = payment.invoice
     if payment.amount <= invoice.owed:
         payment.save()
@@ -267,6 +269,8 @@ def _fail(payment: Payment, outcome: Outcome, *, now: datetime) -> None:
     payment.save()
     if payment.off_session:
         return
+    if payment.method_id is not None and outcome.failure_code not in failures.NOT_THE_CARD:
+        methods.note_decline(invoice_id=payment.invoice_id, method_id=payment.method_id)
     invoice = payment.invoice
     outbox.write(
         kind="payment_failed",

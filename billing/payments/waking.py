@@ -18,6 +18,11 @@ def tell(*, invoice_id: int) -> None:
     Collection.objects.filter(invoice=invoice_id).update(has_news=True)
 
 
+def keep_method(*, invoice_id: int, method_id: int) -> None:
+    """Let the collection of an invoice go on with a method that is the default no longer."""
+    Collection.objects.filter(invoice=invoice_id, closed_at=None, method=None).update(method=method_id)
+
+
 def retry_soon(*, account_id: int, method_id: int, now: datetime) -> int:
     """Let the account's overdue collections be tried at once with another method; how many.
 

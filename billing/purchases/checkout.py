@@ -17,7 +17,7 @@ from billing.invoicing import crediting, engines, issuing
 from billing.invoicing.models import Invoice
 from billing.payments import paying, voiding
 from billing.payments.models import Payment
-from billing.purchases import offers
+from billing.purchases import abandoned, offers
 from billing.purchases.models import Purchase
 
 
@@ -74,8 +74,8 @@ def buy(
     transaction.
 
     The same token again gives the same purchase and charges nothing more, whatever became of the first attempt: a
-    declined purchase leaves an open invoice, to be paid by an attempt of its own. Raises what `place` raises, but for
-    tax.TaxNotPrepared, and tax.TaxUnavailable.
+    declined purchase leaves an open invoice, to be paid by an attempt of its own within a day (`abandoned`). Raises
+    what `place` raises, but for tax.TaxNotPrepared, and tax.TaxUnavailable.
     """
     purchase = engines.with_tax(
         lambda: place(
@@ -88,6 +88,8 @@ def buy(
     if payment is not None:
         paying.submit(payment_id=payment.pk, return_url=return_url, now=now)
         purchase.invoice.refresh_from_db()
+    if purchase.invoice.state == Invoice.State.PAID:
+        abandoned.void_replaced(account_id=account_id, now=now)
     return purchase
 
 

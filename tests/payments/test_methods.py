@@ -1,10 +1,16 @@
+import itertools
+
 import pytest
 
-from billing.payments import gateway, methods
-from billing.payments.models import PaymentMethod
+from billing.payments import gateway, methods, paying
+from billing.payments.models import PaymentMethod, SandboxCard
 from tests.factories import NOW, make_account
+from tests.invoicing.makers import issue
 from tests.ledger.racing import race
+from tests.payments import makers
 from tests.payments.makers import make_card
+
+NUMBERS = itertools.count()
 
 
 def defaults(account) -> list[int]:
@@ -22,6 +28,36 @@ def test_the_default_is_the_first_until_another_is_chosen_or_it_is_removed(accou
     assert [method.pk for method in methods.list_methods(account.pk)] == [first.pk]
     third = make_card(account)
     assert defaults(account) == [third.pk]
+
+
+def test_a_card_that_is_declined_on_its_first_use_is_not_the_default_until_it_has_paid(account):
+    declined = make_card(account, makers.DECLINE)
+    assert pay_with(account, declined).state == "failed"
+    assert methods.find_default(account.pk) is None
+    good = make_card(account)
+    assert defaults(account) == [good.pk]
+    methods.set_default(account_id=account.pk, method_id=declined.pk, now=NOW)
+    pay_with(account, good)
+    # One that is to take the place of a good card, and fails, gives it back.
+    pay_with(account, declined)
+    assert defaults(account) == [good.pk]
+    # Which may be declined now and then.
+    SandboxCard.objects.filter(reference=good.gateway_reference).update(behaviour="decline")
+    assert pay_with(account, good).state == "failed"
+    assert defaults(account) == [good.pk]
+
+
+def test_a_card_that_pays_where_there_is_no_default_becomes_it(account):
+    card = make_card(account)
+    pay_with(account, make_card(account, makers.DECLINE, make_default=True))
+    assert defaults(account) == []
+    assert pay_with(account, card).state == "succeeded"
+    assert defaults(account) == [card.pk]
+
+
+def pay_with(account, card):
+    invoice = issue(account, reference=f"r:{next(NUMBERS)}")
+    return paying.pay(invoice_id=invoice.pk, method_id=card.pk, key=invoice.reference, off_session=False, now=NOW)
 
 
 def test_another_accounts_method_is_neither_made_default_nor_removed(account):
