@@ -182,6 +182,7 @@ JOBS = {
     "send_sandbox_webhooks": "webhooks come", "process_gateway_events": "kept webhooks are tried again",
     "follow_up_subscriptions": "subscriptions follow up", "run_top_ups": "pools are topped up",
     "announce_expiring": "expiring credits are announced", "seal_ledger": "the ledger is sealed",
+    "void_abandoned_purchases": "unpaid purchases are voided",
     "deliver_notifications": "mails are sent",
 }  # fmt: skip
 # The rest is of no account: it moves the clocks themselves, keeps house, or asks services in real time.
