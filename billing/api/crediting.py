@@ -34,7 +34,9 @@ class NewCreditNote(Strict):
     """What to credit, and where the money goes."""
 
     amount = Amount(zero=False, required=False, help_text="Tax included, spread over all lines.")
-    lines = LineToCredit(many=True, required=False, help_text="Instead of `amount`. Neither: all that is left.")
+    lines = LineToCredit(
+        many=True, required=False, allow_empty=False, help_text="Instead of `amount`. Neither: all that is left."
+    )
     refund_to = Choice(
         credit_notes.RefundTo.choices,
         required=False,

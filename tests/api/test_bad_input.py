@@ -37,7 +37,7 @@ OF_KIND = {
     "text": [LONG, HUGE, '""', '"   "'],
 }  # fmt: skip
 # These may be empty.
-NOTES = {"note", "reason", "tax_number", "segment_override", "region", "postal_code", "address"}
+NOTES = {"note", "reason", "source", "tax_number", "segment_override", "region", "postal_code", "address"}
 MALFORMED, INVALID = (400, "malformed_json"), (400, "invalid_request")
 # Each with what is answered.
 BODIES = {

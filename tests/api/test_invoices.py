@@ -33,7 +33,8 @@ def test_an_invoice_says_what_it_is_for_and_how_it_stands(alice, acme, invoice):
         "given_up_at": None,
         "lines": [
             {
-                "description": "Credits: 1,000 credits", "quantity": "1000", "unit_price": "0.12", "amount": "120",
+                "line": 1, "description": "Credits: 1,000 credits", "quantity": "1000", "unit_price": "0.12",
+                    "amount": "120", "amount_credited": "0",
                     "includes_tax": False,
                 "tax_name": "VAT", "tax_percent": "19", "tax_amount": "22.8", "tax_treatment": "taxed",
                 "credits": "1000", "credits_refunded": "0", "starts_at": None, "ends_at": None, "period": "",

@@ -11,6 +11,7 @@ from tests.undoing import undone
 NOT_NOW = {
     "begin_card_setup": "no_card_page",
     "create_subscription": "already_subscribed",
+    "preview_subscription": "already_subscribed",
     "reactivate_subscription": "subscription_state",
     "resume_subscription": "subscription_state",
     "withdraw_subscription_change": "nothing_scheduled",

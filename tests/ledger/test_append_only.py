@@ -44,9 +44,9 @@ COLUMNS = {
     "billing_subscriptionchange": 12,
     "billing_ledgerseal": 5,
     "billing_sealedrange": 6,
-    "billing_creditnote": 18,
+    "billing_creditnote": 19,
     "billing_creditnoteline": 7,
-    "billing_staffact": 12,
+    "billing_staffact": 13,
     "billing_accountnote": 5,
 }
 
@@ -70,7 +70,7 @@ def document(account):
     invoice = Invoice.objects.create(account=account, issuer=issuer, reference="test", currency="EUR", created_at=NOW)
     line = InvoiceLine.objects.create(invoice=invoice, position=1, quantity=1, unit_price=1, amount=1)
     note = CreditNote.objects.create(
-        invoice=invoice, number="CN-1", currency="EUR", subtotal=1, tax_total=0, total=1, issued_at=NOW
+        account=account, invoice=invoice, number="CN-1", currency="EUR", subtotal=1, tax_total=0, total=1, issued_at=NOW
     )
     CreditNoteLine.objects.create(credit_note=note, invoice_line=line, amount=1)
     staff = User.objects.create_user("staff@example.com")

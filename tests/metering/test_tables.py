@@ -29,9 +29,9 @@ def lines(**fields):
 def test_a_row_becomes_an_event_with_an_id_of_its_number(events_in):
     assert events_in("Time,Tokens\n2026-03-01 10:00:00,5\n2026-03-01 11:00:00,6\n") == [
         {"id": "import:x:1", "account": "acme", "meter": "tokens", "quantity": "5",
-         "occurred_at": "2026-03-01 10:00:00Z", "properties": {}},
+         "occurred_at": "2026-03-01T10:00:00+00:00", "properties": {}},
         {"id": "import:x:2", "account": "acme", "meter": "tokens", "quantity": "6",
-         "occurred_at": "2026-03-01 11:00:00Z", "properties": {}},
+         "occurred_at": "2026-03-01T11:00:00+00:00", "properties": {}},
     ]  # fmt: skip
 
 
@@ -41,7 +41,7 @@ def test_a_row_becomes_an_event_with_an_id_of_its_number(events_in):
 def test_a_byte_order_mark_and_either_line_end_are_read(events_in, bom, end, last):
     content = bom + b"Time,Tokens" + end + b"2026-03-01 10:00:00.1234567,5" + (end if last else b"")
     (event,) = events_in(content)
-    assert (event["quantity"], event["occurred_at"]) == ("5", "2026-03-01 10:00:00.1234567Z")
+    assert (event["quantity"], event["occurred_at"]) == ("5", "2026-03-01T10:00:00.123456+00:00")
 
 
 def test_several_meters_of_a_row_are_events_of_their_own_and_empty_cells_none(events_in):
@@ -69,8 +69,8 @@ def test_columns_may_name_the_account_the_pool_the_member_and_properties(events_
     ("stated", "zone", "expected"),
     [
         ("2026-07-01 10:00:00", "Europe/Berlin", "2026-07-01T08:00:00+00:00"),
-        ("2026-07-01T10:00:00+05:00", "Europe/Berlin", "2026-07-01T10:00:00+05:00"),
-        ("2026-07-01T10:00:00Z", "", "2026-07-01T10:00:00Z"),
+        ("2026-07-01T10:00:00+05:00", "Europe/Berlin", "2026-07-01T05:00:00+00:00"),
+        ("2026-07-01T10:00:00Z", "", "2026-07-01T10:00:00+00:00"),
         ("yesterday", "Europe/Berlin", "yesterday"),
         ("0001-01-01 00:00:00", "Asia/Tokyo", "0001-01-01 00:00:00"),
     ],
@@ -87,7 +87,7 @@ def test_json_lines_are_mapped_too(events_in):
     content = content.replace('"n": 3', '"n": 3, "m": null')
     assert events_in(content, mapping) == [
         {"id": "3", "account": "7", "meter": "tokens", "quantity": Decimal("1.50"),
-         "occurred_at": "2026-03-01T10:00:00Z", "properties": {}}
+         "occurred_at": "2026-03-01T10:00:00+00:00", "properties": {}}
     ]  # fmt: skip
 
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from django.test import Client, override_settings
-from django.urls import path
+from django.urls import include, path
 
 from billing.accounts.ids import encode
 from billing.catalog.models import Pack
@@ -132,7 +132,7 @@ def _bad(request: object) -> None:
     raise SuspiciousOperation
 
 
-urlpatterns = [path("forbidden", _forbidden), path("bad", _bad)]
+urlpatterns = [path("forbidden", _forbidden), path("bad", _bad), path("", include("portal.entrance_urls"))]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def account() -> Account:
 def last_mail() -> Message:
     """The message about the invoice that was issued last."""
     row = Notification.objects.filter(kind="invoice_issued").order_by("-pk")[0]
-    return about_plans.invoice_issued(About(row, now=row.created_at))
+    return about_plans.invoice_issued(About(row))
 
 
 def spend(account: Account, credits: str) -> None:
