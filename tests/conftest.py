@@ -12,6 +12,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 from django.db.backends.postgresql.operations import DatabaseOperations
+from hypothesis import settings as hypothesis_settings
 from whitenoise.middleware import WhiteNoiseMiddleware
 from whitenoise.responders import StaticFile
 from xdist.scheduler import LoadScopeScheduling
@@ -19,6 +20,10 @@ from xdist.workermanage import WorkerController
 
 from billing.subscriptions import terms
 from config.embedded import ValkeyServer
+
+# How long one example takes says more about the machine than about Florin.
+hypothesis_settings.register_profile("florin", deadline=None)
+hypothesis_settings.load_profile("florin")
 
 # Where the processes of a test run leave their note for the one that shares out the tests.
 GROUPS = pytest.StashKey[Path]()
