@@ -23,8 +23,14 @@ ANSWER_WITHIN_SECONDS = 15
 
 
 class ClockForm(forms.Form):
-    """Where the clock is to be moved to, and why."""
+    """Where the clock is to be moved to, and why; of an account in real time also where it begins."""
 
+    starts_at = forms.SplitDateTimeField(
+        label=gettext_lazy("Begins at"),
+        required=False,
+        widget=MomentWidget("Begins at"),
+        help_text=gettext_lazy("Now if left empty. It may lie in the past, if nothing has happened since."),
+    )
     advance_to = forms.SplitDateTimeField(label=gettext_lazy("Move it to"), widget=MomentWidget("Move it to"))
     reason = PlainText(
         label=gettext_lazy("Reason"), max_length=200, widget=forms.TextInput(attrs={"class": "vTextField"})
@@ -43,6 +49,8 @@ class ClockPages(RoomAdmin):
             raise Http404
         self.require(request.user.has_perm("billing.change_account"))
         form = ClockForm(request.POST or None, initial={"advance_to": _now_of(account) + timedelta(days=31)})
+        if account.is_test:
+            del form.fields["starts_at"]
         if request.method == "POST" and form.is_valid():
             self.watch(request, account)
             before = _now_of(account)
@@ -51,7 +59,10 @@ class ClockPages(RoomAdmin):
                 self._tell(request, account, before)
                 return HttpResponseRedirect(self.page_url("overview", account))
             trail.settle(request)
-        warning = _("The account lives in real time. Once it is on a test clock it stays on it for good.")
+        warning = _(
+            "The account lives in real time. On a test clock it becomes a test account, left out of books, figures and "
+            "queues. It stays on it for good."
+        )
         return self.render_act(
             request,
             account,
@@ -67,7 +78,8 @@ class ClockPages(RoomAdmin):
         now, to = timezone.now(), form.cleaned_data["advance_to"]
         try:
             if account.clock_at is None:
-                advancing.open_clock(account_id=account.pk, starts_at=now, now=now)
+                starts_at = form.cleaned_data["starts_at"] or now
+                advancing.open_clock(account_id=account.pk, starts_at=starts_at, now=now)
             advancing.advance(account_id=account.pk, to=to, seconds=ANSWER_WITHIN_SECONDS, read_clock=timezone.now)
         except tuple(_REFUSALS) as refusal:
             form.add_error(None, _REFUSALS[type(refusal)])
@@ -92,6 +104,9 @@ class ClockPages(RoomAdmin):
 
 _REFUSALS: dict[type[Exception], Any] = {
     advancing.NotSandbox: gettext_lazy("Only accounts whose payments go to the sandbox gateway have a test clock."),
+    advancing.HasInvoices: gettext_lazy(
+        "The account has invoices, or credits that were paid for, in the books. Use another account for tests."
+    ),
     advancing.TooFar: gettext_lazy("Move it by five years at most at once."),
     clocks.HasHistory: gettext_lazy("Something has happened to the account after that time."),
     clocks.ClockRunsBack: gettext_lazy("A clock is moved forward only."),

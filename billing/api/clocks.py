@@ -83,7 +83,12 @@ class AccountClock(ApiView):
         responses={
             200: ClockDocument,
             **refusals(
-                "no_sandbox", "test_clock_exists", "test_clock_behind", "test_clock_moving", "test_clock_too_far"
+                "no_sandbox",
+                "account_invoiced",
+                "test_clock_exists",
+                "test_clock_behind",
+                "test_clock_moving",
+                "test_clock_too_far",
             ),
         },
         examples=[
@@ -96,7 +101,8 @@ class AccountClock(ApiView):
         """Everything that is due for the account up to `advance_to` is done, in order and in its time: renewals,
         payments of the sandbox, dunning, expiry. Nobody is mailed. What has not been done after 20 seconds goes on by
         itself (`state` is `moving`). An account that has been put on a clock stays on it, and everything one does with
-        it happens at that time. Scope `accounts:write`, platform keys only.
+        it happens at that time. It is a test account: it has invoice numbers of its own, and is left out of books,
+        figures and queues. Scope `accounts:write`, platform keys only.
         """
         found, asked = get_account(request, account), read_body(request, NewTime)
         if found.clock_at is None or "starts_at" in asked:

@@ -206,6 +206,8 @@ def _translate_clock(error: Exception) -> Problem | None:
     match error:
         case advancing.NotSandbox():
             return Problem("no_sandbox")
+        case advancing.HasInvoices():
+            return Problem("account_invoiced")
         case clocks.HasClock():
             return Problem("test_clock_exists")
         case clocks.HasHistory() | clocks.ClockRunsBack():

@@ -61,6 +61,9 @@ KINDS: dict[str, Kind] = {
     "id_conflict": Kind(409, "Id conflict", "The id names an earlier, different event or charge of this account."),
     # --- test clocks
     "no_sandbox": Kind(409, "No sandbox", "Only an account whose payments go to the sandbox gateway has a test clock."),
+    "account_invoiced": Kind(
+        409, "Account invoiced", "It has invoices or credits that were paid for: use another account for tests."
+    ),
     "test_clock_exists": Kind(409, "Test clock exists", "The account is on a test clock: leave `starts_at` out."),
     "test_clock_behind": Kind(
         409, "Test clock behind", "A clock moves forward only, and begins after all that has happened to the account."

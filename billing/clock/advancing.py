@@ -8,12 +8,14 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
+from django.db import transaction
 
 from billing.accounts import clocks
 from billing.accounts.models import Account, TestClock
 from billing.clock.moving import move
 from billing.invoicing.models import Invoice
-from billing.ledger.models import Posting
+from billing.ledger import pools
+from billing.ledger.models import CreditGrant, Posting
 from billing.notifications.models import Notification
 from billing.payments import gateway
 from billing.payments.models import GatewayName, Payment
@@ -30,14 +32,21 @@ class NotSandbox(Exception):
     """The account's payments go to a gateway whose time is not ours."""
 
 
+class HasInvoices(Exception):
+    """The account was invoiced, or has credits that were paid for: they are in the books, which leave test accounts
+    out."""
+
+
 class TooFar(Exception):
     """The clock is to be moved by more than FURTHEST at once."""
 
 
 def open_clock(*, account_id: int, starts_at: datetime, now: datetime) -> TestClock:
-    """Put an account on a test clock for good; `now` is the real time.
+    """Put an account on a test clock for good, which makes it a test account; `now` is the real time. One that was
+    opened after `starts_at` begins then.
 
-    Raises NotSandbox, clocks.HasClock, and clocks.HasHistory when something happened to it after `starts_at`.
+    Raises NotSandbox, HasInvoices, clocks.HasClock, and clocks.HasHistory when something happened to it after
+    `starts_at`.
     """
     account = Account.objects.get(pk=account_id)
     try:
@@ -46,9 +55,19 @@ def open_clock(*, account_id: int, starts_at: datetime, now: datetime) -> TestCl
         is_sandbox = False
     if not is_sandbox:
         raise NotSandbox
-    if account.clock_at is None and _has_history(account_id, starts_at):
-        raise clocks.HasHistory
-    return clocks.open_clock(account_id=account_id, starts_at=starts_at, now=now)
+    with transaction.atomic():
+        clock = clocks.open_clock(account_id=account_id, starts_at=starts_at, now=now)
+        if _is_in_books(account_id):
+            raise HasInvoices
+        if _has_history(account_id, starts_at):
+            raise clocks.HasHistory
+        pools.set_back(account_id=account_id, to=starts_at)
+        return clock
+
+
+def _is_in_books(account_id: int) -> bool:
+    paid_for = CreditGrant.objects.filter(pool__account=account_id, cost_basis__gt=0)
+    return Invoice.objects.filter(account=account_id).exists() or paid_for.exists()
 
 
 def _has_history(account_id: int, after: datetime) -> bool:

@@ -132,6 +132,21 @@ def _follow_main(pool: CreditPool) -> None:
         pool.save(update_fields=fields)
 
 
+def set_back(*, account_id: int, to: datetime) -> None:
+    """Let the pools and limits of an account that was opened after `to` begin then, for a clock that starts in the
+    past. The caller has seen to it that nothing was posted since. Locks the pools."""
+    pools = CreditPool.objects.select_for_update(no_key=True, of=("self",)).select_related("account")
+    for pool in pools.filter(account=account_id, created_at__gt=to).order_by("pk"):
+        starts_at = month_start(to, pool.account.time_zone)
+        pool.created_at = pool.last_posted_at = to
+        pool.cycle_starts_at, pool.cycle_ends_at = starts_at, month_after(to, pool.account.time_zone)
+        pool.save(update_fields=["created_at", "last_posted_at", "cycle_starts_at", "cycle_ends_at"])
+        MemberLimit.objects.filter(member__account=account_id, period_starts_at__gt=starts_at).update(
+            period_starts_at=starts_at
+        )
+    Account.objects.filter(pk=account_id, created_at__gt=to).update(created_at=to)
+
+
 def get_main_pool(account_id: int) -> CreditPool:
     """The account's main pool. Raises CreditPool.DoesNotExist."""
     return CreditPool.objects.get(account_id=account_id, kind=CreditPool.Kind.MAIN)

@@ -45,7 +45,7 @@ def test_staff_move_a_clock_and_read_what_happened(staff: Client, fresh: Account
 
 
 def test_an_account_in_real_time_is_put_on_a_clock_after_a_warning(staff: Client, office: Office) -> None:
-    assert "it stays on it for good" in text_of(staff, page(office.account))
+    assert "It stays on it for good" in text_of(staff, page(office.account))
     day = f"{office.now.year + 1}-01-05"
     assert "now for this account" in post(staff, page(office.account), **to(day))
     office.account.refresh_from_db()

@@ -79,6 +79,32 @@ def test_everything_that_is_done_with_it_happens_at_its_time(platform, fresh):
     assert platform.post("/estimates", estimate).status_code == 200
 
 
+def test_a_clock_that_starts_in_the_past_has_its_history_there(platform, db):
+    make_account("late", now=datetime.now(UTC))
+    assert not platform.get("/accounts/late").json()["is_test"]
+    started = platform.post("/accounts/late/test-clock", {"starts_at": "2026-01-20T09:00:00Z"})
+    assert started.status_code == 200, started.content
+    assert platform.get("/accounts/late").json()["is_test"]
+    make_rate_card({make_meter(): "1"}, now=datetime(2026, 1, 1, tzinfo=UTC))
+    platform.post("/accounts/late/grants", {"amount": "100", "kind": "bonus"})
+    event = {"id": "e", "account": "late", "meter": "tokens", "quantity": 80, "occurred_at": "2026-01-20T09:00:00Z"}
+    assert platform.post("/events", event).json()["balances"] == {"late": "20"}
+    entries = platform.get("/accounts/late/entries").json()["items"]
+    assert {entry["posted_at"] for entry in entries} == {"2026-01-20T09:00:00Z"}
+    platform.post("/accounts/late/test-clock", {"advance_to": "2026-02-10T00:00:00Z"})
+    at = [platform.get(f"/accounts/late/balance?at=2026-0{day}T00:00:00Z").json() for day in ("1-19", "1-25", "2-05")]
+    assert [each["available"] for each in at] == ["0", "20", "20"]
+    cycle = platform.get("/accounts/late/balance").json()["cycle"]
+    assert (cycle["starts_at"], cycle["spent"]) == ("2026-02-01T00:00:00Z", "0")
+
+
+def test_an_account_that_was_invoiced_becomes_no_test_account(platform, fresh, shop):
+    subscribe(fresh, make_team(), now=START)
+    assert_problem(platform.post(PATH, {"starts_at": (START + DAY).isoformat()}), 409, "account_invoiced")
+    fresh.refresh_from_db()
+    assert fresh.clock_at is None
+
+
 def test_jobs_leave_it_alone(platform, fresh):
     platform.post(PATH, {"starts_at": START.isoformat()})
     past = datetime(2026, 1, 1, tzinfo=UTC)

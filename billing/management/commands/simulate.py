@@ -94,6 +94,8 @@ class Command(BaseCommand):
                 advancing.open_clock(account_id=account.pk, starts_at=starts_at, now=timezone.now())
             except advancing.NotSandbox as error:
                 raise CommandError("Its payments do not go to the sandbox gateway.") from error
+            except advancing.HasInvoices as error:
+                raise CommandError("It has invoices or paid credits in the books: use another account.") from error
             except clocks.HasHistory as error:
                 raise CommandError("Something happened to it after --from: begin later.") from error
             account.refresh_from_db()
