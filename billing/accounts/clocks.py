@@ -2,7 +2,8 @@
 
 Promises: the time of an account on a test clock stands still until its clock is moved, and never goes back; it stays on
 its clock for good. Everything that concerns the account happens at that time: doors ask here for it, and jobs that work
-through what is due leave such accounts alone, for whoever moves the clock runs them in its time.
+through what is due leave such accounts alone, for whoever moves the clock runs them in its time. It is a test account:
+left out of books, figures, queues and reports unless they are asked for test accounts.
 """
 
 from collections.abc import Iterable
@@ -50,6 +51,12 @@ class ClockMoving(Exception):
 def time_of(account: Account, now: datetime) -> datetime:
     """What time it is for the account, when it is `now` for everybody else."""
     return account.clock_at or now
+
+
+def in_books(account: str) -> str:
+    """SQL that is true of rows of those accounts that a report is about: of test accounts where the parameter `tests`
+    is true, else of all others. `account` is the column with the account's key."""
+    return f"(({account} IN (SELECT id FROM billing_account WHERE clock_at IS NOT NULL)) = %(tests)s)"  # noqa: S608
 
 
 def narrow(rows: Rows, *, account_id: int | None, road: str = "account") -> Rows:

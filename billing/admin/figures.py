@@ -1,5 +1,7 @@
 """The business by month and currency: what was sold, used, lost and is still owed to customers.
 
+Test accounts are left out, and so is what a simulated database has in months to come.
+
 What it costs to read: one pass over the lots, the totals by day of the months asked for (found by a BRIN index), and
 the invoices' lines; never the usage events, the postings or their entries. Months are UTC.
 """
@@ -14,6 +16,7 @@ from django.db.models.functions import TruncMonth
 
 from billing.admin.charts import BarChart, bar_chart
 from billing.catalog.pricing import round_money
+from billing.insights.months import day_of
 from billing.invoicing.models import CreditNote, Invoice
 from billing.ledger.models import CreditGrant, GrantKind
 from billing.metering.models import DailyUsage
@@ -109,12 +112,12 @@ def read(*, now: datetime, months: int = MONTHS) -> list[Book]:
     payments: amounts of different currencies do not compare. Five queries."""
     today = now.astimezone(UTC).date()
     index = today.year * 12 + today.month - 1
-    starts = [date(each // 12, each % 12 + 1, 1) for each in range(index - months + 1, index + 1)]
+    starts = [day_of(each) for each in range(index - months + 1, index + 1)]
     books = _Books(starts)
     since = datetime.combine(starts[0], datetime.min.time(), tzinfo=UTC)
     _add_lots(books, since, now)
     _add_usage(books, starts[0], today)
-    _add_documents(books, since)
+    _add_documents(books, since, datetime.combine(day_of(index + 1), datetime.min.time(), tzinfo=UTC))
     found = list(books.books.values())
     return sorted(found, key=lambda book: (-book.documents, book.currency))
 
@@ -125,7 +128,8 @@ def _add_lots(books: _Books, since: datetime, now: datetime) -> None:
     bought = Q(kind=GrantKind.PURCHASE, created_at__gte=since, created_at__lte=now)
     ended = Q(expired__gt=0, expires_at__gte=since, expires_at__lte=now)
     rows = (
-        CreditGrant.objects.annotate(
+        CreditGrant.objects.filter(pool__account__clock_at=None)
+        .annotate(
             bought_in=Case(When(bought, then=_month("created_at"))),
             ended_in=Case(When(ended, then=_month("expires_at"))),
         )
@@ -156,7 +160,7 @@ def _add_lots(books: _Books, since: datetime, now: datetime) -> None:
 
 
 def _add_usage(books: _Books, since: date, today: date) -> None:
-    days = DailyUsage.objects.filter(day__gte=since, day__lte=today)
+    days = DailyUsage.objects.filter(day__gte=since, day__lte=today, account__clock_at=None)
     for month, currency, credits, accounts in (
         days.annotate(month=TruncMonth("day")).values_list("month", "account__currency")
         .annotate(credits=Sum("credits"), accounts=Count("account", distinct=True))
@@ -165,20 +169,22 @@ def _add_usage(books: _Books, since: date, today: date) -> None:
         row.spent, row.active = credits, accounts
 
 
-def _add_documents(books: _Books, since: datetime) -> None:
-    issued = Invoice.objects.filter(issued_at__gte=since).exclude(state=Invoice.State.VOID)
+def _add_documents(books: _Books, since: datetime, until: datetime) -> None:
+    issued = Invoice.objects.filter(issued_at__gte=since, issued_at__lt=until, account__clock_at=None)
+    issued = issued.exclude(state=Invoice.State.VOID)
     for month, currency, money, count in (
         issued.annotate(month=_month("issued_at")).values_list("month", "currency")
         .annotate(money=Sum("subtotal"), count=Count("pk"))
     ):  # fmt: skip
         row = books.month(currency, month)
         row.invoiced, row.invoices = money, count
-    notes = CreditNote.objects.filter(issued_at__gte=since).exclude(invoice__state=Invoice.State.VOID)
+    notes = CreditNote.objects.filter(issued_at__gte=since, issued_at__lt=until, invoice__account__clock_at=None)
+    notes = notes.exclude(invoice__state=Invoice.State.VOID)
     for month, currency, money in (
         notes.annotate(month=_month("issued_at")).values_list("month", "currency").annotate(money=Sum("subtotal"))
     ):
         books.month(currency, month).credited = money
-    tried = Payment.objects.filter(created_at__gte=since)
+    tried = Payment.objects.filter(created_at__gte=since, created_at__lt=until, invoice__account__clock_at=None)
     for month, currency, count, failed in (
         tried.annotate(month=_month("created_at")).values_list("month", "currency")
         .annotate(count=Count("pk"), failed=Count("pk", filter=Q(state=Payment.State.FAILED)))

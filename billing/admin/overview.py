@@ -7,6 +7,7 @@ from django.db.models import Sum
 from django.urls import reverse
 
 from billing.accounts.models import Account
+from billing.admin import test_accounts
 from billing.ledger.models import CreditPool
 from billing.notifications import wording
 
@@ -21,14 +22,19 @@ class Figure:
 
 
 def list_figures() -> list[Figure]:
-    """The business at a glance; two queries, none over tables that grow with usage."""
-    credits = CreditPool.objects.aggregate(balance=Sum("balance"), held=Sum("held"), overdraft=Sum("overdraft"))
+    """The business at a glance, without test accounts; two queries, none over tables that grow with usage."""
+    pools = CreditPool.objects.filter(account__clock_at=None)
+    credits = pools.aggregate(balance=Sum("balance"), held=Sum("held"), overdraft=Sum("overdraft"))
     return [
-        Figure("Accounts", f"{Account.objects.count():,}", reverse("admin:billing_account_changelist")),
-        Figure("Credits in hand", _credits(credits["balance"]), reverse("admin:billing_creditpool_changelist")),
-        Figure("Credits held", _credits(credits["held"]), reverse("admin:billing_hold_changelist") + "?state=open"),
-        Figure("Overdraft", _credits(credits["overdraft"]), reverse("admin:billing_creditpool_changelist")),
+        Figure("Accounts", f"{Account.objects.filter(clock_at=None).count():,}", _list("account")),
+        Figure("Credits in hand", _credits(credits["balance"]), _list("creditpool")),
+        Figure("Credits held", _credits(credits["held"]), _list("hold", "state=open&")),
+        Figure("Overdraft", _credits(credits["overdraft"]), _list("creditpool")),
     ]
+
+
+def _list(name: str, query: str = "") -> str:
+    return f"{reverse(f'admin:billing_{name}_changelist')}?{query}{test_accounts.CUSTOMERS}"
 
 
 def _credits(amount: Decimal | None) -> str:

@@ -29,7 +29,7 @@ from djmoney.models.fields import CurrencyField
 from billing.accounts import audit, clocks, ids
 from billing.accounts.fields import validate_country, validate_currency
 from billing.accounts.models import User
-from billing.admin import trail
+from billing.admin import test_accounts, trail
 from billing.catalog.periods import check_range
 from billing.ledger.models import CreditPool
 from billing.notifications import wording
@@ -148,6 +148,10 @@ class RoomAdmin(admin.ModelAdmin):
         if row is not None:
             context["subtitle"] = self.name_of(row)
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        found = super().get_list_filter(request)
+        return found if test_accounts.road_of(self.model) is None else (*found, test_accounts.Whose)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if not self._is_readable_year(request):

@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from billing.accounts.models import Account, Approval, User
+from billing.admin import test_accounts
 from billing.admin.payment_queue import list_needing_staff
 from billing.ledger.models import Hold
 from billing.metering.models import RejectedEvent
@@ -51,15 +52,22 @@ class _Source:
     def permission(self) -> str:
         return f"billing.view_{self.rows.model._meta.model_name}"
 
+    @property
+    def url(self) -> str:
+        """The list of its rows."""
+        narrowed = f"&{test_accounts.CUSTOMERS}" if test_accounts.road_of(self.rows.model) is not None else ""
+        return f"{reverse(f'admin:billing_{self.rows.model._meta.model_name}_changelist')}?{self.query}{narrowed}"
+
 
 def list_queues(*, user: User, now: datetime) -> list[Queue]:
-    """The queues that the person may see, in the order of their urgency, the empty ones too."""
+    """The queues that the person may see, without rows of test accounts, in the order of their urgency, the empty ones
+    too."""
     sources = [source for source in _sources(now) if user.has_perm(source.permission)]
     if not sources:
         return []
     parts, params = [], []
     for source in sources:
-        rows = source.rows.order_by().values_list(source.since)[:COUNTED]
+        rows = test_accounts.without(source.rows).order_by().values_list(source.since)[:COUNTED]
         sql, values = rows.query.sql_with_params()
         parts.append(f"SELECT count(*), min(since) FROM ({sql}) AS queue (since)")  # noqa: S608 (the ORM's own)
         params += list(values)
@@ -70,7 +78,7 @@ def list_queues(*, user: User, now: datetime) -> list[Queue]:
         Queue(
             source.name,
             source.hint,
-            f"{reverse(f'admin:billing_{source.rows.model._meta.model_name}_changelist')}?{source.query}",
+            source.url,
             count,
             oldest_at,
         )

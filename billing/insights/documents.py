@@ -9,6 +9,8 @@ from decimal import Decimal
 
 from django.db import connection
 
+from billing.accounts import clocks
+
 ZERO = Decimal(0)
 
 
@@ -103,7 +105,7 @@ class Bill:
         return self.paid_at is None or self.paid_at < self.given_up_at or self.paid_at > at
 
 
-_BILLS = """
+_BILLS = f"""
 SELECT i.id, i.number, issuer.key, i.account_id, a.external_id, i.currency, i.subtotal,
        i.tax_total, i.total,
        coalesce(sum(l.amount) FILTER (WHERE l.recognition = 'at_once' AND l.credits IS NULL), 0),
@@ -113,9 +115,9 @@ FROM billing_invoice i
 JOIN billing_issuer issuer ON issuer.id = i.issuer_id
 JOIN billing_account a ON a.id = i.account_id
 LEFT JOIN billing_invoiceline l ON l.invoice_id = i.id
-WHERE i.issued_at < %(until)s
+WHERE i.issued_at < %(until)s AND {clocks.in_books("i.account_id")}
 GROUP BY i.id, issuer.key, a.id ORDER BY i.issued_at, i.id
-"""
+"""  # noqa: S608  (only constants)
 
 _NOTES = """
 SELECT n.invoice_id, n.number, n.issued_at,
@@ -147,18 +149,22 @@ WHERE d.taken_back_at < %(until)s ORDER BY d.taken_back_at, d.id
 """
 
 
-def list_bills(*, until: datetime) -> list[Bill]:
-    """All invoices issued before a moment, oldest first, with their credit notes and the money for them up to then."""
+def list_bills(*, until: datetime, tests: bool = False) -> list[Bill]:
+    """All invoices issued before a moment, oldest first, with their credit notes and the money for them up to then: of
+    test accounts, or of all others."""
     with connection.cursor() as cursor:
-        cursor.execute(_BILLS, {"until": until})
+        cursor.execute(_BILLS, {"until": until, "tests": tests})
         bills = {row[0]: Bill(*row) for row in cursor.fetchall()}
         cursor.execute(_NOTES, {"until": until})
         for invoice_id, *rest in cursor.fetchall():
-            bills[invoice_id].notes.append(Note(*rest))
+            if invoice_id in bills:
+                bills[invoice_id].notes.append(Note(*rest))
         cursor.execute(_MONEY, {"until": until})
         for invoice_id, *rest in cursor.fetchall():
-            bills[invoice_id].money.append(Money(*rest))
+            if invoice_id in bills:
+                bills[invoice_id].money.append(Money(*rest))
         cursor.execute(_HELD, {"until": until})
         for invoice_id, *rest in cursor.fetchall():
-            bills[invoice_id].held.append(Held(*rest))
+            if invoice_id in bills:
+                bills[invoice_id].held.append(Held(*rest))
     return list(bills.values())

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from django.db import connection
 
+from billing.accounts import clocks
+
 ZERO = Decimal(0)
 
 # What a line or a lot belongs to: a plan by its name, packs, or neither.
@@ -149,7 +151,8 @@ chargeback (posting_id, dispute_id, flow, name, follows) AS (
 # `paid`.
 ORIGINS = f"""
 WITH RECURSIVE origin (id, root) AS (
-    SELECT id, id FROM billing_creditgrant WHERE source_id IS NULL AND cost_basis > 0
+    SELECT g.id, g.id FROM billing_creditgrant g JOIN billing_creditpool pool ON pool.id = g.pool_id
+    WHERE g.source_id IS NULL AND g.cost_basis > 0 AND {clocks.in_books("pool.account_id")}
     UNION ALL
     SELECT g.id, o.root FROM origin o JOIN billing_creditgrant g ON g.source_id = o.id WHERE g.cost_basis > 0
 ), {CHARGEBACKS}, paid (root, source) AS (
@@ -223,7 +226,7 @@ SELECT l.id, i.currency,
        l.starts_at, l.ends_at, l.credits IS NOT NULL, l.fulfilled_at, false
 FROM billing_invoice i JOIN billing_invoiceline l ON l.invoice_id = i.id
 {_OF_REFERENCE.format(row="l")}
-WHERE i.issued_at < %(until)s
+WHERE i.issued_at < %(until)s AND {clocks.in_books("i.account_id")}
 """  # noqa: S608
 
 # What is left of a credit that an invoice could take only a part of has waited since the credit came.
@@ -238,7 +241,7 @@ SELECT -n.id, n.currency, coalesce(plan.name, %(other)s), n.amount, n.recognitio
 FROM wait w JOIN billing_pendingitem n ON n.id = w.id
 LEFT JOIN billing_invoiceline l ON l.id = n.invoice_line_id LEFT JOIN billing_invoice i ON i.id = l.invoice_id
 {_OF_REFERENCE.format(row="n")}
-WHERE w.since < %(until)s
+WHERE w.since < %(until)s AND {clocks.in_books("n.account_id")}
 """  # noqa: S608
 
 # A charge of an overage lot is due to the meters that drew on the lot since the charge before it. Of a period's lines
@@ -314,14 +317,14 @@ FROM billing_allocation a
 {_OF_ALLOCATION}
 LEFT JOIN billing_posting posting ON posting.id = a.posting_id
 LEFT JOIN billing_invoice i ON i.id = a.invoice_id
-WHERE a.created_at < %(until)s AND a.cost_basis > 0
+WHERE a.created_at < %(until)s AND a.cost_basis > 0 AND {clocks.in_books("sub.account_id")}
 """  # noqa: S608
 
 
-def read(*, until: datetime) -> Facts:
-    """What happened before a moment, from the beginning. Seven statements; the first passes over all entries of lots
-    that have cost something, the last over usage events, the others over documents."""
-    given: dict[str, datetime | str] = {"until": until, "packs": PACKS, "other": OTHER}
+def read(*, until: datetime, tests: bool = False) -> Facts:
+    """What happened before a moment, from the beginning, to test accounts or to all others. Seven statements; the first
+    passes over all entries of lots that have cost something, the last over usage events, the others over documents."""
+    given: dict[str, datetime | str | bool] = {"until": until, "packs": PACKS, "other": OTHER, "tests": tests}
     with connection.cursor() as cursor:
         found = []
         for statement, row in (
@@ -341,9 +344,9 @@ def read(*, until: datetime) -> Facts:
     return Facts([*values, *lost], [*lines, *pending], credited, promises, beyond)  # type: ignore[arg-type, list-item]
 
 
-def read_meters(*, since: datetime, until: datetime) -> list[Share]:
+def read_meters(*, since: datetime, until: datetime, tests: bool = False) -> list[Share]:
     """Which meters had what was charged in `[since, until)` for several at once. One statement over the usage events of
     that time."""
     with connection.cursor() as cursor:
-        cursor.execute(_METERS, {"since": since, "until": until, "packs": PACKS, "other": OTHER})
+        cursor.execute(_METERS, {"since": since, "until": until, "packs": PACKS, "other": OTHER, "tests": tests})
         return [Share(*row) for row in cursor.fetchall()]

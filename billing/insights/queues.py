@@ -22,9 +22,11 @@ COUNTED = 10_000
 def measure_delays(*, now: datetime) -> dict[str, float]:
     """For each queue of rows that jobs work through, how many seconds ago its oldest row became due; 0 when none is."""
     delivery, invoice_account = NotificationDelivery.State, "invoice__account"
+    told = _real(Notification.objects.filter(state=Notification.State.PENDING), "account")
+    mails = _real(NotificationDelivery.objects.filter(state=delivery.PENDING), "notification__account")
     sources: dict[str, tuple[QuerySet[Any], str]] = {
-        "notifications": (Notification.objects.filter(state=Notification.State.PENDING), "created_at"),
-        "mails": (NotificationDelivery.objects.filter(state=delivery.PENDING), "due_at"),
+        "notifications": (told, "created_at"),
+        "mails": (mails, "due_at"),
         "payments": (_real(Payment.objects.all(), invoice_account), "next_check_at"),
         "refunds": (_real(Refund.objects.all(), "payment__invoice__account"), "next_check_at"),
         "collections": (_real(Collection.objects.all(), invoice_account), "next_at"),
@@ -47,15 +49,16 @@ def measure_delays(*, now: datetime) -> dict[str, float]:
 
 def count_stuck() -> dict[str, int]:
     """How many rows wait for a person, by what they are; the admin's page *Work* lists them."""
+    failed = NotificationDelivery.objects.filter(state=NotificationDelivery.State.FAILED)
     sources: dict[str, QuerySet[Any]] = {
-        "accounts_parked": Account.objects.filter(parked_at__isnull=False),
-        "subscriptions_parked": Subscription.objects.filter(parked_at__isnull=False),
-        "payments_unknown": Payment.objects.filter(state=Payment.State.UNKNOWN),
-        "refunds_failed": Refund.objects.filter(state=Refund.State.FAILED),
-        "collections_faulty": Collection.objects.exclude(last_error=""),
+        "accounts_parked": Account.objects.filter(parked_at__isnull=False, clock_at=None),
+        "subscriptions_parked": _real(Subscription.objects.filter(parked_at__isnull=False), "account"),
+        "payments_unknown": _real(Payment.objects.filter(state=Payment.State.UNKNOWN), "invoice__account"),
+        "refunds_failed": _real(Refund.objects.filter(state=Refund.State.FAILED), "payment__invoice__account"),
+        "collections_faulty": _real(Collection.objects.exclude(last_error=""), "invoice__account"),
         "gateway_events_failed": GatewayEvent.objects.filter(processed_at=None).exclude(last_error=""),
-        "mails_given_up": NotificationDelivery.objects.filter(state=NotificationDelivery.State.FAILED),
-        "events_rejected": RejectedEvent.objects.filter(state=RejectedEvent.State.OPEN),
+        "mails_given_up": _real(failed, "notification__account"),
+        "events_rejected": _real(RejectedEvent.objects.filter(state=RejectedEvent.State.OPEN), "account"),
     }
     parts, params = [], []
     for rows in sources.values():

@@ -62,28 +62,29 @@ class Report:
         )
 
 
-def read(*, starts_on: date, until: datetime) -> Report:
+def read(*, starts_on: date, until: datetime, tests: bool = False) -> Report:
     """The months from that of `starts_on` up to `until`, in one snapshot while others write; writes nothing.
+    Test accounts are left out; with `tests` it is about nothing else.
 
     It reads every entry of lots that have cost something and every document since the beginning, because what is there
     when a month opens is worked from them; up to twenty-four statements.
     """
     months = Months(starts_on.replace(day=1), until)
     with snapshot(), _bulk_plans():
-        found = accrual.movements(facts.read(until=until), until=until)
-        bills: list[Bill] = documents.list_bills(until=until)
+        found = accrual.movements(facts.read(until=until, tests=tests), until=until)
+        bills: list[Bill] = documents.list_bills(until=until, tests=tests)
         sheets = deferred.list_sheets(found, months)
-        shares = facts.read_meters(since=first_moment(months.starts_on), until=until)
-        is_whole = proof.nothing_since(until)
+        shares = facts.read_meters(since=first_moment(months.starts_on), until=until, tests=tests)
+        is_whole = proof.nothing_since(until, tests=tests)
         return Report(
             months=months,
             sheets=sheets,
             earned=revenue.list_earned(found, months, shares),
             totals=revenue.list_totals(found, months),
             ageings=receivables.age(bills, at=until),
-            taxes=tax_report.list_lines(since=first_moment(months.starts_on), until=until),
+            taxes=tax_report.list_lines(since=first_moment(months.starts_on), until=until, tests=tests),
             documents=journal.list_documents(bills, sheets, months),
-            checks=proof.prove(found=found, bills=bills, until=until, is_whole=is_whole),
+            checks=proof.prove(found=found, bills=bills, until=until, is_whole=is_whole, tests=tests),
             is_whole=is_whole,
         )
 

@@ -101,7 +101,7 @@ class _Group:
 def compare(*, version_id: int, account_id: int | None, now: datetime) -> Comparison:
     """Last calendar month's usage, as charged and as the version would have charged it.
 
-    `account_id` None: all accounts. Raises TooMuch.
+    `account_id` None: all but test accounts. Raises TooMuch.
     """
     version = RateCardVersion.objects.get(pk=version_id)
     prices: dict[int, list[Price]] = {}
@@ -131,7 +131,7 @@ JOIN billing_rate r ON r.id = e.rate_id
 JOIN billing_ratecardversion v ON v.id = r.version_id
 WHERE e.received_at >= %(arrived)s AND e.period_starts_at BETWEEN %(begins)s AND %(ends)s
     AND e.counted > 0 AND v.rate_card_id = %(card)s
-    AND (%(account)s::bigint IS NULL OR e.account_id = %(account)s)
+    AND CASE WHEN %(account)s::bigint IS NULL THEN a.clock_at IS NULL ELSE a.id = %(account)s END
     AND NOT EXISTS (SELECT FROM billing_eventreversal x
                     WHERE x.account_id = e.account_id AND x.event_id = e.event_id AND x.source = e.source)
 GROUP BY 1, 2, 3, 4, 5

@@ -44,7 +44,8 @@ def test_queues_say_how_much_waits_and_for_how_long(staff: Client, office: Offic
     assert queues["Rejected events"].oldest_at == office.now - timedelta(days=2)
     assert queues["Mails given up"].count == 0
     page = text_of(staff, "/admin/work/")
-    assert '<a href="/admin/billing/rejectedevent/?state__exact=open">Rejected events</a>' in page
+    queue = "state__exact=open&amp;accounts=customers"
+    assert f'<a href="/admin/billing/rejectedevent/?{queue}">Rejected events</a>' in page
     assert "2 days" in page
     assert "Nothing to do" in page
     assert "<strong>3</strong> <span>Rejected events</span>" in text_of(staff, "/admin/")

@@ -36,6 +36,9 @@ class Command(BaseCommand):
         parser.add_argument("--from", type=_month, metavar="YYYY-MM", help="first month (default: eleven before --to)")
         parser.add_argument("--to", type=_month, metavar="YYYY-MM", help="last month (default: this one, so far)")
         parser.add_argument("--currency", metavar="EUR", help="only this one")
+        parser.add_argument(
+            "--test-accounts", action="store_true", help="of accounts on test clocks, which are left out otherwise"
+        )
         parser.add_argument("--csv", type=Path, metavar="DIR", help="write each part as a file into this folder")
         parser.add_argument(
             "--now", type=_moment, metavar="TIME", help="for a database that `simulate` has moved into the future"
@@ -43,7 +46,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Read, print, write, and exit with the code that the help promises."""
-        report = self._read(options["from"], options["to"], now=options["now"] or timezone.now())
+        now = options["now"] or timezone.now()
+        report = self._read(options["from"], options["to"], tests=options["test_accounts"], now=now)
         if (currency := options["currency"]) is not None:
             if currency.upper() not in report.currencies:
                 raise CommandError(f"nothing has happened in {currency!r}", returncode=COULD_NOT_RUN)
@@ -56,12 +60,12 @@ class Command(BaseCommand):
         if not report.holds:
             sys.exit(DIFFERENCES)
 
-    def _read(self, first: date | None, last: date | None, *, now: datetime) -> Report:
+    def _read(self, first: date | None, last: date | None, *, tests: bool, now: datetime) -> Report:
         last = last or now.date().replace(day=1)
         first = first or day_of(index_of(last) - 11)
         if first > last or first_moment(first) > now:
             raise CommandError("--from must not be later than --to, nor than now", returncode=COULD_NOT_RUN)
-        return reports.read(starts_on=first, until=min(first_moment(day_of(index_of(last) + 1)), now))
+        return reports.read(starts_on=first, until=min(first_moment(day_of(index_of(last) + 1)), now), tests=tests)
 
     def _print(self, currency: str, report: Report) -> None:
         self.stdout.write(f"\n{currency}: deferred revenue")
