@@ -75,8 +75,8 @@ class Account(models.Model):
     `external_id` is the integrator's own id for it. It may not start with `acc_`, so that `{account}` in a URL can be
     either our id or theirs without doubt. A parked account (`parked_at`) refuses charges, holds and transfers until
     staff release it; facts (usage events) are still recorded. So does one that is paused (`paused_at`), until what it
-    owes is paid or its subscription goes on. An account on a test clock (`clock_at`) lives at that time, which stands
-    still until the clock is moved: see `clocks`.
+    owes is paid or its subscription goes on. An account on a test clock (`clock_at`) is a test account and lives at
+    that time, which stands still until the clock is moved: see `clocks`.
     """
 
     name = Name(max_length=200)
@@ -117,7 +117,13 @@ class Account(models.Model):
         )
 
     def __str__(self) -> str:
-        return self.name
+        """As staff see it in lists, pages and messages; customers are shown their `name`."""
+        return f"{self.name} (test)" if self.is_test else self.name
+
+    @property
+    def is_test(self) -> bool:
+        """Whether it is left out of books, figures and queues."""
+        return self.clock_at is not None
 
 
 class TestClock(models.Model):

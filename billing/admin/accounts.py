@@ -247,7 +247,7 @@ class AccountAdmin(GuardedPages, AccountPages):
     guarded = ("gateway",)
 
     list_display = (
-        "name", "external_id", credits_column("main_balance", "balance"), "country", "currency", "time_zone",
+        "name", "test", "external_id", credits_column("main_balance", "balance"), "country", "currency", "time_zone",
         "account_manager", "parked_at", "created_at",
     )  # fmt: skip
     list_select_related = ("account_manager",)
@@ -312,6 +312,10 @@ class AccountAdmin(GuardedPages, AccountPages):
             if details.release(account_id=account.pk):
                 self.note(request, "release", account)
                 self.message_user(request, f"{account} may charge again.", messages.SUCCESS)
+
+    @admin.display(description="", ordering="clock_at")
+    def test(self, row: Account) -> str:
+        return str(_("Test account")) if row.is_test else ""
 
     @admin.display(description="available now")
     def available(self, row: Account) -> str:

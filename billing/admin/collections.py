@@ -110,7 +110,7 @@ class CollectionAdmin(FactsAdmin):
 
     @admin.display(description=lazy("account"), ordering="invoice__account__name")
     def account(self, row: Collection) -> str:
-        return row.invoice.account.name
+        return str(row.invoice.account)
 
     @admin.display(description=lazy("account"))
     def account_link(self, row: Collection) -> SafeString:

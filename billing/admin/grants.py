@@ -193,7 +193,7 @@ class CreditGrantAdmin(FactsAdmin):
 
     @admin.display(ordering="pool__account__name")
     def account(self, lot: CreditGrant) -> str:
-        return lot.pool.account.name
+        return str(lot.pool.account)
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         """Ask what to grant, ask to confirm it, grant it."""

@@ -65,6 +65,10 @@ class IssuerAdmin(GuardedPages):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("is_default", "last_invoice", "last_credit_note", *(("key",) if obj else ()))
 
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # That of test accounts is a copy of the default one.
+        return super().has_change_permission(request, obj) and not (obj is not None and obj.is_test)
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
@@ -76,7 +80,7 @@ class IssuerAdmin(GuardedPages):
 
     def list_acts(self, request: HttpRequest, row: Issuer) -> list[Act]:
         acts = [Act("Invoices", f"{reverse('admin:billing_invoice_changelist')}?issuer__id__exact={row.pk}")]
-        if not row.is_default and self.has_change_permission(request, row):
+        if not row.is_default and not row.is_test and self.has_change_permission(request, row):
             acts.append(Act("Use for new invoices", self.page_url("default", row)))
         return acts
 
@@ -91,7 +95,7 @@ class IssuerAdmin(GuardedPages):
 
     def default_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask, then let this issuer issue what is sold from now on."""
-        issuer = Issuer.objects.filter(pk=pk).first()
+        issuer = Issuer.objects.filter(pk=pk, is_test=False).first()
         if issuer is None:
             raise Http404
         if not self.has_change_permission(request, issuer):
@@ -311,7 +315,7 @@ class CreditNoteAdmin(_DocumentAdmin):
 
     @admin.display(ordering="invoice__account__name")
     def account(self, note: CreditNote) -> str:
-        return note.invoice.account.name
+        return str(note.invoice.account)
 
     @admin.display(description="invoice")
     def invoice_link(self, note: CreditNote) -> SafeString:

@@ -38,7 +38,7 @@ class PostingAdmin(ReversePages, FactsAdmin):
 
     @admin.display(ordering="pool__account__name")
     def account(self, posting: Posting) -> str:
-        return posting.pool.account.name
+        return str(posting.pool.account)
 
     @admin.display
     def lines(self, posting: Posting) -> SafeString:
@@ -80,7 +80,7 @@ class HoldAdmin(FactsAdmin):
 
     @admin.display(ordering="pool__account__name")
     def account(self, hold: Hold) -> str:
-        return hold.pool.account.name
+        return str(hold.pool.account)
 
 
 class SealedRangeInline(FactsInline):

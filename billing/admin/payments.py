@@ -133,7 +133,7 @@ class PaymentAdmin(QueueAdmin):
 
     @admin.display(description=lazy("account"), ordering="invoice__account__name")
     def account(self, row: Payment) -> str:
-        return row.invoice.account.name
+        return str(row.invoice.account)
 
     @admin.display(description=lazy("invoice"), ordering="invoice")
     def invoice_link(self, row: Payment) -> SafeString:
@@ -259,7 +259,7 @@ class RefundAdmin(QueueAdmin):
 
     @admin.display(description=lazy("account"), ordering="payment__invoice__account__name")
     def account(self, row: Refund) -> str:
-        return row.payment.invoice.account.name
+        return str(row.payment.invoice.account)
 
     @admin.action(description=lazy("Try failed ones again"), permissions=["act"])
     def try_again(self, request: HttpRequest, rows: QuerySet[Refund]) -> None:
@@ -361,7 +361,7 @@ class DisputeAdmin(FactsAdmin):
 
     @admin.display(description=lazy("account"), ordering="payment__invoice__account__name")
     def account(self, row: Dispute) -> str:
-        return row.payment.invoice.account.name
+        return str(row.payment.invoice.account)
 
 
 class EventQueue(admin.SimpleListFilter):

@@ -141,7 +141,7 @@ class TopUpRuleAdmin(FactsAdmin):
 
     @admin.display(ordering="pool__account__name")
     def account(self, rule: TopUpRule) -> str:
-        return rule.pool.account.name
+        return str(rule.pool.account)
 
     @admin.display(description=lazy("account"))
     def account_link(self, rule: TopUpRule) -> SafeString:
@@ -176,7 +176,7 @@ class TopUpAdmin(FactsAdmin):
 
     @admin.display(ordering="rule__pool__account__name")
     def account(self, top_up: TopUp) -> str:
-        return top_up.rule.pool.account.name
+        return str(top_up.rule.pool.account)
 
     @admin.display(ordering="rule__pool__name")
     def pool(self, top_up: TopUp) -> str:

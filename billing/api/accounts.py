@@ -102,6 +102,9 @@ class AccountDocument(Document):
     )
     tax_exemptions = serializers.SerializerMethodField(help_text="Certificates that were not withdrawn.")
     segment_override = serializers.CharField()
+    is_test = serializers.BooleanField(
+        help_text="Whether it is on a test clock: it has invoice numbers of its own, and is left out of all books."
+    )
     created_at = Instant()
     parked_at = Instant(
         allow_null=True, help_text="Since when charges, holds and transfers are refused, for examination."

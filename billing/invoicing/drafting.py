@@ -40,7 +40,7 @@ def draft(
             reference=reference,
             defaults={
                 "account": account,
-                "issuer": issuing.get_issuer(),
+                "issuer": issuing.get_issuer(account),
                 "currency": currency,
                 "created_at": now,
                 "due_at": due_at,
@@ -97,7 +97,9 @@ def _lock(invoice_id: int) -> Invoice:
 def _rewrite(invoice: Invoice, lines: Sequence[LineDraft], *, now: datetime) -> list[InvoiceLine]:
     account, currency = invoice.account, invoice.currency
     quoted = issuing.quote(account=account, currency=currency, lines=lines, on=issuing.supply_date(account, now))
-    said = issuing.what_is_said(issuer=issuing.get_issuer(), account=account, currency=currency, quoted=quoted, now=now)
+    said = issuing.what_is_said(
+        issuer=issuing.get_issuer(account), account=account, currency=currency, quoted=quoted, now=now
+    )
     for column, value in said.items():
         setattr(invoice, column, value)
     invoice.save()

@@ -36,7 +36,10 @@ class _DateRange(Func):
 
 
 class Issuer(models.Model):
-    """Who invoices: the seller as documents name it, and the numbers drawn. Its row is the lock for numbering."""
+    """Who invoices: the seller as documents name it, and the numbers drawn. Its row is the lock for numbering.
+
+    `is_test`: it issues what test accounts are sold, as a copy of the default issuer with a series of its own.
+    """
 
     key = Name(max_length=40, unique=True)
     name = Name(max_length=200)
@@ -69,10 +72,20 @@ class Issuer(models.Model):
     credit_note_prefix = Name(max_length=12, default="CN-")
     last_credit_note_number = models.PositiveIntegerField(default=0, editable=False)
     is_default = models.BooleanField(default=False)
+    is_test = models.BooleanField(default=False, editable=False)
 
     class Meta:
         constraints = (
             models.UniqueConstraint(fields=("is_default",), condition=Q(is_default=True), name="issuer_one_default"),
+            models.UniqueConstraint(fields=("is_test",), condition=Q(is_test=True), name="issuer_one_test"),
+            models.CheckConstraint(
+                name="issuer_test_prefixes",
+                condition=Q(is_test=True, is_default=False)
+                | (
+                    Q(is_test=False) & ~Q(invoice_prefix__startswith="TEST") & ~Q(credit_note_prefix__startswith="TEST")
+                ),
+                violation_error_message="Prefixes that begin with TEST are those of test accounts.",
+            ),
             models.UniqueConstraint(
                 fields=("invoice_prefix",),
                 name="issuer_invoice_prefix_unique",

@@ -1657,11 +1657,28 @@ class Migration(migrations.Migration):
                 ("credit_note_prefix", models.CharField(default="CN-", max_length=12)),
                 ("last_credit_note_number", models.PositiveIntegerField(default=0, editable=False)),
                 ("is_default", models.BooleanField(default=False)),
+                ("is_test", models.BooleanField(default=False, editable=False)),
             ],
             options={
                 "constraints": [
                     models.UniqueConstraint(
                         condition=models.Q(("is_default", True)), fields=("is_default",), name="issuer_one_default"
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("is_test", True)), fields=("is_test",), name="issuer_one_test"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("is_default", False), ("is_test", True)),
+                            models.Q(
+                                ("is_test", False),
+                                models.Q(("invoice_prefix__startswith", "TEST"), _negated=True),
+                                models.Q(("credit_note_prefix__startswith", "TEST"), _negated=True),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="issuer_test_prefixes",
+                        violation_error_message="Prefixes that begin with TEST are those of test accounts.",
                     ),
                     models.UniqueConstraint(
                         fields=("invoice_prefix",),
@@ -4162,7 +4179,7 @@ class Migration(migrations.Migration):
             name="Allocation",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("reference", models.CharField(help_text="<subscription>:<period>:<part>", max_length=80, unique=True)),
+                ("reference", models.CharField(help_text="<subscription>:<period>:<part>", max_length=120, unique=True)),
                 (
                     "kind",
                     models.CharField(

@@ -164,7 +164,7 @@ def pdf(statement: Statement, *, now: datetime) -> bytes:
             "title": _("Statement of account"),
             "number": _("%(first)s to %(last)s") % {"first": first, "last": last},
             "stamp": None,
-            **documents.parties(issuing.seller_of(issuing.get_issuer()), issuing.customer_of(account)),
+            **documents.parties(issuing.get_seller(account), issuing.customer_of(account)),
             "facts": [
                 (_("From"), first),
                 (_("To"), last),

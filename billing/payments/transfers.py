@@ -12,7 +12,6 @@ from decimal import Decimal
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
-from billing.accounts import clocks
 from billing.accounts.models import Account
 from billing.catalog import pricing
 from billing.invoicing import settling
@@ -95,7 +94,7 @@ def record(
 
 def match(*, transfer_id: int, invoice_id: int, amount: Decimal | None = None, key: str, now: datetime) -> Payment:
     """Let a transfer, or `amount` of it (default: as much as both allow), pay what is owed on an invoice; once per key.
-    Where the invoice's account is on a test clock, that happens at its time.
+    A test account owes nothing that money could pay.
 
     Raises OtherCurrency, NothingOwed, TooMuch or KeyTaken; nothing is written then. A card payment of the invoice that
     is under way goes on: what it brings beyond what is then owed goes back by itself.
@@ -111,13 +110,13 @@ def match(*, transfer_id: int, invoice_id: int, amount: Decimal | None = None, k
             return known
         if invoice.currency != transfer.currency:
             raise OtherCurrency(f"{transfer.currency} for {invoice} in {invoice.currency}")
-        if not invoice.owed:
+        if not invoice.owed or invoice.account.is_test:
             raise NothingOwed(f"{invoice} is {invoice.state}")
         most = min(transfer.left, invoice.owed)
         paid = most if amount is None else amount
         if not 0 < paid <= most:
             raise TooMuch(most, transfer.currency)
-        return _pay(invoice, transfer, paid, key, now=clocks.time_of(invoice.account, now))
+        return _pay(invoice, transfer, paid, key, now=now)
 
 
 def _pay(invoice: Invoice, transfer: BankTransfer, amount: Decimal, key: str, *, now: datetime) -> Payment:
@@ -197,15 +196,17 @@ def mark_returned(*, transfer_id: int, amount: Decimal | None = None, note: str,
 
 
 def find_open_invoice(number: str) -> Invoice | None:
-    """The invoice of this number on which something is owed."""
-    found = Invoice.objects.filter(number=number.strip()).select_related("account").first()
+    """The invoice of this number on which something is owed; a test account owes no money."""
+    found = Invoice.objects.filter(number=number.strip(), account__clock_at=None).select_related("account").first()
     return found if found is not None and found.owed else None
 
 
 def _owed_in(transfer: BankTransfer) -> QuerySet[Invoice]:
-    """Invoices in the transfer's currency on which something is owed."""
+    """Invoices of customers in the transfer's currency on which something is owed."""
     states = (Invoice.State.OPEN, Invoice.State.UNCOLLECTIBLE)
-    rows = Invoice.objects.filter(currency=transfer.currency, state__in=states).select_related("account")
+    rows = Invoice.objects.filter(currency=transfer.currency, state__in=states, account__clock_at=None).select_related(
+        "account"
+    )
     return rows.filter(total__gt=F("amount_credited") + F("amount_paid"))
 
 
@@ -216,7 +217,9 @@ def _owes(amount: Decimal) -> Q:
 
 def _named(transfer: BankTransfer) -> list[Invoice]:
     """Invoices that the payer named and on which something is owed, the oldest first."""
-    numbers = numbers_in(transfer.remittance, Issuer.objects.values_list("invoice_prefix", flat=True))
+    numbers = numbers_in(
+        transfer.remittance, Issuer.objects.filter(is_test=False).values_list("invoice_prefix", flat=True)
+    )
     return list(_owed_in(transfer).filter(number__in=numbers).order_by("issued_at", "pk")) if numbers else []
 
 

@@ -145,7 +145,7 @@ class Allocation(models.Model):
     """
 
     subscription = models.ForeignKey(Subscription, on_delete=models.PROTECT, related_name="allocations")
-    reference = models.CharField(max_length=80, unique=True, help_text="<subscription>:<period>:<part>")
+    reference = models.CharField(max_length=120, unique=True, help_text="<subscription>:<period>:<part>")
     kind = models.CharField(max_length=10, choices=GrantKind.choices, default=GrantKind.ALLOCATION)
     credits = CreditsField()
     cost_basis = models.DecimalField(max_digits=24, decimal_places=12, default=Decimal(0))

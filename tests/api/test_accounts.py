@@ -33,6 +33,7 @@ def test_an_account_is_opened_with_its_main_pool(platform):
         "tax_exemptions": [],
         "segment_override": "",
         "created_at": response.json()["created_at"],
+        "is_test": False,
         "parked_at": None,
         "paused_at": None,
     }

@@ -29,7 +29,7 @@ def test_its_pages_say_so_and_others_do_not(alice: Client, stage: Stage) -> None
     on_clock(stage, 40)
     day = (stage.now + timedelta(days=40)).strftime("%Y")
     page = page_of(alice, stage.url)
-    assert "This account is on a test clock" in page
+    assert "This is a test account on a test clock" in page
     assert day in page
 
 
