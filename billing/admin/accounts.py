@@ -313,9 +313,9 @@ class AccountAdmin(GuardedPages, AccountPages):
                 self.note(request, "release", account)
                 self.message_user(request, f"{account} may charge again.", messages.SUCCESS)
 
-    @admin.display(description="", ordering="clock_at")
+    @admin.display(description=_("kind"), ordering="clock_at")
     def test(self, row: Account) -> str:
-        return str(_("Test account")) if row.is_test else ""
+        return str(_("Test account")) if row.is_test else str(_("Customer"))
 
     @admin.display(description="available now")
     def available(self, row: Account) -> str:

@@ -73,8 +73,8 @@ class HoldAdmin(FactsAdmin):
     inlines = (HoldLineInline,)
     fields = (
         "account", "pool", "reference", "state", credits_column("amount"), credits_column("uncovered"),
-        credits_column("captured"), "meter", "quantity", "properties", "member", "created_at", "expires_at",
-        "closed_at", "note",
+        credits_column("captured"), "meter", credits_column("quantity"), "properties", "member", "created_at",
+        "expires_at", "closed_at", "note",
     )  # fmt: skip
     readonly_fields = fields
 
