@@ -336,7 +336,7 @@ class Approval(models.Model):
     account = models.ForeignKey(Account, null=True, blank=True, on_delete=models.CASCADE, related_name="approvals")
     act = models.CharField(max_length=20)
     payload = models.JSONField()
-    reference = models.CharField(max_length=120, unique=True)
+    reference = models.CharField(max_length=250, unique=True)
     credits = models.DecimalField(max_digits=24, decimal_places=6, default=0)
     amount = models.DecimalField(max_digits=24, decimal_places=6, default=0, help_text="Money.")
     currency = models.CharField(max_length=3, blank=True, help_text="Empty: no money is moved.")

@@ -275,7 +275,7 @@ class Invoice(models.Model):
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="invoices")
     issuer = models.ForeignKey(Issuer, on_delete=models.PROTECT)
-    reference = models.CharField(max_length=120, unique=True)
+    reference = models.CharField(max_length=250, unique=True)
     number = models.CharField(max_length=40, null=True, blank=True, unique=True)
     state = models.CharField(max_length=13, choices=State.choices, default=State.DRAFT)
     currency = CurrencyField(validators=[validate_currency])
@@ -499,7 +499,7 @@ class PendingItem(models.Model):
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="pending_items")
     currency = CurrencyField(validators=[validate_currency])
-    reference = models.CharField(max_length=120, unique=True)
+    reference = models.CharField(max_length=250, unique=True)
     description = Name(max_length=200)
     quantity = models.DecimalField(max_digits=24, decimal_places=6, default=1)
     unit_price = models.DecimalField(max_digits=24, decimal_places=12)

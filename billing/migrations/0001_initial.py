@@ -373,7 +373,7 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("act", models.CharField(max_length=20)),
                 ("payload", models.JSONField()),
-                ("reference", models.CharField(max_length=120, unique=True)),
+                ("reference", models.CharField(max_length=250, unique=True)),
                 ("credits", models.DecimalField(decimal_places=6, default=0, max_digits=24)),
                 (
                     "amount",
@@ -466,7 +466,7 @@ class Migration(migrations.Migration):
             name="BankTransfer",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("reference", models.CharField(max_length=120, unique=True)),
+                ("reference", models.CharField(max_length=250, unique=True)),
                 ("received_on", models.DateField()),
                 ("amount", billing.invoicing.models.MoneyAmountField(decimal_places=3, max_digits=18)),
                 (
@@ -1196,7 +1196,7 @@ class Migration(migrations.Migration):
             name="Invoice",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("reference", models.CharField(max_length=120, unique=True)),
+                ("reference", models.CharField(max_length=250, unique=True)),
                 ("number", models.CharField(blank=True, max_length=40, null=True, unique=True)),
                 (
                     "state",
@@ -1999,7 +1999,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("kind", models.CharField(max_length=40)),
-                ("dedupe_key", models.CharField(max_length=200, unique=True)),
+                ("dedupe_key", models.CharField(max_length=250, unique=True)),
                 (
                     "email",
                     models.EmailField(
@@ -2383,7 +2383,7 @@ class Migration(migrations.Migration):
                         max_length=20,
                     ),
                 ),
-                ("idempotency_key", models.CharField(max_length=120, unique=True)),
+                ("idempotency_key", models.CharField(max_length=250, unique=True)),
                 ("gateway_reference", models.CharField(blank=True, max_length=100)),
                 ("amount", billing.invoicing.models.MoneyAmountField(decimal_places=3, max_digits=18)),
                 ("currency", djmoney.models.fields.CurrencyField(default=None, max_length=3)),
@@ -2598,7 +2598,7 @@ class Migration(migrations.Migration):
             name="CardSetup",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("key", models.CharField(max_length=120, unique=True)),
+                ("key", models.CharField(max_length=250, unique=True)),
                 (
                     "gateway",
                     models.CharField(
@@ -2650,7 +2650,7 @@ class Migration(migrations.Migration):
                         default=None, max_length=3, validators=[billing.accounts.fields.validate_currency]
                     ),
                 ),
-                ("reference", models.CharField(max_length=120, unique=True)),
+                ("reference", models.CharField(max_length=250, unique=True)),
                 ("description", models.CharField(max_length=200)),
                 ("quantity", models.DecimalField(decimal_places=6, default=1, max_digits=24)),
                 ("unit_price", models.DecimalField(decimal_places=12, max_digits=24)),
@@ -3585,7 +3585,7 @@ class Migration(migrations.Migration):
             name="Refund",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("idempotency_key", models.CharField(max_length=120, unique=True)),
+                ("idempotency_key", models.CharField(max_length=250, unique=True)),
                 ("gateway_reference", models.CharField(blank=True, max_length=100)),
                 ("amount", billing.invoicing.models.MoneyAmountField(decimal_places=3, max_digits=18)),
                 (
@@ -3788,7 +3788,7 @@ class Migration(migrations.Migration):
             name="SandboxCharge",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("idempotency_key", models.CharField(max_length=120, unique=True)),
+                ("idempotency_key", models.CharField(max_length=250, unique=True)),
                 ("reference", models.CharField(max_length=100, unique=True)),
                 ("amount", billing.invoicing.models.MoneyAmountField(decimal_places=3, max_digits=18)),
                 ("currency", djmoney.models.fields.CurrencyField(default=None, max_length=3)),
@@ -3856,7 +3856,7 @@ class Migration(migrations.Migration):
             name="SandboxRefund",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("idempotency_key", models.CharField(max_length=130, unique=True)),
+                ("idempotency_key", models.CharField(max_length=250, unique=True)),
                 ("reference", models.CharField(max_length=100, unique=True)),
                 ("amount", billing.invoicing.models.MoneyAmountField(decimal_places=3, max_digits=18)),
                 ("state", models.CharField(max_length=15)),
@@ -3947,7 +3947,7 @@ class Migration(migrations.Migration):
             name="Subscription",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("reference", models.CharField(help_text="Of the request that made it.", max_length=120, unique=True)),
+                ("reference", models.CharField(help_text="Of the request that made it.", max_length=250, unique=True)),
                 (
                     "currency",
                     djmoney.models.fields.CurrencyField(
@@ -4179,7 +4179,7 @@ class Migration(migrations.Migration):
             name="Allocation",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("reference", models.CharField(help_text="<subscription>:<period>:<part>", max_length=120, unique=True)),
+                ("reference", models.CharField(help_text="<subscription>:<period>:<part>", max_length=250, unique=True)),
                 (
                     "kind",
                     models.CharField(
@@ -4300,7 +4300,7 @@ class Migration(migrations.Migration):
                         max_length=10,
                     ),
                 ),
-                ("reference", models.CharField(max_length=160, unique=True)),
+                ("reference", models.CharField(max_length=250, unique=True)),
                 ("at", models.DateTimeField()),
                 ("from_seats", models.PositiveIntegerField(null=True)),
                 ("to_seats", models.PositiveIntegerField(null=True)),

@@ -30,7 +30,7 @@ class Notification(models.Model):
 
     account = models.ForeignKey(Account, null=True, on_delete=models.CASCADE, related_name="notifications")
     kind = models.CharField(max_length=40)
-    dedupe_key = models.CharField(max_length=200, unique=True)
+    dedupe_key = models.CharField(max_length=250, unique=True)
     email = models.EmailField(max_length=254, blank=True, help_text="Empty: the people of the account it concerns.")
     payload = models.JSONField(default=dict)
     state = models.CharField(max_length=13, choices=State.choices, default=State.PENDING)

@@ -78,7 +78,7 @@ class CardSetup(models.Model):
         EXPIRED = "expired"
 
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="card_setups")
-    key = models.CharField(max_length=120, unique=True)
+    key = models.CharField(max_length=250, unique=True)
     gateway = models.CharField(max_length=20, choices=GatewayName.choices)
     gateway_reference = models.CharField(max_length=200, blank=True)
     url = models.CharField(max_length=2000, blank=True)
@@ -110,7 +110,7 @@ class BankTransfer(models.Model):
     marked as returned.
     """
 
-    reference = models.CharField(max_length=120, unique=True)
+    reference = models.CharField(max_length=250, unique=True)
     received_on = models.DateField()
     amount = MoneyAmountField()
     currency = CurrencyField(validators=[validate_currency])
@@ -219,7 +219,7 @@ class Payment(models.Model):
         InvoiceCredit, null=True, blank=True, on_delete=models.PROTECT, related_name="payments"
     )
     gateway = models.CharField(max_length=20, choices=GatewayName.choices)
-    idempotency_key = models.CharField(max_length=120, unique=True)
+    idempotency_key = models.CharField(max_length=250, unique=True)
     gateway_reference = models.CharField(max_length=100, blank=True)
     amount = MoneyAmountField()
     currency = CurrencyField()
@@ -299,7 +299,7 @@ class Refund(models.Model):
     invoice_credit = models.ForeignKey(
         InvoiceCredit, null=True, blank=True, on_delete=models.PROTECT, related_name="refunds"
     )
-    idempotency_key = models.CharField(max_length=120, unique=True)
+    idempotency_key = models.CharField(max_length=250, unique=True)
     gateway_reference = models.CharField(max_length=100, blank=True)
     amount = MoneyAmountField()
     state = models.CharField(max_length=10, choices=State.choices, default=State.CREATED)
@@ -446,7 +446,7 @@ class SandboxCharge(models.Model):
     a charge can have.
     """
 
-    idempotency_key = models.CharField(max_length=120, unique=True)
+    idempotency_key = models.CharField(max_length=250, unique=True)
     reference = models.CharField(max_length=100, unique=True)
     card = models.ForeignKey(SandboxCard, on_delete=models.CASCADE, related_name="charges")
     amount = MoneyAmountField()
@@ -478,7 +478,7 @@ class SandboxCharge(models.Model):
 class SandboxRefund(models.Model):
     """The sandbox's memory of a refund, by idempotency key."""
 
-    idempotency_key = models.CharField(max_length=130, unique=True)
+    idempotency_key = models.CharField(max_length=250, unique=True)
     reference = models.CharField(max_length=100, unique=True)
     charge = models.ForeignKey(SandboxCharge, on_delete=models.CASCADE, related_name="refunds")
     amount = MoneyAmountField()

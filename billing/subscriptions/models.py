@@ -44,7 +44,7 @@ class Subscription(models.Model):
     RENEWING = ("trialing", "active", "past_due")
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="subscriptions")
-    reference = models.CharField(max_length=120, unique=True, help_text="Of the request that made it.")
+    reference = models.CharField(max_length=250, unique=True, help_text="Of the request that made it.")
     plan_version = models.ForeignKey(PlanVersion, on_delete=models.PROTECT, related_name="subscriptions")
     currency = CurrencyField(validators=[validate_currency])
     seats = models.PositiveIntegerField(default=0)
@@ -145,7 +145,7 @@ class Allocation(models.Model):
     """
 
     subscription = models.ForeignKey(Subscription, on_delete=models.PROTECT, related_name="allocations")
-    reference = models.CharField(max_length=120, unique=True, help_text="<subscription>:<period>:<part>")
+    reference = models.CharField(max_length=250, unique=True, help_text="<subscription>:<period>:<part>")
     kind = models.CharField(max_length=10, choices=GrantKind.choices, default=GrantKind.ALLOCATION)
     credits = CreditsField()
     cost_basis = models.DecimalField(max_digits=24, decimal_places=12, default=Decimal(0))
@@ -218,7 +218,7 @@ class SubscriptionChange(models.Model):
 
     subscription = models.ForeignKey(Subscription, on_delete=models.PROTECT, related_name="changes")
     act = models.CharField(max_length=10, choices=Act.choices)
-    reference = models.CharField(max_length=160, unique=True)
+    reference = models.CharField(max_length=250, unique=True)
     at = models.DateTimeField()
     from_version = models.ForeignKey(PlanVersion, null=True, on_delete=models.PROTECT, related_name="+")
     to_version = models.ForeignKey(PlanVersion, null=True, on_delete=models.PROTECT, related_name="+")

@@ -299,3 +299,15 @@ def test_what_is_unpaid_is_not_given_back_to_a_customer(acme, small, large):
     Subscription.objects.update(state="past_due")
     with pytest.raises(changes.InvoiceUnpaid):
         changes.preview(**{**asked, "plan_version_id": None, "seats": 5})
+
+
+def test_the_longest_reference_of_a_request_fits_wherever_it_is_kept(
+    acme: Account, small: PlanVersion, large: PlanVersion
+) -> None:
+    subscription = subscribe(acme, small, now=START)
+    subscription = change(subscription, noon(5), reference="u" * 100, plan_version_id=large.pk)
+    pay(noon(5))
+    change(subscription, noon(11), reference="d" * 100, plan_version_id=small.pk, when="now", by_staff=True)
+    kept = set(SubscriptionChange.objects.values_list("reference", flat=True))
+    assert {f"{subscription.pk}:{letter * 100}" for letter in "ud"} <= kept
+    assert Invoice.objects.filter(reference=f"change:{subscription.pk}:{'u' * 100}").exists()
