@@ -37,9 +37,9 @@ _INSERT_ENTRY = """
 INSERT INTO floor_entry (posting_id, line, grant_id, flow, amount) VALUES (%(id)s, 1, %(lot)s, 'spend', -1.5)
 """
 _INSERT_EVENT = """
-INSERT INTO floor_event (account_id, event_id, meter_id, pool_id, quantity, counted, properties, occurred_at,
+INSERT INTO floor_event (account_id, event_id, source, meter_id, pool_id, quantity, counted, properties, occurred_at,
     received_at, late, credits, unit_cost, posting_id, burn_offset, period_starts_at, fingerprint)
-VALUES (%(account)s, %(reference)s, 1, %(pool)s, 1500, 1500, '{}', now(), now(), false, 1.5, 0, %(id)s, 0,
+VALUES (%(account)s, %(reference)s, '', 1, %(pool)s, 1500, 1500, '{}', now(), now(), false, 1.5, 0, %(id)s, 0,
     date_trunc('month', now()), '\\x00112233445566778899aabbccddeeff')
 """
 _UPSERT_DAY = """
