@@ -19,7 +19,7 @@ from billing.invoicing import crediting, settling, spreading
 from billing.invoicing.models import Invoice, InvoiceLine
 from billing.ledger import chargebacks, pools
 from billing.ledger.models import CreditGrant
-from billing.payments import waking
+from billing.payments import paying, waking
 from billing.payments.gateway import DisputeReport
 from billing.payments.models import Dispute, Payment, Refund
 
@@ -83,13 +83,14 @@ def _open(payment: Payment, report: DisputeReport, *, now: datetime) -> Dispute:
         raise NotDisputable(f"payment {payment.pk} is {payment.state}, in {payment.currency}")
     if report.charge_reference not in ("", payment.gateway_reference):
         raise NotDisputable(f"a dispute of {report.charge_reference}, not of {payment.gateway_reference}")
-    if report.amount > payment.refundable:
-        raise NotDisputable(f"{report.amount} of {payment.refundable} {payment.currency}")
+    amount = paying.booked(payment, report.amount)
+    if amount > payment.refundable:
+        raise NotDisputable(f"{amount} of {payment.refundable} {payment.currency}")
     return Dispute.objects.create(
         payment=payment,
         gateway=payment.gateway,
         gateway_reference=report.reference,
-        amount=report.amount,
+        amount=amount,
         reason=report.reason[:60],
         state=State.INQUIRY,
         opened_at=now,

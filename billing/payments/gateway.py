@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import transaction
 
 from billing.accounts.models import Account
+from billing.invoicing import stripe_units
 from billing.payments.models import GatewayName
 
 State = Literal["succeeded", "failed", "requires_action", "processing"]
@@ -261,6 +262,11 @@ def is_reachable(name: str) -> bool:
     except NoGateway:
         return False
     return True
+
+
+def rounded(name: str, amount: Decimal, currency: str) -> Decimal:
+    """What the gateway moves for an amount: of one that it cannot take, the nearest that it can."""
+    return stripe_units.chargeable(amount, currency) if name == GatewayName.STRIPE else amount
 
 
 def how_to_reach(name: str) -> str:

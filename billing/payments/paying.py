@@ -5,6 +5,7 @@ attempt is claimed by moving it from `created` to `processing`, and whoever does
 """
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 import structlog
 from django.db import transaction
@@ -138,11 +139,11 @@ def send(*, payment: Payment, now: datetime) -> Payment:
 
 
 def request_of(payment: Payment) -> Charge:
-    """What the gateway is asked for; the same whenever it is asked."""
+    """What the gateway is asked for, in amounts that it can take; the same whenever it is asked."""
     assert payment.method is not None  # noqa: S101
     return Charge(
         key=payment.idempotency_key,
-        amount=payment.amount,
+        amount=_asked(payment),
         currency=payment.currency,
         method_reference=payment.method.gateway_reference,
         off_session=payment.off_session,
@@ -151,6 +152,15 @@ def request_of(payment: Payment) -> Charge:
         customer_reference=payment.method.customer_reference,
         reference=payment.gateway_reference,
     )
+
+
+def _asked(payment: Payment) -> Decimal:
+    return gateway.rounded(payment.gateway, payment.amount, payment.currency)
+
+
+def booked(payment: Payment, amount: Decimal) -> Decimal:
+    """What an amount that the gateway names of a payment is in the books: of all of it, what it has paid."""
+    return payment.amount if amount == _asked(payment) else amount
 
 
 def note_silence(*, payment_id: int, now: datetime) -> Payment:
@@ -210,12 +220,13 @@ def _lock(payment_id: int) -> Payment:
 
 def _mismatch(payment: Payment, outcome: Outcome) -> str:
     """Why the report cannot be about this payment; empty when it can."""
-    if outcome.amount is not None and outcome.amount != payment.amount:
-        return f"The gateway reports {outcome.amount} {outcome.currency}, not {payment.amount} {payment.currency}."
+    asked = _asked(payment)
+    if outcome.amount is not None and outcome.amount != asked:
+        return f"The gateway reports {outcome.amount} {outcome.currency}, not {asked} {payment.currency}."
     if outcome.currency and outcome.currency != payment.currency:
         return f"The gateway reports {outcome.currency}, not {payment.currency}."
-    if outcome.state == "succeeded" and outcome.received is not None and outcome.received != payment.amount:
-        return f"The gateway received {outcome.received} {outcome.currency}, not {payment.amount} {payment.currency}."
+    if outcome.state == "succeeded" and outcome.received is not None and outcome.received != asked:
+        return f"The gateway received {outcome.received} {outcome.currency}, not {asked} {payment.currency}."
     if outcome.key is not None and outcome.key != payment.idempotency_key:
         return f"The gateway reports on the key {outcome.key or '(none)'}, not {payment.idempotency_key}."[:300]
     customer = payment.method.customer_reference if payment.method is not None else ""

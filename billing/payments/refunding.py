@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import structlog
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Sum
 
 from billing.accounts import clocks
 from billing.invoicing import crediting
@@ -151,10 +151,23 @@ def _request_of(row: Refund) -> Return:
     return Return(
         key=row.gateway_key,
         charge_reference=row.payment.gateway_reference,
-        amount=row.amount,
+        amount=_asked(row),
         currency=row.payment.currency,
         reference=row.gateway_reference,
     )
+
+
+def _asked(row: Refund) -> Decimal:
+    """What the gateway gives back, in amounts that it can take: with the refunds before it comes to what they do
+    together, so that all of a payment gives back all that was charged."""
+    payment = row.payment
+    earlier = Refund.objects.filter(payment=payment, pk__lt=row.pk).exclude(state=State.FAILED)
+    before = earlier.aggregate(sum=Sum("amount", default=Decimal(0)))["sum"]
+
+    def rounded(amount: Decimal) -> Decimal:
+        return gateway.rounded(payment.gateway, amount, payment.currency)
+
+    return rounded(before + row.amount) - rounded(before)
 
 
 def _record_answer(row: Refund, outcome: Outcome, *, now: datetime) -> Refund:
@@ -250,8 +263,9 @@ def record(*, refund_id: int, attempt: int, outcome: Outcome, now: datetime) -> 
 
 def _mismatch(row: Refund, outcome: Outcome) -> str:
     """Why the report cannot be about this refund; empty when it can."""
-    if outcome.amount is not None and (outcome.amount, outcome.currency) != (row.amount, row.currency):
-        return f"The gateway reports {outcome.amount} {outcome.currency}, not {row.amount} {row.currency}."
+    asked = _asked(row)
+    if outcome.amount is not None and (outcome.amount, outcome.currency) != (asked, row.currency):
+        return f"The gateway reports {outcome.amount} {outcome.currency}, not {asked} {row.currency}."
     if outcome.key is not None and outcome.key != row.gateway_key:
         return f"The gateway reports on the key {outcome.key or '(none)'}, not {row.gateway_key}."[:300]
     charge = row.payment.gateway_reference

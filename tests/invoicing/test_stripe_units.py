@@ -28,14 +28,23 @@ D = Decimal
 def test_an_amount_is_said_in_stripes_units_and_read_back(amount, currency, units):
     assert stripe_units.exact(D(amount), currency) == units
     assert stripe_units.nearest(D(amount), currency) == units
+    assert stripe_units.chargeable(D(amount), currency) == D(amount)
     assert stripe_units.amount_of(units, currency) == D(amount)
 
 
 @pytest.mark.parametrize(
-    ("amount", "currency", "nearest"),
-    [("5.40", "UGX", 540), ("5.50", "ISK", 550), ("5.124", "KWD", 5_124), ("10.50", "MGA", 11), ("0.5", "JPY", 1)],
+    ("amount", "currency", "nearest", "chargeable"),
+    [
+        ("5.40", "UGX", 540, "5"),
+        ("5.50", "ISK", 550, "6"),
+        ("5.124", "KWD", 5_124, "5.120"),
+        ("5.125", "OMR", 5_125, "5.130"),
+        ("10.50", "MGA", 11, "11"),
+        ("0.5", "JPY", 1, "1"),
+    ],
 )
-def test_what_stripe_cannot_charge_is_refused_but_can_be_asked_about(amount, currency, nearest):
+def test_what_stripe_cannot_charge_is_rounded_and_can_be_asked_about(amount, currency, nearest, chargeable):
+    assert stripe_units.chargeable(D(amount), currency) == D(chargeable)
     with pytest.raises(stripe_units.NotChargeable):
         stripe_units.exact(D(amount), currency)
     assert stripe_units.nearest(D(amount), currency) == nearest

@@ -211,8 +211,28 @@ def test_other_currencies_are_charged_in_their_own_minor_units(fake, account, cu
     assert payment.amount == Decimal(amount)
 
 
-@pytest.mark.parametrize(("currency", "net"), [("KWD", "1.001"), ("EUR", "0.10")])
-def test_an_amount_that_stripe_cannot_charge_fails_for_good(fake, account, currency, net):
+@pytest.mark.parametrize(
+    ("currency", "net", "total", "units"),
+    [("KWD", "1.001", "1.191", 1_190), ("BHD", "1.004", "1.195", 1_200), ("TND", "9.999", "11.899", 11_900)],
+)
+def test_what_stripe_cannot_charge_to_the_third_decimal_is_rounded_and_pays_and_goes_back(
+    fake, account, currency, net, total, units
+):
+    """Stripe's last digit of three must be zero; in parts as much goes back as was charged."""
+    invoice = issue(account, plain_line(net), currency=currency)
+    payment = pay(fake, invoice)
+    invoice.refresh_from_db()
+    assert (payment.state, payment.amount, invoice.state) == ("succeeded", Decimal(total), "paid")
+    assert fake.things("payment_intent")[0]["amount"] == units
+    for key, part in enumerate(["0.004", "0.333", str(Decimal(total) - Decimal("0.337"))]):
+        refund = start_refund(payment, part, key=f"r{key}")
+        assert refunding.submit(refund_id=refund, now=timezone.now()).state == "succeeded"
+    assert fake.things("payment_intent")[0]["refunded"] == units
+
+
+@pytest.mark.parametrize("currency", ["KWD", "EUR"])
+def test_an_amount_that_stripe_cannot_charge_fails_for_good(fake, account, currency):
+    net = "0.010" if currency == "KWD" else "0.10"
     payment = pay(fake, issue(account, plain_line(net), currency=currency))
     assert (payment.state, payment.failure_code, payment.failure_is_hard) == ("failed", "amount_not_chargeable", True)
     assert not fake.things("payment_intent")
