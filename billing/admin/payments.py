@@ -341,21 +341,22 @@ class DisputeQueue(admin.SimpleListFilter):
 
 @admin.register(Dispute)
 class DisputeAdmin(FactsAdmin):
-    """Payers who have their bank take money back. Evidence is sent at the gateway; how it ends is told from there."""
+    """Payers who have their bank take money back, and refunds made at the gateway itself. Evidence is sent at the
+    gateway; how it ends is told from there."""
 
     list_display = (
-        plain_id, "account", money_column("amount"), "state", "reason", "respond_by", "payment", "opened_at",
+        plain_id, "account", money_column("amount"), "kind", "state", "reason", "respond_by", "payment", "opened_at",
     )  # fmt: skip
     list_select_related = ("payment__invoice__account",)
-    list_filter = (DisputeQueue, "state", "gateway")
+    list_filter = (DisputeQueue, "kind", "state", "gateway")
     search_fields = (
         "=id", "=gateway_reference", "=payment__invoice__number", "=payment__gateway_reference",
         "payment__invoice__account__name", "payment__invoice__account__external_id",
     )  # fmt: skip
     ordering = ("-id",)
     fields = (
-        "account", "payment", money_column("amount"), "state", "reason", "respond_by", "opened_at", "taken_back_at",
-        "closed_at", "refund", "gateway", "gateway_reference",
+        "account", "payment", money_column("amount"), "kind", "state", "reason", "respond_by", "opened_at",
+        "taken_back_at", "closed_at", "refund", "gateway", "gateway_reference",
     )  # fmt: skip
     readonly_fields = fields
 

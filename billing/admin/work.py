@@ -119,7 +119,7 @@ def _sources(now: datetime) -> list[_Source]:
             "state__exact=processing&payment__gateway__exact=manual",
         ),
         _Source(
-            _("Gateway reports not understood"), _("Look at the error, then process or dismiss them."),
+            _("Gateway reports to look at"), _("See what each says, then process or dismiss it."),
             GatewayEvent.objects.filter(processed_at=None).exclude(last_error=""), "received_at",
             "queue=open",
         ),

@@ -3671,6 +3671,14 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 (
+                    "kind",
+                    models.CharField(
+                        choices=[("dispute", "Disputed by the payer"), ("refund", "Refunded at the gateway")],
+                        default="dispute",
+                        max_length=7,
+                    ),
+                ),
+                (
                     "gateway",
                     models.CharField(
                         choices=[("sandbox", "Sandbox"), ("stripe", "Stripe"), ("manual", "Bank transfer")],

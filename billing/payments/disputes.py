@@ -4,6 +4,7 @@ That is done here with what lines themselves have granted. What else an invoice 
 is the business of whoever opened its collection, who is told by it. While a dispute goes on its amount is held back on
 the payment, so no refund gives it a second time. One that is lost is a refund that we did not choose: a credit note
 over the same part of the invoice, and less tax. Money of an invoice that is not paid in full is owed again instead.
+A refund that was made in the gateway's own dashboard is taken in the same way, as a dispute that is lost.
 Locks: the invoice's row, its payment's, the dispute's, its collection's, pools, the issuer's.
 """
 
@@ -26,6 +27,7 @@ from billing.payments.models import Dispute, Payment, Refund
 log = structlog.get_logger(__name__)
 
 State = Dispute.State
+Kind = Dispute.Kind
 ZERO = Decimal(0)
 
 
@@ -62,14 +64,16 @@ def list_others(dispute: Dispute, invoice: Invoice) -> list[Dispute]:
     return list(Dispute.objects.filter(payment__invoice=invoice).exclude(pk=dispute.pk).order_by("pk"))
 
 
-def note_of(invoice: Invoice) -> str:
+def note_of(dispute: Dispute, invoice: Invoice) -> str:
     """What a posting says that takes credits back."""
-    return f"Payment disputed ({invoice})"[:200]
+    what = "Payment refunded" if dispute.kind == Kind.REFUND else "Payment disputed"
+    return f"{what} ({invoice})"[:200]
 
 
-def won_note_of(invoice: Invoice) -> str:
+def won_note_of(dispute: Dispute, invoice: Invoice) -> str:
     """What a posting says that gives them back."""
-    return f"Dispute won ({invoice})"[:200]
+    what = "Refund failed" if dispute.kind == Kind.REFUND else "Dispute won"
+    return f"{what} ({invoice})"[:200]
 
 
 def _open(payment: Payment, report: DisputeReport, *, now: datetime) -> Dispute:
@@ -87,6 +91,7 @@ def _open(payment: Payment, report: DisputeReport, *, now: datetime) -> Dispute:
     if amount > payment.refundable:
         raise NotDisputable(f"{amount} of {payment.refundable} {payment.currency}")
     return Dispute.objects.create(
+        kind=report.kind,
         payment=payment,
         gateway=payment.gateway,
         gateway_reference=report.reference,
@@ -128,7 +133,7 @@ def _take_back(payment: Payment, dispute: Dispute, *, now: datetime) -> None:
     for share in shares:
         chargebacks.take_back(
             grant_id=share.grant_id or 0, credits=share.credits, reference=_reference(dispute, share.line),
-            note=note_of(payment.invoice), others=[_reference(each, share.line) for each in rivals], now=now,
+            note=note_of(dispute, payment.invoice), others=[_reference(each, share.line) for each in rivals], now=now,
         )  # fmt: skip
 
 
@@ -141,7 +146,7 @@ def _give_back(payment: Payment, dispute: Dispute, *, now: datetime) -> None:
         if (grant_id := _lot_of(line)) is not None:
             chargebacks.give_back(
                 grant_id=grant_id, reference=_reference(dispute, line), waited=now - dispute.taken_back_at,
-                note=won_note_of(payment.invoice), now=now,
+                note=won_note_of(dispute, payment.invoice), now=now,
             )  # fmt: skip
 
 
@@ -149,6 +154,7 @@ def _lose(payment: Payment, dispute: Dispute, *, now: datetime) -> None:
     payment.amount_disputed -= dispute.amount
     payment.amount_refunded += dispute.amount
     invoice, note = payment.invoice, None
+    is_refund = dispute.kind == Kind.REFUND
     if invoice.state == Invoice.State.PAID:
         crediting.note_refunded(invoice_id=invoice.pk, amount=dispute.amount)
         items = [
@@ -158,8 +164,8 @@ def _lose(payment: Payment, dispute: Dispute, *, now: datetime) -> None:
         ]
         if items:
             note = crediting.credit(
-                invoice_id=invoice.pk, reference=f"dispute:{dispute.pk}", reason="Payment disputed and lost",
-                items=items, actor="dispute", now=now,
+                invoice_id=invoice.pk, reference=f"dispute:{dispute.pk}", items=items, actor="dispute", now=now,
+                reason="Refunded" if is_refund else "Payment disputed and lost",
             )  # fmt: skip
     else:
         settling.take_back(invoice_id=invoice.pk, amount=dispute.amount)

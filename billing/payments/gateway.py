@@ -4,7 +4,7 @@ A gateway moves money in a process that is not ours. So it is never called insid
 carries a key by which a repeat is told, and an answer that does not come says nothing about what happened.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -137,8 +137,8 @@ class SetupReport:
 
 @dataclass(frozen=True, slots=True)
 class DisputeReport:
-    """How a dispute stands: `state` is one of ours (`Dispute.State`); `key` is the charge's, and `charge_reference`
-    what the gateway calls it, where it says so."""
+    """How a dispute stands, or a refund that was made at the gateway itself (`kind`): `state` and `kind` are ours
+    (`Dispute`); `key` is the charge's, and `charge_reference` what the gateway calls it, where it says so."""
 
     key: str
     reference: str
@@ -148,6 +148,18 @@ class DisputeReport:
     state: str
     respond_by: datetime | None
     charge_reference: str = ""
+    kind: str = "dispute"
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """Money that a charge, or what was taken back of it (negative), has moved by the gateway's own books, in the
+    charge's currency. `key` is the charge's where it carries one."""
+
+    charge_reference: str
+    amount: Decimal
+    currency: str
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +204,13 @@ class Gateway(Protocol):
         Raises ValueError for what cannot be read."""
 
 
+class Books(Protocol):
+    """A gateway that shows what it has moved."""
+
+    def list_movements(self) -> Iterator[Movement]:
+        """All that has moved since the beginning. Raises GatewayUnavailable."""
+
+
 class CardForm(Protocol):
     """A gateway whose cards are typed into our own forms."""
 
@@ -232,6 +251,15 @@ def get(name: str) -> Gateway:
         from billing.payments import manual
 
         return manual
+    raise NoGateway(name)
+
+
+def books(name: str) -> Books:
+    """The gateway of this name if it shows what it has moved. Raises NoGateway."""
+    if name == GatewayName.STRIPE and settings.FLORIN_STRIPE_SECRET_KEY:
+        from billing.payments import stripe_gateway
+
+        return stripe_gateway
     raise NoGateway(name)
 
 

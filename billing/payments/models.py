@@ -338,7 +338,8 @@ class Refund(models.Model):
 
 
 class Dispute(models.Model):
-    """That a payer had the bank take money of a payment back.
+    """That money of a payment was taken back without us: a payer had the bank do so, or somebody refunded it in the
+    gateway's own dashboard (`kind` refund), which is a dispute that is lost from the start.
 
     inquiry (the bank asks, and has taken nothing) -> open (it has taken the money: what it paid for is taken back too)
     -> won (both come back) | lost (a credit note and a refund say so); an inquiry may also be `closed` without more.
@@ -352,8 +353,13 @@ class Dispute(models.Model):
         LOST = "lost"
         CLOSED = "closed"
 
+    class Kind(models.TextChoices):
+        DISPUTE = "dispute", "Disputed by the payer"
+        REFUND = "refund", "Refunded at the gateway"
+
     ENDED = ("won", "lost", "closed")
 
+    kind = models.CharField(max_length=7, choices=Kind.choices, default=Kind.DISPUTE)
     payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="disputes")
     gateway = models.CharField(max_length=20, choices=GatewayName.choices)
     gateway_reference = models.CharField(max_length=100)

@@ -27,6 +27,7 @@ from billing.payments.gateway import (
     GatewayUnavailable,
     HostedPage,
     InvalidWebhook,
+    Movement,
     Outcome,
     Report,
     Return,
@@ -34,6 +35,7 @@ from billing.payments.gateway import (
     SetupReport,
     refuse_in_transaction,
 )
+from billing.payments.models import Dispute
 
 log = structlog.get_logger(__name__)
 
@@ -209,14 +211,26 @@ def read_webhook(payload: Mapping[str, Any]) -> Report | SetupReport | DisputeRe
     return SetupReport(reference) if kind.startswith("checkout.session.") else None
 
 
-def _read_refund(reference: str) -> Report | None:
+def _read_refund(reference: str) -> Report | DisputeReport | None:
+    """A refund of ours, or one that somebody made in Stripe's dashboard of a charge of ours."""
     params: Any = {"expand": ["payment_intent"]}
     found: Any = _client().v1.refunds.retrieve(reference, params)
     if key := stripe_words.key_of(found):
         return Report("refund", key, stripe_words.refund_outcome(found))
-    if charged := stripe_words.key_of(found["payment_intent"]):
-        raise ValueError(f"{reference} of the payment {charged} was made at Stripe itself: refund here instead")
-    return None
+    key, currency = stripe_words.key_of(found["payment_intent"]), found["currency"].upper()
+    if not key:
+        return None
+    return DisputeReport(
+        key=key,
+        reference=reference,
+        amount=stripe_units.amount_of(found["amount"], currency),
+        currency=currency,
+        reason=stripe_words.refund_reason(found),
+        state=stripe_words.made_refund_state(found["status"]),
+        respond_by=None,
+        charge_reference=stripe_words.id_of(found["payment_intent"]),
+        kind=Dispute.Kind.REFUND.value,
+    )
 
 
 def _read_dispute(reference: str) -> DisputeReport | None:
@@ -236,6 +250,27 @@ def _read_dispute(reference: str) -> DisputeReport | None:
         respond_by=stripe_words.moment(found["evidence_details"]["due_by"]),
         charge_reference=stripe_words.id_of(found["payment_intent"]),
     )
+
+
+def list_movements() -> Iterator[Movement]:
+    """Stripe's balance transactions of charges, refunds and disputes, in the currency that was charged: they
+    themselves are in that of the bank account."""
+    params: Any = {"limit": 100, "expand": ["data.source"]}
+    with _asking("list_movements"):
+        for each in _client().v1.balance_transactions.list(params).auto_paging_iter():
+            # The library knows the types of what it lists, and not that sources are expanded.
+            transaction: Any = each
+            source = transaction["source"]
+            if source is None or source["object"] not in ("charge", "refund", "dispute"):
+                continue
+            currency = source["currency"].upper()
+            amount = stripe_units.amount_of(source["amount"], currency)
+            yield Movement(
+                charge_reference=stripe_words.id_of(source["payment_intent"]),
+                amount=amount if transaction["amount"] > 0 else -amount,
+                currency=currency,
+                key=stripe_words.key_of(source) if source["object"] == "charge" else "",
+            )
 
 
 @lru_cache(maxsize=4)

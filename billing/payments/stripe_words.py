@@ -134,6 +134,26 @@ def dispute_state(status: str) -> str:
     return _DISPUTES[status].value
 
 
+def made_refund_state(status: str) -> str:
+    """Our state for a refund that was made at Stripe itself: the money is gone, on its way, or has stayed. Raises
+    ValueError for a state that Stripe has not got."""
+    states = {
+        "succeeded": Dispute.State.LOST,
+        "pending": Dispute.State.OPEN,
+        "requires_action": Dispute.State.OPEN,
+        "failed": Dispute.State.CLOSED,
+        "canceled": Dispute.State.CLOSED,
+    }
+    if status not in states:
+        raise ValueError(f"a refund that is {status}")
+    return states[status].value
+
+
+def refund_reason(refund: Any) -> str:
+    """What whoever made a refund gave as its reason."""
+    return str(_get(refund, "reason") or "refund")
+
+
 def key_of(thing: Any) -> str:
     """The key of ours that a thing of Stripe's carries; empty for one that was not made by us."""
     metadata = _get(thing, "metadata") if thing is not None else None

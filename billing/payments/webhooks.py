@@ -12,9 +12,10 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 
 from billing.accounts import clocks
+from billing.notifications import wording
 from billing.payments import disputes, gateway, paying, refunding, setups
 from billing.payments.gateway import Delivery, DisputeReport, Report, SetupReport
-from billing.payments.models import GatewayEvent, Payment, Refund
+from billing.payments.models import Dispute, GatewayEvent, Payment, Refund
 from billing.tracing.redaction import describe_error
 from billing.tracing.requests import current_id, on_behalf_of
 
@@ -33,6 +34,10 @@ class UnknownKey(Exception):
 
 class RefundBounced(Exception):
     """Money that had gone back has come again: the customer's bank did not take it. Staff must pay it out otherwise."""
+
+
+class RefundedAtGateway(Exception):
+    """A refund that somebody made in the gateway's own dashboard was taken in; staff look whether that was right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,12 @@ def _process(event: GatewayEvent, *, now: datetime) -> bool:
         event.last_error, event.next_try_at = problem, now + LONGEST_GAP
         event.save(update_fields=["last_error", "next_try_at"])
         return False
+    except RefundedAtGateway as error:
+        # Done; it stays in the queue until staff dismiss it.
+        log.warning("gateway_event.refunded_at_gateway", event_id=event.pk)
+        event.last_error, event.next_try_at = str(error), None
+        event.save(update_fields=["last_error", "next_try_at"])
+        return True
     # Whatever is wrong with one event must neither lose it nor keep the others from being acted upon.
     except Exception as error:
         log.warning("gateway_event.failed", event_id=event.pk, attempt=event.attempts, exc_info=True)
@@ -134,11 +145,29 @@ def _act(event: GatewayEvent, *, now: datetime) -> None:
     if isinstance(report, Report):
         _record(event, report, now=now)
     elif isinstance(report, DisputeReport):
-        payment = _find_payment(event, report.key)
-        now = clocks.time_of(payment.invoice.account, now)
-        disputes.record(payment_id=payment.pk, report=report, now=now)
+        _record_dispute(event, report, now=now)
     elif isinstance(report, SetupReport):
         setups.follow(gateway_name=event.gateway, reference=report.reference, now=now)
+
+
+def _record_dispute(event: GatewayEvent, report: DisputeReport, *, now: datetime) -> None:
+    payment = _find_payment(event, report.key)
+    is_refund = report.kind == Dispute.Kind.REFUND
+    known = Dispute.objects.filter(gateway=event.gateway, gateway_reference=report.reference).first()
+    if is_refund and report.state == Dispute.State.CLOSED:
+        if known is None:
+            return
+        if known.state == Dispute.State.LOST:
+            raise RefundBounced(f"{report.reference}, made at the gateway itself, came back")
+    dispute = disputes.record(
+        payment_id=payment.pk, report=report, now=clocks.time_of(payment.invoice.account, now)
+    )  # fmt: skip
+    if is_refund and known is None:
+        raise RefundedAtGateway(
+            f"{report.reference}: {wording.money_text(dispute.amount, dispute.currency)} for {payment.invoice} was"
+            " refunded at the gateway itself. The credit note is issued and the credits are taken back; what was spent"
+            " of them is overdraft. Check that this is right, then dismiss this report."
+        )
 
 
 def _find_payment(event: GatewayEvent, key: str) -> Payment:

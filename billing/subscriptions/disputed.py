@@ -81,7 +81,7 @@ def _charge_back(row: Allocation, credits: Decimal, invoice: Invoice, dispute: D
         grant_id=_lot_of(row),
         credits=min(credits, row.credits),
         reference=_reference(dispute, row),
-        note=disputes.note_of(invoice),
+        note=disputes.note_of(dispute, invoice),
         others=[_reference(each, row) for each in disputes.list_others(dispute, invoice)],
         now=now,
     )
@@ -147,7 +147,7 @@ def _give_back(subscription: Subscription, invoice: Invoice, dispute: Dispute, *
     for row in subscription.allocations.filter(invoice=invoice, posting__isnull=False).order_by("pk"):
         given += chargebacks.give_back(
             grant_id=_lot_of(row), reference=_reference(dispute, row), waited=waited,
-            note=disputes.won_note_of(invoice), now=now,
+            note=disputes.won_note_of(dispute, invoice), now=now,
         )  # fmt: skip
     for row in subscription.allocations.filter(dispute=dispute, granted_at=None, cancelled_at=None):
         _let_go(row, since=dispute.taken_back_at, now=now)

@@ -122,8 +122,8 @@ def create_refund(params: dict[str, Any]) -> dict[str, Any]:
         raise Refused(400, type="invalid_request_error", code="charge_already_refunded", message="Too much.")
     intent["refunded"] += amount
     refund = STORE.add(
-        "re", "refund", amount=amount, currency=intent["currency"], payment_intent=intent["id"], status="succeeded",
-        metadata=params.get("metadata", {}), failure_reason=None,
+        "re", "refund", amount=amount, currency=intent["currency"], payment_intent=intent["id"],
+        status=params.get("status", "succeeded"), metadata=params.get("metadata", {}), failure_reason=None,
     )  # fmt: skip
     STORE.tell("refund.created", refund)
     STORE.tell("charge.refunded", {"id": "ch_1", "object": "charge", "payment_intent": intent["id"]})
@@ -172,6 +172,10 @@ def control(path: str, params: dict[str, Any]) -> Any:
         )  # fmt: skip
         STORE.tell("charge.dispute.created", dispute)
         return dispute
+    elif path == "refund":
+        # As somebody does in the dashboard: without our key.
+        intent = STORE.get(params["intent"])
+        return create_refund({"payment_intent": intent["id"], "amount": intent["amount"], **params})
     elif path == "change":
         thing = STORE.get(params.pop("id"))
         kind = params.pop("event")
@@ -194,6 +198,8 @@ def answer(method: str, path: str, params: dict[str, Any]) -> Any:
     parts = path.removeprefix("/v1/").split("/")
     if method == "POST" and parts[-1] == "cancel":
         return cancel_intent(STORE.get(parts[1]))
+    if parts == ["balance_transactions"]:
+        return {"object": "list", "data": balance_transactions(), "has_more": False, "url": path}
     if method == "POST":
         makers = {"payment_intents": create_intent, "refunds": create_refund, "checkout/sessions": create_session}
         if "/".join(parts) == "customers":
@@ -210,6 +216,21 @@ def answer(method: str, path: str, params: dict[str, Any]) -> Any:
     thing = STORE.get(parts[-1])
     expands = [value for name, value in params.items() if name == "expand" for value in value]
     return {**thing, "payment_intent": STORE.get(thing["payment_intent"])} if "payment_intent" in expands else thing
+
+
+def balance_transactions() -> list[dict[str, Any]]:
+    """What has moved, each with its source expanded."""
+    moved = []
+    for thing in STORE.things.values():
+        if thing["object"] == "payment_intent" and thing["status"] == "succeeded":
+            charge = {**thing, "object": "charge", "id": f"ch_{thing['id']}", "payment_intent": thing["id"]}
+            moved.append((thing["amount"], charge))
+        is_refund = thing["object"] == "refund" and thing["status"] == "succeeded"
+        if is_refund or (thing["object"] == "dispute" and not thing["status"].startswith(("warning", "won"))):
+            moved.append((-thing["amount"], thing))
+    payout = {"id": "po_1", "object": "payout", "currency": "eur", "amount": 1}
+    return [{"object": "balance_transaction", "id": f"txn_{n}", "amount": amount, "source": source}
+            for n, (amount, source) in enumerate([*moved, (-1, payout)])]  # fmt: skip
 
 
 def unflatten(text: str) -> dict[str, Any]:

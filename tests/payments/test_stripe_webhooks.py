@@ -8,11 +8,15 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from billing.ledger import pools
+from billing.insights import reports
+from billing.invoicing.models import CreditNote
+from billing.ledger import pools, posting
 from billing.notifications.models import Notification
 from billing.payments import checking, gateway, methods, refunding, setups, webhooks
 from billing.payments.models import CardSetup, Dispute, GatewayEvent, Payment, PaymentMethod, Refund
+from billing.purchases import refunds
 from tests.api.asking import Api, assert_problem
+from tests.commands import exit_code
 from tests.factories import make_account
 from tests.payments.stripe_process import SECRET, fake, signed
 from tests.payments.test_stripe_paying import assert_adds_up, pay, start_refund
@@ -161,14 +165,54 @@ def test_a_report_of_what_stripe_does_not_know_is_left_to_staff(fake, db):
     assert "does not know pi_9" in GatewayEvent.objects.get().last_error
 
 
-def test_a_refund_made_at_stripe_itself_is_shown_to_staff(fake, invoice):
+def test_a_refund_made_at_stripe_itself_is_taken_in_and_shown_to_staff(fake, invoice):
+    """Of 1,190.00 for 10,000 credits, 9,500 of them spent, 238.00 go back: a fifth, of whose credits 500 are left."""
     payment = pay(fake, invoice)
-    refund = start_refund(payment, "19.00")
-    refunding.submit(refund_id=refund, now=timezone.now())
-    made = fake.things("refund")[0]
-    fake.do("change", id=made["id"], event="refund.created", metadata="")
-    assert tell(fake.events("refund.created")[-1]) == 200
-    assert "was made at Stripe itself" in GatewayEvent.objects.get().last_error
+    pool = pools.get_main_pool(invoice.account_id)
+    posting.spend(pool_id=pool.pk, credits=Decimal(9_500), reference="s", now=timezone.now())
+    fake.do("refund", intent=payment.gateway_reference, amount=23_800)
+    events = fake.events("refund.created", "charge.refunded")
+    for event in events * 2:
+        assert tell(event) == 200
+    shown = GatewayEvent.objects.get(processed_at=None)
+    assert ("refunded at the gateway itself" in shown.last_error, shown.next_try_at) == (True, None)
+    dispute, note = Dispute.objects.get(), CreditNote.objects.get()
+    assert (dispute.kind, dispute.state, note.total, note.lines.get().credits) == ("refund", "lost", 238, 2_000)
+    pool.refresh_from_db()
+    assert (pool.balance, pool.overdraft) == (0, 1_500)
+    assert_adds_up_after_refund(fake, invoice, payment, kept="952")
+    # What staff refund later is what is left.
+    with pytest.raises(refunding.TooMuch):
+        start_refund(payment, "1000.00")
+    assert not [each for each in reports.read(starts_on=day(), until=timezone.now()).checks if not each.holds]
+    assert webhooks.dismiss(events=GatewayEvent.objects.all(), now=timezone.now()) == 1
+
+
+def assert_adds_up_after_refund(fake, invoice, payment, *, kept: str) -> None:
+    intent = fake.things("payment_intent")[0]
+    invoice.refresh_from_db()
+    payment.refresh_from_db()
+    assert Decimal(intent["amount"] - intent["refunded"]) / 100 == Decimal(kept)
+    assert invoice.amount_paid - invoice.amount_refunded == payment.refundable == Decimal(kept)
+
+
+def day():
+    return timezone.now().date()
+
+
+@pytest.mark.parametrize(("ends", "balance", "refunded"), [("succeeded", 0, 1190), ("failed", 10_000, 0)])
+def test_a_refund_made_at_stripe_itself_that_is_under_way_is_followed_to_its_end(
+    fake, invoice, ends, balance, refunded
+):
+    payment = pay(fake, invoice)
+    made = fake.do("refund", intent=payment.gateway_reference, status="pending")
+    assert tell(fake.events("refund.created")[0]) == 200
+    payment.refresh_from_db()
+    assert (Dispute.objects.get().state, payment.refundable) == ("open", 0)
+    fake.do("change", id=made["id"], event="refund.updated", status=ends)
+    assert tell(fake.events("refund.updated")[0]) == 200
+    payment.refresh_from_db()
+    assert (pools.get_main_pool(invoice.account_id).balance, payment.amount_refunded) == (balance, refunded)
 
 
 def test_money_that_the_customers_bank_sent_back_is_shown_to_staff(fake, invoice):
@@ -180,6 +224,29 @@ def test_money_that_the_customers_bank_sent_back_is_shown_to_staff(fake, invoice
     assert tell(fake.events("refund.failed")[0]) == 200
     assert "RefundBounced" in GatewayEvent.objects.get().last_error
     assert Refund.objects.get().state == "succeeded"
+
+
+def test_the_finance_proof_finds_what_stripe_has_moved_and_nobody_here_knows_of(fake, invoice, capsys):
+    payment = pay(fake, invoice)
+    refunds.refund(
+        line_id=invoice.lines.get().pk, credits=Decimal(1_000), reason="x", actor="t", reference="r",
+        now=timezone.now(),
+    )  # fmt: skip
+    assert fake.things("payment_intent")[0]["refunded"] == 11_900
+    assert exit_code("finance_report", "--gateway") == 0
+    made = fake.do("refund", intent=payment.gateway_reference, amount=10_000)
+    assert exit_code("finance_report", "--gateway") == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"stripe: {payment.gateway_reference} = its payments - refunds - disputes" in said
+    assert (
+        tell(next(each for each in fake.events("refund.created") if each["data"]["object"]["id"] == made["id"])) == 200
+    )
+    fake.do("dispute", intent=payment.gateway_reference, amount=20_000)
+    assert exit_code("finance_report", "--gateway") == 1
+    assert tell(fake.events("charge.dispute.created")[0]) == 200
+    assert exit_code("finance_report", "--gateway") == 0
+    fake.fail("GET /v1/balance_transactions", "500")
+    assert exit_code("finance_report", "--gateway") == 2
 
 
 # --- Disputes -------------------------------------------------------------------------------------------------------
