@@ -3,6 +3,7 @@
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -12,10 +13,13 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from billing.admin import csv_files
-from billing.insights import reports, revenue
+from billing.insights import gateway_proof, reports, revenue
 from billing.insights.months import day_of, first_moment, index_of
+from billing.insights.proof import Check
 from billing.insights.reports import Report
 from billing.notifications.wording import money_text
+from billing.payments import gateway
+from billing.payments.models import GatewayName
 
 DIFFERENCES = 1
 COULD_NOT_RUN = 2
@@ -41,6 +45,11 @@ class Command(BaseCommand):
         )
         parser.add_argument("--csv", type=Path, metavar="DIR", help="write each part as a file into this folder")
         parser.add_argument(
+            "--gateway",
+            action="store_true",
+            help="also compare payments, refunds and disputes with Stripe's balance transactions, charge by charge",
+        )
+        parser.add_argument(
             "--now", type=_moment, metavar="TIME", help="for a database that `simulate` has moved into the future"
         )
 
@@ -48,6 +57,8 @@ class Command(BaseCommand):
         """Read, print, write, and exit with the code that the help promises."""
         now = options["now"] or timezone.now()
         report = self._read(options["from"], options["to"], tests=options["test_accounts"], now=now)
+        if options["gateway"]:
+            report = replace(report, checks=[*report.checks, *self._compare()])
         if (currency := options["currency"]) is not None:
             if currency.upper() not in report.currencies:
                 raise CommandError(f"nothing has happened in {currency!r}", returncode=COULD_NOT_RUN)
@@ -59,6 +70,15 @@ class Command(BaseCommand):
             self._write(options["csv"], report)
         if not report.holds:
             sys.exit(DIFFERENCES)
+
+    def _compare(self) -> list[Check]:
+        name = GatewayName.STRIPE
+        try:
+            return gateway_proof.compare(name=name, movements=gateway.books(name).list_movements())
+        except gateway.NoGateway:
+            raise CommandError("no Stripe key is set (FLORIN_STRIPE_SECRET_KEY)", returncode=COULD_NOT_RUN) from None
+        except gateway.GatewayUnavailable as error:
+            raise CommandError(f"Stripe gives no answer: {error}", returncode=COULD_NOT_RUN) from None
 
     def _read(self, first: date | None, last: date | None, *, tests: bool, now: datetime) -> Report:
         last = last or now.date().replace(day=1)
