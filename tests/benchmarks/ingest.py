@@ -141,7 +141,8 @@ def fill(number: int, names: list[str]) -> None:
         connection.execute(
             """
             INSERT INTO billing_usageevent (account_id, event_id, source, meter_id, pool_id, quantity, counted,
-                properties, occurred_at, received_at, late, credits, unit_cost, burn_offset, period_starts_at, fingerprint)
+                properties, occurred_at, received_at, late, credits, unit_cost, burn_offset, period_starts_at,
+                fingerprint)
             SELECT a.id, md5(random()::text)::uuid::text, '', 1, p.id, 1500, 1500, '{}', moment, moment, false,
                 1.5, 0, 0, date_trunc('month', moment), '\\x00112233445566778899aabbccddeeff'
             FROM billing_account a JOIN billing_creditpool p ON p.account_id = a.id,
