@@ -86,11 +86,25 @@ class RateCard(models.Model):
 
 
 class RateCardVersion(models.Model):
-    """One edition of a rate card: a draft, or published and immutable. In force from `effective_at` until the next."""
+    """One edition of a rate card: a draft, or published and immutable. In force from `effective_at` until the next.
+
+    Its packages, tiers, free units and minimums count quantities by the period of the account's plan, or by calendar
+    months of the account's time zone; an account without a plan has calendar months either way.
+    """
+
+    class CountsBy(models.TextChoices):
+        BILLING_PERIOD = "billing_period", "Billing period"
+        CALENDAR_MONTH = "calendar_month", "Calendar month"
 
     rate_card = models.ForeignKey(RateCard, on_delete=models.PROTECT, related_name="versions")
     number = models.PositiveIntegerField()
     effective_at = models.DateTimeField(null=True, blank=True)
+    counts_by = models.CharField(
+        max_length=14,
+        choices=CountsBy.choices,
+        default=CountsBy.BILLING_PERIOD,
+        help_text="When tiers, packages, free units and minimums start again from zero.",
+    )
     published_at = models.DateTimeField(null=True, blank=True)
     published_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     note = Name(max_length=200, blank=True)

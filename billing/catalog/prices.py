@@ -51,6 +51,7 @@ class PublishedVersion:
 
     id: int
     effective_at: datetime
+    counts_by: str
     prices: dict[int, tuple[Price, ...]]
 
 
@@ -72,12 +73,17 @@ class Catalog:
         versions = self.cards.get(card_id or 0, ())
         if not versions:
             return ()
-        index = max(bisect_right(versions, at, key=lambda version: version.effective_at) - 1, 0)
+        index = _in_force(versions, at)
         prices = versions[index].prices.get(meter_id, ())
         for later in versions[index + 1 :]:
             if later.effective_at <= now:
                 prices += later.prices.get(meter_id, ())
         return prices
+
+    def counts_by(self, card_id: int | None, at: datetime) -> str:
+        """By what periods (`RateCardVersion.CountsBy`) a card's rates count at a time."""
+        versions = self.cards.get(card_id or 0, ())
+        return versions[_in_force(versions, at)].counts_by if versions else RateCardVersion.CountsBy.BILLING_PERIOD
 
     def card_id(self, assignments: Sequence[Assignment], at: datetime) -> int | None:
         """The rate card that applies to an account at a time (U4)."""
@@ -88,6 +94,11 @@ class Catalog:
                 if rank < best_rank:
                     best, best_rank = each.rate_card_id, rank
         return best
+
+
+def _in_force(versions: Sequence[PublishedVersion], at: datetime) -> int:
+    """The index of the version in force at a time; before the first, that one."""
+    return max(bisect_right(versions, at, key=lambda version: version.effective_at) - 1, 0)
 
 
 _lock = threading.Lock()
@@ -128,7 +139,7 @@ def load_catalog(revision: int) -> Catalog:
         prices = {meter_id: specific_first(found) for meter_id, found in rates[version.pk].items()}
         if version.effective_at is not None:  # a CHECK holds it for every published version
             cards.setdefault(version.rate_card_id, []).append(
-                PublishedVersion(version.pk, version.effective_at, prices)
+                PublishedVersion(version.pk, version.effective_at, version.counts_by, prices)
             )
     return Catalog(revision, meters, {card: tuple(versions) for card, versions in cards.items()}, default_card_id)
 

@@ -9,8 +9,8 @@ Burn order (L2): priority, then scoped to a meter before general, then soonest e
 before paid, then effective time, then id. Lots are kept in that order, so spending walks them once.
 """
 
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 ZERO = Decimal(0)
@@ -160,6 +160,8 @@ class Book:
     cycle_anchor_on: date | None = None
     paused: bool = False
     renews_at: datetime | None = None
+    last_cycle_starts_at: datetime | None = None
+    cycle_rolled_spent: Decimal = ZERO
     lots: list[Lot] = field(default_factory=list)
     drafts: list[Draft] = field(default_factory=list)
     crossings: list[Crossing] = field(default_factory=list)
@@ -266,20 +268,64 @@ def new_lot(
     )  # fmt: skip
 
 
-def may_spend(lot: Lot, *, now: datetime, occurred_at: datetime, meter_id: int | None) -> bool:
-    """Whether a lot's free credits are good for a spend: valid now, or (L6) when it happened and not yet expired."""
-    return (
-        lot.kind not in DEBT_KINDS
-        and (lot.meter_id is None or lot.meter_id == meter_id)
-        and (lot.is_valid_at(now) or lot.is_valid_at(occurred_at))
-    )
+def charged_as_of(book: Book, occurred_at: datetime, *, now: datetime, grace_seconds: int) -> datetime:
+    """The moment that usage counts at, in its pool's cycles: when it happened, while that cycle runs or is in its
+    grace; now, once it has closed."""
+    if occurred_at >= book.cycle_starts_at:
+        return occurred_at
+    last = book.last_cycle_starts_at
+    in_grace = now < book.cycle_starts_at + timedelta(seconds=grace_seconds)
+    return occurred_at if last is not None and last <= occurred_at and in_grace else now
 
 
-def spendable(book: Book, *, now: datetime, occurred_at: datetime, meter_id: int | None) -> list[Lot]:
+def is_closing(book: Book, at: datetime) -> bool:
+    """Whether what is charged as of `at` belongs to the cycle before, which has ended and is in its grace."""
+    return at < book.cycle_starts_at and book.last_cycle_starts_at is not None
+
+
+def turn(book: Book, at: datetime) -> int:
+    """Which cycle what is charged as of `at` belongs to: 0 the one before, 1 the one that runs, 2 the one to come."""
+    return (not is_closing(book, at)) + (at >= book.cycle_ends_at)
+
+
+def may_spend(book: Book, lot: Lot, *, now: datetime, charged_at: datetime, meter_id: int | None) -> bool:
+    """Whether a lot's free credits are good for a spend (L6).
+
+    Within the cycle that runs: lots that are valid now, or were when it happened and have not been posted as expired.
+    Of the cycle before, while its grace lasts: what would have been good had it come in time, so nothing that began
+    with the new cycle, but what the old cycle has handed on to it (see `moves.roll_over`). Of the cycle to come: lots
+    that are valid then.
+    """
+    if lot.kind in DEBT_KINDS or (lot.meter_id is not None and lot.meter_id != meter_id):
+        return False
+    if lot.is_valid_at(charged_at):
+        return True
+    if is_closing(book, charged_at):
+        ended_at = book.cycle_starts_at
+        return is_handed_on(book, lot) or (lot.effective_at < ended_at <= (lot.expires_at or NEVER))
+    return charged_at < book.cycle_ends_at and lot.is_valid_at(now)
+
+
+def is_handed_on(book: Book, lot: Lot) -> bool:
+    """Whether a lot holds credits that the cycle before has rolled over into this one."""
+    return lot.kind == "rollover" and lot.effective_at == book.cycle_starts_at
+
+
+def spendable(book: Book, *, now: datetime, charged_at: datetime, meter_id: int | None) -> list[Lot]:
     """Lots with free credits that a spend may use, in burn order."""
-    return [
-        lot for lot in book.lots if lot.free > 0 and may_spend(lot, now=now, occurred_at=occurred_at, meter_id=meter_id)
+    lots = [
+        lot
+        for lot in book.lots
+        if lot.free > 0 and may_spend(book, lot, now=now, charged_at=charged_at, meter_id=meter_id)
     ]
+    if is_closing(book, charged_at):
+        lots.sort(key=lambda lot: _as_it_was(book, lot).burn_key)
+    return lots
+
+
+def _as_it_was(book: Book, lot: Lot) -> Lot:
+    """A lot with the end that its credits had in the cycle before."""
+    return replace(lot, expires_at=book.cycle_starts_at) if is_handed_on(book, lot) else lot
 
 
 def available(book: Book, *, at: datetime) -> Decimal:
@@ -291,7 +337,7 @@ def available(book: Book, *, at: datetime) -> Decimal:
 
 def available_for(book: Book, *, at: datetime, meter_id: int | None) -> Decimal:
     """Credits available at a moment to usage of one meter (None: to spends without a meter)."""
-    return _beyond_overdraft(book, spendable(book, now=at, occurred_at=at, meter_id=meter_id))
+    return _beyond_overdraft(book, spendable(book, now=at, charged_at=at, meter_id=meter_id))
 
 
 def _beyond_overdraft(book: Book, lots: list[Lot]) -> Decimal:

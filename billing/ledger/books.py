@@ -51,7 +51,7 @@ SELECT p.id, p.account_id, p.key, p.policy, p.burst_limit, p.overage_cap, p.bala
        p.cycle_allocation, p.cycle_spent, p.cycle_overage, p.cycle_carried, p.alert_level, p.alert_arming,
        a.time_zone, a.currency, a.parked_at IS NOT NULL, p.low_balance_below, p.low_balance_told,
        p.cycle_interval, p.cycle_interval_count, p.cycle_anchor_on, a.paused_at IS NOT NULL,
-       p.renews_at
+       p.renews_at, p.last_cycle_starts_at, p.cycle_rolled_spent
 FROM billing_creditpool p JOIN billing_account a ON a.id = p.account_id
 WHERE p.id = ANY(%s::bigint[]) ORDER BY p.id FOR NO KEY UPDATE OF p
 """
@@ -284,24 +284,26 @@ def _update_pools(books: list[Book]) -> Statement:
         cycle_number = u.cycle_number, cycle_starts_at = u.cycle_starts_at, cycle_ends_at = u.cycle_ends_at,
         cycle_allocation = u.cycle_allocation, cycle_spent = u.cycle_spent, cycle_overage = u.cycle_overage,
         cycle_carried = u.cycle_carried, alert_level = u.alert_level, alert_arming = u.alert_arming,
-        low_balance_told = u.low_balance_told
+        low_balance_told = u.low_balance_told, last_cycle_starts_at = u.last_cycle_starts_at,
+        cycle_rolled_spent = u.cycle_rolled_spent
     FROM unnest(%s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::bigint[],
         %s::timestamptz[], %s::int[], %s::timestamptz[], %s::timestamptz[], %s::numeric[], %s::numeric[],
-        %s::numeric[], %s::numeric[], %s::smallint[], %s::int[], %s::bool[])
+        %s::numeric[], %s::numeric[], %s::smallint[], %s::int[], %s::bool[], %s::timestamptz[], %s::numeric[])
         AS u(id, balance, held, held_uncovered, overdraft, version, last_posted_at, cycle_number, cycle_starts_at,
              cycle_ends_at, cycle_allocation, cycle_spent, cycle_overage, cycle_carried, alert_level, alert_arming,
-             low_balance_told)
+             low_balance_told, last_cycle_starts_at, cycle_rolled_spent)
     WHERE p.id = u.id
     """
     rows = [
         (
             b.pool_id, b.balance, b.held, b.held_uncovered, b.overdraft, b.version, b.last_posted_at, b.cycle_number,
             b.cycle_starts_at, b.cycle_ends_at, b.cycle_allocation, b.cycle_spent, b.cycle_overage, b.cycle_carried,
-            b.alert_level, b.alert_arming, b.low_balance_told,
+            b.alert_level, b.alert_arming, b.low_balance_told, b.last_cycle_starts_at,
+            b.cycle_rolled_spent,
         )
         for b in books
     ]  # fmt: skip
-    return sql, columns(rows, 17)
+    return sql, columns(rows, 19)
 
 
 def _update_limits(limits: list[Limit]) -> Statement:

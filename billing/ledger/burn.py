@@ -4,8 +4,23 @@ from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 
-from billing.ledger.book import ZERO, Book, Draft, Line, Lot, draft, free_credits, move, new_lot, set_held, spendable
-from billing.ledger.cycles import lower_allocation, note_crossings
+from billing.ledger.book import (
+    ZERO,
+    Book,
+    Draft,
+    Line,
+    Lot,
+    draft,
+    free_credits,
+    is_closing,
+    is_handed_on,
+    move,
+    new_lot,
+    set_held,
+    spendable,
+    turn,
+)
+from billing.ledger.cycles import is_of_cycle, lower_allocation, note_crossings, runs_at
 
 
 class InsufficientCredits(Exception):
@@ -27,52 +42,97 @@ class NotEnoughLeft(Exception):
         self.free = free
 
 
-def policy_room(book: Book) -> Decimal | None:
-    """How many credits beyond the lots the exhaustion policy allows now; None: without limit."""
+def policy_room(book: Book, *, at: datetime | None = None) -> Decimal | None:
+    """How many credits beyond the lots the exhaustion policy allows, charged as of `at` (default: now); None: without
+    limit. The cap on overage is that of the cycle that it belongs to."""
     if book.policy == "burst":
         return max(book.burst_limit - book.overdraft - book.held_uncovered, ZERO)
     if book.policy == "overage":
         if book.overage_cap is None:
             return None
-        return max(book.overage_cap - book.cycle_overage - book.held_uncovered, ZERO)
+        used = book.cycle_overage
+        if at is not None and not runs_at(book, at):
+            lot = _overage_lot(book, at)
+            used = lot.outstanding if lot is not None else ZERO
+        return max(book.overage_cap - used - book.held_uncovered, ZERO)
     return ZERO
 
 
-def burn(book: Book, posting: Draft, credits: Decimal, *, lots: Iterable[Lot]) -> None:
+def burn(
+    book: Book, posting: Draft, credits: Decimal, *, lots: Iterable[Lot], charged_at: datetime | None = None
+) -> None:
     """Spend credits from `lots` (burn order), then on the exhaustion policy; count them in the cycle and its alerts.
+
+    They count in the cycle that `charged_at` (default: when the posting happened) lies in: the alerts are those of the
+    cycle that runs, so they leave out what belongs to the one before or after.
 
     Never refuses: under `block`, and beyond a limit, the shortfall becomes overdraft, as facts need. A charge asks
     `ensure_covered` first.
     """
-    left = credits
+    left, at = credits, charged_at or posting.occurred_at
     for lot in lots:
         if not left:
             break
         taken = min(lot.free, left)
         if taken > 0:
-            move(book, posting, Line(lot, "spend", -taken))
+            _spend(book, posting, lot, taken, at)
             left -= taken
+    in_stead = min(left, owed_to_closing(book, at))
+    if in_stead:
+        left -= in_stead
+        _spend_in_stead(book, posting, in_stead, at)
     if left:
-        _run_short(book, posting, left)
-    _count_spent(book, posting, credits)
+        _run_short(book, posting, left, at)
+    _count_spent(book, posting, credits, at)
 
 
-def _count_spent(book: Book, posting: Draft, credits: Decimal) -> None:
+def owed_to_closing(book: Book, at: datetime) -> Decimal:
+    """What usage of the cycle before may burn of this cycle's credits: as much as this cycle's usage, which came first,
+    has burned of what was rolled over. In time it would have been the other way round."""
+    return book.cycle_rolled_spent if is_closing(book, at) else ZERO
+
+
+def _spend_in_stead(book: Book, posting: Draft, credits: Decimal, at: datetime) -> None:
+    """Spend as this cycle's usage would have, had it not found the credits that were rolled over."""
+    book.cycle_rolled_spent -= credits
+    now = posting.posted_at
+    for lot in spendable(book, now=now, charged_at=now, meter_id=posting.meter_id):
+        taken = min(lot.free, credits)
+        if taken > 0:
+            _spend(book, posting, lot, taken, at)
+            credits -= taken
+    if credits:
+        _run_short(book, posting, credits, now)
+
+
+def _spend(book: Book, posting: Draft, lot: Lot, credits: Decimal, at: datetime) -> None:
+    """Spend from a lot. For usage of another cycle its credits leave this one's allocation, unspent."""
+    move(book, posting, Line(lot, "spend", -credits))
+    if not runs_at(book, at):
+        if is_of_cycle(book, lot):
+            lower_allocation(book, credits)
+    elif is_handed_on(book, lot):
+        book.cycle_rolled_spent += credits
+
+
+def _count_spent(book: Book, posting: Draft, credits: Decimal, at: datetime) -> None:
     posting.credits += credits
-    book.cycle_spent += credits
-    note_crossings(book)
+    if runs_at(book, at):
+        book.cycle_spent += credits
+        note_crossings(book)
 
 
 def owe(book: Book, posting: Draft, credits: Decimal) -> None:
     """Owe credits that were used and are not paid for: overdraft, whatever the pool's policy."""
     book.overdraft += credits
-    _spend_on_debt(book, posting, "overdraft", credits)
-    _count_spent(book, posting, credits)
+    _spend_on_debt(book, posting, "overdraft", credits, posting.occurred_at, _overdraft_lot(book))
+    _count_spent(book, posting, credits, posting.occurred_at)
 
 
-def ensure_covered(book: Book, credits: Decimal, covered: Decimal) -> None:
-    """Raise InsufficientCredits unless `covered` credits on lots and the policy together reach `credits`."""
-    room = policy_room(book)
+def ensure_covered(book: Book, credits: Decimal, covered: Decimal, *, at: datetime | None = None) -> None:
+    """Raise InsufficientCredits unless `covered` credits on lots and the policy together reach `credits`, charged as of
+    `at` (default: now)."""
+    room = policy_room(book, at=at)
     if room is not None and credits - covered > room:
         raise InsufficientCredits(credits, covered, book)
 
@@ -83,25 +143,40 @@ def ensure_free(amount: Decimal, free: Decimal) -> None:
         raise NotEnoughLeft(amount, free)
 
 
-def _run_short(book: Book, posting: Draft, shortfall: Decimal) -> None:
-    """Turn a shortfall into an overage lot (as far as policy and cap allow) and an overdraft lot, spent at once."""
+def _run_short(book: Book, posting: Draft, shortfall: Decimal, at: datetime) -> None:
+    """Turn a shortfall into an overage lot (as far as policy and cap allow) and an overdraft lot, spent at once.
+
+    Overage stands on the lot of the cycle it belongs to, and is measured by that cycle's cap.
+    """
     if book.policy == "overage":
-        room = policy_room(book)
+        room = policy_room(book, at=at)
         metered = shortfall if room is None else min(shortfall, room)
         if metered:
-            book.cycle_overage += metered
-            _spend_on_debt(book, posting, "overage", metered)
+            if runs_at(book, at):
+                book.cycle_overage += metered
+            _spend_on_debt(book, posting, "overage", metered, at, _overage_lot(book, at))
             shortfall -= metered
     if shortfall:
         book.overdraft += shortfall
-        _spend_on_debt(book, posting, "overdraft", shortfall)
+        if at < book.cycle_starts_at:
+            book.cycle_carried += shortfall
+        _spend_on_debt(book, posting, "overdraft", shortfall, at, _overdraft_lot(book))
 
 
-def _spend_on_debt(book: Book, posting: Draft, kind: str, amount: Decimal) -> None:
-    """Grant and spend in one posting on the open lot of this kind, so a busy pool does not gain a lot per event."""
-    lot = next((each for each in book.lots if each.kind == kind and each.is_open), None)
+def _overdraft_lot(book: Book) -> Lot | None:
+    return next((lot for lot in book.lots if lot.kind == "overdraft" and lot.is_open), None)
+
+
+def _overage_lot(book: Book, at: datetime) -> Lot | None:
+    """The open lot of the overage of the cycle that `at` lies in: this one, the last or the next."""
+    lots = (lot for lot in book.lots if lot.kind == "overage" and lot.is_open)
+    return next((lot for lot in lots if turn(book, lot.effective_at) == turn(book, at)), None)
+
+
+def _spend_on_debt(book: Book, posting: Draft, kind: str, amount: Decimal, at: datetime, lot: Lot | None) -> None:
+    """Grant and spend in one posting, on the open lot if there is one, so a busy pool does not gain a lot per event."""
     if lot is None:
-        lot = new_lot(kind=kind, amount=ZERO, effective_at=posting.occurred_at, currency=book.currency)
+        lot = new_lot(kind=kind, amount=ZERO, effective_at=at, currency=book.currency)
         book.lots.append(lot)
     move(book, posting, Line(lot, "grant", amount))
     move(book, posting, Line(lot, "spend", -amount))
@@ -115,8 +190,9 @@ def settle_overdraft(book: Book, *, now: datetime) -> Draft | None:
     """
     if not book.overdraft:
         return None
-    lots = spendable(book, now=now, occurred_at=now, meter_id=None)
-    debts = [lot for lot in book.lots if lot.kind == "overdraft" and lot.outstanding > 0]
+    lots = spendable(book, now=now, charged_at=now, meter_id=None)
+    # What was used ahead of time, in the cycle to come, waits for that cycle's credits.
+    debts = [lot for lot in book.lots if lot.kind == "overdraft" and lot.outstanding > 0 and lot.effective_at <= now]
     if not lots or not debts:
         return None
     posting = draft(book, act="repay", reference=f"repay:{book.version + 1}", now=now)
@@ -147,7 +223,7 @@ def reserve(
 
     Raises InsufficientCredits, before any change, when policy and lots do not reach.
     """
-    lots = spendable(book, now=now, occurred_at=now, meter_id=meter_id)
+    lots = spendable(book, now=now, charged_at=now, meter_id=meter_id)
     ensure_covered(book, amount, free_credits(lots))
     parts, left = [], amount
     for lot in lots:
@@ -179,8 +255,8 @@ def capture(
     """
     for lot, part in parts:
         set_held(book, lot, -part)
-        move(book, posting, Line(lot, "spend", -part))
-        _count_spent(book, posting, part)
+        _spend(book, posting, lot, part, posting.occurred_at)
+        _count_spent(book, posting, part, posting.occurred_at)
     book.held_uncovered -= uncovered
     if uncovered + extra:
         burn(book, posting, uncovered + extra, lots=lots)

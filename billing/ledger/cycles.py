@@ -4,12 +4,12 @@ L12: a cycle's allocation is what was available when it began and what is grante
 is noted once each per cycle; a top-up arms again the thresholds that are ahead again.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from billing.catalog import periods
-from billing.ledger.book import DEBT_KINDS, ZERO, Book, Crossing, Lot
+from billing.ledger.book import DEBT_KINDS, ZERO, Book, Crossing, Lot, turn
 
 THRESHOLDS = (75, 90, 100)
 
@@ -56,34 +56,56 @@ def roll_cycle(book: Book, *, now: datetime) -> None:
     owed is carried: it lowers the allocation when it is repaid, not before, so that it lowers it once.
     """
     while now >= book.cycle_ends_at:
-        begin_cycle(book, starts_at=book.cycle_ends_at, ends_at=_cycle_end(book, book.cycle_ends_at))
+        starts_at, ended = book.cycle_ends_at, book.cycle_starts_at
+        begin_cycle(book, starts_at=starts_at, ends_at=_cycle_end(book, starts_at), last_starts_at=ended)
 
 
-def begin_cycle(book: Book, *, starts_at: datetime, ends_at: datetime) -> None:
-    """End the book's cycle and begin the next, at once."""
+def begin_cycle(book: Book, *, starts_at: datetime, ends_at: datetime, last_starts_at: datetime | None = None) -> None:
+    """End the book's cycle and begin the next. One that has run its time began at `last_starts_at`, and has a grace in
+    which usage may still come (L6); without, it was cut short and is closed."""
     book.cycle_number += 1
+    book.last_cycle_starts_at = last_starts_at
     book.cycle_starts_at, book.cycle_ends_at = starts_at, ends_at
     of_cycle = (lot.remaining for lot in book.lots if is_of_cycle(book, lot))
     book.cycle_allocation = sum(of_cycle, ZERO)
-    book.cycle_spent = book.cycle_overage = ZERO
+    # What was used ahead of time, in this cycle, before it began.
+    ahead = sum((lot.outstanding for lot in book.lots if lot.kind == "overage" and lot.effective_at >= starts_at), ZERO)
+    book.cycle_spent = book.cycle_overage = ahead
+    book.cycle_rolled_spent = ZERO
     book.cycle_carried = book.overdraft
     book.alert_level = 0
     book.changed = True
     for lot in book.lots:
-        if lot.kind == "overage" and lot.is_open:
+        if lot.kind == "overage" and lot.is_open and lot.effective_at < (last_starts_at or starts_at):
             lot.is_open = False
             lot.changed = True
 
 
+def runs_at(book: Book, at: datetime) -> bool:
+    """Whether what is charged as of `at` belongs to the cycle that the book is in."""
+    return turn(book, at) == 1
+
+
 def _cycle_end(book: Book, starts_at: datetime) -> datetime:
     """When the cycle that begins at `starts_at` ends."""
-    if book.cycle_anchor_on is None:
-        return month_after(starts_at, book.time_zone)
-    interval, count = book.cycle_interval, book.cycle_interval_count
-    on = periods.day_of(starts_at, book.time_zone)
-    number = periods.number_at(book.cycle_anchor_on, interval=interval, count=count, on=on)
-    ends_on = periods.boundary(book.cycle_anchor_on, interval=interval, count=count, number=number + 1)
-    return periods.first_moment(ends_on, book.time_zone)
+    return bounds(
+        starts_at,
+        interval=book.cycle_interval,
+        count=book.cycle_interval_count,
+        anchor_on=book.cycle_anchor_on,
+        time_zone=book.time_zone,
+    )[1]
+
+
+def bounds(
+    at: datetime, *, interval: str, count: int, anchor_on: date | None, time_zone: str
+) -> tuple[datetime, datetime]:
+    """The cycle that a moment lies in: a calendar month, or the intervals counted from the anchor."""
+    if anchor_on is None:
+        return month_start(at, time_zone), month_after(at, time_zone)
+    number = periods.number_at(anchor_on, interval=interval, count=count, on=periods.day_of(at, time_zone))
+    first, last = (periods.boundary(anchor_on, interval=interval, count=count, number=number + i) for i in (0, 1))
+    return periods.first_moment(first, time_zone), periods.first_moment(last, time_zone)
 
 
 def is_of_cycle(book: Book, lot: Lot) -> bool:

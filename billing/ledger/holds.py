@@ -10,11 +10,12 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 import structlog
+from django.conf import settings
 from django.db import transaction
 
 from billing.accounts import clocks
 from billing.ledger import burn
-from billing.ledger.book import ZERO, Book, Draft, Lot, draft, free_credits, spendable
+from billing.ledger.book import ZERO, Book, Draft, Lot, charged_as_of, draft, free_credits, spendable
 from billing.ledger.books import OpenBooks, open_books, write_books
 from billing.ledger.models import Hold, HoldLine, Posting
 from billing.ledger.pipeline import Statement
@@ -168,26 +169,38 @@ def ensure_open(held: OpenHold) -> None:
 
 
 def spend(
-    held: OpenHold, amount: Decimal, *, reference: str, final: bool, note: str, actor: str, now: datetime
+    held: OpenHold,
+    amount: Decimal,
+    *,
+    reference: str,
+    final: bool,
+    note: str,
+    actor: str,
+    now: datetime,
+    charged_at: datetime | None = None,
 ) -> Draft | None:
     """Spend `amount` of an open hold on its book, and save the hold; the caller writes the books.
 
-    The posting is None for an amount of zero. Raises as `capture` does for what exceeds the hold.
+    It counts at `charged_at` (default: when the hold was placed, while that cycle runs or is in its grace). The posting
+    is None for an amount of zero. Raises as `capture` does for what exceeds the hold.
     """
     hold, opened, book = held.hold, held.opened, held.book
     parts, lines = _reserved_parts(hold, book)
     taken, rest, left = _take(parts, amount)
     uncovered = min(left, hold.uncovered)
     extra = left - uncovered
-    lots = spendable(book, now=now, occurred_at=hold.created_at, meter_id=hold.meter_id)
+    if charged_at is None:
+        grace = settings.FLORIN_EXPIRY_GRACE_SECONDS
+        charged_at = charged_as_of(book, hold.created_at, now=now, grace_seconds=grace)
+    lots = spendable(book, now=now, charged_at=charged_at, meter_id=hold.meter_id)
     limit = opened.limits.get(hold.member_id or 0)
     if extra:
         ensure_at_work(book)
         ensure_within(limit, amount - max(hold.amount - hold.captured, ZERO))
-        burn.ensure_covered(book, uncovered + extra, free_credits(lots) + uncovered)
+        burn.ensure_covered(book, uncovered + extra, free_credits(lots) + uncovered, at=charged_at)
     posting = None
     if amount:
-        posting = draft(book, act="spend", reference=reference, now=now, occurred_at=hold.created_at)
+        posting = draft(book, act="spend", reference=reference, now=now, occurred_at=charged_at)
         posting.hold_id, posting.meter_id, posting.member_id = hold.pk, hold.meter_id, hold.member_id
         posting.actor, posting.note = actor, note
         burn.capture(book, posting, taken, uncovered=uncovered, extra=extra, lots=lots)

@@ -55,6 +55,9 @@ class CreditPool(models.Model):
     cycle_number = models.PositiveIntegerField(default=1, editable=False)
     cycle_starts_at = models.DateTimeField(editable=False)
     cycle_ends_at = models.DateTimeField(editable=False)
+    last_cycle_starts_at = models.DateTimeField(
+        null=True, editable=False, help_text="Start of the cycle before, if that ran its time."
+    )
     cycle_interval = models.CharField(max_length=7, default="month", editable=False)
     cycle_interval_count = models.PositiveSmallIntegerField(default=1, editable=False)
     cycle_anchor_on = models.DateField(
@@ -67,6 +70,9 @@ class CreditPool(models.Model):
     cycle_spent = CreditsField(default=0, editable=False)
     cycle_overage = CreditsField(default=0, editable=False)
     cycle_carried = CreditsField(default=0, editable=False, help_text="Overdraft owed since before the cycle.")
+    cycle_rolled_spent = CreditsField(
+        default=0, editable=False, help_text="What of the credits rolled over into the cycle its usage has spent."
+    )
     alert_level = models.PositiveSmallIntegerField(default=0, editable=False)
     alert_arming = models.PositiveIntegerField(default=0, editable=False)
     low_balance_below = CreditsField(

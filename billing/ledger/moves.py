@@ -13,6 +13,7 @@ from billing.ledger.book import (
     Line,
     Lot,
     add_lot,
+    is_handed_on,
     move,
     new_lot,
     spendable,
@@ -53,7 +54,7 @@ def transfer(source: Book, target: Book, amount: Decimal, *, out: Draft, into: D
 
     The caller has checked that `amount` is free. Credits scoped to a meter stay where they are.
     """
-    lots = spendable(source, now=now, occurred_at=now, meter_id=None)
+    lots = spendable(source, now=now, charged_at=now, meter_id=None)
     left = amount
     for lot in lots:
         moved = min(lot.free, left)
@@ -84,9 +85,19 @@ class RolloverRule:
 
 
 def roll_over(
-    book: Book, posting: Draft, *, ends_at: datetime, new_expires_at: datetime | None, rule: RolloverRule
+    book: Book,
+    posting: Draft,
+    *,
+    ends_at: datetime,
+    new_expires_at: datetime | None,
+    rule: RolloverRule,
+    in_grace: bool = False,
 ) -> Decimal:
     """Roll lots of kind allocation and rollover that end at `ends_at` into new lots; the rest expires. Credits rolled.
+
+    While the period is `in_grace` the rest stays: usage of the period that comes in it is charged to the rest first,
+    then to what was rolled, which leaves the customer at least what rolling over later would have. So what rolls over
+    can be used from the first moment of the new period, and the expiry job ends the rest as it does any lot's.
 
     Freshest lots are served first, so a cumulative cap trims the oldest rollovers first. Held credits stay in their
     lot until the hold ends. A cycle that began at `ends_at` or later has not counted the old lots: it counts the new
@@ -115,10 +126,18 @@ def roll_over(
             if not is_of_cycle(book, lot):
                 _count_granted(book, twin)
             rolled += share
-        if free > share:
+        if free > share and not in_grace:
             move(book, posting, Line(lot, "expire", share - free))
-        posting.credits += free
+        posting.credits += share if in_grace else free
     return rolled
+
+
+def rolls_any(book: Book, *, ends_at: datetime, rule: RolloverRule) -> bool:
+    """Whether anything of the lots that end at `ends_at` would roll over."""
+    if rule.cumulative_cap == 0:
+        return False
+    rolling = (lot for lot in ending_lots(book, ends_at) if lot.rollovers < rule.max_periods)
+    return any(lot.rollovers or rule.cap != 0 for lot in rolling)
 
 
 def ending_lots(book: Book, ends_at: datetime) -> list[Lot]:
@@ -177,6 +196,8 @@ def _give_back(
     move(book, posting, Line(lot, "reverse", amount, reverses_line=undo.line, repays=repays))
     if not in_cycle and is_of_cycle(book, lot):
         book.cycle_allocation += amount
+    elif in_cycle and is_handed_on(book, lot):
+        book.cycle_rolled_spent = max(book.cycle_rolled_spent - amount, ZERO)
 
 
 def _undo_debt(book: Book, posting: Draft, undo: Undo, owed: Decimal) -> None:
@@ -185,7 +206,7 @@ def _undo_debt(book: Book, posting: Draft, undo: Undo, owed: Decimal) -> None:
     if lot.kind == "overdraft":
         book.overdraft -= owed
         book.cycle_carried = min(book.cycle_carried, book.overdraft)
-    elif was_open:
+    elif lot.effective_at >= book.cycle_starts_at:
         book.cycle_overage = max(book.cycle_overage - owed, ZERO)
     move(book, posting, Line(lot, "reverse", owed, reverses_line=undo.line))
     move(book, posting, Line(lot, "revoke", -owed))

@@ -126,7 +126,10 @@ def _follow_main(pool: CreditPool) -> None:
     """Let a new pool have the cycles of the main one, where a subscription has set them."""
     main = get_main_pool(pool.account_id)
     if main.cycle_anchor_on is not None and main.cycle_ends_at > pool.created_at:
-        fields = ("cycle_interval", "cycle_interval_count", "cycle_anchor_on", "cycle_starts_at", "cycle_ends_at")
+        fields = (
+            "cycle_interval", "cycle_interval_count", "cycle_anchor_on", "cycle_starts_at", "cycle_ends_at",
+            "last_cycle_starts_at",
+        )  # fmt: skip
         for field in fields:
             setattr(pool, field, getattr(main, field))
         pool.save(update_fields=fields)

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from hashlib import blake2b
 
+from django.conf import settings
 from django.db import transaction
 
 from billing.catalog.pricing import CREDIT_QUANTUM
@@ -22,8 +23,10 @@ from billing.ledger.book import (
     Draft,
     Lot,
     available_for,
+    charged_as_of,
     draft,
     free_credits,
+    is_closing,
     new_lot,
     spendable,
 )
@@ -161,11 +164,12 @@ def spend(
         ) is not None:
             return first
         book = opened.books[pool_id]
+        grace = settings.FLORIN_EXPIRY_GRACE_SECONDS
+        charged_at = charged_as_of(book, min(occurred_at or now, now), now=now, grace_seconds=grace)
         lots = admit(
-            book, credits, limit=opened.limits.get(member_id or 0), now=now, occurred_at=occurred_at or now,
-            meter_id=meter_id,
-        )  # fmt: skip
-        posting = draft(book, act="spend", reference=reference, now=now, occurred_at=occurred_at)
+            book, credits, limit=opened.limits.get(member_id or 0), now=now, charged_at=charged_at, meter_id=meter_id
+        )
+        posting = draft(book, act="spend", reference=reference, now=now, occurred_at=charged_at)
         posting.fingerprint, posting.actor, posting.note = fingerprint, actor, note
         posting.meter_id, posting.member_id = meter_id, member_id
         burn(book, posting, credits, lots=lots)
@@ -175,7 +179,7 @@ def spend(
 
 
 def admit(
-    book: Book, credits: Decimal, *, limit: Limit | None, now: datetime, occurred_at: datetime, meter_id: int | None
+    book: Book, credits: Decimal, *, limit: Limit | None, now: datetime, charged_at: datetime, meter_id: int | None
 ) -> list[Lot]:
     """The lots a charge may burn, after asking everything that may refuse it; changes nothing.
 
@@ -183,8 +187,8 @@ def admit(
     """
     ensure_at_work(book)
     ensure_within(limit, credits)
-    lots = spendable(book, now=now, occurred_at=occurred_at, meter_id=meter_id)
-    ensure_covered(book, credits, free_credits(lots))
+    lots = spendable(book, now=now, charged_at=charged_at, meter_id=meter_id)
+    ensure_covered(book, credits, free_credits(lots), at=charged_at)
     return lots
 
 
@@ -343,7 +347,7 @@ def reverse_part(
         raise AlreadyReversed
     posting = draft(book, act="reverse", reference=reference, now=now)
     posting.reverses_id, posting.meter_id, posting.member_id = original.pk, original.meter_id, member_id
-    in_cycle = original.posted_at >= book.cycle_starts_at
+    in_cycle = original.posted_at >= book.cycle_starts_at and not is_closing(book, original.occurred_at)
     moves.reverse(book, posting, undos, repaid_by=_repaid_by(book, undos), in_cycle=in_cycle)
     limit = opened.limits.get(member_id or 0)
     if limit is not None and original.posted_at >= limit.period_starts_at:

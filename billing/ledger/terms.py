@@ -5,7 +5,7 @@ Pure arithmetic on books, no I/O, but for `pools.set_terms` and `pools.clear_ter
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from billing.ledger import moves
@@ -95,13 +95,20 @@ def grant(
 def _repay_late(book: Book, payer: Lot, debt_ids: Collection[int], *, now: datetime) -> None:
     """Repay overage made while `payer` should have been there, and overdraft where it has ended already."""
     debts = [lot for lot in book.lots if lot.outstanding > 0 and _is_late_debt(lot, payer, debt_ids, now)]
-    if not debts or not payer.free:
+    payers = [lot for lot in book.lots if lot.free > 0 and (lot is payer or _came_with(lot, payer))]
+    if not debts or not payers:
         return
     posting = draft(book, act="repay", reference=f"repay:{book.version + 1}", now=now)
     for debt in debts:
-        paid = min(payer.free, debt.outstanding)
-        if paid > 0:
-            _repay(book, posting, payer, debt, paid)
+        for lot in payers:
+            paid = min(lot.free, debt.outstanding)
+            if paid > 0:
+                _repay(book, posting, lot, debt, paid)
+
+
+def _came_with(lot: Lot, payer: Lot) -> bool:
+    """Whether a lot was rolled over to where `payer` begins: in time, it would have been burned first."""
+    return lot.kind == "rollover" and lot.effective_at == payer.effective_at
 
 
 def _is_late_debt(lot: Lot, payer: Lot, debt_ids: Collection[int], now: datetime) -> bool:
@@ -117,7 +124,7 @@ def _repay(book: Book, posting: Draft, payer: Lot, debt: Lot, paid: Decimal) -> 
     if debt.kind == "overdraft":
         book.overdraft -= paid
         book.cycle_carried = min(book.cycle_carried, book.overdraft)
-    elif debt.is_open:
+    elif debt.effective_at >= book.cycle_starts_at:
         book.cycle_overage = max(book.cycle_overage - paid, ZERO)
     was_open = debt.is_open
     move(book, posting, Line(payer, "spend", -paid, repays=debt))
@@ -134,15 +141,18 @@ def end_period(
     ends_at: datetime,
     new_expires_at: datetime | None,
     rule: moves.RolloverRule,
+    grace_seconds: int,
     reference: str,
     now: datetime,
 ) -> Draft | None:
-    """Roll over what may live on past `ends_at` and expire the rest (L10); None: nothing ended then.
+    """Roll over what may live on past `ends_at` and, after the grace, expire the rest (L10); None: nothing to do.
 
-    Credits that an open hold reserves stay in their lot until it ends; the expiry job posts what is left of them.
+    Within the grace the rest waits for usage of the period that is still to come. It and what an open hold reserves
+    stay in their lots; the expiry job posts what is left of them.
     """
-    if not moves.ending_lots(book, ends_at):
+    in_grace = now < ends_at + timedelta(seconds=grace_seconds)
+    if not moves.ending_lots(book, ends_at) or (in_grace and not moves.rolls_any(book, ends_at=ends_at, rule=rule)):
         return None
     posting = draft(book, act="rollover", reference=reference, now=now, occurred_at=ends_at)
-    moves.roll_over(book, posting, ends_at=ends_at, new_expires_at=new_expires_at, rule=rule)
+    moves.roll_over(book, posting, ends_at=ends_at, new_expires_at=new_expires_at, rule=rule, in_grace=in_grace)
     return posting

@@ -107,7 +107,14 @@ def _judge(
     except AmountTooLarge:
         return Verdict(name, line, False, "amount_too_large", "This would cost 10^18 credits.", None, available)
     try:
-        admit(book, work.credits, limit=limits.get(work.member_id or 0), now=now, occurred_at=now, meter_id=meter_id)
+        admit(
+            book,
+            work.credits,
+            limit=limits.get(work.member_id or 0),
+            now=now,
+            charged_at=work.charged_at,
+            meter_id=meter_id,
+        )
     except (AccountParked, AccountPaused, SpendLimitReached, InsufficientCredits) as refusal:
         reason, detail = _REASONS[type(refusal)]
         return Verdict(name, line, False, reason, detail, work.credits, available)

@@ -179,7 +179,7 @@ def _changes(
     account: AccountInfo,
     catalog: Catalog,
 ) -> list[datetime]:
-    """Where to split: midnights of the account's zone (so periods too), and wherever the price may change."""
+    """Where to split: midnights of the account's zone, periods, and wherever the price may change."""
     card_ids = {catalog.default_card_id} | {each.rate_card_id for each in account.assignments}
     changes = {version.effective_at for card_id in card_ids for version in catalog.cards.get(card_id or 0, ())}
     changes |= {moment for each in account.assignments for moment in (each.starts_at, each.ends_at) if moment}
@@ -189,6 +189,8 @@ def _changes(
         if properties.get(_event_of(before), {}) != properties.get(_event_of(step), {})
     }
     changes |= set(_midnights(begin, until, account.time_zone))
+    # Periods begin at midnights, but for the first of a plan.
+    changes |= {moment for moment in (account.last_cycle_starts_at, account.cycle_starts_at) if moment}
     return sorted(change for change in changes if begin < change < until)
 
 

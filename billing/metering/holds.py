@@ -133,8 +133,9 @@ def capture(
         except AmountTooLarge:
             raise InvalidEvent("amount_too_large", "This is more than a pool can hold.", "quantity") from None
         posting = holds.spend(
-            held, work.credits, reference=reference("usage", "", event_id), final=final, note=note, actor=actor, now=now
-        )
+            held, work.credits, reference=reference("usage", "", event_id), final=final, note=note, actor=actor,
+            charged_at=work.charged_at, now=now,
+        )  # fmt: skip
         work.draft, work.posting_id = posting, posting.id if posting else None
         tally = Tally()
         tally.add(work)

@@ -204,9 +204,13 @@ def charge(*, request: ChargeRequest, now: datetime) -> ChargeResult:
     Raises InvalidEvent (unknown names, no rate), IdConflict, InsufficientCredits, SpendLimitReached, AccountParked or
     AccountPaused; nothing is written then.
     """
+    usage = _usage_of(request)
+    if usage.stated_at is not None:
+        # It is made now: a clock that is ahead must not have it refused for want of credits that are still to come.
+        usage.stated_at = min(usage.stated_at, now)
     work = Work(
         is_charge=True,
-        usage=_usage_of(request),
+        usage=usage,
         bare_credits=request.credits,
         actor=request.actor,
         note=request.note,

@@ -16,7 +16,18 @@ from django.db import transaction
 from billing.accounts import ids
 from billing.catalog.pricing import AmountTooLarge, best_price, charge_credits, settle
 from billing.ledger import balance
-from billing.ledger.book import DEBT_KINDS, Book, Draft, Lot, available, draft, may_spend
+from billing.ledger.book import (
+    DEBT_KINDS,
+    Book,
+    Draft,
+    Lot,
+    available,
+    draft,
+    is_closing,
+    may_spend,
+    spendable,
+    turn,
+)
 from billing.ledger.books import OpenBooks, open_books
 from billing.ledger.burn import InsufficientCredits, burn
 from billing.ledger.posting import (
@@ -33,6 +44,8 @@ from billing.metering.resolve import resolve
 from billing.metering.store import Tally, store_rejected, write_usage
 from billing.metering.work import ZERO, Work, find_out
 
+# A cycle moves a few times a year; twice while one batch waits for its locks means that something else is wrong.
+ATTEMPTS = 3
 # Well below what the columns hold (10^18), so that sums over a pool's life stay within them.
 LARGEST = Decimal(10**17)
 
@@ -53,6 +66,24 @@ def process(
     Rejected events are kept in the same transaction, unless told otherwise (a replay has them already). With
     `patience_ms` it fails rather than wait longer for a lock. Raises only what makes the whole batch fail.
     """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            _process_once(works, now=now, door=door, keep_rejected=keep_rejected, patience_ms=patience_ms)
+            return
+        except CycleMoved:
+            if attempt == ATTEMPTS:
+                raise
+            for work in works:
+                work.start_over()
+
+
+class CycleMoved(Exception):
+    """A subscription has begun another cycle since the account was looked up; what the usage counts in may differ."""
+
+
+def _process_once(
+    works: Sequence[Work], *, now: datetime, door: str, keep_rejected: bool, patience_ms: int | None
+) -> None:
     open_works = [work for work in works if not work.verdict and work.usage]
     if open_works:
         world = resolve(
@@ -123,16 +154,19 @@ def _take(works: list[Work], now: datetime, patience_ms: int | None) -> dict[int
     pool_ids = {work.pool_id for work in works}
     pool_ids |= {work.account.main_pool_id for work in works if work.account}
     charges = sum(work.is_charge for work in works)
+    # Facts of the cycle before, of this one and of the next stand on postings of their own.
+    sides = 1 if all(_runs(work) for work in works) else 3
     opened = open_books(
         pool_ids,
         now=now,
-        postings=len(pool_ids) + charges,
+        postings=len(pool_ids) * sides + charges,
         member_ids={work.member_id for work in works if work.member_id},
         extras=known_statements(works),
         patience_ms=patience_ms,
     )
+    _ensure_same_cycles(works, opened)
     known, tally = read_known(opened.extras), Tally()
-    burners = {pool_id: FactBurner(book) for pool_id, book in opened.books.items()}
+    burners: dict[tuple[int, int], FactBurner] = {}
     for work in sorted(works, key=lambda each: each.is_charge) if charges else works:
         if _is_repeat(work, known):
             continue
@@ -142,7 +176,9 @@ def _take(works: list[Work], now: datetime, patience_ms: int | None) -> dict[int
             if work.is_charge:
                 _burn_charge(work, opened, now)
             elif work.credits:
-                _burn_fact(work, burners[work.pool_id], now)
+                book = opened.books[work.pool_id]
+                side = (work.pool_id, turn(book, work.charged_at))
+                _burn_fact(work, burners.setdefault(side, FactBurner(book)), now)
         except InvalidEvent as fault:
             work.reject(fault)
             continue
@@ -163,6 +199,20 @@ def _take(works: list[Work], now: datetime, patience_ms: int | None) -> dict[int
     return balances
 
 
+def _runs(work: Work) -> bool:
+    account = work.account
+    return account is not None and account.cycle_starts_at <= work.charged_at < account.cycle_ends_at
+
+
+def _ensure_same_cycles(works: Sequence[Work], opened: OpenBooks) -> None:
+    """Raise CycleMoved where an account's main pool, now locked, is in another cycle than its usage was judged by."""
+    for account in {work.account.id: work.account for work in works if work.account}.values():
+        book = opened.books[account.main_pool_id]
+        found = (book.last_cycle_starts_at, book.cycle_starts_at, book.cycle_ends_at)
+        if found != (account.last_cycle_starts_at, account.cycle_starts_at, account.cycle_ends_at):
+            raise CycleMoved
+
+
 def _is_repeat(work: Work, known: Known) -> bool:
     """Whether this id is taken; then the work carries the first's result, or is a conflict."""
     first = known.first_of(work)
@@ -180,8 +230,8 @@ def _is_repeat(work: Work, known: Known) -> bool:
 def _burn_charge(work: Work, opened: OpenBooks, now: datetime) -> None:
     """Spend for one charge with a posting of its own. Raises what refuses it, before any change."""
     book, limit = opened.books[work.pool_id], opened.limits.get(work.member_id or 0)
-    meter_id = work.meter.id if work.meter else None
-    lots = admit(book, work.credits, limit=limit, now=now, occurred_at=work.occurred_at, meter_id=meter_id)
+    meter_id = _meter_id(work)
+    lots = admit(book, work.credits, limit=limit, now=now, charged_at=work.charged_at, meter_id=meter_id)
     if work.credits:
         _begin(work, book, work.reference("charge"), now)
         if work.draft:
@@ -191,7 +241,7 @@ def _burn_charge(work: Work, opened: OpenBooks, now: datetime) -> None:
 
 @dataclass(slots=True)
 class FactBurner:
-    """Burns a batch's facts of one pool on one posting, walking the lots once however many facts there are."""
+    """Burns a batch's facts of one pool and cycle on one posting, walking the lots once, however many facts."""
 
     book: Book
     posting: Draft | None = None
@@ -203,12 +253,19 @@ class FactBurner:
 
     def candidates(self, work: Work, now: datetime) -> Iterator[Lot]:
         """Lots the fact may use, in burn order, found one by one as they are needed."""
+        if is_closing(self.book, work.charged_at):
+            yield from spendable(self.book, now=now, charged_at=work.charged_at, meter_id=_meter_id(work))
+            return
         while self.first < len(self.lots) and self.lots[self.first].free <= 0:
             self.first += 1
-        meter_id = work.meter.id if work.meter else None
+        meter_id = _meter_id(work)
         for lot in islice(self.lots, self.first, None):
-            if lot.free > 0 and may_spend(lot, now=now, occurred_at=work.occurred_at, meter_id=meter_id):
+            if lot.free > 0 and may_spend(self.book, lot, now=now, charged_at=work.charged_at, meter_id=meter_id):
                 yield lot
+
+
+def _meter_id(work: Work) -> int | None:
+    return work.meter.id if work.meter else None
 
 
 def _burn_fact(work: Work, burner: FactBurner, now: datetime) -> None:
@@ -219,16 +276,16 @@ def _burn_fact(work: Work, burner: FactBurner, now: datetime) -> None:
         posting = burner.posting = work.draft
     if posting is None:
         return
-    if posting.meter_id != (work.meter.id if work.meter else None):
+    if posting.meter_id != _meter_id(work):
         posting.meter_id = None
     if posting.member_id != work.member_id:
         posting.member_id = None
     work.draft, work.posting_id, work.burn_offset = posting, posting.id, posting.credits
-    burn(book, posting, work.credits, lots=burner.candidates(work, now))
+    burn(book, posting, work.credits, lots=burner.candidates(work, now), charged_at=work.charged_at)
 
 
 def _begin(work: Work, book: Book, reference: str, now: datetime) -> None:
-    posting = draft(book, act="spend", reference=reference, now=now, occurred_at=work.occurred_at)
-    posting.meter_id = work.meter.id if work.meter else None
+    posting = draft(book, act="spend", reference=reference, now=now, occurred_at=work.charged_at)
+    posting.meter_id = _meter_id(work)
     posting.member_id, posting.actor, posting.note = work.member_id, work.actor, work.note
     work.draft, work.posting_id = posting, posting.id

@@ -34,7 +34,6 @@ from billing.catalog.pricing import credits_by_turns
 from billing.ledger import posting as ledger
 from billing.ledger.book import Draft
 from billing.ledger.books import open_books, write_books
-from billing.ledger.cycles import month_start
 from billing.ledger.models import CreditPool, Posting
 from billing.ledger.pools import get_main_pool
 from billing.metering.events import reference
@@ -87,7 +86,7 @@ def reverse_event(
         if _is_reversed(event):
             raise AlreadyReversed
         zone = Account.objects.values_list("time_zone", flat=True).get(pk=account_id)
-        charged = _charged_for(event, zone)
+        charged = _charged_for(event)
         posting = _give_back(charged, event, reason, actor, now) if charged else None
         credits = posting.credits if posting else ZERO
         _change_day(event, zone, events=-1)
@@ -139,22 +138,27 @@ def _is_reversed(event: UsageEvent) -> bool:
     return EventReversal.objects.filter(pk=event.pk).exists()
 
 
-def _charged_for(event: UsageEvent, zone: str) -> UsageEvent | None:
+def _charged_for(event: UsageEvent) -> UsageEvent | None:
     """The event whose charge ends with this one: itself, except that a unique meter's value is charged once, with its
     first event, and in use as long as any stands. None while another does."""
     if event.meter.kind != Meter.Kind.UNIQUE:
         return event
     stored = UsageEvent.objects.filter(pk=event.pk)
     properties = json.loads(stored.values_list(Cast("properties", TextField()), flat=True)[0], parse_float=Decimal)
-    values = UniqueValue.objects.filter(
+    # Late events count in the period that they happened in; it is the last that began by then.
+    periods = (
+        {"period_starts_at__lte": event.occurred_at} if event.late else {"period_starts_at": event.period_starts_at}
+    )
+    found = UniqueValue.objects.filter(
         account_id=event.account_id,
         meter_id=event.meter_id,
-        period_starts_at=month_start(event.occurred_at, zone) if event.late else event.period_starts_at,
         value=value_digest(properties.get(event.meter.unique_property)),
+        **periods,
     )
-    value = values.first()
-    if value is None:  # The account has moved to another time zone since.
+    value = found.order_by("-period_starts_at").first()
+    if value is None:
         return event
+    values = UniqueValue.objects.filter(pk=value.pk)
     if value.events > 1:
         values.update(events=F("events") - 1)
         return None

@@ -9,7 +9,7 @@ from billing.catalog.prices import MeterInfo
 from billing.catalog.pricing import Price
 from billing.ledger.book import Draft
 from billing.metering.events import InvalidEvent, Usage, reference
-from billing.metering.resolve import AccountInfo, World
+from billing.metering.resolve import AccountInfo, CountsBy, World
 
 ZERO = Decimal(0)
 NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
@@ -21,8 +21,9 @@ class Work:
 
     `verdict`: accepted, duplicate, conflict, rejected, or for charges refused (see `refusal`).
     `derived`: made by Florin itself, e.g. a gauge's accrued level x time, whose quantity counts as it is.
-    `own_period_starts_at` is the period it happened in, `period_starts_at` the one it is priced in: for late usage,
-    the current one. `corrected` is what pricing it changes the period's correction by.
+    `charged_at` is the moment it counts at, in every period: when it happened, or now for `late` usage, whose period
+    has closed. `own_period_starts_at` is the period it happened in, `period_starts_at` the one it is priced in, both as
+    its rate card counts. `corrected` is what pricing it changes the period's correction by.
     `bound_account_id`: the account of the key it came with, when that key has but one.
     """
 
@@ -41,6 +42,7 @@ class Work:
     pool_id: int = 0
     member_id: int | None = None
     occurred_at: datetime = NO_TIME
+    charged_at: datetime = NO_TIME
     own_period_starts_at: datetime = NO_TIME
     period_starts_at: datetime = NO_TIME
     late: bool = False
@@ -101,23 +103,37 @@ def _find_out(work: Work, world: World, now: datetime, grace_seconds: int) -> No
         work.member_id = ids.find(ids.MEMBER, usage.member)
         if work.member_id not in account.members:
             raise InvalidEvent("unknown_member", f"The account has no member {usage.member!r}.", "member")
+    account.roll(now)
     work.occurred_at = usage.stated_at or now
     if work.bare_credits is not None:
+        _find_period(work, account, CountsBy.BILLING_PERIOD, now, grace_seconds)
         return
     meter = world.catalog.meters.get(usage.meter)
     if meter is None or (meter.archived and not work.derived):
         raise InvalidEvent("unknown_meter", f"There is no active meter {usage.meter!r}.", "meter")
     work.meter = meter
-    work.own_period_starts_at, ends_at = account.period_of(work.occurred_at)
-    work.late = (now - ends_at).total_seconds() >= grace_seconds
-    work.period_starts_at = account.period_of(now)[0] if work.late else work.own_period_starts_at
     if meter.kind == "unique" and not names_something(usage.properties.get(meter.unique_property)):
         raise InvalidEvent(
             "missing_property", f"This meter counts values of the property {meter.unique_property!r}.", "properties"
         )
     card_id = world.catalog.card_id(account.assignments, work.occurred_at)
+    _find_period(work, account, world.catalog.counts_by(card_id, work.occurred_at), now, grace_seconds)
     work.prices = world.catalog.prices(card_id, meter.id, work.occurred_at, now=now)
     if not work.prices:
         raise InvalidEvent(
             "no_rate", f"The account's rate card has no rate for the meter {meter.key!r}; zero is a rate too.", "meter"
         )
+
+
+def _find_period(work: Work, account: AccountInfo, counts_by: str, now: datetime, grace_seconds: int) -> None:
+    """Set when the usage counts (U6): by when it happened, until the grace of that period ends; then it is late, and
+    counts now. Usage is late as soon as either its billing period or what its rates count by has closed, so that
+    credits, overage and rates never disagree."""
+    own = account.period_of(work.occurred_at, counts_by)
+    periods = {own, account.period_of(work.occurred_at, CountsBy.BILLING_PERIOD)}
+    work.late = any(
+        account.is_closed(work.occurred_at, period, now=now, grace_seconds=grace_seconds) for period in periods
+    )
+    work.charged_at = now if work.late else work.occurred_at
+    work.own_period_starts_at = own[0]
+    work.period_starts_at = account.period_of(work.charged_at, counts_by)[0]

@@ -693,6 +693,12 @@ class Migration(migrations.Migration):
                 ("cycle_number", models.PositiveIntegerField(default=1, editable=False)),
                 ("cycle_starts_at", models.DateTimeField(editable=False)),
                 ("cycle_ends_at", models.DateTimeField(editable=False)),
+                (
+                    "last_cycle_starts_at",
+                    models.DateTimeField(
+                        editable=False, help_text="Start of the cycle before, if that ran its time.", null=True
+                    ),
+                ),
                 ("cycle_interval", models.CharField(default="month", editable=False, max_length=7)),
                 ("cycle_interval_count", models.PositiveSmallIntegerField(default=1, editable=False)),
                 (
@@ -728,6 +734,16 @@ class Migration(migrations.Migration):
                         default=0,
                         editable=False,
                         help_text="Overdraft owed since before the cycle.",
+                        max_digits=24,
+                    ),
+                ),
+                (
+                    "cycle_rolled_spent",
+                    billing.ledger.models.CreditsField(
+                        decimal_places=6,
+                        default=0,
+                        editable=False,
+                        help_text="What of the credits rolled over into the cycle its usage has spent.",
                         max_digits=24,
                     ),
                 ),
@@ -3475,6 +3491,15 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("number", models.PositiveIntegerField()),
                 ("effective_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "counts_by",
+                    models.CharField(
+                        choices=[("billing_period", "Billing period"), ("calendar_month", "Calendar month")],
+                        default="billing_period",
+                        help_text="When tiers, packages, free units and minimums start again from zero.",
+                        max_length=14,
+                    ),
+                ),
                 ("published_at", models.DateTimeField(blank=True, null=True)),
                 ("note", models.CharField(blank=True, max_length=200)),
                 ("created_at", models.DateTimeField()),

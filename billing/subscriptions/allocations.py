@@ -145,7 +145,7 @@ def grant_on(
     """Grant rows on an opened book; the caller writes it, then saves the rows. What came up on `lots`, overage not yet
     invoiced, while a row should have been there is repaid from it."""
     for row in rows:
-        debts = {lot.id for lot in lots if not lot.charged and row.starts_at <= lot.created_at < row.ends_at}
+        debts = {lot.id for lot in lots if not lot.charged and row.starts_at <= lot.effective_at < row.ends_at}
         posting = pool_terms.grant(
             book,
             kind=row.kind,

@@ -2,8 +2,8 @@
 whose periods end.
 
 Arrears billed, a scheduled change made, the next fee billed in advance with pending items and coupons on one invoice,
-what may roll over rolled and the rest expired, the credits granted, the next boundary counted from the anchor, the
-invoice left to be collected, the account told. After an outage every period has its own dates, and what came up
+what may roll over rolled and the rest left to expire, the credits granted, the next boundary counted from the anchor,
+the invoice left to be collected, the account told. After an outage every period has its own dates, and what came up
 meanwhile is repaid from the credits that came late.
 
 The caller holds the subscriptions' locks. Locks: their pools, then the issuer's row.
@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+
+from django.conf import settings
 
 from billing.catalog import periods, plans
 from billing.ledger import moves
@@ -255,7 +257,10 @@ def _post(
     books; the statements that go with them."""
     main_id = facts.main_pools[subscription.account_id]
     main = opened.books[main_id]
-    pool_terms.end_period(main, ends_at=boundary, new_expires_at=cycle[1], rule=rule, reference=name, now=now)
+    grace = settings.FLORIN_EXPIRY_GRACE_SECONDS
+    pool_terms.end_period(
+        main, ends_at=boundary, new_expires_at=cycle[1], rule=rule, grace_seconds=grace, reference=name, now=now
+    )
     lots = facts.lots[subscription.pk]
     allocations.grant_on(main, rows, currency=subscription.currency, lots=lots, now=now)
     wanted = starting.pool_terms_of(subscription, terms)

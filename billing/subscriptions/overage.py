@@ -1,8 +1,9 @@
 """Overage in arrears: what was metered beyond the credits, invoiced once, credit by credit.
 
 A cycle's overage stands on one lot per pool. Once its cycle is over the lot is billed: what of it has neither been
-reversed nor repaid, less what stands on invoices already. A lot belongs to the period that it was made in, and is
-priced with that period's whole overage, so that tiers count over the period however often it is billed.
+reversed nor repaid, less what stands on invoices already. A lot belongs to the period that its usage counts in, and is
+priced with that period's whole overage, so that tiers count over the period however often it is billed: what comes
+within the period's grace, after its invoice was issued, is a line of its own, for that period, on the next invoice.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,12 +31,12 @@ AT_ONCE = InvoiceLine.Recognition.AT_ONCE
 
 @dataclass(frozen=True, slots=True)
 class OverageLot:
-    """A lot of overage of an account under a subscription. `owed` credits of it were neither reversed nor repaid,
-    `charged` credits stand on its `charges` so far."""
+    """A lot of overage of an account under a subscription. It belongs to the cycle that `effective_at` lies in. `owed`
+    credits of it were neither reversed nor repaid, `charged` credits stand on its `charges` so far."""
 
     id: int
     pool_id: int
-    created_at: datetime
+    effective_at: datetime
     owed: Decimal
     charged: Decimal
     charges: int
@@ -51,7 +52,7 @@ class Arrears:
 
 
 _LOTS = """
-SELECT s.id, g.id, g.pool_id, g.created_at, g.amount - g.revoked, coalesce(sum(c.credits), 0), count(c.id)
+SELECT s.id, g.id, g.pool_id, g.effective_at, g.amount - g.revoked, coalesce(sum(c.credits), 0), count(c.id)
 FROM billing_subscription s JOIN billing_creditpool p ON p.account_id = s.account_id
 JOIN billing_creditgrant g ON g.pool_id = p.id AND g.kind = 'overage' AND g.created_at >= s.started_at
 LEFT JOIN billing_overagecharge c ON c.grant_id = g.id
@@ -84,15 +85,15 @@ def as_opened(lots: Iterable[OverageLot], opened: OpenBooks) -> list[OverageLot]
 
 def is_due(lot: OverageLot, before: datetime) -> bool:
     """Whether there is something to bill of a lot."""
-    return lot.created_at < before and lot.owed != lot.charged
+    return lot.effective_at < before and lot.owed != lot.charged
 
 
 def bill(
     subscription: Subscription, lots: Sequence[OverageLot], *, before: datetime, closes: bool, now: datetime
 ) -> Arrears:
-    """What is to be billed of lots made before that moment, and, with `closes`, of the current period's minimum.
+    """What is to be billed of lots of cycles before that moment, and, with `closes`, of the current period's minimum.
 
-    Overage is priced by the terms of the period that it was made in. Credits that were billed and then reversed become
+    Overage is priced by the terms of the period that it belongs to. Credits that were billed and then reversed become
     a pending item, for the next invoice to take. The caller holds the locks of the subscription and the lots' pools.
     """
     arrears = Arrears()
@@ -102,7 +103,7 @@ def bill(
     known = list(subscription.periods.filter(starts_at__lt=before).order_by("-number")[: None if due else 1])
     by_period: dict[int, list[OverageLot]] = {}
     for lot in due:
-        index = next((i for i, period in enumerate(known) if period.starts_at <= lot.created_at), len(known) - 1)
+        index = next((i for i, period in enumerate(known) if period.starts_at <= lot.effective_at), len(known) - 1)
         by_period.setdefault(index, []).append(lot)
     if closes and known:
         by_period.setdefault(0, [])

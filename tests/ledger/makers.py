@@ -52,7 +52,7 @@ def make_book(*lots: Lot, **fields: Any) -> Book:
 
 def fact(book: Book, credits: Amount, *, occurred_at: datetime = NOW, meter_id: int | None = None) -> Draft:
     """Spend as a usage event does: never refused."""
-    lots = spendable(book, now=NOW, occurred_at=occurred_at, meter_id=meter_id)
+    lots = spendable(book, now=NOW, charged_at=occurred_at, meter_id=meter_id)
     spend = draft(book, act="spend", reference=f"fact:{book.version}", now=NOW, occurred_at=occurred_at)
     burn(book, spend, Decimal(credits), lots=lots)
     return spend
@@ -60,7 +60,7 @@ def fact(book: Book, credits: Amount, *, occurred_at: datetime = NOW, meter_id: 
 
 def charge(book: Book, credits: Amount, **options: Any) -> Draft:
     """Spend as a charge does: refused where lots and policy do not reach."""
-    lots = spendable(book, now=NOW, occurred_at=options.get("occurred_at", NOW), meter_id=options.get("meter_id"))
+    lots = spendable(book, now=NOW, charged_at=options.get("occurred_at", NOW), meter_id=options.get("meter_id"))
     ensure_covered(book, Decimal(credits), free_credits(lots))
     return fact(book, credits, **options)
 

@@ -98,10 +98,15 @@ class Pool:
         return sum((debt.owed for debt in self.debts), ZERO)
 
 
-class Model:
-    """The pools `main` and `team` of one account in UTC."""
+def _month(at: datetime) -> datetime:
+    return at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
-    def __init__(self) -> None:
+
+class Model:
+    """The pools `main` and `team` of one account in UTC, since some day of `first_month`."""
+
+    def __init__(self, first_month: tuple[int, int]) -> None:
+        self.first_month = first_month
         self.pools = {"main": Pool(), "team": Pool()}
         self.lots: list[Lot] = []
         self.spends: list[Spend] = []
@@ -147,9 +152,30 @@ class Model:
 
     def _usable(self, pool: str, meter: int | None, *moments: datetime) -> list[Lot]:
         self._lapse(moments[0])
+        lots = self._usable_any(pool, meter)
+        return [lot for lot in lots if any(lot.good_at(moment) for moment in moments)]
+
+    def _charged(self, occurred: datetime, now: datetime) -> datetime:
+        """One rule: by when it happened, until the hour after its month has passed; then it counts now."""
+        month = _month(now)
+        if occurred >= month:
+            return occurred
+        last = _month(month - timedelta(days=1))
+        is_closing = last <= occurred and (last.year, last.month) >= self.first_month
+        return occurred if is_closing and now < month + timedelta(hours=1) else now
+
+    def _payers(self, pool: str, meter: int | None, now: datetime, charged: datetime) -> list[Lot]:
+        """What usage may burn: had it come in time, nothing that began with the month after it."""
+        month = _month(now)
+        if charged >= month:
+            return self._usable(pool, meter, now, charged)
+        self._lapse(now)
+        return [lot for lot in self._usable_any(pool, meter)
+                if lot.good_at(charged) or lot.effective < month <= (lot.expires or NEVER)]  # fmt: skip
+
+    def _usable_any(self, pool: str, meter: int | None) -> list[Lot]:
         lots = [lot for lot in self.lots if lot.pool == pool and lot.free > 0 and lot.meter in (None, meter)]
-        good = [lot for lot in lots if any(lot.good_at(moment) for moment in moments)]
-        return sorted(good, key=lambda lot: lot.turn)
+        return sorted(lots, key=lambda lot: lot.turn)
 
     def _room(self, name: str, now: datetime) -> Decimal:
         pool = self.pools[name]
@@ -170,10 +196,11 @@ class Model:
         self, pool: str, credits: Decimal, meter: int | None, now: datetime, occurred: datetime, fact: bool
     ) -> None:
         self._repay(pool, now)
-        lots = self._usable(pool, meter, now, occurred)
-        if not fact and credits > sum(lot.free for lot in lots) + self._room(pool, now):
+        charged = self._charged(occurred, now)
+        lots = self._payers(pool, meter, now, charged)
+        if not fact and credits > sum(lot.free for lot in lots) + self._room(pool, charged):
             raise Refused
-        self.spends.append(Spend(pool, self._burn(pool, credits, lots, now)))
+        self.spends.append(Spend(pool, self._burn(pool, credits, lots, charged)))
 
     def reverse(self, index: int, now: datetime) -> None:
         spend = self.spends[index]
@@ -241,13 +268,14 @@ class Model:
                 left -= taken
                 pieces.append((part[0], taken))
         promised = min(left, hold.uncovered)
-        lots = self._usable(hold.pool, hold.meter, now, hold.placed)
+        charged = self._charged(hold.placed, now)
+        lots = self._payers(hold.pool, hold.meter, now, charged)
         extra = left - promised
-        if extra and extra > sum(lot.free for lot in lots) + self._room(hold.pool, now):
+        if extra and extra > sum(lot.free for lot in lots) + self._room(hold.pool, charged):
             raise Refused
         hold.uncovered -= promised
         if left:
-            pieces += self._burn(hold.pool, left, lots, now)
+            pieces += self._burn(hold.pool, left, lots, charged)
         if amount:
             self.spends.append(Spend(hold.pool, pieces))
         if final:

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 
 from billing.catalog.models import Meter
 from billing.ledger import balance, books, expiry, holds, pools, posting, verification
-from billing.ledger.book import draft, spendable
+from billing.ledger.book import charged_as_of, draft, spendable
 from billing.ledger.burn import burn
 from billing.ledger.models import CreditGrant, CreditPool, Hold
 from billing.notifications.models import Notification
@@ -47,7 +47,7 @@ class Ledger(RuleBasedStateMachine):
         self.pools = {"main": pools.get_main_pool(self.account.pk).pk}
         self.pools["team"] = pools.open_pool(account=self.account, key="team", name="Team", now=NOW).pk
         self.meters = list(Meter.objects.order_by("pk").values_list("pk", flat=True))
-        self.model, self.now, self.numbers = Model(), NOW, itertools.count(1)
+        self.model, self.now, self.numbers = Model((NOW.year, NOW.month)), NOW, itertools.count(1)
         self.spends: list[int] = []
         self.holds: list[int] = []
         self.seen = {name: self.marks(name) for name in self.pools}
@@ -120,8 +120,9 @@ class Ledger(RuleBasedStateMachine):
             with transaction.atomic():
                 opened = books.open_books([self.pools[pool]], now=self.now, postings=1)
                 book = opened.books[self.pools[pool]]
-                lots = spendable(book, now=self.now, occurred_at=occurred, meter_id=self.meter(meter))
-                act = draft(book, act="spend", reference=self.reference(), now=self.now, occurred_at=occurred)
+                at = charged_as_of(book, occurred, now=self.now, grace_seconds=3600)
+                lots = spendable(book, now=self.now, charged_at=at, meter_id=self.meter(meter))
+                act = draft(book, act="spend", reference=self.reference(), now=self.now, occurred_at=at)
                 burn(book, act, credits, lots=lots)
                 books.write_books(opened, now=self.now)
                 return act.id

@@ -51,9 +51,9 @@ def test_bonus_credits_burn_before_bought_ones_that_expire_no_sooner():
 def test_a_meters_lot_serves_its_meter_and_no_other():
     scoped, general = make_lot(10, meter_id=7), make_lot(10)
     book = make_book(scoped, general)
-    assert spendable(book, now=NOW, occurred_at=NOW, meter_id=8) == [general]
-    assert spendable(book, now=NOW, occurred_at=NOW, meter_id=None) == [general]
-    assert spendable(book, now=NOW, occurred_at=NOW, meter_id=7) == [scoped, general]
+    assert spendable(book, now=NOW, charged_at=NOW, meter_id=8) == [general]
+    assert spendable(book, now=NOW, charged_at=NOW, meter_id=None) == [general]
+    assert spendable(book, now=NOW, charged_at=NOW, meter_id=7) == [scoped, general]
     assert [available_for(book, at=NOW, meter_id=meter) for meter in (7, 8, None)] == [20, 10, 10]
     # What is available to anything at all counts both.
     assert available(book, at=NOW) == 20
@@ -98,7 +98,7 @@ def test_a_late_event_may_burn_what_became_effective_since():
 
 def test_nobody_burns_what_is_not_yet_effective():
     coming = make_lot(10, effective_at=NOW + HOUR)
-    assert spendable(make_book(coming), now=NOW, occurred_at=NOW, meter_id=None) == []
+    assert spendable(make_book(coming), now=NOW, charged_at=NOW, meter_id=None) == []
 
 
 def test_one_charge_over_many_lots_is_one_posting_with_a_line_each():

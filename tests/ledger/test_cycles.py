@@ -7,10 +7,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from billing.ledger import moves
-from billing.ledger.book import draft
+from billing.ledger.book import charged_as_of, draft
 from billing.ledger.burn import settle_overdraft
-from billing.ledger.cycles import month_after, month_start, percent_spent, roll_cycle
-from tests.ledger.makers import DAY, NOW, assert_identity, charge, fact, grant, make_book, make_lot, undos_of
+from billing.ledger.cycles import begin_cycle, month_after, month_start, percent_spent, roll_cycle
+from tests.ledger.makers import DAY, HOUR, NOW, assert_identity, charge, fact, grant, make_book, make_lot, undos_of
 
 APRIL = datetime(2026, 4, 1, tzinfo=UTC)
 
@@ -92,7 +92,7 @@ def test_a_new_cycle_begins_with_what_is_left_and_arms_anew():
     roll_cycle(book, now=APRIL)
     assert (book.cycle_number, book.cycle_allocation, book.cycle_spent, book.alert_level) == (2, 20, 0, 0)
     assert (book.cycle_starts_at, book.cycle_ends_at) == (APRIL, datetime(2026, 5, 1, tzinfo=UTC))
-    charge(book, 15)
+    charge(book, 15, occurred_at=APRIL)
     assert crossed(book) == [(75, 1, 0), (75, 2, 0)]
 
 
@@ -124,15 +124,17 @@ def test_months_without_any_act_are_cycles_too():
     assert book.cycle_allocation == 7
 
 
-def test_overage_starts_a_new_lot_each_cycle_and_the_old_one_is_closed():
+def test_overage_starts_a_new_lot_each_cycle_and_the_old_one_is_closed_after_the_next():
     book = make_book(policy="overage", overage_cap=Decimal(10))
     charge(book, 10)
     first = book.lots[0]
     first.changed = False
     roll_cycle(book, now=APRIL)
-    assert (first.is_open, first.changed, book.cycle_overage) == (False, True, 0)
-    charge(book, 4)
+    assert (first.is_open, first.changed, book.cycle_overage) == (True, False, 0)
+    charge(book, 4, occurred_at=APRIL)
     assert [(lot.kind, lot.amount) for lot in book.lots] == [("overage", 10), ("overage", 4)]
+    roll_cycle(book, now=datetime(2026, 5, 1, tzinfo=UTC))
+    assert [lot.is_open for lot in book.lots] == [False, True]
     assert_identity(book)
 
 
@@ -140,10 +142,10 @@ def test_reversing_last_cycles_overage_leaves_this_cycles_count_alone():
     book = make_book(policy="overage")
     posting = charge(book, 10)
     roll_cycle(book, now=APRIL)
-    charge(book, 4)
+    charge(book, 4, occurred_at=APRIL)
     moves.reverse(book, draft(book, act="reverse", reference="r", now=APRIL), undos_of(posting), repaid_by={})
     assert book.cycle_overage == 4
-    assert [(lot.amount - lot.revoked, lot.is_open) for lot in book.lots] == [(0, False), (4, True)]
+    assert [lot.amount - lot.revoked for lot in book.lots] == [0, 4]
     assert_identity(book)
 
 
@@ -169,7 +171,7 @@ def test_old_and_new_debt_repaid_together_lower_it_by_the_old_part():
     book = make_book(policy="burst", burst_limit=Decimal(50))
     fact(book, 30)
     roll_cycle(book, now=APRIL)
-    fact(book, 5)
+    fact(book, 5, occurred_at=APRIL)
     grant(book, 100)
     assert (book.overdraft, book.cycle_allocation, book.cycle_spent) == (0, 70, 5)
 
@@ -225,3 +227,49 @@ def test_twenty_years_of_months_follow_each_other_without_gap_or_overlap(zone):
         local = following.astimezone(ZoneInfo(zone))
         assert (local.day, (local.year - 2005) * 12 + local.month) == (1, number + 2)
         moment = following
+
+
+def test_usage_of_the_last_cycle_stands_on_its_overage_and_leaves_this_cycles_figures_alone():
+    """March, cap 10: 6 in time and 3 within the grace are March's 9; of 5 more the cap takes 1, the rest is owed."""
+    book = make_book(make_lot(20, effective_at=APRIL), policy="overage", overage_cap=Decimal(10))
+    charge(book, 6)
+    roll_cycle(book, now=APRIL)
+    fact(book, 3, occurred_at=NOW)
+    assert (book.lots[-1].kind, book.lots[-1].amount, book.lots[0].remaining) == ("overage", 9, 20)
+    assert (book.cycle_allocation, book.cycle_spent, book.cycle_overage, crossed(book)) == (20, 0, 0, [])
+    fact(book, 5, occurred_at=NOW)
+    assert (book.lots[1].amount, book.overdraft, book.cycle_carried) == (10, 4, 4)
+    settle_overdraft(book, now=APRIL)
+    assert (book.cycle_allocation, book.cycle_spent, book.overdraft) == (16, 0, 0)
+    assert_identity(book)
+
+
+def test_usage_of_the_last_cycle_burns_what_was_good_then_and_lowers_this_cycles_allocation():
+    old, bought = make_lot(10, kind="allocation", expires_at=APRIL), make_lot(30)
+    new = make_lot(100, kind="allocation", effective_at=APRIL)
+    book = make_book(old, bought, new)
+    roll_cycle(book, now=APRIL)
+    fact(book, 15, occurred_at=NOW)
+    assert [lot.remaining for lot in (old, bought, new)] == [0, 25, 100]
+    assert (book.cycle_allocation, book.cycle_spent) == (125, 0)
+
+
+def test_usage_ahead_of_its_cycle_waits_for_that_cycles_credits():
+    old, bought = make_lot(10, kind="allocation", expires_at=APRIL), make_lot(5)
+    book = make_book(old, bought, policy="overage")
+    fact(book, 8, occurred_at=APRIL)
+    assert (old.remaining, bought.remaining, book.cycle_spent, book.cycle_overage) == (10, 0, 0, 0)
+    fact(book, 12, occurred_at=NOW)
+    assert [(lot.amount, lot.effective_at) for lot in book.lots if lot.kind == "overage"] == [(3, APRIL), (2, NOW)]
+    roll_cycle(book, now=APRIL)
+    assert (book.cycle_spent, book.cycle_overage) == (3, 3)
+
+
+def test_a_cycle_that_is_cut_short_has_no_grace():
+    book = make_book(make_lot(50))
+    begin_cycle(book, starts_at=NOW + DAY, ends_at=APRIL)
+    assert charged_as_of(book, NOW, now=NOW + DAY, grace_seconds=3600) == NOW + DAY
+    roll_cycle(book, now=APRIL)
+    moments = [(APRIL - DAY, APRIL), (APRIL - DAY, APRIL + HOUR), (NOW, APRIL), (APRIL, APRIL + DAY)]
+    found = [charged_as_of(book, occurred_at, now=now, grace_seconds=3600) for occurred_at, now in moments]
+    assert found == [APRIL - DAY, APRIL + HOUR, APRIL, APRIL]

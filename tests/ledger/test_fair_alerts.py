@@ -1,6 +1,6 @@
 """L12: what leaves a cycle unspent may cross a threshold, and what belongs to another month moves no alert of this."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -103,10 +103,12 @@ def test_a_hold_across_midnight_counts_in_the_new_allocation(pool):
 
 def test_a_hold_captured_after_midnight_is_spent_of_the_new_allocation(pool):
     give(pool, 1000)
-    placed = hold(pool, 800, now=NIGHT)
-    holds.capture(hold_id=placed.pk, amount=D(800), now=APRIL)
-    assert cycle(pool) == (1000, 800)
-    assert told(pool) == [75]
+    placed = hold(pool, 800, now=NIGHT, expires_in_seconds=7200)
+    # Within the grace it is what March used, so April has that much less to spend.
+    holds.capture(hold_id=placed.pk, amount=D(200), now=APRIL, final=False)
+    assert cycle(pool) == (800, 0)
+    holds.capture(hold_id=placed.pk, amount=D(600), now=NIGHT + timedelta(minutes=100))
+    assert (cycle(pool), told(pool)) == ((800, 600), [75])
 
 
 def test_reversing_last_months_spend_adds_to_what_this_month_has(pool):

@@ -16,7 +16,7 @@ def reserve(book, amount, meter_id=None):
 
 def capture(book, parts, *, uncovered=0, extra=0):
     posting = draft(book, act="spend", reference="capture", now=NOW)
-    lots = spendable(book, now=NOW, occurred_at=NOW, meter_id=None)
+    lots = spendable(book, now=NOW, charged_at=NOW, meter_id=None)
     burn.capture(book, posting, parts, uncovered=Decimal(uncovered), extra=Decimal(extra), lots=lots)
     assert_identity(book)
     return posting

@@ -136,8 +136,8 @@ def test_overage_is_metered_up_to_the_cycles_cap_and_anew_in_the_next(pool):
     with pytest.raises(posting.InsufficientCredits):
         take(pool, 1, now=datetime(2026, 4, 30, tzinfo=UTC))
     lots = CreditGrant.objects.filter(kind="overage").order_by("pk")
-    # A lot per cycle, so that each can be invoiced; only the running one is open.
-    assert list(lots.values_list("amount", "spent", "is_open")) == [(20, 20, False), (20, 20, True)]
+    # A lot per cycle, so that each can be invoiced; that of the last one stays open for what is still to come.
+    assert list(lots.values_list("amount", "spent", "is_open")) == [(20, 20, True), (20, 20, True)]
     assert_proven()
 
 

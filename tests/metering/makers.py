@@ -12,7 +12,7 @@ from django.db import connection, connections
 
 from billing.accounts.models import Account
 from billing.catalog import rate_cards
-from billing.catalog.models import Meter, Rate, RateCard
+from billing.catalog.models import Meter, Rate, RateCard, RateCardVersion
 from billing.ledger import balance, pools, verification
 from billing.ledger.models import Posting
 from billing.metering import ingest
@@ -32,13 +32,19 @@ def rate(meter: Meter, price: str = "1", **fields: Any) -> Rate:
 
 
 def publish(
-    *rates: Rate, key: str = "standard", is_default: bool = True, effective_at: datetime = START, now: datetime = START
+    *rates: Rate,
+    key: str = "standard",
+    is_default: bool = True,
+    counts_by: str = "billing_period",
+    effective_at: datetime = START,
+    now: datetime = START,
 ) -> RateCard:
     """Publish these rates as the next version of a card."""
     card, _ = RateCard.objects.get_or_create(
         key=key, defaults={"name": key.title(), "is_default": is_default, "created_at": now}
     )
     version = rate_cards.draft_version(rate_card_id=card.pk, now=now)
+    RateCardVersion.objects.filter(pk=version.pk).update(counts_by=counts_by)
     for each in rates:
         each.version = version
     Rate.objects.bulk_create(rates)

@@ -95,10 +95,10 @@ def test_a_batch_looks_at_each_spent_lot_once(monkeypatch):
     # asks of the lot it burns, and of the one after it.
     asked = []
     may_spend = processing.may_spend
-    monkeypatch.setattr(processing, "may_spend", lambda lot, **at: asked.append(lot) or may_spend(lot, **at))
+    monkeypatch.setattr(processing, "may_spend", lambda *of, **at: asked.append(of) or may_spend(*of, **at))
     burner = FactBurner(make_book(*(make_lot(1) for _ in range(1000))))
     for number in range(1000):
-        work = Work(is_charge=False, usage=SimpleNamespace(source="", id=str(number)), occurred_at=NOW, credits=D(1))
+        work = Work(is_charge=False, usage=SimpleNamespace(source="", id=str(number)), charged_at=NOW, credits=D(1))
         _burn_fact(work, burner, NOW)
         assert burner.first <= number + 1
     assert len(asked) <= 2000

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from billing.invoicing.models import CreditNote, Invoice, PendingItem
-from billing.ledger import pools, posting
+from billing.ledger import expiry, pools, posting
 from billing.ledger.models import Posting
 from billing.payments import disputes
 from billing.payments.gateway import DisputeReport
@@ -193,6 +193,7 @@ def test_of_credits_still_to_come_a_part_is_held_back(account, year):
     assert (stands(account, NOW + DAY), told(year)) == ((750, 0), [("dispute", "250", "2750")])
     run(APRIL)
     assert stands(account, APRIL) == (750, 0)
+    expiry.expire_due(now=APRIL + DAY, grace_seconds=3600)
     tell("lost", amount="714.00", number=2, now=APRIL + DAY)  # a half more
     assert (stands(account, APRIL + DAY), told(year)[1]) == ((250, 0), ("dispute", "500", "5000"))
     tell("won", amount="357.00", now=APRIL + DAY)

@@ -10,7 +10,7 @@ from django.db import OperationalError
 from billing.accounts import roles
 from billing.invoicing import contents, pending
 from billing.invoicing.models import Invoice
-from billing.ledger import pools
+from billing.ledger import expiry, pools
 from billing.ledger.models import Posting
 from billing.notifications.models import Notification
 from billing.payments.models import Collection
@@ -25,6 +25,7 @@ pytestmark = pytest.mark.django_db
 APRIL, MAY, JUNE = (datetime(2025, month, 30 if month == 4 else 31, 22, tzinfo=UTC) for month in (3, 4, 5))
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
+SECOND = timedelta(seconds=1)
 
 
 def test_a_period_is_billed_granted_collected_and_told_of_once(account):
@@ -72,9 +73,11 @@ def test_after_forty_days_without_workers_each_period_has_its_own_dates(account)
 def test_what_is_left_expires_with_its_period(account):
     subscribe(account, make_team())
     run(APRIL)
-    expired = Posting.objects.get(act="rollover")
+    assert (available(account, APRIL), pools.get_main_pool(account.pk).balance) == (1000, 2000)
+    # What is left waits for late usage, as any lot that ends.
+    assert [expiry.expire_due(now=APRIL + wait, grace_seconds=3600) for wait in (HOUR - SECOND, HOUR)] == [0, 1]
+    expired = Posting.objects.get(act="expire")
     assert (expired.credits, expired.amount, expired.occurred_at) == (1000, -1000, APRIL)
-    assert available(account, APRIL) == 1000
 
 
 def test_one_that_fails_is_parked_and_named_and_the_others_go_on(account):

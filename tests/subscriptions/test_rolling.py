@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from django.db.models import Q
 
 from billing.ledger import holds, pools, posting
 from tests.factories import NOW
@@ -30,8 +31,10 @@ def spend(account, credits: int, now: datetime) -> None:
 
 
 def lots(account) -> list[tuple[str, Decimal, int]]:
-    """What is left: kind, credits, how often rolled; in burn order."""
-    rows = pools.get_main_pool(account.pk).grants.filter(remaining__gt=0).order_by("expires_at", "rollovers", "pk")
+    """What is left and has not ended, or is held: kind, credits, how often rolled; in burn order."""
+    pool = pools.get_main_pool(account.pk)
+    good = pool.grants.filter(Q(expires_at__gt=pool.cycle_starts_at) | Q(held__gt=0), remaining__gt=0)
+    rows = good.order_by("expires_at", "rollovers", "pk")
     return [(lot.kind, lot.remaining, lot.rollovers) for lot in rows]
 
 
