@@ -8,13 +8,14 @@ answer is empty (204), so that nothing on the page moves.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from hashlib import blake2b
 from urllib.parse import urlencode
 
 from django.template.loader import render_to_string
 
 from billing.ledger import balance
-from billing.ledger.balance import Balance, Unusual
+from billing.ledger.balance import Balance
 from billing.ledger.models import CreditPool
 from billing.purchases.models import TopUpRule
 from portal.access import Visit
@@ -29,12 +30,12 @@ LOW_DAYS = 7
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """A pool as the overview shows it. `unusual`: what makes its cycle not add up. `is_low`: credits are gone, nearly
-    gone or will be within a week."""
+    """A pool as the overview shows it. `expired`: credits of its cycle that ended unused. `is_low`: credits are gone,
+    nearly gone or will be within a week."""
 
     pool: CreditPool
     balance: Balance
-    unusual: Unusual
+    expired: Decimal
     forecast: Forecast
     alerts: list[Alert]
     top_up: TopUpRule | None
@@ -54,7 +55,7 @@ def read_live(visit: Visit, pool: CreditPool, pools: Sequence[CreditPool], *, no
     return Live(
         pool=pool,
         balance=reading,
-        unusual=balance.explain_cycle(reading, now=now),
+        expired=balance.read_expired(reading, now=now),
         forecast=outlook,
         alerts=list_alerts(visit, pools, now=now),
         top_up=getattr(pool, "top_up_rule", None),

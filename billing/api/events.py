@@ -42,7 +42,7 @@ class EventResultDocument(Document):
     )
     status = serializers.ChoiceField(["accepted", "duplicate", "conflict", "rejected"])
     credits = Amount(help_text="What it cost; of a duplicate, what the first cost.")
-    late = serializers.BooleanField(help_text="It happened in a closed period and is charged to the current one.")
+    late = serializers.BooleanField(help_text="It came after the grace of its period, and counts in the current one.")
     posting = serializers.CharField(allow_null=True)
     code = serializers.CharField(required=False, help_text="Why it was not taken.")
     detail = serializers.CharField(required=False)

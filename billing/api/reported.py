@@ -40,7 +40,10 @@ class EventDocument(Document):
     properties = serializers.DictField(source="event.properties")
     occurred_at = Instant(source="event.occurred_at")
     received_at = Instant(source="event.received_at")
-    late = serializers.BooleanField(source="event.late")
+    late = serializers.BooleanField(
+        source="event.late", help_text="It came after the grace of its period, and counts in the period it came in."
+    )
+    period_starts_at = Instant(source="event.period_starts_at", help_text="Start of the period that its rate counts.")
     credits = Amount(source="event.credits")
     posting = PublicId(ids.POSTING, source="event.posting_id", allow_null=True)
     reversed_at = Instant(allow_null=True, help_text="When its credits were given back.")

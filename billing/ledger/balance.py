@@ -94,28 +94,17 @@ def read_many(pool_ids: Collection[int], *, now: datetime) -> dict[int, Balance]
     return balances
 
 
-@dataclass(frozen=True, slots=True)
-class Unusual:
-    """Why a cycle's spent and left credits are not its allocation: `earlier` of the spent ones came out of credits of
-    the cycle before, for usage reported late (L6); `expired` ended unused."""
-
-    earlier: Decimal
-    expired: Decimal
-
-
-def explain_cycle(balance: Balance, *, now: datetime) -> Unusual:
-    """Read what makes the cycle of the balance at `now` not add up: no query where it does, else one."""
+def read_expired(balance: Balance, *, now: datetime) -> Decimal:
+    """Credits that ended unused in the cycle of the balance at `now`, which is why what is spent and left is not its
+    allocation: no query where it is, else one. (Usage of the cycle before, which comes within its grace, is not spent
+    in this one: it lowers the allocation.)"""
     cycle = balance.cycle
-    if cycle is None:
-        return Unusual(ZERO, ZERO)
-    surplus = cycle.spent - cycle.beyond + cycle.left - cycle.allocation
-    if not surplus:
-        return Unusual(ZERO, ZERO)
+    if cycle is None or cycle.spent - cycle.beyond + cycle.left == cycle.allocation:
+        return ZERO
     ended = CreditGrant.objects.filter(
         pool_id=balance.pool_id, expires_at__gt=cycle.starts_at, expires_at__lte=now
     ).exclude(kind__in=DEBT_KINDS)
-    expired = ended.aggregate(credits=Sum(F("expired") + F("remaining")))["credits"] or ZERO
-    return Unusual(earlier=max(surplus + expired, ZERO), expired=expired)
+    return ended.aggregate(credits=Sum(F("expired") + F("remaining")))["credits"] or ZERO
 
 
 def read_books(pool_ids: Collection[int], *, now: datetime) -> dict[int, tuple[Book, dict[int, str]]]:

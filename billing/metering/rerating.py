@@ -1,13 +1,14 @@
 """What a month's stored usage would have cost by a draft of a rate card: a look, nothing is written.
 
 How it reckons, and what it leaves out
-- The events of the month, by the period they were priced in (each account's own calendar month), that this card priced
-  and that are not reversed. Usage that had no rate was rejected when it came, so there is none of it.
-- Their quantities are added up by account, meter and the properties that any rate asks for; each sum gets the draft's
-  rate for those properties, and the sums of a rate are priced as one period, as real usage is (U3). Old credits are
-  what was really charged, net of reversals.
-- A version that changed within the month has counted on; the draft is taken to have been in force all month. Customers
-  would have behaved as they did. Corrections after reversals are not re-enacted.
+- The events of the periods that began in the month, in the account's time zone, that this card priced and that are not
+  reversed. A billing period that began then may still run. Usage that had no rate was rejected when it came, so there
+  is none of it.
+- Their quantities are added up by account, meter, period and the properties that any rate asks for; each sum gets the
+  draft's rate for those properties, and the sums of a rate are priced by the period, as real usage is (U3). Old credits
+  are what was really charged, net of reversals.
+- A version that changed within the month has counted on; the draft is taken to have been in force all month, and to
+  count by the same periods. Customers would have behaved as they did. Corrections after reversals are not re-enacted.
 
 Bounded: at most MAX_GROUPS sums, and SECONDS for the one statement that reads the events, found by when they arrived.
 """
@@ -92,6 +93,7 @@ class _Group:
     account_name: str
     meter_id: int
     meter_name: str
+    period_starts_at: datetime
     properties: Mapping[str, Any]
     events: int
     quantity: Decimal
@@ -118,9 +120,9 @@ def _last_month(now: datetime) -> datetime:
     return (first - timedelta(days=1)).replace(day=1)
 
 
-# Periods begin at midnight of the account's zone; an event arrives at most a little before it happens.
+# Most periods begin at midnight of the account's zone; an event arrives at most a little before it happens.
 _READ = """
-SELECT e.account_id, a.name, e.meter_id, m.name,
+SELECT e.account_id, a.name, e.meter_id, m.name, e.period_starts_at,
     (SELECT jsonb_object_agg(name, e.properties -> name) FROM unnest(%(names)s::text[]) AS name
      WHERE e.properties ? name)::text AS wanted,
     count(*), sum(e.counted), sum(e.credits)
@@ -130,11 +132,12 @@ JOIN billing_meter m ON m.id = e.meter_id
 JOIN billing_rate r ON r.id = e.rate_id
 JOIN billing_ratecardversion v ON v.id = r.version_id
 WHERE e.received_at >= %(arrived)s AND e.period_starts_at BETWEEN %(begins)s AND %(ends)s
+    AND date_trunc('month', e.period_starts_at AT TIME ZONE a.time_zone) = %(month)s
     AND e.counted > 0 AND v.rate_card_id = %(card)s
     AND CASE WHEN %(account)s::bigint IS NULL THEN a.clock_at IS NULL ELSE a.id = %(account)s END
     AND NOT EXISTS (SELECT FROM billing_eventreversal x
                     WHERE x.account_id = e.account_id AND x.event_id = e.event_id AND x.source = e.source)
-GROUP BY 1, 2, 3, 4, 5
+GROUP BY 1, 2, 3, 4, 5, 6
 LIMIT %(limit)s
 """
 
@@ -142,8 +145,9 @@ LIMIT %(limit)s
 def _read(card_id: int, month: datetime, names: list[str], account_id: int | None) -> list[_Group]:
     """Sums of the month's events."""
     asked: dict[str, Any] = {
-        "names": names, "arrived": month - ZONES - timedelta(days=1), "begins": month - ZONES, "ends": month + ZONES,
-        "card": card_id, "account": account_id, "limit": MAX_GROUPS + 1,
+        "names": names, "card": card_id, "account": account_id, "limit": MAX_GROUPS + 1,
+        "month": month.replace(tzinfo=None), "arrived": month - ZONES - timedelta(days=1),
+        "begins": month - ZONES, "ends": month + timedelta(days=31) + ZONES,
     }  # fmt: skip
     try:
         with transaction.atomic(), connection.cursor() as cursor:
@@ -155,8 +159,8 @@ def _read(card_id: int, month: datetime, names: list[str], account_id: int | Non
     if len(rows) > MAX_GROUPS:
         raise TooMuch
     return [
-        _Group(account_id, account, meter_id, meter, json.loads(wanted or "{}", parse_float=Decimal), *sums)
-        for account_id, account, meter_id, meter, wanted, *sums in rows
+        _Group(account_id, account, meter_id, meter, starts_at, json.loads(wanted or "{}", parse_float=Decimal), *sums)
+        for account_id, account, meter_id, meter, starts_at, wanted, *sums in rows
     ]
 
 
@@ -184,13 +188,14 @@ def _lines(groups: Iterable[_Group], prices: Mapping[int, tuple[Price, ...]]) ->
 
 def price_month(groups: Iterable[_Group], prices: tuple[Price, ...]) -> tuple[Decimal, Decimal]:
     """What one meter's sums of a month cost by these rates, and the quantity that none of them prices. Pure."""
-    quantities: dict[int, Decimal] = {}
+    quantities: dict[tuple[datetime, int], Decimal] = {}
     unpriced = ZERO
     for group in groups:
         price = best_price(prices, group.properties)
         if price is None:
             unpriced += group.quantity
         else:
-            quantities[price.rate_id] = quantities.get(price.rate_id, ZERO) + group.quantity
+            key = (group.period_starts_at, price.rate_id)
+            quantities[key] = quantities.get(key, ZERO) + group.quantity
     by_id = {price.rate_id: price for price in prices}
-    return sum((cumulative_credits(by_id[rate], total) for rate, total in quantities.items()), ZERO), unpriced
+    return sum((cumulative_credits(by_id[rate], total) for (_, rate), total in quantities.items()), ZERO), unpriced

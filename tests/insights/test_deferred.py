@@ -66,6 +66,7 @@ def test_a_monthly_plan_is_earned_by_use_and_what_is_left_is_breakage(acme):
     subscribe(acme, make_team(), now=at(1, 1))
     use(acme, "300", now=at(1, 20))
     run(at(2, 1, 0))
+    expire(at(2, 1, 1))
     found = rows(report(at(2, 10)))
     # 1,000 credits for 50.00: 300 are 15.00; 700 of them end with the month.
     assert moved(found[1]) == {"sold": "50.00", "used": "-15.00"}
@@ -96,6 +97,7 @@ def test_of_an_annual_fee_what_is_not_yet_granted_stays_deferred(acme):
     subscription = subscribe(acme, version, now=at(1, 1))
     use(acme, "40", now=at(1, 15))
     run(at(2, 1, 0))
+    expire(at(2, 1, 1))
     found = rows(report(at(2, 10)))
     # A credit has cost 1.00. In January 40 are used, 60 expire on 1 February; eleven, then ten months are to come.
     assert (found[1].deferred.closing, found[1].in_lots, found[1].promised) == (1160, 60, 1100)

@@ -48,6 +48,7 @@ def test_a_downgrade_within_the_month_waits_for_the_next_invoice(acme):
     assert moved(found[1]) == {"sold": "93.00", "waiting": "-42.00"}
     assert found[1].in_lots == 51
     run(at(2, 1, 0))
+    expire(at(2, 1, 1))
     found = rows(report(at(2, 2)))
     # 31.00 are due in February, and as much of the 42.00 is taken; 11.00 go on waiting.
     assert moved(found[2]) == {"waiting": "31.00", "breakage": "-51.00"}

@@ -105,7 +105,7 @@ def test_a_hold_captured_after_midnight_is_spent_of_the_new_allocation(pool):
     give(pool, 1000)
     placed = hold(pool, 800, now=NIGHT, expires_in_seconds=7200)
     # Within the grace it is what March used, so April has that much less to spend.
-    holds.capture(hold_id=placed.pk, amount=D(200), now=APRIL, final=False)
+    holds.capture(hold_id=placed.pk, amount=D(200), now=APRIL, final=False, reference="part")
     assert cycle(pool) == (800, 0)
     holds.capture(hold_id=placed.pk, amount=D(600), now=NIGHT + timedelta(minutes=100))
     assert (cycle(pool), told(pool)) == ((800, 600), [75])

@@ -6,12 +6,14 @@ from decimal import Decimal
 import pytest
 from django.db import OperationalError
 
+from billing.accounts.models import Account
 from billing.catalog import rate_cards
 from billing.catalog.models import Meter, Rate, RateCard, RateCardVersion
 from billing.metering import rerating, reversal
 from billing.metering.models import UsageEvent
-from tests.factories import give_credits, make_account, make_meter
+from tests.factories import give_credits, make_account, make_issuer, make_meter
 from tests.metering.makers import event, publish, rate, send
+from tests.subscriptions.makers import make_team, subscribe
 
 pytestmark = pytest.mark.django_db
 
@@ -116,6 +118,18 @@ def test_months_are_each_accounts_own(tokens: Meter) -> None:
     use(8, account="tokyo", at=datetime(2026, 2, 28, 16, tzinfo=UTC))
     [line] = compare(draft_of(card, rate(tokens, "2"))).lines
     assert line.quantity == 7
+
+
+def test_periods_of_a_plan_are_priced_one_by_one(tokens: Meter) -> None:
+    """Weeks from 2 February: 30 in one and 30 in the next are a package of 50 each."""
+    make_issuer()
+    card = publish(rate(tokens, "1"))
+    account = Account.objects.get(external_id="acme")
+    subscribe(account, make_team(interval="week"), now=datetime(2026, 2, 2, 12, tzinfo=UTC))
+    for day in (3, 10):
+        use(30, at=datetime(2026, 2, day, tzinfo=UTC))
+    [line] = compare(draft_of(card, rate(tokens, "5", model="per_package", unit_size=Decimal(50)))).lines
+    assert (line.events, line.quantity, line.old, line.new) == (2, 60, 60, 10)
 
 
 def test_one_account_can_be_looked_at(tokens: Meter) -> None:
