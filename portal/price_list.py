@@ -9,7 +9,7 @@ from django.db.models import OuterRef, Q, Subquery
 from django.utils.translation import gettext as _
 
 from billing.accounts.models import Account
-from billing.catalog.models import Meter, Rate, RateCardAssignment
+from billing.catalog.models import Meter, Rate, RateCardAssignment, RateCardVersion
 from billing.catalog.prices import PRECEDENCE, price_of
 from billing.catalog.pricing import cumulative_credits
 from billing.notifications import wording
@@ -22,7 +22,7 @@ EXAMPLE_CREDITS = 10
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """What a quantity costs when it is the first of a month."""
+    """What a quantity costs when it is the first of its period."""
 
     quantity: Decimal
     unit: str
@@ -56,8 +56,8 @@ class PriceList:
     example_meter: str
 
 
-def read_price_list(account: Account, *, now: datetime) -> PriceList | None:
-    """The prices in force for the account (U4); None when there are none. One query."""
+def read_price_list(account: Account, *, has_plan: bool, now: datetime) -> PriceList | None:
+    """The prices in force for the account (U4), which has a plan or not; None when there are none. One query."""
     assigned = RateCardAssignment.objects.filter(
         Q(ends_at=None) | Q(ends_at__gt=now),
         account=account,
@@ -78,11 +78,12 @@ def read_price_list(account: Account, *, now: datetime) -> PriceList | None:
     in_force = [rate for rate in of_card if rate.version_id == newest.pk and rate.meter.archived_at is None]
     in_force.sort(key=lambda rate: (rate.meter.name, -len(rate.match), sorted(rate.match.items(), key=str)))
     counters = [rate.meter.key for rate in in_force if rate.meter.kind == Meter.Kind.COUNTER]
+    by_plan = has_plan and newest.counts_by == RateCardVersion.CountsBy.BILLING_PERIOD
     return PriceList(
         name=newest.rate_card.name,
         since=newest.effective_at or now,
         is_own=not newest.rate_card.is_default,
-        lines=lines_of(in_force),
+        lines=lines_of(in_force, period=_("billing period") if by_plan else _("calendar month")),
         example_meter=counters[0] if counters else "",
     )
 
@@ -92,14 +93,14 @@ def _rank(rate: Rate) -> int:
     return PRECEDENCE.index(kind) if kind else len(PRECEDENCE)
 
 
-def lines_of(rates: Sequence[Rate]) -> list[Line]:
-    """Rates in words."""
+def lines_of(rates: Sequence[Rate], *, period: str) -> list[Line]:
+    """Rates in words, which count by the period."""
     return [
         Line(
             meter=rate.meter.name,
             unit=rate.meter.unit,
             condition=", ".join(f"{name} {value}" for name, value in sorted(rate.match.items())),
-            price=_price(rate),
+            price=_price(rate, period),
             credit_buys=_credit_buys(rate),
             example=_example(rate),
         )
@@ -107,28 +108,28 @@ def lines_of(rates: Sequence[Rate]) -> list[Line]:
     ]
 
 
-def _price(rate: Rate) -> str:
-    text = _base_price(rate)
+def _price(rate: Rate, period: str) -> str:
+    text = _base_price(rate, period)
     if rate.minimum:
-        names = {"price": text, "minimum": wording.exact_credits_text(rate.minimum)}
-        return _("%(price)s; at least %(minimum)s in a month with usage") % names
+        names = {"price": text, "minimum": wording.exact_credits_text(rate.minimum), "period": period}
+        return _("%(price)s; at least %(minimum)s in a %(period)s with usage") % names
     return text
 
 
-def _base_price(rate: Rate) -> str:
+def _base_price(rate: Rate, period: str) -> str:
     price, size = wording.exact_credits_text(rate.price), wording.exact_credits_text(rate.unit_size)
     one, unit = rate.unit_size == 1, _unit(rate, rate.unit_size)
-    names = {"price": price, "size": size, "unit": unit}
+    names = {"price": price, "size": size, "unit": unit, "period": period}
     if rate.model == Rate.Model.GRADUATED:
-        return _graduated(rate, unit)
+        return _graduated(rate, unit, period)
     if not rate.price:
         return _("free")
     if rate.model == Rate.Model.PER_PACKAGE:
-        return _("%(price)s for each %(size)s %(unit)s begun, counted over the month") % names
+        return _("%(price)s for each %(size)s %(unit)s started, counted over a %(period)s") % names
     return _("%(price)s per %(unit)s") % names if one else _("%(price)s per %(size)s %(unit)s") % names
 
 
-def _graduated(rate: Rate, unit: str) -> str:
+def _graduated(rate: Rate, unit: str, period: str) -> str:
     parts = []
     for tier in rate.tiers:
         price = wording.exact_credits_text(Decimal(tier["price"]))
@@ -138,7 +139,8 @@ def _graduated(rate: Rate, unit: str) -> str:
             bound = wording.exact_credits_text(Decimal(tier["up_to"]))
             parts.append(_("%(price)s up to %(bound)s") % {"price": price, "bound": bound})
     size = "" if rate.unit_size == 1 else f"{wording.exact_credits_text(rate.unit_size)} "
-    return _("per %(unit)s and month: %(tiers)s") % {"unit": f"{size}{unit}", "tiers": ", ".join(parts)}
+    names = {"unit": f"{size}{unit}", "period": period, "tiers": ", ".join(parts)}
+    return _("per %(unit)s, counted over a %(period)s: %(tiers)s") % names
 
 
 def _unit(rate: Rate, quantity: Decimal) -> str:

@@ -98,7 +98,7 @@ class VersionInline(FactsInline):
     """The versions of a card."""
 
     model = RateCardVersion
-    fields = ("number", "effective_at", "published_at", "published_by", "note")
+    fields = ("number", "counts_by", "effective_at", "published_at", "published_by", "note")
     ordering = ("-number",)
     show_change_link = True
 
@@ -164,13 +164,16 @@ class RateCardVersionAdmin(PreviewPages):
     """Editions of rate cards: drafts to edit and publish, published ones to look at."""
 
     draft_from = staticmethod(rate_cards.draft_from)
-    list_display = ("rate_card", "number", "state", "effective_at", "published_by", "note")
+    list_display = ("rate_card", "number", "state", "counts_by", "effective_at", "published_by", "note")
     list_select_related = ("rate_card", "published_by")
     list_filter = ("rate_card", ("published_at", admin.EmptyFieldListFilter))
     ordering = ("rate_card", "-number")
     inlines = (RateInline,)
     actions = None
-    fields = ("rate_card", "number", "state", "note", "effective_at", "published_at", "published_by", "created_at")
+    fields = (
+        "rate_card", "number", "state", "counts_by", "note", "effective_at", "published_at", "published_by",
+        "created_at",
+    )  # fmt: skip
     readonly_fields = (
         "rate_card", "number", "state", "effective_at", "published_at", "published_by", "created_at",
     )  # fmt: skip
@@ -208,7 +211,10 @@ class RateCardVersionAdmin(PreviewPages):
             title=f"Publish {version.rate_card.name}, version {version.number}",
             button="Publish for good",
             form=form,
-            facts=[(rate.meter.name, rate_in_words(rate)) for rate in version.rates.select_related("meter")],
+            facts=[
+                ("Counts by", version.get_counts_by_display()),
+                *((rate.meter.name, rate_in_words(rate)) for rate in version.rates.select_related("meter")),
+            ],
             warning="A published version cannot be changed any more. Please look at its rates once again.",
         )
 

@@ -74,7 +74,7 @@ class RateDocument(Document):
     price = Amount(help_text="Credits per `unit_size`.")
     unit_size = Amount()
     tiers = TierDocument(many=True)
-    minimum = Amount(help_text="Credits per period, once anything is used.")
+    minimum = Amount(help_text="Credits per period (`counts_by`), once anything is used.")
     rounding = serializers.ChoiceField(Rate.Rounding.choices)
     decimals = serializers.IntegerField(help_text="Credits are rounded to this many decimals.")
 
@@ -85,6 +85,12 @@ class VersionDocument(Document):
     number = serializers.IntegerField()
     effective_at = Instant(help_text="In force from then until the next version.")
     published_at = Instant()
+    counts_by = serializers.ChoiceField(
+        RateCardVersion.CountsBy.choices,
+        help_text="When tiers, packages and minimums start again from zero: with each billing period of the account's "
+        "plan (a month of it where the plan grants credits monthly), or with each calendar month of its time zone. "
+        "Without a plan it is the calendar month.",
+    )
     rates = RateDocument(many=True)
 
 

@@ -103,7 +103,8 @@ class RateCardVersion(models.Model):
         max_length=14,
         choices=CountsBy.choices,
         default=CountsBy.BILLING_PERIOD,
-        help_text="When tiers, packages, free units and minimums start again from zero.",
+        help_text="When tiers, packages, free units and minimums start again from zero. Accounts without a plan have "
+        "calendar months either way.",
     )
     published_at = models.DateTimeField(null=True, blank=True)
     published_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")

@@ -31,10 +31,12 @@ def draft_version(*, rate_card_id: int, now: datetime) -> RateCardVersion:
 
 
 def draft_from(*, version_id: int, now: datetime) -> RateCardVersion:
-    """Begin a draft with a copy of another version's rates."""
+    """Begin a draft with a copy of another version's rates and of how they count."""
     source = RateCardVersion.objects.get(pk=version_id)
     with transaction.atomic():
         draft = draft_version(rate_card_id=source.rate_card_id, now=now)
+        draft.counts_by = source.counts_by
+        draft.save(update_fields=["counts_by"])
         rates = list(source.rates.order_by("pk"))
         for rate in rates:
             rate.pk, rate.version = None, draft

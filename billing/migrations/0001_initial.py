@@ -3496,7 +3496,10 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[("billing_period", "Billing period"), ("calendar_month", "Calendar month")],
                         default="billing_period",
-                        help_text="When tiers, packages, free units and minimums start again from zero.",
+                        help_text=(
+                            "When tiers, packages, free units and minimums start again from zero. "
+                            "Accounts without a plan have calendar months either way."
+                        ),
                         max_length=14,
                     ),
                 ),

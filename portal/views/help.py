@@ -49,12 +49,14 @@ def help_page(request: HttpRequest, visit: Visit) -> HttpResponse:
     pools = list_pools(visit, plan_rollover=_terms(), seller_email=Subquery(issuers.values("email")[:1]))
     balances = balance.read_many([pool.pk for pool in pools], now=now)
     rules = [_rules(pool, balances[pool.pk]) for pool in pools]
-    prices = read_price_list(visit.account, now=now)
+    has_plan = pools[0].cycle_anchor_on is not None
+    prices = read_price_list(visit.account, has_plan=has_plan, now=now)
     context = {
         "now": now,
         "rules": rules,
         "rollover": _rollover_text(pools[0]),
         "rolled": _last_rolled(pools),
+        "has_plan": has_plan,
         "prices": prices,
         "packs": offers.list_offers(account=visit.account),
         "seller_email": pools[0].seller_email,  # type: ignore[attr-defined]

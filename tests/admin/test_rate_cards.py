@@ -33,6 +33,7 @@ def _rate(office: Office, **changes: object) -> dict[str, object]:
     }  # fmt: skip
     return {
         "note": "",
+        "counts_by": "billing_period",
         **inlines(rates=1),
         **{f"rates-0-{name}": value for name, value in {**given, **changes}.items()},
     }
@@ -66,6 +67,17 @@ def test_a_new_draft_of_a_card_copies_its_latest_version(staff: Client, office: 
 def test_a_draft_is_edited(staff: Client, office: Office, draft: RateCardVersion) -> None:
     assert "was changed" in post(staff, _url(draft), **_rate(office, match='{"model": "gpt-4"}'))
     assert draft.rates.get(price=3).match == {"model": "gpt-4"}
+
+
+def test_what_a_version_counts_by_is_chosen_shown_and_copied(
+    staff: Client, office: Office, draft: RateCardVersion
+) -> None:
+    sent = {**_rate(office, match='{"a": 1}'), "counts_by": "calendar_month"}
+    assert "was changed" in post(staff, _url(draft), **sent)
+    page = text_of(staff, _url(draft, "publish"))
+    assert page.index("Counts by") < page.index("Calendar month") < page.index("Publish for good")
+    post(staff, f"/admin/billing/ratecard/{draft.rate_card_id}/draft/")
+    assert set(RateCardVersion.objects.values_list("counts_by", flat=True)) == {"calendar_month"}
 
 
 def test_tiers_are_kept_as_text(staff: Client, office: Office, draft: RateCardVersion) -> None:

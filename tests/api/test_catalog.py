@@ -35,7 +35,7 @@ def test_rate_cards_show_their_published_versions_only(platform):
     rate_cards.draft_version(rate_card_id=card.pk, now=NOW)
     (item,) = platform.get("/rate-cards").json()["items"]
     (version,) = item["versions"]
-    assert (item["key"], version["number"]) == ("standard", 1)
+    assert (item["key"], version["number"], version["counts_by"]) == ("standard", 1, "billing_period")
     (rate,) = version["rates"]
     assert (rate["meter"], rate["price"], rate["unit_size"], rate["model"]) == ("tokens", "0.002", "1", "per_unit")
 

@@ -28,24 +28,29 @@ def _rate(price: str = "1", **fields: object) -> Rate:
         (_rate("2", unit_size=Decimal(1000)), "2 per 1,000 tokens", "500", ("10000", "tokens", "20")),
         (
             _rate("3", unit_size=Decimal(60), model="per_package"),
-            "3 for each 60 tokens begun, counted over the month",
+            "3 for each 60 tokens started, counted over a calendar month",
             "20",
             ("600", "tokens", "30"),
         ),
         (
             _rate(model="graduated", tiers=[{"up_to": "500", "price": "5"}, {"up_to": None, "price": "3"}]),
-            "per token and month: 5 up to 500, then 3",
+            "per token, counted over a calendar month: 5 up to 500, then 3",
             "0.2",
             ("10", "tokens", "50"),
         ),
         (_rate("0"), "free", None, ("100000", "tokens", "0")),
-        (_rate("1", minimum=Decimal(20)), "1 per token; at least 20 in a month with usage", "1", ("1", "token", "20")),
+        (
+            _rate("1", minimum=Decimal(20)),
+            "1 per token; at least 20 in a calendar month with usage",
+            "1",
+            ("1", "token", "20"),
+        ),
     ],
 )
 def test_a_price_is_said_in_words_with_an_example(
     priced: Rate, words: str, buys: str | None, example: tuple[str, str, str]
 ) -> None:
-    (line,) = lines_of([priced])
+    (line,) = lines_of([priced], period="calendar month")
     assert line.price == words
     assert line.credit_buys == (None if buys is None else Decimal(buys))
     quantity, unit, credits = example
@@ -63,7 +68,7 @@ def acme(db: None) -> Account:
 
 
 def test_the_default_card_is_for_everyone(acme: Account) -> None:
-    prices = read_price_list(acme, now=NOW)
+    prices = read_price_list(acme, has_plan=False, now=NOW)
     assert prices is not None
     assert (prices.name, prices.since, prices.is_own) == ("Standard", START, False)
     assert [(line.condition, line.price) for line in prices.lines] == [
@@ -77,7 +82,7 @@ def test_the_newest_version_in_force_counts(acme: Account) -> None:
     tokens = Meter.objects.get()
     publish(rate(tokens, "3"), effective_at=NOW)
     publish(rate(tokens, "4"), effective_at=NOW + timedelta(days=1))
-    prices = read_price_list(acme, now=NOW)
+    prices = read_price_list(acme, has_plan=False, now=NOW)
     assert prices is not None
     assert [line.price for line in prices.lines] == ["3 per token"]
 
@@ -88,7 +93,7 @@ def test_an_accounts_own_card_wins_by_its_rank(acme: Account, kind: str, wins: s
     for key, its_kind in (("contract", "contract" if kind == "plan" else "experiment"), ("second", kind)):
         card = publish(rate(tokens, "9"), key=key, is_default=False)
         rate_cards.assign(account=acme, rate_card=card, kind=its_kind, starts_at=START)
-    prices = read_price_list(acme, now=NOW)
+    prices = read_price_list(acme, has_plan=False, now=NOW)
     assert prices is not None
     assert (prices.name, prices.is_own) == (wins, True)
 
@@ -98,19 +103,32 @@ def test_a_card_that_has_ended_or_is_anothers_counts_no_more(acme: Account) -> N
     rate_cards.assign(account=acme, rate_card=card, kind="contract", starts_at=START, ends_at=NOW)
     other = make_account("other", now=START)
     rate_cards.assign(account=other, rate_card=card, kind="contract", starts_at=START)
-    prices = read_price_list(acme, now=NOW)
+    prices = read_price_list(acme, has_plan=False, now=NOW)
     assert prices is not None
     assert prices.name == "Standard"
 
 
 def test_without_a_card_there_are_no_prices(acme: Account) -> None:
-    assert read_price_list(acme, now=START - timedelta(days=1)) is None
+    assert read_price_list(acme, has_plan=False, now=START - timedelta(days=1)) is None
     RateCard.objects.update(is_default=False)
-    assert read_price_list(acme, now=NOW) is None
+    assert read_price_list(acme, has_plan=False, now=NOW) is None
 
 
 def test_an_archived_meter_is_not_for_sale(acme: Account) -> None:
     Meter.objects.update(archived_at=NOW)
-    prices = read_price_list(acme, now=NOW)
+    prices = read_price_list(acme, has_plan=False, now=NOW)
     assert prices is not None
     assert (prices.lines, prices.example_meter) == ([], "")
+
+
+def test_a_plans_prices_count_by_its_billing_period_unless_the_card_says_months(acme: Account) -> None:
+    tokens, packages = Meter.objects.get(key="tokens"), {"model": "per_package", "unit_size": Decimal(50)}
+    found = []
+    for number, counts_by in enumerate(("billing_period", "calendar_month"), start=1):
+        at = NOW + timedelta(days=number)
+        publish(rate(tokens, "3", **packages), counts_by=counts_by, effective_at=at, now=at)
+        for has_plan in (True, False):
+            prices = read_price_list(acme, has_plan=has_plan, now=at)
+            assert prices is not None
+            found.append(prices.lines[0].price.rpartition(" a ")[2])
+    assert found == ["billing period", "calendar month", "calendar month", "calendar month"]
