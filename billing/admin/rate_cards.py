@@ -164,7 +164,7 @@ class RateCardVersionAdmin(PreviewPages):
     """Editions of rate cards: drafts to edit and publish, published ones to look at."""
 
     draft_from = staticmethod(rate_cards.draft_from)
-    list_display = ("rate_card", "number", "state", "counts_by", "effective_at", "published_by", "note")
+    list_display = ("rate_card", "number", "state", "effective_at", "published_by", "note")
     list_select_related = ("rate_card", "published_by")
     list_filter = ("rate_card", ("published_at", admin.EmptyFieldListFilter))
     ordering = ("rate_card", "-number")

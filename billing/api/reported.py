@@ -20,6 +20,7 @@ from billing.metering import reversal, usage
 
 TAGS = ["Events"]
 MAX_EVENT_ID = 200
+NO_SUCH_EVENT = "The account has no event of this id and source. One that came with a source is named by both."
 FOR_EVER = timedelta(days=36_500)
 
 
@@ -150,12 +151,15 @@ class ReverseEvent(ApiView):
         account = get_account(request, asked["account"])
         if not event_id.isprintable() or len(event_id) > MAX_EVENT_ID:
             raise Problem("not_found")
-        done = reversal.reverse_event(
-            account_id=account.pk,
-            event_id=event_id,
-            source=asked.get("source", ""),
-            reason=asked.get("reason", ""),
-            actor=actor(request),
-            now=now_of(account),
-        )
+        try:
+            done = reversal.reverse_event(
+                account_id=account.pk,
+                event_id=event_id,
+                source=asked.get("source", ""),
+                reason=asked.get("reason", ""),
+                actor=actor(request),
+                now=now_of(account),
+            )
+        except reversal.EventNotFound:
+            raise Problem("not_found", NO_SUCH_EVENT) from None
         return Response(ReversalDocument(done).data, status=201)

@@ -172,6 +172,26 @@ CROSS JOIN LATERAL (VALUES
     ('credits', u.credits, t.credits)) c(name, expected, found)
 WHERE coalesce(c.expected, 0) <> coalesce(c.found, 0)
 """
+# What rates count in a period is what stands of its events: those that say they were priced in it. A unique meter's
+# value may outlive the event that was charged for it, so its counters cannot be told from events.
+USAGE_COUNTERS = """
+, used AS (
+    SELECT e.account_id, e.meter_id, e.rate_id, e.period_starts_at, sum(e.counted) AS quantity
+    FROM events e JOIN billing_meter m ON m.id = e.meter_id AND m.kind <> 'unique'
+    LEFT JOIN billing_eventreversal r ON r.account_id = e.account_id
+         AND r.event_id = e.event_id AND r.source = e.source
+    WHERE e.rate_id IS NOT NULL AND r.event_id IS NULL GROUP BY 1, 2, 3, 4
+), told AS (
+    SELECT c.* FROM billing_usagecounter c JOIN billing_meter m ON m.id = c.meter_id AND m.kind <> 'unique'
+    WHERE %(accounts)s::bigint[] IS NULL OR c.account_id = ANY(%(accounts)s::bigint[])
+)
+SELECT 'usage_counter', coalesce(u.account_id, t.account_id), NULL::bigint,
+       'rate ' || coalesce(u.rate_id, t.rate_id) || ' from ' || coalesce(u.period_starts_at, t.period_starts_at),
+       coalesce(u.quantity, 0), coalesce(t.quantity, 0)
+FROM used u FULL JOIN told t ON t.account_id = u.account_id AND t.meter_id = u.meter_id AND t.rate_id = u.rate_id
+     AND t.period_starts_at = u.period_starts_at
+WHERE coalesce(u.quantity, 0) <> coalesce(t.quantity, 0)
+"""
 
 # Name for the progress display, statement.
 IDENTITIES = (
@@ -187,4 +207,5 @@ IDENTITIES = (
     ("usage credits", USAGE_CREDITS),
     ("usage postings", USAGE_POSTING),
     ("daily usage", DAILY_USAGE),
+    ("usage counters", USAGE_COUNTERS),
 )

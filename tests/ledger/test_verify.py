@@ -119,6 +119,7 @@ CORRUPTIONS = {
     "daily_events": "UPDATE billing_dailyusage SET events = events + 1",
     "daily_quantity": "UPDATE billing_dailyusage SET quantity = quantity + 1",
     "daily_credits": "UPDATE billing_dailyusage SET credits = credits - 1",
+    "usage_counter": "UPDATE billing_usagecounter SET period_starts_at = period_starts_at - interval '1 month'",
     "sealed_postings": f"UPDATE billing_posting SET note = 'changed' WHERE id = {SPEND}",
     "sealed_range": "UPDATE billing_sealedrange SET first_version = 2 WHERE first_version = 1",
     "seal_digest": "UPDATE billing_ledgerseal SET digest = sha256('other')",
@@ -150,19 +151,19 @@ def test_each_difference_is_found_and_named(busy):
         elif not kind.startswith("seal_") and busy.account_id not in {finding.account_id for finding in findings}:
             wrong[kind] = "does not name the account"
         elif (
-            not kind.startswith(("seal_", "daily_"))
+            not kind.startswith(("seal_", "daily_", "usage_counter"))
             and kind not in ("lot_openness", "lot_held")
             and busy.pk not in {finding.pool_id for finding in findings}
         ):
             wrong[kind] = "does not name the pool"
     assert wrong == {}
-    assert len(CORRUPTIONS) == 30
+    assert len(CORRUPTIONS) == 31
     assert verified().findings == []
 
 
 def test_a_deleted_event_entry_or_posting_is_found(busy):
     as_owner("DELETE FROM billing_usageevent WHERE event_id = 'e2'")
-    assert {"usage_credits", "daily_events", "daily_quantity", "daily_credits"} == kinds(verified())
+    assert {"usage_credits", "usage_counter", "daily_events", "daily_quantity", "daily_credits"} == kinds(verified())
     as_owner(f"DELETE FROM billing_ledgerentry WHERE posting_id = {SPEND}")
     assert {"lot_spent", "lot_remaining", "posting_amount", "posting_credits", "sealed_postings"} <= kinds(verified())
 
@@ -173,7 +174,7 @@ def kinds(report):
 
 def test_all_events_of_a_posting_deleted_is_found(busy):
     as_owner("DELETE FROM billing_usageevent", "DELETE FROM billing_dailyusage")
-    assert kinds(verified()) == {"usage_credits"}
+    assert kinds(verified()) == {"usage_credits", "usage_counter"}
 
 
 def test_one_account_can_be_examined_alone(busy, mallory):
@@ -224,7 +225,7 @@ def test_progress_says_what_comes_next(busy):
     verification.verify(now=NOW, progress=said.append)
     assert said[0] == "lots"
     assert said[-1] == "sealed postings"
-    assert len(said) == len(set(said)) == 13
+    assert len(said) == len(set(said)) == 14
 
 
 def test_a_daily_total_of_nothing_is_found(busy):
