@@ -5,7 +5,6 @@ by triggers in the transaction of every change) tells when to load anew.
 """
 
 import threading
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -98,7 +97,10 @@ class Catalog:
 
 def _in_force(versions: Sequence[PublishedVersion], at: datetime) -> int:
     """The index of the version in force at a time; before the first, that one."""
-    return max(bisect_right(versions, at, key=lambda version: version.effective_at) - 1, 0)
+    for index in range(len(versions) - 1, 0, -1):
+        if versions[index].effective_at <= at:
+            return index
+    return 0
 
 
 _lock = threading.Lock()

@@ -285,7 +285,9 @@ def is_closing(book: Book, at: datetime) -> bool:
 
 def turn(book: Book, at: datetime) -> int:
     """Which cycle what is charged as of `at` belongs to: 0 the one before, 1 the one that runs, 2 the one to come."""
-    return (not is_closing(book, at)) + (at >= book.cycle_ends_at)
+    if at >= book.cycle_starts_at:
+        return 1 if at < book.cycle_ends_at else 2
+    return 0 if is_closing(book, at) else 1
 
 
 def may_spend(book: Book, lot: Lot, *, now: datetime, charged_at: datetime, meter_id: int | None) -> bool:

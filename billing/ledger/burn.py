@@ -70,54 +70,50 @@ def burn(
     `ensure_covered` first.
     """
     left, at = credits, charged_at or posting.occurred_at
+    runs = runs_at(book, at)
     for lot in lots:
         if not left:
             break
         taken = min(lot.free, left)
         if taken > 0:
-            _spend(book, posting, lot, taken, at)
+            _spend(book, posting, lot, taken, runs)
             left -= taken
-    in_stead = min(left, owed_to_closing(book, at))
-    if in_stead:
-        left -= in_stead
-        _spend_in_stead(book, posting, in_stead, at)
+    if left and is_closing(book, at):
+        left -= _spend_in_stead(book, posting, left)
     if left:
         _run_short(book, posting, left, at)
-    _count_spent(book, posting, credits, at)
+    _count_spent(book, posting, credits, runs)
 
 
-def owed_to_closing(book: Book, at: datetime) -> Decimal:
-    """What usage of the cycle before may burn of this cycle's credits: as much as this cycle's usage, which came first,
-    has burned of what was rolled over. In time it would have been the other way round."""
-    return book.cycle_rolled_spent if is_closing(book, at) else ZERO
-
-
-def _spend_in_stead(book: Book, posting: Draft, credits: Decimal, at: datetime) -> None:
-    """Spend as this cycle's usage would have, had it not found the credits that were rolled over."""
+def _spend_in_stead(book: Book, posting: Draft, most: Decimal) -> Decimal:
+    """For usage of the cycle before, spend of this cycle's credits as much as this cycle's usage, which came first, has
+    spent of what was rolled over: in time it would have been the other way round. How much."""
+    in_stead = credits = min(most, book.cycle_rolled_spent)
     book.cycle_rolled_spent -= credits
     now = posting.posted_at
     for lot in spendable(book, now=now, charged_at=now, meter_id=posting.meter_id):
         taken = min(lot.free, credits)
         if taken > 0:
-            _spend(book, posting, lot, taken, at)
+            _spend(book, posting, lot, taken, False)
             credits -= taken
     if credits:
         _run_short(book, posting, credits, now)
+    return in_stead
 
 
-def _spend(book: Book, posting: Draft, lot: Lot, credits: Decimal, at: datetime) -> None:
-    """Spend from a lot. For usage of another cycle its credits leave this one's allocation, unspent."""
+def _spend(book: Book, posting: Draft, lot: Lot, credits: Decimal, runs: bool) -> None:
+    """Spend from a lot. Where it is not for the cycle that runs, its credits leave that one's allocation, unspent."""
     move(book, posting, Line(lot, "spend", -credits))
-    if not runs_at(book, at):
+    if not runs:
         if is_of_cycle(book, lot):
             lower_allocation(book, credits)
     elif is_handed_on(book, lot):
         book.cycle_rolled_spent += credits
 
 
-def _count_spent(book: Book, posting: Draft, credits: Decimal, at: datetime) -> None:
+def _count_spent(book: Book, posting: Draft, credits: Decimal, runs: bool) -> None:
     posting.credits += credits
-    if runs_at(book, at):
+    if runs:
         book.cycle_spent += credits
         note_crossings(book)
 
@@ -126,7 +122,7 @@ def owe(book: Book, posting: Draft, credits: Decimal) -> None:
     """Owe credits that were used and are not paid for: overdraft, whatever the pool's policy."""
     book.overdraft += credits
     _spend_on_debt(book, posting, "overdraft", credits, posting.occurred_at, _overdraft_lot(book))
-    _count_spent(book, posting, credits, posting.occurred_at)
+    _count_spent(book, posting, credits, runs_at(book, posting.occurred_at))
 
 
 def ensure_covered(book: Book, credits: Decimal, covered: Decimal, *, at: datetime | None = None) -> None:
@@ -253,10 +249,11 @@ def capture(
     The last two burn what is free in `lots` first and then run on the exhaustion policy. The caller has asked
     `ensure_covered` for the extra; what the hold reserved is never refused.
     """
+    runs = runs_at(book, posting.occurred_at)
     for lot, part in parts:
         set_held(book, lot, -part)
-        _spend(book, posting, lot, part, posting.occurred_at)
-        _count_spent(book, posting, part, posting.occurred_at)
+        _spend(book, posting, lot, part, runs)
+        _count_spent(book, posting, part, runs)
     book.held_uncovered -= uncovered
     if uncovered + extra:
         burn(book, posting, uncovered + extra, lots=lots)

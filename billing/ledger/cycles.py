@@ -9,7 +9,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from billing.catalog import periods
-from billing.ledger.book import DEBT_KINDS, ZERO, Book, Crossing, Lot, turn
+from billing.ledger.book import DEBT_KINDS, ZERO, Book, Crossing, Lot, is_closing
 
 THRESHOLDS = (75, 90, 100)
 
@@ -83,7 +83,7 @@ def begin_cycle(book: Book, *, starts_at: datetime, ends_at: datetime, last_star
 
 def runs_at(book: Book, at: datetime) -> bool:
     """Whether what is charged as of `at` belongs to the cycle that the book is in."""
-    return turn(book, at) == 1
+    return at < book.cycle_ends_at and (at >= book.cycle_starts_at or not is_closing(book, at))
 
 
 def _cycle_end(book: Book, starts_at: datetime) -> datetime:

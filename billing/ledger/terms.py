@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from billing.ledger import moves
-from billing.ledger.book import ZERO, Book, Draft, Line, Lot, draft, move, new_lot
+from billing.ledger.book import ZERO, Book, Draft, Line, Lot, draft, is_handed_on, move, new_lot
 from billing.ledger.burn import settle_overdraft
 from billing.ledger.cycles import begin_cycle
 from billing.ledger.pipeline import Statement
@@ -127,6 +127,8 @@ def _repay(book: Book, posting: Draft, payer: Lot, debt: Lot, paid: Decimal) -> 
     elif debt.effective_at >= book.cycle_starts_at:
         book.cycle_overage = max(book.cycle_overage - paid, ZERO)
     was_open = debt.is_open
+    if is_handed_on(book, payer):
+        book.cycle_rolled_spent += paid
     move(book, posting, Line(payer, "spend", -paid, repays=debt))
     move(book, posting, Line(debt, "reverse", paid))
     move(book, posting, Line(debt, "revoke", -paid))

@@ -155,7 +155,7 @@ def _take(works: list[Work], now: datetime, patience_ms: int | None) -> dict[int
     pool_ids |= {work.account.main_pool_id for work in works if work.account}
     charges = sum(work.is_charge for work in works)
     # Facts of the cycle before, of this one and of the next stand on postings of their own.
-    sides = 1 if all(_runs(work) for work in works) else 3
+    sides = 3 if any(_is_of_other_cycle(work) for work in works) else 1
     opened = open_books(
         pool_ids,
         now=now,
@@ -176,9 +176,7 @@ def _take(works: list[Work], now: datetime, patience_ms: int | None) -> dict[int
             if work.is_charge:
                 _burn_charge(work, opened, now)
             elif work.credits:
-                book = opened.books[work.pool_id]
-                side = (work.pool_id, turn(book, work.charged_at))
-                _burn_fact(work, burners.setdefault(side, FactBurner(book)), now)
+                _burn_fact(work, _burner_of(work, opened.books[work.pool_id], burners), now)
         except InvalidEvent as fault:
             work.reject(fault)
             continue
@@ -199,9 +197,17 @@ def _take(works: list[Work], now: datetime, patience_ms: int | None) -> dict[int
     return balances
 
 
-def _runs(work: Work) -> bool:
+def _is_of_other_cycle(work: Work) -> bool:
     account = work.account
-    return account is not None and account.cycle_starts_at <= work.charged_at < account.cycle_ends_at
+    return account is not None and not account.cycle_starts_at <= work.charged_at < account.cycle_ends_at
+
+
+def _burner_of(work: Work, book: Book, burners: dict[tuple[int, int], "FactBurner"]) -> "FactBurner":
+    key = (book.pool_id, turn(book, work.charged_at))
+    burner = burners.get(key)
+    if burner is None:
+        burner = burners[key] = FactBurner(book)
+    return burner
 
 
 def _ensure_same_cycles(works: Sequence[Work], opened: OpenBooks) -> None:

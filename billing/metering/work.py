@@ -103,7 +103,8 @@ def _find_out(work: Work, world: World, now: datetime, grace_seconds: int) -> No
         work.member_id = ids.find(ids.MEMBER, usage.member)
         if work.member_id not in account.members:
             raise InvalidEvent("unknown_member", f"The account has no member {usage.member!r}.", "member")
-    account.roll(now)
+    if now >= account.cycle_ends_at:
+        account.roll(now)
     work.occurred_at = usage.stated_at or now
     if work.bare_credits is not None:
         _find_period(work, account, CountsBy.BILLING_PERIOD, now, grace_seconds)
@@ -129,6 +130,12 @@ def _find_period(work: Work, account: AccountInfo, counts_by: str, now: datetime
     """Set when the usage counts (U6): by when it happened, until the grace of that period ends; then it is late, and
     counts now. Usage is late as soon as either its billing period or what its rates count by has closed, so that
     credits, overage and rates never disagree."""
+    at = work.occurred_at
+    if counts_by == CountsBy.BILLING_PERIOD and account.cycle_starts_at <= at < account.cycle_ends_at:
+        # The period that runs: so it is with nearly all usage.
+        work.late, work.charged_at = False, at
+        work.own_period_starts_at = work.period_starts_at = account.cycle_starts_at
+        return
     own = account.period_of(work.occurred_at, counts_by)
     periods = {own, account.period_of(work.occurred_at, CountsBy.BILLING_PERIOD)}
     work.late = any(

@@ -140,10 +140,16 @@ class Use:
     quantity: int
 
 
+NUMBERS, QUANTITIES = st.integers(1, 2), st.integers(1, 120)
 AROUND = st.one_of(st.integers(-900, 900), st.integers(-7200, 3 * 7200), st.sampled_from([-1, 0, 1, 3599, 3600, 3601]))
-USES = st.builds(
-    Use, st.integers(1, 2), AROUND, st.one_of(st.integers(0, 1200), st.integers(-300, 7200)), st.integers(1, 60)
-)
+USES = st.one_of(
+    st.builds(Use, NUMBERS, AROUND, st.integers(-300, 7200), QUANTITIES),
+    # Within the grace, of the period that has ended; and ahead of the one to come.
+    st.builds(lambda number, sent, before, credits: Use(number, sent, sent + before, credits),
+              NUMBERS, st.integers(0, 3599), st.integers(1, 600), QUANTITIES),
+    st.builds(lambda number, sent, credits: Use(number, -sent, -sent, credits),
+              NUMBERS, st.integers(1, 300), QUANTITIES),
+)  # fmt: skip
 ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata"])
 INCLUDED = 100
 
@@ -255,7 +261,9 @@ def _billed(subscription):
 def _assert_lots_of_their_period(account, bounds):
     """Spends are on lots of their own period. What was rolled over may still serve the period that it came from; where
     the next one has taken some of that, as much of its own credits stands in for it."""
-    entries = LedgerEntry.objects.filter(posting__pool__account=account, posting__act="spend", flow="spend")
+    entries = LedgerEntry.objects.filter(
+        posting__pool__account=account, posting__act__in=("spend", "repay"), flow="spend"
+    )
     taken, stood_in = Counter(), Counter()
     for at, kind, effective_at, amount in entries.values_list(
         "posting__occurred_at", "grant__kind", "grant__effective_at", "amount"
