@@ -157,5 +157,5 @@ def test_the_page_reads_little(alice: Client, seats: str, django_assert_max_num_
         assert alice.get(page.redirect_chain[-1][0]).status_code == 200
     form = form_of(page, act="quote", seats="5")
     # What a change costs is worked out as the change itself does it, and undone.
-    with django_assert_max_num_queries(MAX_QUERIES + 15):
+    with django_assert_max_num_queries(MAX_QUERIES + 16):
         assert alice.post(seats, form).status_code == 200
