@@ -1,5 +1,6 @@
 """Forms of the entrance: allauth's, with our words and what a new customer must say."""
 
+import json
 import secrets
 from typing import Any
 
@@ -121,11 +122,20 @@ class SignUpForm(OurWords, account_forms.SignupForm):
         super().__init__(*args, **kwargs)
         self.sold = currencies.list_sold() or [DEFAULT_CURRENCY]
         self.fields["currency"].choices = countries.list_currencies(self.sold)
+        otherwise = DEFAULT_CURRENCY if DEFAULT_CURRENCY in self.sold else self.sold[0]
         if self.initial.get("currency") not in self.sold:
-            self.initial["currency"] = DEFAULT_CURRENCY if DEFAULT_CURRENCY in self.sold else self.sold[0]
+            self.initial["currency"] = otherwise
         if len(self.sold) == 1:
             # There is nothing to choose.
             del self.fields["currency"]
+        elif not self.is_bound:
+            # The page's script follows the country until the customer chooses a currency.
+            usual = {code: countries.usual_currency(code) for code, _ in countries.list_countries()}
+            followed = {code: currency for code, currency in usual.items() if currency in self.sold}
+            self.fields["currency"].widget.attrs |= {
+                "data-by-country": json.dumps(followed),
+                "data-otherwise": otherwise,
+            }
         if not self.is_bound:
             # The page's script replaces the guess by the browser's own zone.
             self.fields["time_zone"].widget.attrs["data-from-browser"] = True

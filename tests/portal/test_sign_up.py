@@ -1,5 +1,6 @@
 """Signing up: a person and their organisation's account, once the address is proved."""
 
+import json
 import re
 
 import pytest
@@ -49,6 +50,14 @@ def test_the_form_guesses_from_the_browsers_language(client: Client, sold: None)
     # The page's script puts the browser's own zone in its place.
     assert "florin/sign_up.js" in page
     assert "data-from-browser" in page
+
+
+def test_the_currency_can_follow_the_country(client: Client, sold: None) -> None:
+    # That the script does so is seen in the story of a plan, whose customer lives in Germany.
+    currency = client.get("/signup").context["form"].fields["currency"].widget.attrs
+    by_country = json.loads(currency["data-by-country"])
+    assert (by_country["DE"], by_country["US"], currency["data-otherwise"]) == ("EUR", "USD", "USD")
+    assert set(by_country.values()) == {"EUR", "USD"}
 
 
 def test_only_currencies_that_are_sold_are_offered(client: Client, sold: None) -> None:

@@ -30,7 +30,7 @@ def sign_up(florin: Florin, person: Visitor, email: str, company: str) -> str:
     given = {"name": "Alice Ng", "email": email, "password1": PASSWORD, "company": company}
     for name, value in given.items():
         page.fill(f"[name={name}]", value)
-    # The shop sells in euros only, so the currency is not asked for.
+    # The currency is not asked for where all is sold in euros, and follows the country otherwise.
     for name, value in {"country": "DE", "time_zone": "Europe/Berlin"}.items():
         page.select_option(f"[name={name}]", value)
     page.click("main form button")
