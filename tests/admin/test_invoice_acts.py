@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from django.test import Client
 
-from billing.accounts.models import StaffAct, User
+from billing.accounts.models import Account, StaffAct, User
 from billing.invoicing import crediting, issuing, pending, settling
 from billing.invoicing.models import Invoice, PendingItem
 from billing.payments import paying
@@ -136,7 +136,7 @@ def test_an_issued_invoice_has_no_pages_of_a_draft(staff: Client, invoice: Invoi
 
 
 def test_without_an_issuer_staff_are_told(staff: Client, office: Office, monkeypatch) -> None:
-    def none() -> None:
+    def none(account: Account) -> None:
         raise issuing.NoIssuer
 
     monkeypatch.setattr(issuing, "get_issuer", none)

@@ -9,6 +9,8 @@ from tests.undoing import undone
 
 # What alice's account, as `hers` makes it, does not allow just now.
 NOT_NOW = {
+    # What has an invoice of the real series cannot become a test account.
+    "move_test_clock": "account_invoiced",
     "begin_card_setup": "no_card_page",
     "create_subscription": "already_subscribed",
     "preview_subscription": "already_subscribed",
