@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -28,11 +28,15 @@ BATCH = 1000
 class Job:
     """What is done at a moment, and how much that was; and when, after a moment, it has something to do (None: as
     things stand never), so that what is done does not depend on where else time stops. Without `next_at` it follows
-    other jobs at their own moments. Both for one account on a test clock, or for None for all that are on none."""
+    other jobs at their own moments. Both for one account on a test clock, or for None for all that are on none.
+
+    `affects` names the only jobs, itself among them, that have more to do, now or later, after this one has done
+    something; None: any of them."""
 
     name: str
     run: Callable[[datetime, int | None], int]
     next_at: Callable[[datetime, int | None], datetime | None] | None = None
+    affects: frozenset[str] | None = None
 
 
 def _first(
@@ -217,11 +221,26 @@ def _seal(now: datetime, account_id: int | None) -> int:
     return sealing.seal(now=now) if account_id is None else 0
 
 
+def _next_seal(after: datetime, account_id: int | None) -> datetime | None:
+    # Nothing else depends on it, so once a day will do.
+    return midnight_after(after) if account_id is None else None
+
+
+def midnight_after(at: datetime) -> datetime:
+    """The next midnight (UTC)."""
+    return datetime.combine(at.astimezone(UTC).date() + timedelta(days=1), time(), UTC)
+
+
+_TOP_UP, _INBOX, _FAN_OUT, _GAUGES, _SEAL = (
+    "pools are topped up", "notifications stay in the inbox", "notifications go out", "gauges accrue",
+    "the ledger is sealed",
+)  # fmt: skip
 # Usage is charged before what it was used of is billed and ends; what was billed is collected, what was collected is
 # followed up, and only then is what has run low filled up.
 _ORDER = (
     Job("holds expire", _expire_holds, _next_hold),
-    Job("gauges accrue", _accrue_gauges, _next_accrual),
+    # Most moments of an account with a gauge have its hour of usage only, which lowers a balance and may be told of.
+    Job(_GAUGES, _accrue_gauges, _next_accrual, frozenset({_GAUGES, _TOP_UP, _INBOX, _FAN_OUT})),
     Job("trials are reminded of", _remind_trials, _next_trial),
     Job("subscriptions renew", _renew, _next_renewal),
     Job("lots expire", _expire_lots, _next_expiry),
@@ -232,13 +251,13 @@ _ORDER = (
     Job("webhooks come", _send_webhooks, _next_webhook),
     Job("kept webhooks are tried again", _process_events, _next_event),
     Job("subscriptions follow up", _follow_up, _next_follow_up),
-    Job("pools are topped up", _top_up, _next_top_up),
+    Job(_TOP_UP, _top_up, _next_top_up),
     Job("unpaid purchases are voided", _void_purchases, _next_void),
     Job("expiring credits are announced", _announce, _next_announcement),
-    Job("the ledger is sealed", _seal),
+    Job(_SEAL, _seal, _next_seal, frozenset()),
 )
-_QUIET = Job("notifications stay in the inbox", _keep_in_inbox)
-_LOUD = (Job("notifications go out", _mail), Job("mails are sent", _deliver, _next_delivery))
+_QUIET = Job(_INBOX, _keep_in_inbox)
+_LOUD = (Job(_FAN_OUT, _mail), Job("mails are sent", _deliver, _next_delivery))
 
 
 def list_jobs(*, with_mails: bool) -> tuple[Job, ...]:

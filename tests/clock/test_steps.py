@@ -191,7 +191,7 @@ OF_NO_ACCOUNT = {
     "export_ledger_head", "import_exchange_rates", "check_tax_numbers",
 }  # fmt: skip
 # What only follows other jobs, at their moments.
-FOLLOWING = {"the ledger is sealed", "notifications stay in the inbox", "notifications go out"}
+FOLLOWING = {"notifications stay in the inbox", "notifications go out"}
 
 
 def test_every_job_of_the_schedule_is_done_by_a_moved_clock_and_knows_its_next_time():

@@ -26,6 +26,7 @@ from billing.payments.gateway import InvalidCard
 from billing.payments.models import GatewayName
 
 INSTANT = timedelta(microseconds=1)
+MIDNIGHT = datetime.min.time()
 WHAT_WIDTH = 20
 
 
@@ -133,6 +134,7 @@ class Command(BaseCommand):
         while not advancing.carry_on(account_id=account.pk, seconds=60, read_clock=timezone.now, after=watch.look):
             account.test_clock.refresh_from_db()
             if account.test_clock.problem:
+                watch.show()
                 raise CommandError(f"stopped at {watch.at.isoformat()}: {account.test_clock.problem}")
 
     def _move_all(self, start: datetime, end: datetime, watch: "_Watch", *, with_mails: bool) -> None:
@@ -161,17 +163,23 @@ class _Watch:
         self._write(f"{whose}: {self._text(start)} to {self._text(end)}, times in {self._zone.key}.\n")
 
     def look(self, at: datetime) -> None:
-        """Use what is used each day, and print what has happened since the last look."""
+        """Use what is used each day, and print each day what has happened since the last one."""
         # Time stops at each midnight (UTC), and wherever else something is due.
         if self._account is not None and self._usage and at < self._end and at.astimezone(UTC).date() > self._used_on:
             scenes.report_usage(account=self._account, usage=self._usage, at=at)
             self._used_on = at.astimezone(UTC).date()
-        account_id = self._account.pk if self._account else None
+        self.at = at
+        if at >= self._end or at.astimezone(UTC).time() == MIDNIGHT:
+            self.show()
+
+    def show(self) -> None:
+        """Print what has happened since the last time."""
+        at, account_id = self.at, self._account.pk if self._account else None
         for each in happenings.list_happenings(after=self._seen, until=at, account_id=account_id):
             whose = "" if self._account else f"{each.account[:24]:24}  "
             self._write(f"{self._text(each.at)}  {whose}{each.what:{WHAT_WIDTH}}  {each.details}")
             self._counts[each.what] += 1
-        self.at = self._seen = at
+        self._seen = at
         if self._bar:
             self._bar.show((at - self._start).days)
 
