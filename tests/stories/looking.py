@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, Request
 
 # Kept for whoever wants to see what the tests saw; overwritten by the next run.
 PICTURES = Path(__file__).resolve().parents[2] / "var" / "screenshots"
-WIDTHS = (1280, 390)
+DESK, PHONE = WIDTHS = (1280, 390)
 HEIGHT = 900
 SERIOUS = {"serious", "critical"}
 # 24 px targets and the rest of WCAG 2.2 AA.
@@ -39,6 +39,7 @@ class Visitor:
     page: Page
     url: str
     width: int
+    looks_wide: bool = False
     complaints: list[str] = field(default_factory=list)
     sidebars: set[tuple[object, ...]] = field(default_factory=set)
 
@@ -47,11 +48,14 @@ class Visitor:
         self.page.goto(path if path.startswith("http") else self.url + path)
 
     def looks(self, name: str) -> None:
-        """Take a picture, and complain about what is wrong with the page as it stands. Once at each width: what other
-        tests pass on their way is the same page."""
+        """Take a picture, and complain about what is wrong with the page as it stands, at the visitor's width or where
+        `looks_wide` at each of WIDTHS. Once: what other tests pass on their way is the same page."""
         if (name, self.width) not in LOOKED_AT:
             LOOKED_AT.add((name, self.width))
-            self._looks(name)
+            if self.looks_wide:
+                self.looks_at_every_width(name)
+            else:
+                self._looks(name)
 
     def _looks(self, name: str, *, axe: bool = True, without: Iterable[str] = ()) -> None:
         """`looks`, `without` some of axe's rules."""
