@@ -223,9 +223,9 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-# --- The entrance: portal/entrance_urls.py says which of allauth's pages there are ------------------------------------
+# --- The entrance: portal/entrance/urls.py says which of allauth's pages there are ------------------------------------
 AUTHENTICATION_BACKENDS = ["billing.accounts.people.SessionBackend"]
-ACCOUNT_ADAPTER = "portal.adapters.AccountAdapter"
+ACCOUNT_ADAPTER = "portal.entrance.adapters.AccountAdapter"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
@@ -255,7 +255,7 @@ ACCOUNT_RATE_LIMITS = {
 PASSWORD_RESET_TIMEOUT = 86_400
 # Whether staff must set up a second factor before they can do anything else; where not, it is offered in the header.
 FLORIN_STAFF_SECOND_FACTOR = environment.flag("FLORIN_STAFF_SECOND_FACTOR", default=PRODUCTION)
-MFA_ADAPTER = "portal.adapters.TwoFactorAdapter"
+MFA_ADAPTER = "portal.entrance.adapters.TwoFactorAdapter"
 MFA_TOTP_ISSUER = "Florin"
 # Nobody gets this far without a verified address; this is about a second one that is still to be verified.
 MFA_ALLOW_UNVERIFIED_EMAIL = True

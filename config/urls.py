@@ -5,7 +5,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from config.health import health, web_health
-from portal.views.entrance import staff_login
+from portal.entrance.views_entrance import staff_login
 
 # Here and not with the apps: workers and commands have no pages, and start sooner without them.
 admin.autodiscover()
@@ -25,6 +25,6 @@ urlpatterns = [
     path("admin/password_change/", RedirectView.as_view(pattern_name="account_change_password")),
     path("admin/", include("billing.admin.urls")),
     path("admin/", admin.site.urls),
-    path("", include("portal.entrance_urls")),
+    path("", include("portal.entrance.urls")),
     path("", include("portal.urls")),
 ]

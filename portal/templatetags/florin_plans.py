@@ -2,17 +2,17 @@
 
 from django import template
 
-from portal import features, plan_changes
+from portal.plans import history, wording
 
 register = template.Library()
 
-register.filter(features.fee_text)
-register.filter(features.per_text)
-register.filter(features.a_month_text)
-register.filter(features.minimum_text)
-register.filter(features.trial_text)
-register.filter(features.price_text)
-register.filter("seats", features.seats_text)
-register.filter("features", features.list_features)
-register.filter(plan_changes.change_title)
-register.filter(plan_changes.change_detail)
+register.filter(wording.fee_text)
+register.filter(wording.per_text)
+register.filter(wording.a_month_text)
+register.filter(wording.minimum_text)
+register.filter(wording.trial_text)
+register.filter(wording.price_text)
+register.filter("seats", wording.seats_text)
+register.filter("features", wording.list_features)
+register.filter(history.change_title)
+register.filter(history.change_detail)

@@ -132,7 +132,7 @@ def _bad(request: object) -> None:
     raise SuspiciousOperation
 
 
-urlpatterns = [path("forbidden", _forbidden), path("bad", _bad), path("", include("portal.entrance_urls"))]
+urlpatterns = [path("forbidden", _forbidden), path("bad", _bad), path("", include("portal.entrance.urls"))]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from billing.accounts.ids import encode
 from billing.invoicing.models import Invoice
 from billing.notifications.wording import MINUS
 from billing.payments.models import Collection, Payment
-from portal.dunning import list_steps
+from portal.money.dunning import list_steps
 from tests.factories import make_issuer
 from tests.invoicing.makers import issue, plain_line
 from tests.portal.conftest import MAX_QUERIES, Stage

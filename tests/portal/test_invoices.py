@@ -11,7 +11,7 @@ from django.test import Client
 
 from billing.invoicing import crediting
 from billing.invoicing.models import Invoice
-from portal.invoices import PAGE
+from portal.money.invoices import PAGE
 from tests.factories import make_issuer
 from tests.invoicing.makers import issue, plain_line
 from tests.payments.makers import SUCCESS

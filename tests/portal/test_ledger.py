@@ -14,7 +14,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from billing.ledger import pools, posting
-from portal.statement import PAGE, inert
+from portal.usage.ledger_pages import PAGE, inert
 from tests.factories import give_credits
 from tests.portal.conftest import MAX_QUERIES, Stage
 

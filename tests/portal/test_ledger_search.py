@@ -10,7 +10,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from billing.ledger import posting
-from portal import statement
+from portal.usage import ledger_pages
 from tests.factories import give_credits
 from tests.portal.conftest import MAX_QUERIES, Stage
 
@@ -29,8 +29,8 @@ def long(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Stage:
     for number in range(3, 23):
         reference = f"api:{'odd' if number % 2 else 'even'}:{number}"
         posting.spend(pool_id=stage.pool.pk, credits=Decimal(1), reference=reference, now=stage.now)
-    monkeypatch.setattr(statement, "REACH", 5)
-    monkeypatch.setattr("portal.views.ledger.REACH", 5)
+    monkeypatch.setattr(ledger_pages, "REACH", 5)
+    monkeypatch.setattr("portal.usage.views_ledger.REACH", 5)
     return stage
 
 

@@ -10,7 +10,7 @@ from billing.accounts.ids import encode
 from billing.accounts.models import Role
 from billing.notifications import inbox
 from billing.notifications.models import Notification, NotificationRead
-from portal.views.notifications import PAGE
+from portal.notifications.views_inbox import PAGE
 from tests.factories import make_member, make_user
 from tests.notifications.makers import tell
 from tests.portal.conftest import MAX_QUERIES, Stage

@@ -8,7 +8,7 @@ import pytest
 from billing.accounts.models import Account
 from billing.catalog import rate_cards
 from billing.catalog.models import Meter, Rate, RateCard
-from portal.price_list import lines_of, read_price_list
+from portal.usage.price_list import lines_of, read_price_list
 from tests.factories import make_account, make_meter
 from tests.metering.makers import NOW, START, publish, rate
 

@@ -172,7 +172,7 @@ def test_an_address_taken_at_the_same_moment_gets_the_same_answer(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_user("bob", password=PASSWORD)
-    monkeypatch.setattr("portal.entrance_forms.SignUpForm.validate_unique_email", lambda self, value: value)
+    monkeypatch.setattr("portal.entrance.forms.SignUpForm.validate_unique_email", lambda self, value: value)
     assert _sign_up(client, email="bob@example.com") == "/verify-email"
     assert User.objects.count() == 1
     assert not Account.objects.exists()

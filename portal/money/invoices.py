@@ -1,0 +1,124 @@
+"""Reading an account's invoices for people: pages of them, one with all its papers, and the list as CSV."""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from django.db.models import Prefetch, Q, QuerySet
+
+from billing.accounts.models import Account
+from billing.invoicing.models import CreditNote, Invoice, InvoiceLine
+from billing.notifications.wording import inert
+from billing.payments.models import Payment
+from portal.usage.ledger_pages import CHUNK, Echo
+
+PAGE = 25
+COLUMNS = (
+    "number",
+    "issued_at",
+    "due_at",
+    "state",
+    "currency",
+    "subtotal",
+    "tax",
+    "total",
+    "paid",
+    "credited",
+    "refunded",
+    "items",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some invoices, newest first. `older` is the id to go on before, None at the end."""
+
+    invoices: list[Invoice]
+    older: int | None
+
+
+def list_invoices(account: Account) -> QuerySet[Invoice]:
+    """The account's issued invoices, newest first, with their lines."""
+    issued = Invoice.objects.filter(account=account).exclude(state=Invoice.State.DRAFT)
+    return issued.prefetch_related("lines").order_by("-pk")
+
+
+def read_page(invoices: QuerySet[Invoice], *, before: int | None) -> Page:
+    """A page of `invoices`: those before an id, else the newest."""
+    found = list((invoices.filter(pk__lt=before) if before is not None else invoices)[: PAGE + 1])
+    return Page(found[:PAGE], older=found[PAGE - 1].pk if len(found) > PAGE else None)
+
+
+def find_invoice(account: Account, pk: int) -> Invoice | None:
+    """One issued invoice of the account with its lines, payments, refunds and credit notes; None if it has no such."""
+    lines = InvoiceLine.objects.select_related("pool")
+    payments = Payment.objects.select_related("method").prefetch_related("refunds").order_by("-pk")
+    notes = CreditNote.objects.order_by("pk")
+    issued = Invoice.objects.select_related("account", "collection").filter(account=account, pk=pk)
+    issued = issued.exclude(state=Invoice.State.DRAFT)
+    return issued.prefetch_related(
+        Prefetch("lines", queryset=lines),
+        Prefetch("payments", queryset=payments),
+        Prefetch("credit_notes", queryset=notes),
+    ).first()
+
+
+def list_overdue(account: Account, *, now: datetime) -> list[Invoice]:
+    """The account's open invoices that should have been paid by now, the oldest first."""
+    late = Invoice.objects.filter(account=account, state=Invoice.State.OPEN)
+    late = late.filter(Q(due_at__lt=now) | Q(collection__state__in=("overdue", "exhausted")))
+    return [invoice for invoice in late.order_by("due_at", "pk") if invoice.owed > 0]
+
+
+@dataclass(frozen=True, slots=True)
+class TaxSum:
+    """What all lines of one rate bear of it."""
+
+    name: str
+    percent: Decimal
+    amount: Decimal
+
+
+def sum_taxes(invoice: Invoice) -> list[TaxSum]:
+    """The tax table of an invoice: its taxed lines by name and rate. Expects its lines to be prefetched."""
+    sums: dict[tuple[str, Decimal], Decimal] = {}
+    for line in invoice.lines.all():
+        if line.tax_treatment == InvoiceLine.Treatment.TAXED:
+            key = (line.tax_name, line.tax_percent)
+            sums[key] = sums.get(key, Decimal(0)) + line.tax_amount
+    return [TaxSum(name, percent, amount) for (name, percent), amount in sorted(sums.items())]
+
+
+def stream_csv(invoices: QuerySet[Invoice], zone: ZoneInfo) -> Iterator[str]:
+    """The invoices as CSV, line by line. Times are ISO 8601 in `zone`; money has its currency beside it."""
+    writer = csv.writer(Echo())
+    yield writer.writerow(COLUMNS)
+    for invoice in invoices.iterator(chunk_size=CHUNK):
+        yield writer.writerow(
+            [
+                inert(invoice.number or ""),
+                _time(invoice.issued_at, zone),
+                _time(invoice.due_at, zone),
+                invoice.state,
+                invoice.currency,
+                *(
+                    f"{amount:f}"
+                    for amount in (
+                        invoice.subtotal,
+                        invoice.tax_total,
+                        invoice.total,
+                        invoice.amount_paid,
+                        invoice.amount_credited,
+                        invoice.amount_refunded,
+                    )
+                ),
+                inert("; ".join(line.description for line in invoice.lines.all())),
+            ]
+        )
+
+
+def _time(moment: datetime | None, zone: ZoneInfo) -> str:
+    return moment.astimezone(zone).isoformat(timespec="seconds") if moment else ""

@@ -1,0 +1,1 @@
+"""The inbox and what a member wants to be told: pages and forms."""

@@ -1,0 +1,1 @@
+"""Usage, the credit history and the price list: pages, filters and their reading."""
