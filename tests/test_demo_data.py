@@ -15,11 +15,11 @@ from django.db.models import F, Sum
 
 from billing.accounts import ids, keys
 from billing.accounts.models import Account, ApiKey, Member
+from billing.demo import cast, story
 from billing.invoicing.models import Invoice
 from billing.ledger import balance, pools, verification
 from billing.ledger.models import CreditGrant, Hold, Posting
-from billing.management.commands import _demo_cast as cast
-from billing.management.commands import _demo_story, seed_demo
+from billing.management.commands import seed_demo
 from billing.metering.models import EventReversal, RejectedEvent, UsageEvent
 from billing.payments.models import Payment
 from billing.subscriptions.models import Subscription
@@ -188,7 +188,7 @@ def test_a_story_that_was_not_told_to_its_end_is_not_taken_for_a_whole_one(monke
     def fail(**_: object) -> None:
         raise RuntimeError("killed")
 
-    monkeypatch.setattr(_demo_story, "run_jobs", fail)
+    monkeypatch.setattr(story, "run_jobs", fail)
     with pytest.raises(RuntimeError, match="killed"):
         seed("--days", "5")
     with pytest.raises(seed_demo.Interrupted, match="did not finish"):

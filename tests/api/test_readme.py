@@ -10,9 +10,9 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
+from billing.demo.catalog import make_catalog, make_issuer
+from billing.demo.plans import make_plans
 from billing.invoicing.models import Invoice
-from billing.management.commands._demo_catalog import make_catalog, make_issuer
-from billing.management.commands._demo_plans import make_plans
 from billing.metering.models import UsageEvent
 from billing.subscriptions.models import Subscription
 from tests.api.asking import Api

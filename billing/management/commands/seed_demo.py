@@ -18,12 +18,12 @@ from psycopg import sql
 
 from billing.accounts import addresses, keys, roles
 from billing.accounts.models import Account, ApiKey, Scope, User
+from billing.demo import cast
+from billing.demo.catalog import make_catalog, make_issuer
+from billing.demo.incidents import special_scenes
+from billing.demo.plans import make_plans
+from billing.demo.story import Story, close, scenes_of_the_year
 from billing.ledger.models import Posting
-from billing.management.commands import _demo_cast as cast
-from billing.management.commands._demo_catalog import make_catalog, make_issuer
-from billing.management.commands._demo_plans import make_plans
-from billing.management.commands._demo_scenes import special_scenes
-from billing.management.commands._demo_story import Story, close, scenes_of_the_year
 from billing.management.turns import one_at_a_time
 from billing.metering.models import UsageEvent
 

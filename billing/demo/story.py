@@ -15,13 +15,12 @@ from django.db.models import F
 
 from billing.accounts import addresses, ids, members
 from billing.accounts.models import Account, Member, User
+from billing.demo import buying, subscribing
+from billing.demo import catalog as shop
+from billing.demo.cast import CUSTOMERS, TEAM, TEAM_ACCOUNT, TEAM_POOLS, Customer
+from billing.demo.usage import YEAR, Event, Reporter
 from billing.ledger import announcing, expiry, holds, pools, posting, sealing
 from billing.ledger.cycles import month_after
-from billing.management.commands import _demo_buying as buying
-from billing.management.commands import _demo_catalog as shop
-from billing.management.commands import _demo_subscribing as subscribing
-from billing.management.commands._demo_cast import CUSTOMERS, TEAM, TEAM_ACCOUNT, TEAM_POOLS, Customer
-from billing.management.commands._demo_usage import YEAR, Event, Reporter
 from billing.metering import gauges, ingest
 from billing.notifications import inbox
 from billing.notifications.models import Notification

@@ -1,4 +1,4 @@
-"""The customers of Lumen AI and their habits. Names and numbers only; what happens to them is `_demo_story`."""
+"""The customers of Lumen AI and their habits. Names and numbers only; what happens to them is in `story`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

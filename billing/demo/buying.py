@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from billing.accounts.models import Account
+from billing.demo.catalog import PACK_PRICES
 from billing.invoicing.models import InvoiceLine
 from billing.ledger import pools
-from billing.management.commands._demo_catalog import PACK_PRICES
 from billing.payments import failures, paying, refunding, sandbox_cards
 from billing.payments.gateway import Outcome
 from billing.payments.models import Payment, PaymentMethod, SandboxCard, SandboxCharge, SandboxRefund

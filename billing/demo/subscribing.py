@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 from billing.catalog import periods, plans
 from billing.catalog.models import PlanVersion
+from billing.demo import buying
+from billing.demo.cast import Customer
 from billing.invoicing.models import Invoice
-from billing.management.commands import _demo_buying as buying
-from billing.management.commands._demo_cast import Customer
 from billing.payments import collecting, transfers
 from billing.payments.models import Collection
 from billing.subscriptions import allocations, changes, renewals, standing, subscribing
 from billing.subscriptions.models import Subscription
 
 if TYPE_CHECKING:
-    from billing.management.commands._demo_story import Party, Story
+    from billing.demo.story import Party, Story
 
 DAY = timedelta(days=1)
 MONTHS = 12

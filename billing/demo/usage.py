@@ -7,7 +7,7 @@ from itertools import count
 from random import Random
 from zoneinfo import ZoneInfo
 
-from billing.management.commands._demo_cast import Customer, Habit
+from billing.demo.cast import Customer, Habit
 
 YEAR = timedelta(days=365)
 

@@ -9,12 +9,12 @@ from random import Random
 
 from billing.accounts import keys
 from billing.accounts.models import ApiKey, Scope
+from billing.demo import buying
+from billing.demo.cast import TEAM_ACCOUNT
+from billing.demo.story import Scene, Story, buy_pack
 from billing.ledger import balance, holds, posting
 from billing.ledger.cycles import month_after
 from billing.ledger.models import Hold, Posting
-from billing.management.commands import _demo_buying as buying
-from billing.management.commands._demo_cast import TEAM_ACCOUNT
-from billing.management.commands._demo_story import Scene, Story, buy_pack
 from billing.metering import ingest, reversal
 from billing.metering.models import UsageEvent
 from billing.notifications import invitations
