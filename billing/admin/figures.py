@@ -16,7 +16,7 @@ from django.db.models.functions import TruncMonth
 
 from billing.admin.charts import BarChart, bar_chart
 from billing.catalog.pricing import round_money
-from billing.insights.months import day_of
+from billing.finance.months import day_of
 from billing.invoicing.models import CreditNote, Invoice
 from billing.ledger.models import CreditGrant, GrantKind
 from billing.metering.models import DailyUsage

@@ -19,9 +19,9 @@ from billing.admin.charts import bar_chart
 from billing.admin.pages import SEES_FIGURES
 from billing.admin.rules import staff_user
 from billing.catalog.periods import EARLIEST, RangeRefused, check_range
-from billing.insights import reports, revenue
-from billing.insights.months import day_of, first_moment, index_of
-from billing.insights.reports import Report
+from billing.finance import reports, revenue
+from billing.finance.months import day_of, first_moment, index_of
+from billing.finance.reports import Report
 
 MONTHS = 12
 # The longest report. From the first day of its first month to that of its last it is shorter than five years.

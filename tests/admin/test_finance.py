@@ -7,8 +7,8 @@ from pytest_django import DjangoAssertNumQueries
 from billing.accounts.models import User
 from tests.admin.conftest import Office, text_of
 from tests.factories import make_account, make_issuer
-from tests.insights.makers import at, issue, sell, use
-from tests.insights.test_disputes import tell
+from tests.finance.makers import at, issue, sell, use
+from tests.finance.test_disputes import tell
 from tests.invoicing.makers import plain_line
 
 PAGE = "/admin/finance/"

@@ -14,7 +14,8 @@ from billing.accounts.models import Account, User
 from billing.admin import figures, overview, test_accounts, work
 from billing.catalog.models import RateCardVersion
 from billing.clock import advancing, moving
-from billing.insights import queues, reports
+from billing.finance import reports
+from billing.insights import queues
 from billing.invoicing import verification
 from billing.invoicing.models import Invoice, Issuer
 from billing.ledger import balance, holds, pools

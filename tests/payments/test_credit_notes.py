@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from billing.insights import reports
-from billing.insights.months import first_moment
+from billing.finance import reports
+from billing.finance.months import first_moment
 from billing.invoicing import crediting, settling, verification
 from billing.invoicing.models import CreditNote, Invoice
 from billing.ledger.models import CreditGrant

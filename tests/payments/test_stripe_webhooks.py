@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from billing.insights import reports
+from billing.finance import reports
 from billing.invoicing.models import CreditNote
 from billing.ledger import pools, posting
 from billing.notifications.models import Notification

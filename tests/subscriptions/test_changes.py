@@ -8,7 +8,7 @@ import pytest
 from billing.accounts.models import Account
 from billing.catalog import periods
 from billing.catalog.models import PlanVersion
-from billing.insights import reports
+from billing.finance import reports
 from billing.invoicing import settling
 from billing.invoicing.models import Invoice, InvoiceLine, PendingItem
 from billing.ledger import pools, posting

@@ -7,7 +7,7 @@ import pytest
 
 from billing.accounts.models import Account
 from billing.catalog.models import PlanVersion
-from billing.insights import reports
+from billing.finance import reports
 from billing.invoicing import pending
 from billing.invoicing.models import CreditNote, Invoice, PendingItem
 from billing.payments.models import Collection, Refund

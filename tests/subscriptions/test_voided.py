@@ -7,7 +7,7 @@ import pytest
 
 from billing.accounts.models import Account
 from billing.catalog.models import PlanVersion
-from billing.insights import reports
+from billing.finance import reports
 from billing.invoicing import crediting, settling
 from billing.invoicing.models import Invoice, PendingItem
 from billing.ledger import pools, posting
@@ -16,7 +16,7 @@ from billing.payments import voiding
 from billing.subscriptions import changes
 from billing.subscriptions.models import Allocation, Subscription, SubscriptionChange
 from tests.factories import make_plan
-from tests.insights.makers import receive
+from tests.finance.makers import receive
 from tests.subscriptions.makers import START, add_card, available, run, subscribe
 
 pytestmark = pytest.mark.django_db

@@ -13,10 +13,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from billing.admin import csv_files
-from billing.insights import gateway_proof, reports, revenue
-from billing.insights.months import day_of, first_moment, index_of
-from billing.insights.proof import Check
-from billing.insights.reports import Report
+from billing.finance import gateway_proof, reports, revenue
+from billing.finance.months import day_of, first_moment, index_of
+from billing.finance.proof import Check
+from billing.finance.reports import Report
 from billing.notifications.wording import money_text
 from billing.payments import gateway
 from billing.payments.models import GatewayName

@@ -12,7 +12,7 @@ from billing.ledger import pools, posting
 from billing.subscriptions import ending
 from billing.subscriptions.models import Subscription
 from tests.factories import give_credits, make_plan
-from tests.insights.makers import D, at, expire, issue, moved, other, report, rows, sell, use
+from tests.finance.makers import D, at, expire, issue, moved, other, report, rows, sell, use
 from tests.invoicing.makers import credits_line, plain_line
 from tests.subscriptions.makers import make_team, run, subscribe
 

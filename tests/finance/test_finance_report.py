@@ -7,11 +7,11 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from billing.insights import reports
-from billing.insights.months import Months, month_of
+from billing.finance import reports
+from billing.finance.months import Months, month_of
 from tests.commands import exit_code
 from tests.factories import make_meter
-from tests.insights.makers import D, at, report, sell, use
+from tests.finance.makers import D, at, report, sell, use
 from tests.ledger.makers import nothing_written
 from tests.subscriptions.makers import make_team, subscribe
 

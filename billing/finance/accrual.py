@@ -15,8 +15,8 @@ from decimal import Context, Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
-from billing.insights.facts import Beyond, Credited, Facts, Line, Promise, Value
-from billing.insights.months import Months, index_of, month_of
+from billing.finance.months import Months, index_of, month_of
+from billing.finance.prepayments import Beyond, Credited, Facts, Line, Promise, Value
 
 ZERO = Decimal(0)
 _EXACT = Context(prec=60)

@@ -9,13 +9,13 @@ from django.db import connection
 
 from billing.accounts import clocks
 from billing.catalog.pricing import round_money
-from billing.insights import deferred, journal, receivables, tax_report
-from billing.insights.accrual import Column, Movements
-from billing.insights.deferred import Sheet, Totals
-from billing.insights.documents import Bill
-from billing.insights.facts import CHARGEBACKS, ORIGINS, OTHER, PACKS
-from billing.insights.journal import Document
-from billing.insights.months import Months, first_moment, last_day, month_of
+from billing.finance import deferred, journal, receivables, tax_report
+from billing.finance.accrual import Column, Movements
+from billing.finance.deferred import Sheet, Totals
+from billing.finance.documents import Bill
+from billing.finance.journal import Document
+from billing.finance.months import Months, first_moment, last_day, month_of
+from billing.finance.prepayments import CHARGEBACKS, ORIGINS, OTHER, PACKS
 
 ZERO = Decimal(0)
 COLUMNS = ("currency", "what", "one_way", "other_way", "holds")

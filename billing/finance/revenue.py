@@ -9,9 +9,9 @@ from decimal import Decimal
 
 from billing.catalog.plan_pricing import share_money
 from billing.catalog.pricing import round_money, round_parts
-from billing.insights.accrual import Column, Key, Movements
-from billing.insights.facts import Share
-from billing.insights.months import Months
+from billing.finance.accrual import Column, Key, Movements
+from billing.finance.months import Months
+from billing.finance.prepayments import Share
 
 ZERO = Decimal(0)
 # What earns, and what the report calls it.

@@ -7,8 +7,8 @@ from datetime import date
 from decimal import Decimal
 
 from billing.catalog.pricing import round_money
-from billing.insights.accrual import Column, Movements
-from billing.insights.months import Months
+from billing.finance.accrual import Column, Movements
+from billing.finance.months import Months
 
 ZERO = Decimal(0)
 

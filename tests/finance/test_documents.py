@@ -5,14 +5,14 @@ from datetime import timedelta
 import pytest
 
 from billing.accounts.models import Account
-from billing.insights import journal, receivables
-from billing.insights.reports import Report
+from billing.finance import journal, receivables
+from billing.finance.reports import Report
 from billing.invoicing import crediting, settling
 from billing.invoicing.crediting import CreditItem
 from billing.invoicing.models import Invoice
 from billing.payments.models import Payment, Refund
 from tests.factories import make_account, make_issuer
-from tests.insights.makers import D, at, issue, receive, report, use
+from tests.finance.makers import D, at, issue, receive, report, use
 from tests.invoicing.makers import credits_line, plain_line
 
 

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from billing.accounts.models import Account
-from billing.insights import reports
-from billing.insights.accrual import Column
-from billing.insights.deferred import Row
-from billing.insights.reports import Report
+from billing.finance import reports
+from billing.finance.accrual import Column
+from billing.finance.deferred import Row
+from billing.finance.reports import Report
 from billing.invoicing import issuing, settling
 from billing.invoicing.lines import LineDraft
 from billing.invoicing.models import Invoice

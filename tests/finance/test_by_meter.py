@@ -5,12 +5,12 @@ from decimal import Decimal
 import pytest
 
 from billing.catalog.models import Meter
-from billing.insights.reports import Report
+from billing.finance.reports import Report
 from billing.ledger import pools, posting
 from billing.metering import ingest
 from billing.subscriptions.models import OverageCharge
 from tests.factories import make_meter, make_rate_card
-from tests.insights.makers import D, at, issue, report, use
+from tests.finance.makers import D, at, issue, report, use
 from tests.invoicing.makers import plain_line
 from tests.subscriptions.makers import make_team, run, subscribe
 

@@ -8,15 +8,15 @@ from decimal import Decimal
 
 from django.db import connection
 
-from billing.insights import accrual, deferred, documents, facts, journal, proof, receivables, revenue, tax_report
-from billing.insights.deferred import Sheet
-from billing.insights.documents import Bill
-from billing.insights.journal import Document
-from billing.insights.months import Months, first_moment
-from billing.insights.proof import Check
-from billing.insights.receivables import Ageing
-from billing.insights.revenue import Earned, Total
-from billing.insights.tax_report import TaxLine
+from billing.finance import accrual, deferred, documents, journal, prepayments, proof, receivables, revenue, tax_report
+from billing.finance.deferred import Sheet
+from billing.finance.documents import Bill
+from billing.finance.journal import Document
+from billing.finance.months import Months, first_moment
+from billing.finance.proof import Check
+from billing.finance.receivables import Ageing
+from billing.finance.revenue import Earned, Total
+from billing.finance.tax_report import TaxLine
 from billing.ledger.verification import snapshot
 
 ZERO = Decimal(0)
@@ -71,10 +71,10 @@ def read(*, starts_on: date, until: datetime, tests: bool = False) -> Report:
     """
     months = Months(starts_on.replace(day=1), until)
     with snapshot(), _bulk_plans():
-        found = accrual.movements(facts.read(until=until, tests=tests), until=until)
+        found = accrual.movements(prepayments.read(until=until, tests=tests), until=until)
         bills: list[Bill] = documents.list_bills(until=until, tests=tests)
         sheets = deferred.list_sheets(found, months)
-        shares = facts.read_meters(since=first_moment(months.starts_on), until=until, tests=tests)
+        shares = prepayments.read_meters(since=first_moment(months.starts_on), until=until, tests=tests)
         is_whole = proof.nothing_since(until, tests=tests)
         return Report(
             months=months,

@@ -15,7 +15,7 @@ from billing.ledger.models import CreditGrant
 from billing.subscriptions import changes
 from billing.subscriptions.acts import NotAllowed
 from tests.factories import give_credits, make_plan
-from tests.insights.makers import D, at, expire, moved, receive, report, rows, sell, use
+from tests.finance.makers import D, at, expire, moved, receive, report, rows, sell, use
 from tests.subscriptions.makers import make_team, run, subscribe
 
 

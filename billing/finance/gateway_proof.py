@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from django.db.models import Q, Sum
 
-from billing.insights.proof import Check
+from billing.finance.proof import Check
 from billing.payments import gateway
 from billing.payments.gateway import Movement
 from billing.payments.models import Payment, Refund

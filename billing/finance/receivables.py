@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from billing.insights.documents import Bill
+from billing.finance.documents import Bill
 
 ZERO = Decimal(0)
 # Days overdue up to which a bucket goes; the last has no end. Nothing is due on the day that is named.

@@ -5,14 +5,14 @@ from datetime import datetime
 import pytest
 from django.db import connection
 
-from billing.insights import journal, reports
-from billing.insights.reports import Report
+from billing.finance import journal, reports
+from billing.finance.reports import Report
 from billing.invoicing.models import Invoice
 from billing.payments import disputes
 from billing.payments.gateway import DisputeReport
 from billing.payments.models import Payment
 from billing.subscriptions import standing
-from tests.insights.makers import D, at, moved, other, receive, report, rows, sell, use
+from tests.finance.makers import D, at, moved, other, receive, report, rows, sell, use
 from tests.subscriptions.makers import make_team, run, subscribe
 
 

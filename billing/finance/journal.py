@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from billing.insights.accrual import Column
-from billing.insights.deferred import Sheet
-from billing.insights.documents import Bill
-from billing.insights.months import Months
+from billing.finance.accrual import Column
+from billing.finance.deferred import Sheet
+from billing.finance.documents import Bill
+from billing.finance.months import Months
 
 ZERO = Decimal(0)
 COLUMNS = ("date", "kind", "document", "account", "debit", "credit", "currency", "customer")

@@ -4,7 +4,7 @@ import pytest
 
 from billing.accounts.models import Account
 from tests.factories import make_account, make_issuer
-from tests.insights.makers import at
+from tests.finance.makers import at
 
 
 @pytest.fixture
