@@ -20,7 +20,8 @@ from billing.invoicing import exchange, stripe_tax, tax_numbers
 from billing.ledger import announcing, expiry, holds, sealing, verification
 from billing.metering import gauges
 from billing.notifications import delivery, fanout
-from billing.payments import checking, collecting, refunding, sandbox_webhooks, webhooks
+from billing.payments import checking, collecting, refunding, webhooks
+from billing.payments.gateways import sandbox_webhooks
 from billing.purchases import abandoned, topups
 from billing.subscriptions import allocations, renewals, standing, stranded, trials
 

@@ -26,8 +26,9 @@ from billing.admin.asking import OnceForm
 from billing.admin.rules import Act, FactsAdmin, plain_id
 from billing.catalog.models import DunningPolicy
 from billing.notifications import wording
-from billing.payments import by_hand, gateway, paying
+from billing.payments import by_hand, paying
 from billing.payments.dunning import schedule
+from billing.payments.gateways import contract
 from billing.payments.models import Collection, Payment
 
 LIVE = (Collection.State.OPEN, Collection.State.OVERDUE)
@@ -220,7 +221,7 @@ _REFUSALS: dict[type[Exception], Any] = {
     by_hand.NothingToCharge: lazy("The account has no payment method to charge."),
     paying.PaymentUnderWay: lazy("Another payment of the invoice is under way."),
     paying.KeyTaken: lazy("This form was sent before. Open a new one to do it once more."),
-    gateway.NoGateway: lazy("The gateway of this method is not configured any more."),
+    contract.NoGateway: lazy("The gateway of this method is not configured any more."),
 }
 
 

@@ -26,7 +26,8 @@ from billing.admin import trail
 from billing.admin.payment_queue import list_needing_staff
 from billing.admin.rules import Act, FactsAdmin, FactsInline, money_column, plain_id
 from billing.notifications import wording
-from billing.payments import checking, gateway, methods, paying, refunding, webhooks
+from billing.payments import checking, methods, paying, refunding, webhooks
+from billing.payments.gateways import contract
 from billing.payments.models import Dispute, GatewayEvent, InvoiceCredit, Payment, PaymentMethod, Refund
 
 MAX_ASKED = 50
@@ -152,7 +153,7 @@ class PaymentAdmin(QueueAdmin):
         for row in asked:
             try:
                 ended += checking.check(payment_id=row.pk, now=_now(row)).state not in Payment.LIVE
-            except gateway.NoGateway:
+            except contract.NoGateway:
                 silent += 1
         text = ngettext("%(count)d asked about", "%(count)d asked about", len(asked)) % {"count": len(asked)}
         text += ngettext(", %(count)d has an outcome.", ", %(count)d have an outcome.", ended) % {"count": ended}
@@ -166,7 +167,7 @@ class PaymentAdmin(QueueAdmin):
             self.watch(request, payment)
             try:
                 payment = checking.check(payment_id=pk, now=_now(payment))
-            except gateway.NoGateway:
+            except contract.NoGateway:
                 self.message_user(request, _("Its gateway is not configured any more."), messages.ERROR)
             else:
                 fine = payment.state not in Payment.LIVE
@@ -198,7 +199,7 @@ class PaymentAdmin(QueueAdmin):
             paying.InvoiceNotPayable: _("Nothing is owed on the invoice any more."),
             paying.PaymentUnderWay: _("Another payment of the invoice is under way."),
             methods.MethodNotUsable: _("This method was removed."),
-            gateway.NoGateway: _("The gateway of this method is not configured any more."),
+            contract.NoGateway: _("The gateway of this method is not configured any more."),
         }
         try:
             return paying.pay(
@@ -287,7 +288,7 @@ class RefundAdmin(QueueAdmin):
         for row in asked:
             try:
                 ended += refunding.check(refund_id=row.pk, now=_now(row.payment)).state not in refunding.LIVE
-            except gateway.NoGateway:
+            except contract.NoGateway:
                 self.message_user(request, _("A gateway is not configured any more."), messages.ERROR)
         text = _("%(asked)d asked about, %(ended)d with an outcome.") % {"asked": len(asked), "ended": ended}
         self.message_user(request, text, messages.SUCCESS if ended == len(asked) else messages.WARNING)

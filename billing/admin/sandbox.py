@@ -16,7 +16,7 @@ from billing.accounts import clocks
 from billing.admin import trail
 from billing.admin.rules import Act, FactsAdmin, money_column, plain_id
 from billing.notifications import wording
-from billing.payments import gateway, sandbox
+from billing.payments.gateways import registry, sandbox
 from billing.payments.models import GatewayName, Payment, SandboxCard, SandboxCharge, SandboxEvent, SandboxRefund
 
 # Who may play the other side.
@@ -29,7 +29,7 @@ class SandboxAdmin(FactsAdmin):
     ordering = ("-id",)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        return gateway.is_reachable(GatewayName.SANDBOX) and super().has_module_permission(request)
+        return registry.is_reachable(GatewayName.SANDBOX) and super().has_module_permission(request)
 
 
 @admin.register(SandboxCard)
@@ -66,7 +66,7 @@ class SandboxChargeAdmin(SandboxAdmin):
         return [*ours, *super().get_urls()]
 
     def list_acts(self, request: HttpRequest, row: SandboxCharge) -> list[Act]:
-        if not request.user.has_perm(PLAYS) or not gateway.is_reachable(GatewayName.SANDBOX):
+        if not request.user.has_perm(PLAYS) or not registry.is_reachable(GatewayName.SANDBOX):
             return []
         names: tuple[tuple[str, Any], ...] = ()
         if row.state == "succeeded" and not row.dispute_state and row.refunded < row.amount:
@@ -105,7 +105,7 @@ class SandboxChargeAdmin(SandboxAdmin):
         do: Callable[..., SandboxCharge],
     ) -> HttpResponse:  # fmt: skip
         """Ask, then let the other side act; its webhook comes within seconds, as a real one would."""
-        self.require(request.user.has_perm(PLAYS) and gateway.is_reachable(GatewayName.SANDBOX))
+        self.require(request.user.has_perm(PLAYS) and registry.is_reachable(GatewayName.SANDBOX))
         row = SandboxCharge.objects.filter(pk=pk).first()
         if row is None:
             raise Http404

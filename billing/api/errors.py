@@ -26,7 +26,8 @@ from billing.ledger import holds, pools, posting
 from billing.ledger.models import Hold, Posting
 from billing.metering import ingest, reversal
 from billing.metering.events import InvalidEvent
-from billing.payments import credit_notes, gateway, methods, paying
+from billing.payments import credit_notes, methods, paying
+from billing.payments.gateways import contract
 from billing.purchases import checkout, offers, refunds, topups
 from billing.subscriptions import acts, changes, contracts, lifecycle, subscribing
 from billing.tracing import requests
@@ -184,19 +185,19 @@ def _translate_act(error: Exception) -> Problem | None:
 def _translate_money(error: Exception) -> Problem | None:
     """Why nothing could be paid, or no way to pay be kept."""
     match error:
-        case gateway.InvalidCard():
+        case contract.InvalidCard():
             return Problem("invalid_request", errors=[(name, "card", text) for name, text in error.errors.items()])
         case methods.MethodNotUsable():
             return Problem("not_found")
         case methods.TooManyMethods():
             return Problem("too_many_methods")
-        case gateway.NoCardPage():
+        case contract.NoCardPage():
             return Problem("no_card_page")
-        case gateway.NoGateway():
+        case contract.NoGateway():
             return Problem("no_gateway")
-        case gateway.CardsOnPage():
+        case contract.CardsOnPage():
             return Problem("cards_on_page")
-        case gateway.GatewayUnavailable():
+        case contract.GatewayUnavailable():
             return Problem("gateway_unavailable", headers={"Retry-After": "10"})
     return None
 

@@ -10,7 +10,7 @@ from billing.api.base import PublicView
 from billing.api.errors import Problem
 from billing.api.parsing import refuse_unstorable
 from billing.payments import webhooks
-from billing.payments.gateway import InvalidWebhook, NoGateway
+from billing.payments.gateways.contract import InvalidWebhook, NoGateway
 
 
 class GatewayWebhook(PublicView):

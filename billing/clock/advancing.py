@@ -17,7 +17,7 @@ from billing.invoicing.models import Invoice
 from billing.ledger import pools
 from billing.ledger.models import CreditGrant, Posting
 from billing.notifications.models import Notification
-from billing.payments import gateway
+from billing.payments.gateways import contract, registry
 from billing.payments.models import GatewayName, Payment
 from billing.subscriptions.models import Subscription
 from billing.tracing.redaction import describe_error
@@ -50,8 +50,8 @@ def open_clock(*, account_id: int, starts_at: datetime, now: datetime) -> TestCl
     """
     account = Account.objects.get(pk=account_id)
     try:
-        is_sandbox = gateway.choose(account) == GatewayName.SANDBOX
-    except gateway.NoGateway:
+        is_sandbox = registry.choose(account) == GatewayName.SANDBOX
+    except contract.NoGateway:
         is_sandbox = False
     if not is_sandbox:
         raise NotSandbox

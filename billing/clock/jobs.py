@@ -14,8 +14,9 @@ from billing.ledger.models import CreditGrant, Hold
 from billing.metering import gauges
 from billing.notifications import delivery, fanout
 from billing.notifications.models import NotificationDelivery
-from billing.payments import checking, collecting, refunding, sandbox_webhooks, webhooks
-from billing.payments.gateway import Delivery
+from billing.payments import checking, collecting, refunding, webhooks
+from billing.payments.gateways import sandbox_webhooks
+from billing.payments.gateways.contract import Delivery
 from billing.payments.models import Collection, GatewayEvent, GatewayName, Payment, Refund, SandboxEvent
 from billing.purchases import abandoned, topups
 from billing.subscriptions import allocations, renewals, standing, stranded, trials

@@ -13,10 +13,11 @@ from billing.accounts.models import Account
 from billing.demo.catalog import PACK_PRICES
 from billing.invoicing.models import InvoiceLine
 from billing.ledger import pools
-from billing.payments import failures, paying, refunding, sandbox_cards
-from billing.payments.gateway import Outcome
+from billing.payments import failures, paying, refunding
+from billing.payments.gateways import sandbox_cards
+from billing.payments.gateways.contract import Outcome
+from billing.payments.gateways.sandbox import ACTION_LASTS, BANK_PATH
 from billing.payments.models import Payment, PaymentMethod, SandboxCard, SandboxCharge, SandboxRefund
-from billing.payments.sandbox import ACTION_LASTS, BANK_PATH
 from billing.purchases import checkout, offers, refunds, topups
 from billing.purchases.models import Purchase, TopUpRule
 

@@ -7,8 +7,8 @@ from decimal import Decimal
 from django.db.models import Q, Sum
 
 from billing.finance.proof import Check
-from billing.payments import gateway
-from billing.payments.gateway import Movement
+from billing.payments.gateways import registry
+from billing.payments.gateways.contract import Movement
 from billing.payments.models import Payment, Refund
 
 ZERO = Decimal(0)
@@ -62,6 +62,6 @@ def _here(name: str) -> dict[Key, Decimal]:
     for currency, reference, amount in refunds.values_list(*of).order_by(*of).annotate(sum=Sum("amount")):
         gone[currency, reference] += amount
     return {
-        key: gateway.rounded(name, money, key[0]) - gateway.rounded(name, gone[key], key[0])
+        key: registry.rounded(name, money, key[0]) - registry.rounded(name, gone[key], key[0])
         for key, money in came.items()
     }

@@ -9,7 +9,8 @@ from django.db import transaction
 
 from billing.invoicing import settling
 from billing.invoicing.models import Invoice
-from billing.payments import collecting, gateway, paying
+from billing.payments import collecting, paying
+from billing.payments.gateways import contract
 from billing.payments.models import Collection, Payment
 
 State = Collection.State
@@ -29,7 +30,7 @@ def retry_now(*, collection_id: int, key: str, now: datetime) -> Payment:
     It is tried after a hard decline too. Must run outside a transaction. Raises CollectionClosed, NothingToCharge, and
     paying.PaymentUnderWay while the outcome of another payment is not known.
     """
-    gateway.refuse_in_transaction()
+    contract.refuse_in_transaction()
     with transaction.atomic():
         row = _lock_live(collection_id)
         method = collecting.find_method(row)

@@ -10,8 +10,9 @@ from django.db import transaction
 from django.db.models import F
 
 from billing.accounts import clocks
-from billing.payments import gateway, paying
-from billing.payments.gateway import GatewayUnavailable, Outcome
+from billing.payments import paying
+from billing.payments.gateways import contract, registry
+from billing.payments.gateways.contract import GatewayUnavailable, Outcome
 from billing.payments.models import Payment
 from billing.tracing.redaction import describe_error
 
@@ -45,7 +46,7 @@ def check_due(*, now: datetime, limit: int, account_id: int | None = None) -> Ch
         asked += 1
         try:
             ended += check(payment_id=payment_id, now=now).state not in Payment.LIVE
-        except gateway.NoGateway:
+        except contract.NoGateway:
             _note_missing_gateway(payment_id, now=now)
         except Exception as error:
             log.exception("payment.check_failed", payment_id=payment_id)
@@ -57,7 +58,7 @@ def check_due(*, now: datetime, limit: int, account_id: int | None = None) -> Ch
 def _note_missing_gateway(payment_id: int, *, now: datetime) -> None:
     """Say once what to do, in the log and to staff; then look now and then whether it has been done."""
     name = Payment.objects.values_list("gateway", flat=True).get(pk=payment_id)
-    problem = gateway.how_to_reach(name)
+    problem = registry.how_to_reach(name)
     live = Payment.objects.filter(pk=payment_id, state__in=Payment.LIVE)
     if live.exclude(problem=problem).update(problem=problem):
         log.warning("payment.gateway_missing", payment_id=payment_id, gateway=name, problem=problem)
@@ -81,14 +82,14 @@ def check(*, payment_id: int, now: datetime) -> Payment:
     A failed payment is asked about too: the gateway's last word counts. A charge that the gateway never heard of is
     sent again under its key for twelve hours, unless nothing is owed any more; after that it has failed.
     """
-    gateway.refuse_in_transaction()
+    contract.refuse_in_transaction()
     payment = Payment.objects.select_related("invoice", "method").get(pk=payment_id)
     if payment.state == State.SUCCEEDED:
         return payment
     if payment.state == State.CREATED:
         return _send_late(payment, now=now)
     try:
-        outcome = gateway.get(payment.gateway).find_charge(paying.request_of(payment), now=now)
+        outcome = registry.get(payment.gateway).find_charge(paying.request_of(payment), now=now)
     except GatewayUnavailable:
         return paying.note_silence(payment_id=payment_id, now=now)
     if outcome is None:

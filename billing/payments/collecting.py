@@ -23,8 +23,9 @@ from django.utils.translation import gettext as _
 from billing.accounts import clocks
 from billing.invoicing.models import Invoice
 from billing.payments import collection_notices as notices
-from billing.payments import gateway, invoice_credits, methods, paying
+from billing.payments import invoice_credits, methods, paying
 from billing.payments.dunning import Schedule, schedule
+from billing.payments.gateways import contract, registry
 from billing.payments.models import Collection, Payment, PaymentMethod
 from billing.tracing.redaction import describe_error
 
@@ -101,7 +102,7 @@ def run_due(*, now: datetime, limit: int, account_id: int | None = None) -> Roun
 
     Must run outside a transaction; any number may run at once. A fault with one is written on it, and the others go on.
     """
-    gateway.refuse_in_transaction()
+    contract.refuse_in_transaction()
     done: Counter[str] = Counter()
     for collection_id in _list_due(now=now, limit=limit, account_id=account_id):
         try:
@@ -287,7 +288,7 @@ def find_method(row: Collection) -> PaymentMethod | None:
 def _find_chargeable(row: Collection) -> PaymentMethod | None:
     """The same, unless its gateway is no longer configured: then another card is asked for, as if there were none."""
     method = find_method(row)
-    return method if method is not None and gateway.is_reachable(method.gateway) else None
+    return method if method is not None and registry.is_reachable(method.gateway) else None
 
 
 def _last_try(row: Collection) -> Payment | None:

@@ -20,7 +20,8 @@ from billing.invoicing.crediting import CreditItem, NotCreditable
 from billing.invoicing.models import CreditNote, Invoice, InvoiceLine
 from billing.invoicing.spreading import Part
 from billing.notifications import outbox
-from billing.payments import gateway, invoice_credits, paying, refunding
+from billing.payments import invoice_credits, paying, refunding
+from billing.payments.gateways import contract
 from billing.payments.models import Payment, Refund
 
 __all__ = ["NotCreditable"]
@@ -119,7 +120,7 @@ def credit(
     now: datetime,
 ) -> CreditNote:
     """`start`, then send the refund, if there is one, to its gateway. Must run outside a transaction."""
-    gateway.refuse_in_transaction()
+    contract.refuse_in_transaction()
     note = start(
         invoice_id=invoice_id, amount=amount, lines=lines, refund_to=refund_to, reason=reason, reference=reference,
         actor=actor, now=now,

@@ -21,7 +21,7 @@ from billing.invoicing.models import Invoice, InvoiceLine
 from billing.ledger import chargebacks, pools
 from billing.ledger.models import CreditGrant
 from billing.payments import paying, waking
-from billing.payments.gateway import DisputeReport
+from billing.payments.gateways.contract import DisputeReport
 from billing.payments.models import Dispute, Payment, Refund
 
 log = structlog.get_logger(__name__)

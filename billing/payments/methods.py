@@ -6,8 +6,9 @@ from datetime import datetime
 from django.db import transaction
 
 from billing.accounts.models import Account
-from billing.payments import gateway, waking
-from billing.payments.gateway import StoredCard
+from billing.payments import waking
+from billing.payments.gateways import registry
+from billing.payments.gateways.contract import StoredCard
 from billing.payments.models import Payment, PaymentMethod
 
 MAX_METHODS = 20
@@ -58,8 +59,8 @@ def add_card(
     We keep brand, last four digits and expiry. Must run outside a transaction. Raises gateway.InvalidCard (with
     `errors` by field), TooManyMethods, gateway.CardsOnPage, gateway.NoGateway, gateway.GatewayUnavailable.
     """
-    name = gateway.choose(Account.objects.get(pk=account_id))
-    store = gateway.card_form(name)
+    name = registry.choose(Account.objects.get(pk=account_id))
+    store = registry.card_form(name)
     refuse_too_many(account_id)
     card = store.store_card(
         key=f"{account_id}:{key or secrets.token_hex(16)}",

@@ -14,8 +14,9 @@ from billing.catalog import pricing
 from billing.invoicing import settling
 from billing.invoicing.models import Invoice
 from billing.notifications import outbox, wording
-from billing.payments import failures, gateway, methods, waking
-from billing.payments.gateway import Charge, GatewayUnavailable, Outcome
+from billing.payments import failures, methods, waking
+from billing.payments.gateways import contract, registry
+from billing.payments.gateways.contract import Charge, GatewayUnavailable, Outcome
 from billing.payments.methods import MethodNotUsable
 from billing.payments.models import Payment, Refund
 
@@ -73,7 +74,7 @@ def pay(
     *, invoice_id: int, method_id: int, key: str, off_session: bool, return_url: str = "", now: datetime
 ) -> Payment:
     """`start` and `submit`. Must run outside a transaction."""
-    gateway.refuse_in_transaction()
+    contract.refuse_in_transaction()
     payment = start(invoice_id=invoice_id, method_id=method_id, key=key, off_session=off_session, now=now)
     return submit(payment_id=payment.pk, return_url=return_url, now=now)
 
@@ -97,7 +98,7 @@ def start(*, invoice_id: int, method_id: int, key: str, off_session: bool, now: 
         if invoice.owed <= 0:
             raise InvoiceNotPayable(f"{invoice} is {invoice.state}")
         method = methods.get_usable(account_id=invoice.account_id, method_id=method_id)
-        gateway.get(method.gateway)
+        registry.get(method.gateway)
         return Payment.objects.create(
             invoice=invoice,
             method=method,
@@ -117,7 +118,7 @@ def submit(*, payment_id: int, return_url: str, now: datetime) -> Payment:
 
     `return_url` is where the customer comes back to after confirming at the bank.
     """
-    gateway.refuse_in_transaction()
+    contract.refuse_in_transaction()
     claimed = Payment.objects.filter(pk=payment_id, state=State.CREATED).update(
         state=State.PROCESSING, return_url=return_url, submitted_at=now, next_check_at=now + CLAIM
     )
@@ -127,9 +128,9 @@ def submit(*, payment_id: int, return_url: str, now: datetime) -> Payment:
 
 def send(*, payment: Payment, now: datetime) -> Payment:
     """Ask the gateway to charge, under the payment's own key; so doing it again charges nothing more."""
-    gateway.refuse_in_transaction()
+    contract.refuse_in_transaction()
     try:
-        outcome = gateway.get(payment.gateway).charge(request_of(payment), now=now)
+        outcome = registry.get(payment.gateway).charge(request_of(payment), now=now)
     except GatewayUnavailable:
         return note_silence(payment_id=payment.pk, now=now)
     try:
@@ -155,7 +156,7 @@ def request_of(payment: Payment) -> Charge:
 
 
 def _asked(payment: Payment) -> Decimal:
-    return gateway.rounded(payment.gateway, payment.amount, payment.currency)
+    return registry.rounded(payment.gateway, payment.amount, payment.currency)
 
 
 def booked(payment: Payment, amount: Decimal) -> Decimal:

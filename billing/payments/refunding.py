@@ -15,8 +15,8 @@ from django.db.models import F, Sum
 from billing.accounts import clocks
 from billing.invoicing import crediting
 from billing.invoicing.models import Invoice
-from billing.payments import gateway
-from billing.payments.gateway import GatewayUnavailable, Outcome, Return
+from billing.payments.gateways import contract, registry
+from billing.payments.gateways.contract import GatewayUnavailable, Outcome, Return
 from billing.payments.models import GatewayName, Payment, Refund
 from billing.payments.paying import CLAIM, gap_after
 from billing.tracing.redaction import describe_error
@@ -58,7 +58,7 @@ class Checked:
 
 def refund(*, payment_id: int, credit_note_id: int, amount: Decimal, key: str, now: datetime) -> Refund:
     """`start` and `submit`. Must run outside a transaction."""
-    gateway.refuse_in_transaction()
+    contract.refuse_in_transaction()
     opened = start(payment_id=payment_id, credit_note_id=credit_note_id, amount=amount, key=key, now=now)
     return submit(refund_id=opened.pk, now=now)
 
@@ -130,7 +130,7 @@ def _take(payment: Payment, amount: Decimal) -> None:
 def submit(*, refund_id: int, now: datetime) -> Refund:
     """Send a refund to its gateway and record the answer; of several at once one sends. No answer makes it `unknown`.
     Must run outside a transaction."""
-    gateway.refuse_in_transaction()
+    contract.refuse_in_transaction()
     claimed = Refund.objects.filter(pk=refund_id, state=State.CREATED).update(
         state=State.PROCESSING, next_check_at=now + CLAIM
     )
@@ -141,7 +141,7 @@ def submit(*, refund_id: int, now: datetime) -> Refund:
 def _send(row: Refund, *, now: datetime) -> Refund:
     """Ask for the money back under the attempt's own key, so doing it again gives nothing more back."""
     try:
-        outcome = gateway.get(row.payment.gateway).refund(_request_of(row), now=now)
+        outcome = registry.get(row.payment.gateway).refund(_request_of(row), now=now)
     except GatewayUnavailable:
         return _note_silence(row.pk, now=now)
     return _record_answer(row, outcome, now=now)
@@ -165,7 +165,7 @@ def _asked(row: Refund) -> Decimal:
     before = earlier.aggregate(sum=Sum("amount", default=Decimal(0)))["sum"]
 
     def rounded(amount: Decimal) -> Decimal:
-        return gateway.rounded(payment.gateway, amount, payment.currency)
+        return registry.rounded(payment.gateway, amount, payment.currency)
 
     return rounded(before + row.amount) - rounded(before)
 
@@ -184,7 +184,7 @@ def check_due(*, now: datetime, limit: int, account_id: int | None = None) -> Ch
         asked += 1
         try:
             ended += check(refund_id=refund_id, now=now).state not in LIVE
-        except gateway.NoGateway:
+        except contract.NoGateway:
             _note_missing_gateway(refund_id, now=now)
         except Exception as error:
             log.exception("refund.check_failed", refund_id=refund_id)
@@ -196,7 +196,7 @@ def check_due(*, now: datetime, limit: int, account_id: int | None = None) -> Ch
 def _note_missing_gateway(refund_id: int, *, now: datetime) -> None:
     """As `checking` does for a payment."""
     name = Refund.objects.values_list("payment__gateway", flat=True).get(pk=refund_id)
-    message = gateway.how_to_reach(name)
+    message = registry.how_to_reach(name)
     live = Refund.objects.filter(pk=refund_id, state__in=LIVE)
     if live.exclude(failure_message=message).update(failure_message=message):
         log.warning("refund.gateway_missing", refund_id=refund_id, gateway=name, problem=message)
@@ -216,14 +216,14 @@ def _claim(*, now: datetime, limit: int, account_id: int | None) -> list[int]:
 
 def check(*, refund_id: int, now: datetime) -> Refund:
     """Ask the gateway now and record what it says; send what it never heard of. Must run outside a transaction."""
-    gateway.refuse_in_transaction()
+    contract.refuse_in_transaction()
     row = Refund.objects.select_related("payment").get(pk=refund_id)
     if row.state == State.CREATED:
         return submit(refund_id=refund_id, now=now)
     if row.state == State.SUCCEEDED:
         return row
     try:
-        outcome = gateway.get(row.payment.gateway).find_refund(_request_of(row), now=now)
+        outcome = registry.get(row.payment.gateway).find_refund(_request_of(row), now=now)
     except GatewayUnavailable:
         return _note_silence(refund_id, now=now)
     if outcome is not None:

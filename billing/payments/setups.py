@@ -7,13 +7,14 @@ the gateway answers.
 from datetime import datetime
 
 from billing.accounts.models import Account
-from billing.payments import gateway, methods
+from billing.payments import methods
+from billing.payments.gateways import contract, registry
 from billing.payments.models import CardSetup, GatewayCustomer
 
 State = CardSetup.State
 
 
-class SetupRefused(gateway.GatewayUnavailable):
+class SetupRefused(contract.GatewayUnavailable):
     """The gateway's answer is about another customer or another form, which is as good as none; no card was added."""
 
 
@@ -29,10 +30,10 @@ def begin(
     Must run outside a transaction. Raises methods.TooManyMethods, gateway.NoGateway (or no page), and
     gateway.GatewayUnavailable: then the same key may be tried again.
     """
-    gateway.refuse_in_transaction()
+    contract.refuse_in_transaction()
     account = Account.objects.get(pk=account_id)
-    name = gateway.choose(account)
-    page = gateway.card_page(name)
+    name = registry.choose(account)
+    page = registry.card_page(name)
     methods.refuse_too_many(account_id)
     setup, _is_new = CardSetup.objects.get_or_create(
         key=f"{account_id}:{key}",
@@ -56,7 +57,7 @@ def _customer(account: Account, name: str, *, now: datetime) -> str:
     known = GatewayCustomer.objects.filter(account=account, gateway=name).first()
     if known is not None:
         return known.reference
-    reference = gateway.card_page(name).make_customer(
+    reference = registry.card_page(name).make_customer(
         key=f"customer:{account.pk}:{account.created_at.timestamp():.0f}",
         name=account.name,
         email=account.billing_email,
@@ -84,11 +85,11 @@ def finish(*, setup_id: int, now: datetime) -> CardSetup:
 
     Must run outside a transaction. Raises SetupRefused, gateway.NoGateway, gateway.GatewayUnavailable.
     """
-    gateway.refuse_in_transaction()
+    contract.refuse_in_transaction()
     setup = CardSetup.objects.select_related("account", "method").get(pk=setup_id)
     if setup.state != State.OPEN or not setup.gateway_reference:
         return setup
-    found = gateway.card_page(setup.gateway).find_setup(setup.gateway_reference)
+    found = registry.card_page(setup.gateway).find_setup(setup.gateway_reference)
     customer = _customer(setup.account, setup.gateway, now=now)
     if (found.key, found.customer_reference) != (_gateway_key(setup), customer):
         raise SetupRefused(

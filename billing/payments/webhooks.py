@@ -13,8 +13,9 @@ from django.db.models import F, QuerySet
 
 from billing.accounts import clocks
 from billing.notifications import wording
-from billing.payments import disputes, gateway, paying, refunding, setups
-from billing.payments.gateway import Delivery, DisputeReport, Report, SetupReport
+from billing.payments import disputes, paying, refunding, setups
+from billing.payments.gateways import contract, registry
+from billing.payments.gateways.contract import Delivery, DisputeReport, Report, SetupReport
 from billing.payments.models import Dispute, GatewayEvent, Payment, Refund
 from billing.tracing.redaction import describe_error
 from billing.tracing.requests import current_id, on_behalf_of
@@ -54,7 +55,7 @@ def receive(*, gateway_name: str, headers: Mapping[str, str], body: bytes, now: 
 
     Raises gateway.InvalidWebhook (nothing is kept), gateway.NoGateway.
     """
-    delivery = gateway.get(gateway_name).open_webhook(headers=headers, body=body)
+    delivery = registry.get(gateway_name).open_webhook(headers=headers, body=body)
     return accept(gateway_name=gateway_name, delivery=delivery, now=now)
 
 
@@ -113,8 +114,8 @@ def process(*, event_id: int, now: datetime) -> bool:
 def _process(event: GatewayEvent, *, now: datetime) -> bool:
     try:
         _act(event, now=now)
-    except gateway.NoGateway:
-        problem = gateway.how_to_reach(event.gateway)
+    except contract.NoGateway:
+        problem = registry.how_to_reach(event.gateway)
         if event.last_error != problem:
             log.warning("gateway_event.gateway_missing", event_id=event.pk, problem=problem)
         # It does not use up its tries.
@@ -141,7 +142,7 @@ def _process(event: GatewayEvent, *, now: datetime) -> bool:
 
 
 def _act(event: GatewayEvent, *, now: datetime) -> None:
-    report = gateway.get(event.gateway).read_webhook(event.payload)
+    report = registry.get(event.gateway).read_webhook(event.payload)
     if isinstance(report, Report):
         _record(event, report, now=now)
     elif isinstance(report, DisputeReport):

@@ -15,7 +15,8 @@ from billing.invoicing.models import CreditNote, Invoice, InvoiceLine
 from billing.ledger import chargebacks, pools, posting
 from billing.ledger.models import CreditGrant
 from billing.notifications import outbox
-from billing.payments import gateway, refunding
+from billing.payments import refunding
+from billing.payments.gateways import contract
 from billing.payments.models import Payment, Refund
 
 ZERO = Decimal(0)
@@ -89,7 +90,7 @@ def refund(
     Once per `reference` of the account: repeating it returns the first credit note; its `refund` says how the money
     stands. Must run outside a transaction. Raises what `start` raises; nothing is written then.
     """
-    gateway.refuse_in_transaction()
+    contract.refuse_in_transaction()
     note = start(line_id=line_id, credits=credits, reason=reason, actor=actor, reference=reference, now=now)
     refunding.submit(refund_id=Refund.objects.get(credit_note=note).pk, now=now)
     return CreditNote.objects.select_related("refund", "invoice").get(pk=note.pk)

@@ -23,7 +23,8 @@ from billing.invoicing.models import Invoice
 from billing.ledger import balance
 from billing.ledger.cycles import month_start
 from billing.ledger.models import CreditGrant
-from billing.payments import gateway, paying
+from billing.payments import paying
+from billing.payments.gateways import registry
 from billing.payments.models import Payment, PaymentMethod
 from billing.purchases import aftermath, offers
 from billing.purchases.models import TopUp, TopUpRule
@@ -111,7 +112,7 @@ def open_top_up(*, rule_id: int, now: datetime) -> TopUp | None:
         if balance.read(pool_id=rule.pool_id, now=now).available >= rule.threshold:
             return None
         method = find_method(account.pk, rule.method_id)
-        if method is not None and not gateway.is_reachable(method.gateway):
+        if method is not None and not registry.is_reachable(method.gateway):
             method = None
         if rule.waits_until and now < rule.waits_until and _is_of_failure(rule, method):
             return None

@@ -6,7 +6,8 @@ from datetime import datetime
 from django.utils.translation import gettext as _
 
 from billing.accounts.models import Account
-from billing.payments import gateway, methods, sandbox_cards
+from billing.payments import methods
+from billing.payments.gateways import contract, registry, sandbox_cards
 from billing.payments.models import GatewayName
 from portal.money.forms import CardFields, Expiry, PayForm
 
@@ -38,14 +39,14 @@ def keep_card(form: CardFields, account: Account, *, token: uuid.UUID, make_defa
             key=f"form:{token}",
             now=now,
         ).pk
-    except gateway.InvalidCard as error:
+    except contract.InvalidCard as error:
         for field, reason in error.errors.items():
             form.add_error(_FIELDS.get(field), reason)
     except methods.TooManyMethods:
         form.add_error(None, _("There are too many cards already. Remove one that you do not use any more."))
-    except (gateway.NoGateway, gateway.CardsOnPage):
+    except (contract.NoGateway, contract.CardsOnPage):
         form.add_error(None, _("Cards cannot be taken at the moment. Nothing was charged."))
-    except gateway.GatewayUnavailable:
+    except contract.GatewayUnavailable:
         form.add_error(None, _("The card could not be checked just now. Nothing was charged; please try again."))
     return None
 
@@ -53,6 +54,6 @@ def keep_card(form: CardFields, account: Account, *, token: uuid.UUID, make_defa
 def test_cards(account: Account) -> tuple[sandbox_cards.Card, ...]:
     """The numbers that the sandbox takes and what they do; none where real money moves."""
     try:
-        return sandbox_cards.CARDS if gateway.choose(account) == GatewayName.SANDBOX else ()
-    except gateway.NoGateway:
+        return sandbox_cards.CARDS if registry.choose(account) == GatewayName.SANDBOX else ()
+    except contract.NoGateway:
         return ()

@@ -12,15 +12,16 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
-from billing.payments import gateway, methods, setups
+from billing.payments import methods, setups
+from billing.payments.gateways import contract
 from portal.access import Visit, account_page, require_manager
 from portal.frame import render_page
 from portal.money.forms import CardPageForm
 
 _PROBLEMS: dict[type[Exception], Promise] = {
-    gateway.NoGateway: gettext_lazy("Cards cannot be taken at the moment."),
-    gateway.NoCardPage: gettext_lazy("Cards cannot be taken at the moment."),
-    gateway.GatewayUnavailable: gettext_lazy("The payment provider gives no answer just now. Please try again."),
+    contract.NoGateway: gettext_lazy("Cards cannot be taken at the moment."),
+    contract.NoCardPage: gettext_lazy("Cards cannot be taken at the moment."),
+    contract.GatewayUnavailable: gettext_lazy("The payment provider gives no answer just now. Please try again."),
     methods.TooManyMethods: gettext_lazy("There are too many cards already. Remove one that you do not use any more."),
 }
 
@@ -63,8 +64,8 @@ def card_setup(request: HttpRequest, visit: Visit, token: uuid.UUID) -> HttpResp
         raise Http404("No such setup.") from None
     try:
         setup = setups.finish(setup_id=setup.pk, now=visit.now)
-    except (gateway.NoGateway, gateway.GatewayUnavailable) as error:
-        problem = str(_PROBLEMS.get(type(error), _PROBLEMS[gateway.GatewayUnavailable]))
+    except (contract.NoGateway, contract.GatewayUnavailable) as error:
+        problem = str(_PROBLEMS.get(type(error), _PROBLEMS[contract.GatewayUnavailable]))
     if setup.state == setup.State.DONE:
         messages.success(request, _("The card is saved."))
         return redirect(_inside(request.GET.get("next", "")) or visit.url("payment_methods"))

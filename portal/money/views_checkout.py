@@ -20,7 +20,8 @@ from billing.catalog import pricing
 from billing.catalog.models import MAX_CREDITS
 from billing.invoicing import engines, issuing, tax
 from billing.ledger.models import CreditPool
-from billing.payments import gateway, methods, paying
+from billing.payments import methods, paying
+from billing.payments.gateways import registry
 from billing.payments.models import PaymentMethod
 from billing.purchases import checkout as purchasing
 from billing.purchases import offers
@@ -143,7 +144,7 @@ class Desk:
     def form(self, *args: Any, **kwargs: Any) -> CheckoutForm:
         """The checkout's form, bound if it is given data."""
         today = timezone.localdate(self.now)
-        cards = gateway.how_cards_come(self.visit.account)
+        cards = registry.how_cards_come(self.visit.account)
         return CheckoutForm(*args, pools=self.pools, methods=self.methods, cards=cards, today=today, **kwargs)
 
     def quote(self, credits: Decimal) -> tuple[offers.PurchaseQuote | None, str]:

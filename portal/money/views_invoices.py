@@ -13,7 +13,8 @@ from django.views.decorators.http import require_POST, require_safe
 
 from billing.invoicing import documents, einvoice
 from billing.invoicing.models import Invoice
-from billing.payments import gateway, invoice_credits, methods, paying
+from billing.payments import invoice_credits, methods, paying
+from billing.payments.gateways import registry
 from billing.payments.models import Payment
 from portal.access import Visit, account_page, require_manager
 from portal.frame import render_page
@@ -143,7 +144,7 @@ def credit_note_pdf(request: HttpRequest, visit: Visit, invoice: int, note: int)
 
 def new_pay_form(visit: Visit, data: QueryDict | None = None, *, now: datetime) -> PayForm:
     """A form to pay with; an empty one has a token of its own."""
-    cards = gateway.how_cards_come(visit.account)
+    cards = registry.how_cards_come(visit.account)
     kept = methods.list_methods(visit.account.pk)
     return PayForm(data, methods=kept, cards=cards, today=timezone.localdate(now))
 

@@ -10,7 +10,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from billing.payments import gateway, methods
+from billing.payments import methods
+from billing.payments.gateways import registry
 from billing.purchases.models import TopUpRule
 from portal.access import Visit, account_page, require_manager
 from portal.frame import render_page
@@ -39,7 +40,7 @@ def payment_methods(request: HttpRequest, visit: Visit) -> HttpResponse:
         "card": next((card for card in kept if card.is_default), kept[0] if kept else None),
         "overdue": [(invoice, uuid.uuid4()) for invoice in list_overdue(visit.account, now=now)],
         "test_cards": test_cards(visit.account),
-        "cards": gateway.how_cards_come(visit.account),
+        "cards": registry.how_cards_come(visit.account),
         "page_form": CardPageForm(initial={"next": request.GET.get("next", "")}),
     }
     return render_page(request, visit, "payment_methods", context, status=422 if form.errors else 200)

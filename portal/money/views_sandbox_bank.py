@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods
 
 from billing.accounts import clocks
 from billing.accounts.models import User
-from billing.payments import sandbox
+from billing.payments.gateways import sandbox
 from billing.payments.models import GatewayName, Payment
 from portal.access import Visit, account_url, list_places, require_manager
 

@@ -13,7 +13,7 @@ from billing.admin.payment_queue import list_needing_staff
 from billing.invoicing import settling
 from billing.invoicing.models import Invoice
 from billing.payments import disputes, methods, refunding, voiding
-from billing.payments.gateway import DisputeReport
+from billing.payments.gateways.contract import DisputeReport
 from billing.payments.models import Collection, GatewayEvent, Payment, Refund, SandboxCharge
 from billing.subscriptions.models import Subscription
 from tests.admin.conftest import Office, post, text_of

@@ -15,7 +15,7 @@ from billing.catalog.models import Coupon, PlanVersion
 from billing.invoicing import settling
 from billing.invoicing.models import Invoice
 from billing.payments import disputes
-from billing.payments.gateway import DisputeReport
+from billing.payments.gateways.contract import DisputeReport
 from billing.payments.models import Payment
 from billing.subscriptions import changes, lifecycle, standing
 from billing.subscriptions.models import Subscription

@@ -11,7 +11,7 @@ from billing.clock import advancing
 from billing.invoicing import pending
 from billing.invoicing.models import Invoice
 from billing.payments import refunding, webhooks
-from billing.payments.gateway import Delivery
+from billing.payments.gateways.contract import Delivery
 from billing.payments.models import BankTransfer, GatewayName, Payment, SandboxCharge, SandboxEvent
 from tests.admin.conftest import Office, post, text_of
 from tests.factories import make_account, make_issuer

@@ -121,10 +121,10 @@ def test_without_a_gateway_no_card_is_kept(alice, settings):
 
 
 def test_a_silent_gateway_is_said_to_be(alice, monkeypatch):
-    from billing.payments import gateway, sandbox
+    from billing.payments.gateways import contract, sandbox
 
     def silence(**_):
-        raise gateway.GatewayUnavailable
+        raise contract.GatewayUnavailable
 
     monkeypatch.setattr(sandbox, "store_card", silence)
     answer = alice.post(PATH, CARD)

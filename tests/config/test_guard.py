@@ -10,7 +10,7 @@ from django.urls.resolvers import URLPattern, URLResolver
 from django.utils import timezone
 
 from billing.accounts.models import User
-from billing.payments import sandbox_webhooks
+from billing.payments.gateways import sandbox_webhooks
 from billing.payments.models import GatewayEvent
 from tests.api.asking import Api, assert_problem
 from tests.factories import make_key

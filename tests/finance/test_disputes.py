@@ -9,7 +9,7 @@ from billing.finance import journal, reports
 from billing.finance.reports import Report
 from billing.invoicing.models import Invoice
 from billing.payments import disputes
-from billing.payments.gateway import DisputeReport
+from billing.payments.gateways.contract import DisputeReport
 from billing.payments.models import Payment
 from billing.subscriptions import standing
 from tests.finance.makers import D, at, moved, other, receive, report, rows, sell, use

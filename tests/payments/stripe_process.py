@@ -14,7 +14,8 @@ import stripe
 from django.utils import timezone
 
 from billing.accounts.models import Account
-from billing.payments import gateway, methods
+from billing.payments import methods
+from billing.payments.gateways import contract, registry
 from billing.payments.models import GatewayCustomer, PaymentMethod
 
 SECRET = "whsec_test"
@@ -50,13 +51,13 @@ class Stripe:
         """A card that was typed on its page."""
         known = GatewayCustomer.objects.filter(account=account, gateway="stripe").first()
         if known is None:
-            reference = gateway.card_page("stripe").make_customer(
+            reference = registry.card_page("stripe").make_customer(
                 key=f"c{account.pk}{time.time()}", name="x", email="y"
             )
             known = GatewayCustomer.objects.create(
                 account=account, gateway="stripe", reference=reference, created_at=timezone.now()
             )
-        card = gateway.StoredCard(name, "Visa", "4242", 12, 2035)
+        card = contract.StoredCard(name, "Visa", "4242", 12, 2035)
         given = {"make_default": True, "now": timezone.now(), **fields}
         return methods.keep(
             account_id=account.pk, gateway_name="stripe", card=card, customer_reference=known.reference, **given

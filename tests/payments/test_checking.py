@@ -8,8 +8,9 @@ from billing.ledger import pools
 from billing.ledger.models import Posting
 from billing.notifications import delivery, fanout
 from billing.notifications.models import Notification
-from billing.payments import checking, paying, sandbox
-from billing.payments.gateway import GatewayUnavailable
+from billing.payments import checking, paying
+from billing.payments.gateways import sandbox
+from billing.payments.gateways.contract import GatewayUnavailable
 from billing.payments.models import Payment, SandboxCharge
 from tests.factories import NOW
 from tests.payments import makers

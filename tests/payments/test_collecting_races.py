@@ -8,7 +8,8 @@ import pytest
 from billing.accounts.models import Account
 from billing.invoicing.models import Invoice
 from billing.notifications.models import Notification
-from billing.payments import by_hand, collecting, methods, paying, sandbox
+from billing.payments import by_hand, collecting, methods, paying
+from billing.payments.gateways import sandbox
 from billing.payments.models import Collection, Payment, SandboxCharge
 from tests.factories import NOW, make_account
 from tests.ledger.racing import race

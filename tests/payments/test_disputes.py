@@ -12,7 +12,7 @@ from billing.ledger import chargebacks, expiry, pools, posting, verification
 from billing.ledger.models import CreditGrant
 from billing.ledger.moves import RolloverRule
 from billing.payments import disputes, refunding, transfers
-from billing.payments.gateway import DisputeReport
+from billing.payments.gateways.contract import DisputeReport
 from billing.payments.models import Dispute, Payment, Refund
 from billing.purchases import refunds
 from tests.factories import NOW, give_credits

@@ -2,7 +2,8 @@ import itertools
 
 import pytest
 
-from billing.payments import gateway, methods, paying
+from billing.payments import methods, paying
+from billing.payments.gateways import contract, registry
 from billing.payments.models import PaymentMethod, SandboxCard
 from tests.factories import NOW, make_account
 from tests.invoicing.makers import issue
@@ -72,10 +73,10 @@ def test_another_accounts_method_is_neither_made_default_nor_removed(account):
 
 def test_a_gateway_that_is_not_configured_is_not_used(account, settings):
     settings.FLORIN_GATEWAY = ""
-    with pytest.raises(gateway.NoGateway):
+    with pytest.raises(contract.NoGateway):
         make_card(account)
-    with pytest.raises(gateway.NoGateway):
-        gateway.get("sandbox")
+    with pytest.raises(contract.NoGateway):
+        registry.get("sandbox")
     assert not PaymentMethod.objects.exists()
 
 

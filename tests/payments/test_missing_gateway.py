@@ -7,7 +7,8 @@ import pytest
 import structlog.testing
 
 from billing.invoicing.models import Invoice
-from billing.payments import checking, gateway, paying, refunding, webhooks
+from billing.payments import checking, paying, refunding, webhooks
+from billing.payments.gateways import contract
 from billing.payments.models import GatewayEvent, Payment, Refund
 from tests.factories import NOW, make_account
 from tests.invoicing.makers import issue
@@ -54,6 +55,6 @@ def test_what_was_begun_with_it_says_once_what_to_do_and_goes_on_when_it_is_back
 def test_no_payment_is_opened_with_a_method_of_it(invoice: Invoice, settings: Any) -> None:
     card = make_card(invoice.account)
     settings.FLORIN_GATEWAY = "manual"
-    with pytest.raises(gateway.NoGateway):
+    with pytest.raises(contract.NoGateway):
         paying.start(invoice_id=invoice.pk, method_id=card.pk, key="k", off_session=True, now=NOW)
     assert not Payment.objects.exists()

@@ -10,7 +10,8 @@ import pytest
 from billing.ledger import pools
 from billing.ledger.models import Posting
 from billing.notifications.models import Notification
-from billing.payments import checking, paying, sandbox
+from billing.payments import checking, paying
+from billing.payments.gateways import sandbox
 from billing.payments.models import Payment, SandboxCharge
 from tests.factories import NOW
 from tests.ledger.racing import race

@@ -8,8 +8,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from billing.invoicing import crediting
-from billing.payments import checking, refunding, sandbox, sandbox_webhooks
-from billing.payments.gateway import GatewayUnavailable, Outcome
+from billing.payments import checking, refunding
+from billing.payments.gateways import sandbox, sandbox_webhooks
+from billing.payments.gateways.contract import GatewayUnavailable, Outcome
 from billing.payments.models import Payment, Refund, SandboxCharge, SandboxRefund
 from tests.api.asking import Api
 from tests.factories import NOW

@@ -9,7 +9,7 @@ from billing.ledger import pools
 from billing.ledger.models import Posting
 from billing.notifications.models import Notification
 from billing.payments import checking, paying, refunding
-from billing.payments.gateway import Outcome
+from billing.payments.gateways.contract import Outcome
 from billing.payments.models import Payment, Refund, SandboxCharge
 from tests.factories import NOW
 from tests.invoicing.makers import issue
@@ -106,7 +106,7 @@ def test_a_report_about_another_amount_currency_or_charge_is_refused_and_shown_t
 
 
 def test_an_answer_with_another_amount_leaves_the_outcome_unknown(invoice, monkeypatch):
-    from billing.payments import sandbox
+    from billing.payments.gateways import sandbox
 
     monkeypatch.setattr(
         sandbox, "charge", lambda *_, **__: Outcome("succeeded", "x", amount=Decimal(1), currency="EUR")

@@ -9,8 +9,8 @@ from decimal import Decimal
 import pytest
 from django.db import transaction
 
-from billing.payments import sandbox, sandbox_cards
-from billing.payments.gateway import Charge, GatewayUnavailable, InvalidCard, Return
+from billing.payments.gateways import sandbox, sandbox_cards
+from billing.payments.gateways.contract import Charge, GatewayUnavailable, InvalidCard, Return
 from billing.payments.models import SandboxCard, SandboxCharge, SandboxRefund
 from tests.factories import NOW
 from tests.ledger.racing import race

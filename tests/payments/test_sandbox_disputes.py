@@ -6,8 +6,9 @@ from decimal import Decimal
 import pytest
 
 from billing.ledger.models import CreditPool
-from billing.payments import sandbox, sandbox_webhooks, webhooks
-from billing.payments.gateway import Delivery, DisputeReport, Return
+from billing.payments import webhooks
+from billing.payments.gateways import sandbox, sandbox_webhooks
+from billing.payments.gateways.contract import Delivery, DisputeReport, Return
 from billing.payments.models import Dispute, GatewayEvent, SandboxCharge, SandboxRefund
 from tests.factories import NOW
 from tests.payments.makers import pay

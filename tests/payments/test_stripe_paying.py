@@ -9,7 +9,8 @@ from django.utils import timezone
 from billing.admin.payment_queue import list_needing_staff
 from billing.invoicing.models import Invoice
 from billing.ledger import pools
-from billing.payments import checking, gateway, paying, refunding, stripe_gateway, stripe_words
+from billing.payments import checking, paying, refunding
+from billing.payments.gateways import contract, stripe_api, stripe_words
 from billing.payments.models import Payment
 from tests.invoicing.makers import issue, plain_line
 from tests.ledger.racing import race
@@ -171,14 +172,14 @@ def test_a_stripe_that_cannot_be_reached_leaves_the_outcome_unknown(fake, invoic
 @pytest.mark.django_db(transaction=True)
 def test_ten_equal_charges_at_once_charge_once(fake, invoice):
     method = fake.card(invoice.account)
-    request = gateway.Charge(
+    request = contract.Charge(
         "k", Decimal("11.90"), "EUR", "pm_ok", True, "", "x", customer_reference=method.customer_reference
     )
-    assert race([lambda: stripe_gateway.charge(request, now=timezone.now())] * 10) == {"done": 10}
+    assert race([lambda: stripe_api.charge(request, now=timezone.now())] * 10) == {"done": 10}
     assert len(fake.things("payment_intent")) == 1
     with pytest.raises(ValueError, match="one request"):
-        stripe_gateway.charge(
-            gateway.Charge(
+        stripe_api.charge(
+            contract.Charge(
                 "k", Decimal(12), "EUR", "pm_ok", True, "", "x", customer_reference=method.customer_reference
             ),
             now=timezone.now(),
@@ -188,17 +189,17 @@ def test_ten_equal_charges_at_once_charge_once(fake, invoice):
 def test_a_charge_among_many_is_found_and_one_that_never_was_is_not(fake, invoice):
     method = fake.card(invoice.account)
 
-    def ask(number: int) -> gateway.Charge:
-        return gateway.Charge(
+    def ask(number: int) -> contract.Charge:
+        return contract.Charge(
             f"k{number}", Decimal(number), "EUR", "pm_ok", True, "", "", customer_reference=method.customer_reference
         )
 
     for number in range(1, 106):
-        stripe_gateway.charge(ask(number), now=timezone.now())
-    found = stripe_gateway.find_charge(ask(1), now=timezone.now())
+        stripe_api.charge(ask(number), now=timezone.now())
+    found = stripe_api.find_charge(ask(1), now=timezone.now())
     assert found is not None
     assert (found.state, found.amount) == ("succeeded", 1)
-    assert stripe_gateway.find_charge(ask(999), now=timezone.now()) is None
+    assert stripe_api.find_charge(ask(999), now=timezone.now()) is None
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from billing.finance import reports
 from billing.invoicing.models import CreditNote
 from billing.ledger import pools, posting
 from billing.notifications.models import Notification
-from billing.payments import checking, gateway, methods, refunding, setups, webhooks
+from billing.payments import checking, methods, refunding, setups, webhooks
+from billing.payments.gateways import contract
 from billing.payments.models import CardSetup, Dispute, GatewayEvent, Payment, PaymentMethod, Refund
 from billing.purchases import refunds
 from tests.api.asking import Api, assert_problem
@@ -363,14 +364,14 @@ def test_a_page_nobody_finished_expires(fake, account):
 def test_when_the_page_cannot_be_opened_the_same_form_may_try_again(fake, account):
     for at in ("POST /v1/customers", "POST /v1/checkout/sessions"):
         fake.fail(at)
-        with pytest.raises(gateway.GatewayUnavailable):
+        with pytest.raises(contract.GatewayUnavailable):
             begin(account)
     assert begin(account).url
     assert (len(fake.things("customer")), len(fake.things("checkout.session"))) == (1, 1)
 
 
 def test_cards_are_not_typed_here_nor_kept_beyond_the_limit(fake, account, monkeypatch):
-    with pytest.raises(gateway.CardsOnPage):
+    with pytest.raises(contract.CardsOnPage):
         methods.add_card(
             account_id=account.pk, number="4242", exp_month=1, exp_year=2030, cvc="1", make_default=True,
             now=timezone.now(),

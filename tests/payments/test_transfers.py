@@ -7,7 +7,8 @@ import pytest
 
 from billing.invoicing.models import Invoice, Issuer
 from billing.ledger import pools
-from billing.payments import gateway, paying, refunding, transfers
+from billing.payments import paying, refunding, transfers
+from billing.payments.gateways import contract, registry
 from billing.payments.models import BankTransfer, GatewayName, Payment
 from tests.factories import NOW, make_account, make_issuer
 from tests.invoicing.makers import issue
@@ -114,7 +115,7 @@ def test_the_same_transfer_is_recorded_once_and_another_of_its_reference_refused
 def test_a_card_payment_under_way_that_is_not_needed_any_more_goes_back(invoice):
     card = pay(invoice, makers.SLOW)
     match(receive("400.00"), invoice)
-    paying.record(payment_id=card.pk, outcome=gateway.Outcome("succeeded", card.gateway_reference), now=NOW)
+    paying.record(payment_id=card.pk, outcome=contract.Outcome("succeeded", card.gateway_reference), now=NOW)
     card.refresh_from_db()
     assert (card.state, card.amount_refunded) == ("succeeded", card.amount)
     assert state_of(invoice) == ("open", Decimal(400), Decimal(0))
@@ -125,17 +126,17 @@ def test_money_of_a_transfer_that_is_to_go_back_waits_for_staff(invoice):
     row = refunding.start(payment_id=payment.pk, credit_note_id=None, amount=Decimal(5), key="r", now=NOW)
     assert refunding.submit(refund_id=row.pk, now=NOW).state == "processing"
     assert refunding.check(refund_id=row.pk, now=NOW).state == "processing"
-    sent = gateway.Outcome("succeeded", "by hand")
+    sent = contract.Outcome("succeeded", "by hand")
     assert refunding.record(refund_id=row.pk, attempt=1, outcome=sent, now=NOW).state == "succeeded"
 
 
 def test_nothing_is_drawn_by_transfer_nor_believed_of_what_reports_it():
-    manual = gateway.get(GatewayName.MANUAL)
-    request = gateway.Charge("k", Decimal(1), "EUR", "", True, "", "")
+    manual = registry.get(GatewayName.MANUAL)
+    request = contract.Charge("k", Decimal(1), "EUR", "", True, "", "")
     for ask in (manual.charge, manual.find_charge):
-        with pytest.raises(gateway.NoGateway):
+        with pytest.raises(contract.NoGateway):
             ask(request, now=NOW)
-    with pytest.raises(gateway.InvalidWebhook):
+    with pytest.raises(contract.InvalidWebhook):
         manual.open_webhook(headers={}, body=b"{}")
     assert manual.read_webhook({}) is None
 

@@ -6,7 +6,8 @@ from django.utils import timezone
 
 from billing.ledger import pools
 from billing.notifications.models import Notification
-from billing.payments import paying, sandbox_webhooks, webhooks
+from billing.payments import paying, webhooks
+from billing.payments.gateways import sandbox_webhooks
 from billing.payments.models import GatewayEvent, Payment, SandboxEvent
 from tests.api.asking import Api, assert_problem
 from tests.invoicing.makers import issue
@@ -234,7 +235,7 @@ def test_what_is_not_taken_is_sent_again_after_growing_gaps(running, invoice, se
 
 @pytest.mark.django_db(transaction=True)
 def test_a_customer_who_confirms_and_never_comes_back_is_told_of_by_webhook(running, invoice):
-    from billing.payments import sandbox
+    from billing.payments.gateways import sandbox
 
     now = timezone.now()
     payment = pay(invoice, makers.ACTION, now=now)

@@ -9,7 +9,7 @@ from django.test import Client, override_settings
 from billing.accounts.ids import encode
 from billing.invoicing.models import Issuer
 from billing.payments import disputes, transfers
-from billing.payments.gateway import DisputeReport
+from billing.payments.gateways.contract import DisputeReport
 from billing.payments.models import CardSetup, PaymentMethod
 from tests.payments.stripe_process import Stripe, fake
 from tests.portal.conftest import MAX_QUERIES, Stage, make_stage

@@ -12,7 +12,7 @@ from billing.catalog.models import Pack, PackTier
 from billing.invoicing.models import Invoice, Issuer
 from billing.ledger import pools
 from billing.ledger.models import CreditGrant
-from billing.payments import gateway
+from billing.payments.gateways import contract
 from billing.payments.models import Payment, PaymentMethod, SandboxCharge
 from billing.purchases.models import Purchase
 from tests.portal.conftest import MAX_QUERIES, Stage
@@ -185,9 +185,9 @@ def test_a_silent_gateway_is_told_and_the_next_try_has_a_token_of_its_own(
     alice: Client, stage: Stage, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def silent(**_: object) -> None:
-        raise gateway.GatewayUnavailable
+        raise contract.GatewayUnavailable
 
-    monkeypatch.setattr("billing.payments.sandbox.store_card", silent)
+    monkeypatch.setattr("billing.payments.gateways.sandbox.store_card", silent)
     form = checkout_form(stage)
     response = alice.post(url, form)
     assert "The card could not be checked just now. Nothing was charged" in text_of(response)

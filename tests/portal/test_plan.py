@@ -17,7 +17,7 @@ from billing.accounts.models import Role
 from billing.catalog.models import Coupon
 from billing.invoicing.models import Issuer
 from billing.payments import collecting, disputes
-from billing.payments.gateway import DisputeReport
+from billing.payments.gateways.contract import DisputeReport
 from billing.payments.models import Payment
 from billing.subscriptions import changes, lifecycle, standing, subscribing
 from billing.subscriptions.models import Subscription, SubscriptionChange

@@ -10,8 +10,9 @@ from billing.invoicing.models import Invoice
 from billing.ledger import pools, verification
 from billing.ledger.models import CreditGrant
 from billing.notifications.models import Notification
-from billing.payments import paying, sandbox_cards
-from billing.payments.gateway import Outcome
+from billing.payments import paying
+from billing.payments.gateways import sandbox_cards
+from billing.payments.gateways.contract import Outcome
 from billing.payments.models import Payment, SandboxCharge
 from billing.purchases import checkout
 from billing.purchases.models import Purchase

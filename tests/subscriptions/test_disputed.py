@@ -9,7 +9,7 @@ from billing.invoicing.models import CreditNote, Invoice, PendingItem
 from billing.ledger import expiry, pools, posting
 from billing.ledger.models import Posting
 from billing.payments import disputes
-from billing.payments.gateway import DisputeReport
+from billing.payments.gateways.contract import DisputeReport
 from billing.payments.models import Collection, Dispute, Payment
 from billing.subscriptions import allocations, changes, renewals, standing
 from tests.factories import NOW, make_plan

@@ -206,7 +206,7 @@ def go(tour: Tour) -> None:
     from billing.invoicing import exchange
     from billing.ledger import pools
     from billing.payments import webhooks
-    from billing.payments.gateway import Delivery
+    from billing.payments.gateways.contract import Delivery
     from tests.portal.test_sign_up import FORM
 
     charge = {"account": "acme", "meter": "tokens", "quantity": "1", "id": f"id-{NAME}"}

@@ -18,7 +18,7 @@ from billing.finance.months import day_of, first_moment, index_of
 from billing.finance.proof import Check
 from billing.finance.reports import Report
 from billing.notifications.wording import money_text
-from billing.payments import gateway
+from billing.payments.gateways import contract, registry
 from billing.payments.models import GatewayName
 
 DIFFERENCES = 1
@@ -74,10 +74,10 @@ class Command(BaseCommand):
     def _compare(self) -> list[Check]:
         name = GatewayName.STRIPE
         try:
-            return gateway_proof.compare(name=name, movements=gateway.books(name).list_movements())
-        except gateway.NoGateway:
+            return gateway_proof.compare(name=name, movements=registry.books(name).list_movements())
+        except contract.NoGateway:
             raise CommandError("no Stripe key is set (FLORIN_STRIPE_SECRET_KEY)", returncode=COULD_NOT_RUN) from None
-        except gateway.GatewayUnavailable as error:
+        except contract.GatewayUnavailable as error:
             raise CommandError(f"Stripe gives no answer: {error}", returncode=COULD_NOT_RUN) from None
 
     def _read(self, first: date | None, last: date | None, *, tests: bool, now: datetime) -> Report:

@@ -22,7 +22,7 @@ from billing.ledger import balance, pools
 from billing.ledger.models import Posting
 from billing.management.progress import ProgressBar
 from billing.notifications import wording
-from billing.payments.gateway import InvalidCard
+from billing.payments.gateways.contract import InvalidCard
 from billing.payments.models import GatewayName
 
 INSTANT = timedelta(microseconds=1)

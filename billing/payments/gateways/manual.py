@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from billing.payments.gateway import Charge, Delivery, InvalidWebhook, NoGateway, Outcome, Report, Return
+from billing.payments.gateways.contract import Charge, Delivery, InvalidWebhook, NoGateway, Outcome, Report, Return
 
 
 def charge(request: Charge, *, now: datetime) -> Outcome:

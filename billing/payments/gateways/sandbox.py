@@ -37,8 +37,9 @@ from typing import Any, cast
 from django.db import transaction
 from django.db.models import F
 
-from billing.payments import failures, sandbox_cards, sandbox_webhooks
-from billing.payments.gateway import (
+from billing.payments import failures
+from billing.payments.gateways import sandbox_cards, sandbox_webhooks
+from billing.payments.gateways.contract import (
     Charge,
     Delivery,
     DisputeReport,

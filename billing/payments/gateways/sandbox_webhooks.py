@@ -20,7 +20,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from billing.payments import failures
-from billing.payments.gateway import Delivery, DisputeReport, InvalidWebhook, Outcome, Report, State
+from billing.payments.gateways.contract import Delivery, DisputeReport, InvalidWebhook, Outcome, Report, State
 from billing.payments.models import Dispute, Payment, SandboxCharge, SandboxEvent, SandboxRefund
 from billing.tracing.redaction import describe_error
 

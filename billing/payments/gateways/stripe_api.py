@@ -19,8 +19,8 @@ import structlog
 from django.conf import settings
 
 from billing.invoicing import stripe_units
-from billing.payments import stripe_words
-from billing.payments.gateway import (
+from billing.payments.gateways import stripe_words
+from billing.payments.gateways.contract import (
     Charge,
     Delivery,
     DisputeReport,

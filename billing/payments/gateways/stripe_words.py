@@ -6,7 +6,7 @@ from typing import Any
 
 from billing.invoicing import stripe_units
 from billing.payments import failures
-from billing.payments.gateway import Outcome, State, StoredCard
+from billing.payments.gateways.contract import Outcome, State, StoredCard
 from billing.payments.models import Dispute
 
 # Where the things that we make at Stripe carry our key, in their metadata.
