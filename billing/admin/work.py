@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from billing.accounts.models import Account, Approval, User
 from billing.admin import test_accounts
-from billing.admin.payment_queue import list_needing_staff
+from billing.admin.payments.payment_queue import list_needing_staff
 from billing.ledger.models import Hold
 from billing.metering.models import RejectedEvent
 from billing.notifications.models import Notification, NotificationDelivery

@@ -9,7 +9,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from billing.accounts.models import User
-from billing.admin import usage_events
+from billing.admin.metering import usage_events
 from billing.catalog import rate_cards
 from billing.catalog.models import Rate, RateCard
 from billing.metering.models import DailyUsage, ImportRun, RejectedEvent, UsageEvent

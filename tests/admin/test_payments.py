@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from billing.accounts.models import StaffAct, User
-from billing.admin.payment_queue import list_needing_staff
+from billing.admin.payments.payment_queue import list_needing_staff
 from billing.invoicing import settling
 from billing.invoicing.models import Invoice
 from billing.payments import disputes, methods, refunding, voiding

@@ -8,7 +8,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from billing.accounts.models import StaffAct
-from billing.admin import transfer_forms
+from billing.admin.payments import transfer_forms
 from billing.invoicing.models import Invoice
 from billing.payments import refunding, transfers
 from billing.payments.models import BankTransfer, Payment, Refund

@@ -10,8 +10,9 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from billing.accounts.models import Account, Approval
-from billing.admin import figures, work
+from billing.admin import work
 from billing.admin.charts import bar_chart
+from billing.admin.finance import figures
 from billing.catalog.models import Meter
 from billing.ledger import expiry, pools, posting
 from billing.metering.models import DailyUsage, RejectedEvent

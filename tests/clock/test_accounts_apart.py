@@ -11,7 +11,8 @@ from django.test import Client
 
 from billing.accounts import clocks
 from billing.accounts.models import Account, User
-from billing.admin import figures, overview, test_accounts, work
+from billing.admin import overview, test_accounts, work
+from billing.admin.finance import figures
 from billing.catalog.models import RateCardVersion
 from billing.clock import advancing, moving
 from billing.finance import reports

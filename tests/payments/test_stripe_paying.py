@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from billing.admin.payment_queue import list_needing_staff
+from billing.admin.payments.payment_queue import list_needing_staff
 from billing.invoicing.models import Invoice
 from billing.ledger import pools
 from billing.payments import checking, paying, refunding

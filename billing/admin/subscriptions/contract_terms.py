@@ -22,7 +22,7 @@ from billing.admin.acts import Done
 from billing.admin.asking import OnceForm
 from billing.admin.powers import POWERS, plans
 from billing.admin.rules import Act, FactsAdmin, MomentWidget, PickOne, plain_id
-from billing.admin.subscriptions import link
+from billing.admin.subscriptions.subscriptions import link
 from billing.notifications import wording
 from billing.subscriptions import contracts
 from billing.subscriptions.contracts import Agreed, TermsInvalid

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from billing.admin import asking
-from billing.admin.invoice_acts import ReasonForm
+from billing.admin.invoicing.invoice_acts import ReasonForm
 from billing.admin.rules import Act, FactsAdmin, credits_column, money_column, plain_id
 from billing.invoicing.models import Invoice, PendingItem
 from billing.notifications import wording

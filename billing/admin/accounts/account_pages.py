@@ -17,8 +17,9 @@ from django.utils.translation import gettext_lazy
 from billing.accounts import ids, impersonation, notes
 from billing.accounts.models import Account
 from billing.accounts.text import PlainText
-from billing.admin import account_page, trail
-from billing.admin.clock_views import ClockPages
+from billing.admin import trail
+from billing.admin.accounts import account_summary
+from billing.admin.accounts.test_clock import ClockPages
 from billing.admin.powers import POWERS
 from billing.admin.rules import Act, staff_user
 from billing.subscriptions.models import Subscription
@@ -100,11 +101,11 @@ class AccountPages(ClockPages):
         """Everything about an account on one page."""
         self.require(self.has_view_permission(request))
         before = _moment(request.GET.get("before", ""))
-        page = account_page.read(account_id=pk, user=staff_user(request), before=before, now=timezone.now())
+        page = account_summary.read(account_id=pk, user=staff_user(request), before=before, now=timezone.now())
         if page is None:
             raise Http404
         account: Account = page["account"]
-        older = page["timeline"][-1].at if len(page["timeline"]) == account_page.MOMENTS else None
+        older = page["timeline"][-1].at if len(page["timeline"]) == account_summary.MOMENTS else None
         context = {
             **self.admin_site.each_context(request),
             **page,

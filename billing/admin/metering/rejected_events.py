@@ -7,9 +7,9 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
+from billing.admin.ledger.corrections import UnusePages
+from billing.admin.metering.usage_events import EventsPage
 from billing.admin.rules import Act, FactsAdmin, RoomAdmin, credits_column, plain_id
-from billing.admin.undoing import UnusePages
-from billing.admin.usage_events import EventsPage
 from billing.metering import replay
 from billing.metering.models import DailyUsage, ImportRun, RejectedEvent
 

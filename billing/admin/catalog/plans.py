@@ -16,10 +16,10 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from billing.admin.plan_terms import PriceInline, SoldPriceInline, VersionForm
+from billing.admin.catalog.plan_forms import PriceInline, SoldPriceInline, VersionForm
+from billing.admin.catalog.versions import VersionAdmin, is_draft
 from billing.admin.rules import Act, FactsInline, KeptAdmin, staff_user
 from billing.admin.trail import settle
-from billing.admin.versions import VersionAdmin, is_draft
 from billing.catalog import plan_words, plans
 from billing.catalog.models import Plan, PlanVersion
 from billing.notifications.wording import money_text

@@ -6,8 +6,8 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
+from billing.admin.ledger.corrections import ReversePages
 from billing.admin.rules import FactsAdmin, FactsInline, credits_column, plain_id
-from billing.admin.undoing import ReversePages
 from billing.ledger.models import Hold, HoldLine, LedgerEntry, LedgerSeal, Posting, SealedRange
 
 

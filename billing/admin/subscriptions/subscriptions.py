@@ -16,8 +16,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from billing.admin.rules import FactsInline, credits_column, plain_id
-from billing.admin.subscription_acts import SubscriptionPages
-from billing.admin.subscription_start import StartPages
+from billing.admin.subscriptions.subscription_acts import SubscriptionPages
+from billing.admin.subscriptions.subscription_start import StartPages
 from billing.notifications import wording
 from billing.subscriptions.models import (
     Allocation,

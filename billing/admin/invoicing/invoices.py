@@ -18,11 +18,11 @@ from django.utils.safestring import SafeString
 
 from billing.accounts import tax_ids
 from billing.admin import asking
-from billing.admin.crediting import CreditPages
 from billing.admin.guarding import GuardedPages
-from billing.admin.invoice_acts import InvoicePages, ReasonForm
+from billing.admin.invoicing.credit_notes import CreditPages
+from billing.admin.invoicing.invoice_acts import InvoicePages, ReasonForm
+from billing.admin.ledger.corrections import RefundPages
 from billing.admin.rules import Act, FactsAdmin, FactsInline, credits_column, money_column
-from billing.admin.undoing import RefundPages
 from billing.invoicing import documents
 from billing.invoicing.models import (
     CreditNote,

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy
 from billing.accounts.text import PlainText
 from billing.admin import asking
 from billing.admin.asking import OnceForm
-from billing.admin.invoice_drafts import DraftPages, facts_of
+from billing.admin.invoicing.invoice_drafts import DraftPages, facts_of
 from billing.admin.powers import POWERS
 from billing.admin.rules import Act
 from billing.invoicing import verification

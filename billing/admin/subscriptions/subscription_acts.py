@@ -21,7 +21,7 @@ from billing.admin import asking, trail
 from billing.admin.acts import Done
 from billing.admin.powers import plans
 from billing.admin.rules import Act, FactsAdmin, staff_user
-from billing.admin.subscription_forms import ActForm, CancelForm, ChangeForm, CouponForm
+from billing.admin.subscriptions.subscription_forms import ActForm, CancelForm, ChangeForm, CouponForm
 from billing.catalog.models import PlanVersion
 from billing.invoicing import engines, issuing, tax
 from billing.notifications.wording import exact_credits_text, money_text

@@ -23,7 +23,7 @@ from django.utils.translation import ngettext
 from billing.accounts import clocks
 from billing.accounts.text import PlainText
 from billing.admin import trail
-from billing.admin.payment_queue import list_needing_staff
+from billing.admin.payments.payment_queue import list_needing_staff
 from billing.admin.rules import Act, FactsAdmin, FactsInline, money_column, plain_id
 from billing.notifications import wording
 from billing.payments import checking, methods, paying, refunding, webhooks

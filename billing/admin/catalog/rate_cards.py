@@ -15,9 +15,9 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
-from billing.admin.rate_previews import PreviewPages
+from billing.admin.catalog.rate_previews import PreviewPages
+from billing.admin.catalog.versions import is_draft
 from billing.admin.rules import Act, FactsInline, KeptAdmin, MomentWidget, RoomAdmin, staff_user
-from billing.admin.versions import is_draft
 from billing.catalog import rate_cards
 from billing.catalog.models import Rate, RateCard, RateCardAssignment, RateCardVersion
 from billing.catalog.pricing import Tier, check_tiers

@@ -17,10 +17,10 @@ from django.utils.translation import gettext_lazy as lazy
 from django.utils.translation import ngettext
 
 from billing.admin import asking, trail
-from billing.admin.payments import QueueAdmin
+from billing.admin.payments.payments import QueueAdmin
+from billing.admin.payments.transfer_forms import ImportForm, MatchForm, RecordForm, ReturnForm
 from billing.admin.powers import money
 from billing.admin.rules import Act, FactsInline, money_column, plain_id, staff_user
-from billing.admin.transfer_forms import ImportForm, MatchForm, RecordForm, ReturnForm
 from billing.invoicing.models import Invoice
 from billing.notifications import wording
 from billing.payments import transfer_files, transfers

@@ -14,8 +14,8 @@ from django.utils.translation import gettext_lazy
 
 from billing.accounts.models import Account
 from billing.admin import csv_files
+from billing.admin.catalog.versions import VersionAdmin
 from billing.admin.rules import PickOne
-from billing.admin.versions import VersionAdmin
 from billing.catalog.models import RateCardAssignment, RateCardVersion
 from billing.metering import rerating
 

@@ -10,9 +10,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from billing.admin import asking, trail
+from billing.admin.ledger.corrections import AdjustPages
 from billing.admin.powers import POWERS
 from billing.admin.rules import Act, credits_column, cycle_column
-from billing.admin.undoing import AdjustPages
 from billing.ledger import balance, pools
 from billing.ledger.models import CreditPool
 from billing.notifications import wording

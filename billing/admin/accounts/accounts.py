@@ -26,11 +26,11 @@ from billing.accounts import details, members, people
 from billing.accounts.models import Account, Member, Role, User
 from billing.accounts.text import PlainEmail, PlainText
 from billing.admin import asking, trail
-from billing.admin.account_views import AccountPages
+from billing.admin.accounts.account_pages import AccountPages
+from billing.admin.accounts.sessions import SessionPages
 from billing.admin.asking import OnceForm
 from billing.admin.guarding import GuardedPages
 from billing.admin.rules import Act, FactsInline, PickOne, RoomAdmin, credits_column, cycle_column
-from billing.admin.sessions import SessionPages
 from billing.ledger import balance, pools
 from billing.ledger.models import CreditPool
 from billing.notifications import logins, wording
