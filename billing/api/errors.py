@@ -22,7 +22,7 @@ from billing.api.problems import KINDS
 from billing.catalog import pricing
 from billing.clock import advancing
 from billing.invoicing import crediting, einvoice, issuing, settling, tax
-from billing.ledger import holds, pools, posting
+from billing.ledger import holds, pool_acts, pools, posting
 from billing.ledger.models import Hold, Posting
 from billing.metering import ingest, reversal
 from billing.metering.events import InvalidEvent
@@ -149,15 +149,15 @@ def _translate_act(error: Exception) -> Problem | None:
             return Problem("already_member")
         case posting.InsufficientCredits():
             return _short("insufficient_credits", error.required, error.available)
-        case posting.SpendLimitReached():
+        case pool_acts.SpendLimitReached():
             limit, spent = error.limit, error.spent
             left = write_decimal(max(limit - spent, Decimal(0)))
             return Problem("spend_limit", limit=write_decimal(limit), spent=write_decimal(spent), available=left)
         case posting.NotEnoughLeft():
             return _short("not_enough_left", error.required, error.free)
-        case posting.AccountParked():
+        case pool_acts.AccountParked():
             return Problem("account_parked")
-        case posting.AccountPaused():
+        case pool_acts.AccountPaused():
             return Problem("paused")
         case posting.ReferenceConflict() | holds.HoldConflict():
             return Problem("reference_conflict")

@@ -25,35 +25,16 @@ from billing.ledger.book import (
     available_for,
     charged_as_of,
     draft,
-    free_credits,
     is_closing,
-    new_lot,
-    spendable,
 )
-from billing.ledger.books import Limit, OpenBooks, open_books, write_books
-from billing.ledger.burn import InsufficientCredits, NotEnoughLeft, burn, ensure_covered, ensure_free, settle_overdraft
+from billing.ledger.books import OpenBooks, open_books, write_books
+from billing.ledger.burn import InsufficientCredits, NotEnoughLeft, ensure_free, settle_overdraft
 from billing.ledger.models import CreditGrant, CreditPool, GrantKind, LedgerEntry, Posting
+from billing.ledger.pool_acts import count_against, ensure_at_work, grant_on, roll_over_on, spend_on
 
 __all__ = ["InsufficientCredits", "NotEnoughLeft"]
 
 GRANTABLE = frozenset(GrantKind.values) - {"overage", "overdraft", "transfer", "rollover"}
-
-
-class AccountParked(Exception):
-    """The account is parked for examination: no charge, hold or transfer until staff release it."""
-
-
-class AccountPaused(Exception):
-    """The account is paused: no charge, hold or transfer until its subscription goes on, or what it owes is paid."""
-
-
-class SpendLimitReached(Exception):
-    """The charge would take the member past the month's limit. Both are credits."""
-
-    def __init__(self, limit: Decimal, spent: Decimal) -> None:
-        super().__init__(f"{spent} of {limit} credits spent this month")
-        self.limit = limit
-        self.spent = spent
 
 
 class ReferenceConflict(Exception):
@@ -125,14 +106,12 @@ def grant(
         ) is not None:
             return first
         book = opened.books[pool_id]
-        posting = draft(book, act="grant", reference=reference, now=now)
-        posting.fingerprint, posting.actor, posting.note, posting.meter_id = fingerprint, actor, note, meter_id
-        lot = new_lot(
-            kind=kind, amount=amount, effective_at=effective_at or now, expires_at=expires_at, priority=priority,
-            cost_basis=cost_basis, currency=currency or book.currency, meter_id=meter_id, note=note,
+        posting = grant_on(
+            book, kind=kind, amount=amount, reference=reference, effective_at=effective_at or now,
+            expires_at=expires_at, priority=priority, cost_basis=cost_basis, currency=currency or "",
+            meter_id=meter_id, note=note, now=now,
         )  # fmt: skip
-        moves.grant(book, posting, lot)
-        settle_overdraft(book, now=now)
+        posting.fingerprint, posting.actor = fingerprint, actor
         write_books(opened, now=now)
         return Posting.objects.get(pk=posting.id)
 
@@ -166,51 +145,12 @@ def spend(
         book = opened.books[pool_id]
         grace = settings.FLORIN_EXPIRY_GRACE_SECONDS
         charged_at = charged_as_of(book, min(occurred_at or now, now), now=now, grace_seconds=grace)
-        lots = admit(
-            book, credits, limit=opened.limits.get(member_id or 0), now=now, charged_at=charged_at, meter_id=meter_id
-        )
-        posting = draft(book, act="spend", reference=reference, now=now, occurred_at=charged_at)
-        posting.fingerprint, posting.actor, posting.note = fingerprint, actor, note
-        posting.meter_id, posting.member_id = meter_id, member_id
-        burn(book, posting, credits, lots=lots)
-        count_against(opened.limits.get(member_id or 0), credits)
+        spend_on(
+            book, credits, reference=reference, charged_at=charged_at, limit=opened.limits.get(member_id or 0),
+            meter_id=meter_id, member_id=member_id, note=note, actor=actor, fingerprint=fingerprint, now=now,
+        )  # fmt: skip
         write_books(opened, now=now)
-        return Posting.objects.get(pk=posting.id)
-
-
-def admit(
-    book: Book, credits: Decimal, *, limit: Limit | None, now: datetime, charged_at: datetime, meter_id: int | None
-) -> list[Lot]:
-    """The lots a charge may burn, after asking everything that may refuse it; changes nothing.
-
-    Raises AccountParked, AccountPaused, SpendLimitReached or InsufficientCredits.
-    """
-    ensure_at_work(book)
-    ensure_within(limit, credits)
-    lots = spendable(book, now=now, charged_at=charged_at, meter_id=meter_id)
-    ensure_covered(book, credits, free_credits(lots), at=charged_at)
-    return lots
-
-
-def ensure_at_work(book: Book) -> None:
-    """Raise AccountParked or AccountPaused where the pool's account may not charge, hold or transfer."""
-    if book.parked:
-        raise AccountParked
-    if book.paused:
-        raise AccountPaused
-
-
-def ensure_within(limit: Limit | None, credits: Decimal) -> None:
-    """Raise SpendLimitReached when `credits` more would take the member past the month's limit, open holds included."""
-    if limit is not None and limit.spent + limit.held + credits > limit.amount:
-        raise SpendLimitReached(limit.amount, limit.spent + limit.held)
-
-
-def count_against(limit: Limit | None, credits: Decimal) -> None:
-    """Count spent (or, negative, returned) credits against a member's limit."""
-    if limit is not None:
-        limit.spent = max(limit.spent + credits, ZERO)
-        limit.changed = True
+        return Posting.objects.get(pool_id=pool_id, reference=reference)
 
 
 def revoke(
@@ -458,16 +398,20 @@ def roll_over(
     rule: moves.RolloverRule,
     reference: str,
     now: datetime,
+    grace_seconds: int = 0,
 ) -> Posting | None:
-    """Roll what may live on past a period's end into new lots and expire the rest (L10); None when nothing ended."""
+    """Roll what may live on past a period's end into new lots and, after the grace, expire the rest (L10); None when
+    there is nothing to do."""
     with transaction.atomic():
         opened = open_books([pool_id], now=now, postings=1)
         if (first := find_posting(pool_id=pool_id, reference=reference, act="rollover")) is not None:
             return first
         book = opened.books[pool_id]
-        if not moves.ending_lots(book, ends_at):
+        posting = roll_over_on(
+            book, ends_at=ends_at, new_expires_at=new_expires_at, rule=rule, grace_seconds=grace_seconds,
+            reference=reference, now=now,
+        )  # fmt: skip
+        if posting is None:
             return None
-        posting = draft(book, act="rollover", reference=reference, now=now, occurred_at=ends_at)
-        moves.roll_over(book, posting, ends_at=ends_at, new_expires_at=new_expires_at, rule=rule)
         write_books(opened, now=now)
         return Posting.objects.get(pk=posting.id)

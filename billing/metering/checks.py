@@ -16,7 +16,7 @@ from billing.ledger.books import Limit
 from billing.ledger.burn import InsufficientCredits
 from billing.ledger.cycles import month_start
 from billing.ledger.models import Hold, MemberLimit
-from billing.ledger.posting import AccountParked, AccountPaused, SpendLimitReached, admit
+from billing.ledger.pool_acts import AccountParked, AccountPaused, SpendLimitReached, admit
 from billing.metering.events import InvalidEvent
 from billing.metering.known import Known
 from billing.metering.processing import ensure_holdable, rate

@@ -4,11 +4,9 @@ Single events, charges and batches all come through `process`. Locks: the pools 
 pools, in primary-key order, so all usage of one account is rated one after the other. Facts are taken before charges.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from itertools import islice
 
 from django.conf import settings
 from django.db import transaction
@@ -19,25 +17,13 @@ from billing.ledger import balance
 from billing.ledger.book import (
     DEBT_KINDS,
     Book,
-    Draft,
-    Lot,
     available,
-    draft,
-    is_closing,
-    may_spend,
-    spendable,
     turn,
 )
 from billing.ledger.books import OpenBooks, open_books
-from billing.ledger.burn import InsufficientCredits, burn
-from billing.ledger.posting import (
-    AccountParked,
-    AccountPaused,
-    ReferenceConflict,
-    SpendLimitReached,
-    admit,
-    count_against,
-)
+from billing.ledger.burn import InsufficientCredits
+from billing.ledger.pool_acts import AccountParked, AccountPaused, FactPosting, SpendLimitReached, spend_on
+from billing.ledger.posting import ReferenceConflict
 from billing.metering.events import InvalidEvent
 from billing.metering.known import Known, known_statements, read_known
 from billing.metering.resolve import resolve
@@ -166,17 +152,15 @@ def _take(works: list[Work], now: datetime, patience_ms: int | None) -> dict[int
     )
     _ensure_same_cycles(works, opened)
     known, tally = read_known(opened.extras), Tally()
-    burners: dict[tuple[int, int], FactBurner] = {}
+    facts: dict[tuple[int, int], FactPosting] = {}
     for work in sorted(works, key=lambda each: each.is_charge) if charges else works:
         if _is_repeat(work, known):
             continue
         try:
             rate(work, known)
             ensure_holdable(work, opened.books[work.pool_id])
-            if work.is_charge:
-                _burn_charge(work, opened, now)
-            elif work.credits:
-                _burn_fact(work, _burner_of(work, opened.books[work.pool_id], burners), now)
+            if work.is_charge or work.credits:
+                _spend(work, opened, None if work.is_charge else _facts_of(work, opened, facts), now)
         except InvalidEvent as fault:
             work.reject(fault)
             continue
@@ -189,7 +173,6 @@ def _take(works: list[Work], now: datetime, patience_ms: int | None) -> dict[int
         work.verdict = "accepted"
         known.count(work)
         tally.add(work)
-        count_against(opened.limits.get(work.member_id or 0), work.credits)
     write_usage(opened, tally, now=now)
     balances = {pool_id: available(book, at=now) for pool_id, book in opened.books.items()}
     for work in works:
@@ -202,12 +185,12 @@ def _is_of_other_cycle(work: Work) -> bool:
     return account is not None and not account.cycle_starts_at <= work.charged_at < account.cycle_ends_at
 
 
-def _burner_of(work: Work, book: Book, burners: dict[tuple[int, int], "FactBurner"]) -> "FactBurner":
+def _facts_of(work: Work, opened: OpenBooks, facts: dict[tuple[int, int], FactPosting]) -> FactPosting:
+    book = opened.books[work.pool_id]
     key = (book.pool_id, turn(book, work.charged_at))
-    burner = burners.get(key)
-    if burner is None:
-        burner = burners[key] = FactBurner(book)
-    return burner
+    if key not in facts:
+        facts[key] = FactPosting(book)
+    return facts[key]
 
 
 def _ensure_same_cycles(works: Sequence[Work], opened: OpenBooks) -> None:
@@ -233,65 +216,23 @@ def _is_repeat(work: Work, known: Known) -> bool:
     return True
 
 
-def _burn_charge(work: Work, opened: OpenBooks, now: datetime) -> None:
-    """Spend for one charge with a posting of its own. Raises what refuses it, before any change."""
-    book, limit = opened.books[work.pool_id], opened.limits.get(work.member_id or 0)
-    meter_id = _meter_id(work)
-    lots = admit(book, work.credits, limit=limit, now=now, charged_at=work.charged_at, meter_id=meter_id)
-    if work.credits:
-        _begin(work, book, work.reference("charge"), now)
-        if work.draft:
-            work.draft.fingerprint = work.usage.fingerprint if work.usage else None
-            burn(book, work.draft, work.credits, lots=lots)
-
-
-@dataclass(slots=True)
-class FactBurner:
-    """Burns a batch's facts of one pool and cycle on one posting, walking the lots once, however many facts."""
-
-    book: Book
-    posting: Draft | None = None
-    lots: list[Lot] = field(default_factory=list)
-    first: int = 0
-
-    def __post_init__(self) -> None:
-        self.lots = list(self.book.lots)
-
-    def candidates(self, work: Work, now: datetime) -> Iterator[Lot]:
-        """Lots the fact may use, in burn order, found one by one as they are needed."""
-        if is_closing(self.book, work.charged_at):
-            yield from spendable(self.book, now=now, charged_at=work.charged_at, meter_id=_meter_id(work))
-            return
-        while self.first < len(self.lots) and self.lots[self.first].free <= 0:
-            self.first += 1
-        meter_id = _meter_id(work)
-        for lot in islice(self.lots, self.first, None):
-            if lot.free > 0 and may_spend(self.book, lot, now=now, charged_at=work.charged_at, meter_id=meter_id):
-                yield lot
-
-
-def _meter_id(work: Work) -> int | None:
-    return work.meter.id if work.meter else None
-
-
-def _burn_fact(work: Work, burner: FactBurner, now: datetime) -> None:
-    """Spend for one event on the posting its pool has for this batch; what that burned before is the event's offset."""
-    book, posting = burner.book, burner.posting
-    if posting is None:
-        _begin(work, book, work.reference("usage"), now)
-        posting = burner.posting = work.draft
-    if posting is None:
-        return
-    if posting.meter_id != _meter_id(work):
-        posting.meter_id = None
-    if posting.member_id != work.member_id:
-        posting.member_id = None
-    work.draft, work.posting_id, work.burn_offset = posting, posting.id, posting.credits
-    burn(book, posting, work.credits, lots=burner.candidates(work, now), charged_at=work.charged_at)
-
-
-def _begin(work: Work, book: Book, reference: str, now: datetime) -> None:
-    posting = draft(book, act="spend", reference=reference, now=now, occurred_at=work.charged_at)
-    posting.meter_id = _meter_id(work)
-    posting.member_id, posting.actor, posting.note = work.member_id, work.actor, work.note
-    work.draft, work.posting_id = posting, posting.id
+def _spend(work: Work, opened: OpenBooks, facts: FactPosting | None, now: datetime) -> None:
+    """Spend for a charge on a posting of its own, or for an event on the one of its pool and cycle in this batch; what
+    that burned before is the event's offset. Raises what refuses a charge, before any change."""
+    burned = facts.posting.credits if facts and facts.posting else ZERO
+    work.draft = spend_on(
+        opened.books[work.pool_id],
+        work.credits,
+        reference=work.reference("usage" if facts else "charge"),
+        charged_at=work.charged_at,
+        limit=opened.limits.get(work.member_id or 0),
+        meter_id=work.meter.id if work.meter else None,
+        member_id=work.member_id,
+        note=work.note,
+        actor=work.actor,
+        fingerprint=work.usage.fingerprint if work.usage and not facts else None,
+        facts=facts,
+        now=now,
+    )
+    if work.draft:
+        work.posting_id, work.burn_offset = work.draft.id, burned

@@ -14,8 +14,7 @@ from django.db.models import F, Q, QuerySet
 from billing.accounts import clocks
 from billing.catalog import plan_pricing, pricing
 from billing.invoicing.models import Invoice
-from billing.ledger import pools
-from billing.ledger import terms as pool_terms
+from billing.ledger import pool_acts, pools
 from billing.ledger.book import Book
 from billing.ledger.books import open_books, write_books
 from billing.ledger.models import GrantKind
@@ -146,7 +145,7 @@ def grant_on(
     invoiced, while a row should have been there is repaid from it."""
     for row in rows:
         debts = {lot.id for lot in lots if not lot.charged and row.starts_at <= lot.effective_at < row.ends_at}
-        posting = pool_terms.grant(
+        posting = pool_acts.grant_on(
             book,
             kind=row.kind,
             amount=row.credits,
@@ -155,7 +154,6 @@ def grant_on(
             cost_basis=row.cost_basis,
             currency=currency,
             reference=f"allocation:{row.pk}",
-            note="",
             late_debts=debts,
             now=now,
         )

@@ -17,7 +17,7 @@ from decimal import Decimal
 from django.conf import settings
 
 from billing.catalog import periods, plans
-from billing.ledger import moves
+from billing.ledger import moves, pool_acts
 from billing.ledger import terms as pool_terms
 from billing.ledger.books import OpenBooks, open_books, write_books
 from billing.ledger.pipeline import Statement, columns
@@ -258,7 +258,7 @@ def _post(
     main_id = facts.main_pools[subscription.account_id]
     main = opened.books[main_id]
     grace = settings.FLORIN_EXPIRY_GRACE_SECONDS
-    pool_terms.end_period(
+    pool_acts.roll_over_on(
         main, ends_at=boundary, new_expires_at=cycle[1], rule=rule, grace_seconds=grace, reference=name, now=now
     )
     lots = facts.lots[subscription.pk]

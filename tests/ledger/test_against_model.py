@@ -20,9 +20,9 @@ from hypothesis.stateful import (
 
 from billing.catalog.models import Meter
 from billing.ledger import balance, books, expiry, holds, pools, posting, verification
-from billing.ledger.book import charged_as_of, draft, spendable
-from billing.ledger.burn import burn
+from billing.ledger.book import charged_as_of
 from billing.ledger.models import CreditGrant, CreditPool, Hold
+from billing.ledger.pool_acts import FactPosting, spend_on
 from billing.notifications.models import Notification
 from tests.factories import make_account
 from tests.ledger.makers import NOW, nothing_written
@@ -121,11 +121,12 @@ class Ledger(RuleBasedStateMachine):
                 opened = books.open_books([self.pools[pool]], now=self.now, postings=1)
                 book = opened.books[self.pools[pool]]
                 at = charged_as_of(book, occurred, now=self.now, grace_seconds=3600)
-                lots = spendable(book, now=self.now, charged_at=at, meter_id=self.meter(meter))
-                act = draft(book, act="spend", reference=self.reference(), now=self.now, occurred_at=at)
-                burn(book, act, credits, lots=lots)
+                made = spend_on(
+                    book, credits, reference=self.reference(), charged_at=at, meter_id=self.meter(meter),
+                    facts=FactPosting(book), now=self.now,
+                )  # fmt: skip
                 books.write_books(opened, now=self.now)
-                return act.id
+                return made.id
 
         self.spends.append(
             self.both(lambda model: model.spend(pool, credits, meter, self.now, occurred, fact=True), record)

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from billing.accounts.models import Account
-from billing.ledger import expiry, holds, pools, posting
+from billing.ledger import expiry, holds, pool_acts, pools, posting
 from billing.ledger.models import Hold, MemberLimit, Posting
 from tests.ledger.makers import (
     DAY,
@@ -81,7 +81,7 @@ def test_a_hold_lasts_a_day_at_most(pool, seconds):
 
 
 @pytest.mark.parametrize(
-    ("mark", "refusal"), [("parked_at", posting.AccountParked), ("paused_at", posting.AccountPaused)]
+    ("mark", "refusal"), [("parked_at", pool_acts.AccountParked), ("paused_at", pool_acts.AccountPaused)]
 )
 def test_a_parked_or_paused_account_cannot_hold_nor_capture_more_than_it_held(pool, mark, refusal):
     give(pool, 10)
@@ -98,10 +98,10 @@ def test_a_parked_or_paused_account_cannot_hold_nor_capture_more_than_it_held(po
 def test_a_members_limit_binds_holds_and_what_exceeds_them(pool, bob):
     give(pool, 100)
     pools.set_member_limit(member_id=bob.pk, amount=Decimal(10), now=NOW)
-    with nothing_written(), pytest.raises(posting.SpendLimitReached):
+    with nothing_written(), pytest.raises(pool_acts.SpendLimitReached):
         hold(pool, 11, member_id=bob.pk)
     placed = hold(pool, 8, member_id=bob.pk)
-    with nothing_written(), pytest.raises(posting.SpendLimitReached):
+    with nothing_written(), pytest.raises(pool_acts.SpendLimitReached):
         capture(placed, 11)
     capture(placed, 10)
     assert MemberLimit.objects.get().spent == 10

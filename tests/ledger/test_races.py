@@ -8,7 +8,7 @@ import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, connection
 
-from billing.ledger import books, expiry, holds, pools, posting, verification
+from billing.ledger import books, expiry, holds, pool_acts, pools, posting, verification
 from billing.ledger.models import CreditGrant, CreditPool, Hold, Posting
 from billing.notifications.models import Notification
 from tests.factories import make_account
@@ -83,7 +83,7 @@ def test_without_lock_and_constraint_more_is_spent_than_there_was(pool, monkeypa
 
 def test_without_the_check_before_a_spend_more_is_spent_than_there_was(pool, monkeypatch):
     give(pool, 100)
-    monkeypatch.setattr(posting, "ensure_covered", lambda *_, **__: None)
+    monkeypatch.setattr(pool_acts, "ensure_covered", lambda *_, **__: None)
     assert spend_in_threads(pool, 10, 12) == {"done": 120}
     pool.refresh_from_db()
     assert pool.overdraft == 20

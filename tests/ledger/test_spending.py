@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from billing.accounts.models import Account
-from billing.ledger import books, pools, posting
+from billing.ledger import books, pool_acts, pools, posting
 from billing.ledger.models import CreditGrant, CreditPool, MemberLimit, Posting
 from billing.notifications.models import Notification
 from tests.factories import make_account
@@ -83,7 +83,7 @@ def test_spending_from_a_pool_that_is_not_there_is_refused(pool):
         posting.spend(pool_id=pool.pk + 999, credits=Decimal(1), reference="x", now=NOW)
 
 
-REFUSALS = [("parked_at", posting.AccountParked), ("paused_at", posting.AccountPaused)]
+REFUSALS = [("parked_at", pool_acts.AccountParked), ("paused_at", pool_acts.AccountPaused)]
 
 
 @pytest.mark.parametrize(("mark", "refusal"), REFUSALS)
@@ -155,7 +155,7 @@ def test_a_member_spends_up_to_the_limit(pool, bob):
     give(pool, 100)
     pools.set_member_limit(member_id=bob.pk, amount=Decimal(10), now=NOW)
     take(pool, 7, member_id=bob.pk)
-    with nothing_written(), pytest.raises(posting.SpendLimitReached) as refused:
+    with nothing_written(), pytest.raises(pool_acts.SpendLimitReached) as refused:
         take(pool, 4, member_id=bob.pk)
     assert (refused.value.limit, refused.value.spent) == (10, 7)
     take(pool, 3, member_id=bob.pk)
@@ -168,7 +168,7 @@ def test_a_limit_counts_over_all_pools(pool, team, bob):
     give(team, 100)
     pools.set_member_limit(member_id=bob.pk, amount=Decimal(10), now=NOW)
     take(pool, 6, member_id=bob.pk)
-    with nothing_written(), pytest.raises(posting.SpendLimitReached):
+    with nothing_written(), pytest.raises(pool_acts.SpendLimitReached):
         take(team, 5, member_id=bob.pk)
 
 
@@ -181,7 +181,7 @@ def test_a_limit_begins_anew_each_month_of_the_accounts_zone(db):
     pools.set_member_limit(member_id=member.pk, amount=Decimal(10), now=NOW)
     take(pool, 10, member_id=member.pk)
     # April begins in Tokyo at 15:00 UTC on 31 March.
-    with nothing_written(), pytest.raises(posting.SpendLimitReached):
+    with nothing_written(), pytest.raises(pool_acts.SpendLimitReached):
         take(pool, 1, member_id=member.pk, now=datetime(2026, 3, 31, 14, 59, tzinfo=UTC))
     take(pool, 10, member_id=member.pk, now=datetime(2026, 3, 31, 15, 0, tzinfo=UTC))
     limit = MemberLimit.objects.get()

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from billing.accounts.models import Account
-from billing.ledger import books, posting
+from billing.ledger import books, pool_acts, posting
 from billing.ledger.models import CreditGrant, Posting
 from tests.ledger.makers import (
     DAY,
@@ -70,7 +70,7 @@ def test_no_more_is_transferred_than_is_free_whatever_the_policy(pool, team, pol
 
 
 @pytest.mark.parametrize(
-    ("mark", "refusal"), [("parked_at", posting.AccountParked), ("paused_at", posting.AccountPaused)]
+    ("mark", "refusal"), [("parked_at", pool_acts.AccountParked), ("paused_at", pool_acts.AccountPaused)]
 )
 def test_a_parked_or_paused_account_cannot_transfer(pool, team, mark, refusal):
     give(pool, 10)

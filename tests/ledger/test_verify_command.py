@@ -12,7 +12,7 @@ import pytest
 from django.db import DatabaseError, connection
 
 from billing.accounts.ids import encode
-from billing.ledger import posting, sealing, verification
+from billing.ledger import pool_acts, posting, sealing, verification
 from billing.ledger.models import LedgerSeal
 from billing.ledger.pools import get_main_pool, open_pool
 from billing.notifications.models import Notification
@@ -167,7 +167,7 @@ def test_parking_stops_the_accounts_that_differ_and_tells_staff(pool, mallory, c
     assert pool.account.parked_at is not None
     assert pool.account.parked_reason.startswith("verify_ledger found 2 differences, first: pool_balance")
     assert mallory.account.parked_at is None
-    with pytest.raises(posting.AccountParked):
+    with pytest.raises(pool_acts.AccountParked):
         take(pool, 1)
     take(mallory, 1)
     row = Notification.objects.get()

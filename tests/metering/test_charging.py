@@ -3,11 +3,10 @@ from decimal import Decimal
 import pytest
 
 from billing.accounts.ids import encode
-from billing.ledger import pools
+from billing.ledger import pool_acts, pools
 from billing.ledger.burn import InsufficientCredits
 from billing.ledger.models import MemberLimit, Posting
-from billing.ledger.posting import AccountParked, AccountPaused, SpendLimitReached
-from billing.metering import processing
+from billing.ledger.pool_acts import AccountParked, AccountPaused, SpendLimitReached
 from billing.metering.events import InvalidEvent
 from billing.metering.ingest import ChargeResult, IdConflict
 from billing.metering.models import RejectedEvent, UsageEvent
@@ -163,7 +162,7 @@ def test_of_two_hundred_charges_at_once_on_a_hundred_credits_a_hundred_succeed(h
 @pytest.mark.django_db(transaction=True)
 def test_without_the_guard_the_same_charges_overspend(hundred, monkeypatch):
     """Positive control: what refuses the second hundred is the admission, nothing else."""
-    monkeypatch.setattr(processing, "admit", lambda book, credits, **options: list(book.lots))
+    monkeypatch.setattr(pool_acts, "admit", lambda book, credits, **options: list(book.lots))
     outcomes = race(threads=10, each=20)
     assert sum(isinstance(each, ChargeResult) for each in outcomes) == 200
     assert pools.get_main_pool(hundred.pk).overdraft == 100

@@ -2,18 +2,14 @@
 
 from datetime import timedelta
 from decimal import Decimal
-from types import SimpleNamespace
 
 import pytest
 from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from billing.ledger import pools
+from billing.ledger import pool_acts, pools
 from billing.ledger.models import CreditGrant, CreditPool
-from billing.metering import processing
-from billing.metering.processing import FactBurner, _burn_fact
-from billing.metering.work import Work
 from tests.factories import make_account, make_meter
 from tests.ledger.makers import give, make_book, make_lot
 from tests.metering.makers import DAY, NOW, START, assert_proven, event, publish, rate, send
@@ -94,16 +90,15 @@ def test_a_batch_looks_at_each_spent_lot_once(monkeypatch):
     # 1,000 lots of 1 and 1,000 facts of 1. Asking of every lot for each fact would be 1,000,000 questions; each fact
     # asks of the lot it burns, and of the one after it.
     asked = []
-    may_spend = processing.may_spend
-    monkeypatch.setattr(processing, "may_spend", lambda *of, **at: asked.append(of) or may_spend(*of, **at))
-    burner = FactBurner(make_book(*(make_lot(1) for _ in range(1000))))
+    may_spend = pool_acts.may_spend
+    monkeypatch.setattr(pool_acts, "may_spend", lambda *of, **at: asked.append(of) or may_spend(*of, **at))
+    facts = pool_acts.FactPosting(make_book(*(make_lot(1) for _ in range(1000))))
     for number in range(1000):
-        work = Work(is_charge=False, usage=SimpleNamespace(source="", id=str(number)), charged_at=NOW, credits=D(1))
-        _burn_fact(work, burner, NOW)
-        assert burner.first <= number + 1
+        pool_acts.spend_on(facts.book, D(1), reference=f"usage:{number}", charged_at=NOW, facts=facts, now=NOW)
+        assert facts.first <= number + 1
     assert len(asked) <= 2000
-    assert burner.book.balance == 0
-    assert len(burner.book.drafts) == 1
+    assert facts.book.balance == 0
+    assert len(facts.book.drafts) == 1
 
 
 def test_a_lot_that_one_fact_may_not_use_is_there_for_the_next(acme, tokens):

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from billing.accounts.ids import encode
-from billing.ledger import holds, pools, posting
+from billing.ledger import holds, pool_acts, pools
 from billing.ledger.models import MemberLimit
 from billing.metering import checks
 from billing.metering.quotes import Asked
@@ -67,7 +67,7 @@ def test_accounts_of_two_zones_in_one_batch_keep_their_own_months(tokens):
 def test_a_second_hold_beyond_the_limit_is_refused(limited):
     first = place(limited, 100, reference="first")
     before = all_rows()
-    with pytest.raises(posting.SpendLimitReached) as refused:
+    with pytest.raises(pool_acts.SpendLimitReached) as refused:
         place(limited, 100, reference="second")
     assert (refused.value.limit, refused.value.spent) == (100, 100)
     assert all_rows() == before
@@ -88,7 +88,7 @@ def test_a_capture_beyond_the_hold_asks_for_what_other_holds_leave(limited):
     first = place(limited, 60, reference="first")
     place(limited, 30, reference="second")
     before = all_rows()
-    with pytest.raises(posting.SpendLimitReached):
+    with pytest.raises(pool_acts.SpendLimitReached):
         holds.capture(hold_id=first.pk, amount=D(71), now=NOW)
     assert all_rows() == before
     holds.capture(hold_id=first.pk, amount=D(70), now=NOW)
@@ -99,7 +99,7 @@ def test_a_charge_is_refused_while_a_hold_reserves_the_rest(limited):
     spend(limited, 30)
     placed = place(limited, 70)
     before = all_rows()
-    with pytest.raises(posting.SpendLimitReached):
+    with pytest.raises(pool_acts.SpendLimitReached):
         spend(limited, 1)
     assert all_rows() == before
     assert ask(limited, 1) == "spend_limit"

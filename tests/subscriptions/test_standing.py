@@ -9,7 +9,7 @@ from billing.accounts.models import Account
 from billing.catalog.models import DunningPolicy
 from billing.invoicing.models import Invoice
 from billing.ledger import pools, posting
-from billing.ledger.posting import AccountPaused
+from billing.ledger.pool_acts import AccountPaused
 from billing.notifications.models import Notification
 from billing.payments import by_hand, collecting, methods, paying
 from billing.payments.models import Collection
