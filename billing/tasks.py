@@ -17,7 +17,7 @@ from django.utils import timezone
 from billing.accounts import clocks, idempotency, throttles
 from billing.clock import advancing
 from billing.invoicing import exchange, stripe_tax, tax_numbers
-from billing.ledger import announcing, expiry, holds, sealing, verification
+from billing.ledger import expiry, expiry_notices, holds, sealing, verification
 from billing.metering import gauges
 from billing.notifications import delivery, fanout
 from billing.payments import checking, collecting, refunding, webhooks
@@ -53,7 +53,7 @@ def expire_lots() -> None:
 def announce_expiring() -> None:
     """Say which credits expire soon."""
     told = 0
-    while count := announcing.announce_expiring(now=timezone.now(), limit=BATCH):
+    while count := expiry_notices.announce_expiring(now=timezone.now(), limit=BATCH):
         told += count
     _report("expiring.announced", count=told)
 

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 from django.db.models import Q
 
-from billing.accounts import prepared
 from billing.accounts.models import Account, ApiKey, Scope, User
+from billing.sql import prepared
 
 LAST_USED_SECONDS = 60
 MAX_OVERLAP_SECONDS = 30 * 86_400

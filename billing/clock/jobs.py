@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db.models import Min, QuerySet
 
 from billing.accounts import clocks
-from billing.ledger import announcing, expiry, holds, sealing
+from billing.ledger import expiry, expiry_notices, holds, sealing
 from billing.ledger.models import CreditGrant, Hold
 from billing.metering import gauges
 from billing.notifications import delivery, fanout
@@ -193,11 +193,11 @@ def _next_void(after: datetime, account_id: int | None) -> datetime | None:
 
 
 def _announce(now: datetime, account_id: int | None) -> int:
-    return announcing.announce_expiring(now=now, limit=BATCH, account_id=account_id)
+    return expiry_notices.announce_expiring(now=now, limit=BATCH, account_id=account_id)
 
 
 def _next_announcement(after: datetime, account_id: int | None) -> datetime | None:
-    return announcing.next_due_at(after=after, account_id=account_id)
+    return expiry_notices.next_due_at(after=after, account_id=account_id)
 
 
 def _keep_in_inbox(now: datetime, account_id: int | None) -> int:

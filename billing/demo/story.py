@@ -19,7 +19,7 @@ from billing.demo import buying, subscribing
 from billing.demo import catalog as shop
 from billing.demo.cast import CUSTOMERS, TEAM, TEAM_ACCOUNT, TEAM_POOLS, Customer
 from billing.demo.usage import YEAR, Event, Reporter
-from billing.ledger import announcing, expiry, holds, pools, posting, sealing
+from billing.ledger import expiry, expiry_notices, holds, pools, posting, sealing
 from billing.ledger.cycles import month_after
 from billing.metering import gauges, ingest
 from billing.notifications import inbox
@@ -264,7 +264,7 @@ def run_jobs(*, now: datetime) -> None:
     """What Celery's beat would do meanwhile."""
     expiry.expire_due(now=now, grace_seconds=settings.FLORIN_EXPIRY_GRACE_SECONDS)
     holds.expire_due(now=now)
-    announcing.announce_expiring(now=now, limit=len(CUSTOMERS) * 100)
+    expiry_notices.announce_expiring(now=now, limit=len(CUSTOMERS) * 100)
 
 
 def accrue_gauges(*, now: datetime) -> None:

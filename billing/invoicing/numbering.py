@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from django.db import connection
 
 from billing.invoicing.models import Invoice
-from billing.ledger.pipeline import columns, pipelined
+from billing.sql.pipeline import columns, pipelined
 
 _DRAW = "UPDATE billing_issuer SET {0} = {0} + 1 WHERE id = %s RETURNING {1}, {0}"
 _DRAW_INVOICE = _DRAW.format("last_invoice_number", "invoice_prefix")

@@ -7,13 +7,13 @@ from decimal import ROUND_DOWN, Decimal
 
 from django.db.models import F, Q, Sum
 
-from billing.accounts import prepared
 from billing.ledger.book import DEBT_KINDS, ZERO, Book
 from billing.ledger.book import Lot as BookLot
 from billing.ledger.book import available as available_in
 from billing.ledger.burn import settle_overdraft, unreserve
 from billing.ledger.cycles import is_of_cycle, percent_spent, roll_cycle
 from billing.ledger.models import CreditGrant, CreditPool, Hold, HoldLine, LedgerEntry, Posting
+from billing.sql import prepared
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from billing.ledger.alerts import note_low_balance, write_alerts
 from billing.ledger.book import ZERO, Book, Draft, Lot
 from billing.ledger.burn import settle_overdraft, unreserve
 from billing.ledger.cycles import month_start, roll_cycle
-from billing.ledger.pipeline import Statement, array, columns, pipelined
+from billing.sql.pipeline import Statement, array, columns, pipelined
 
 
 class PoolNotFound(LookupError):

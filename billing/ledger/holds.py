@@ -18,9 +18,9 @@ from billing.ledger import burn
 from billing.ledger.book import ZERO, Book, Draft, Lot, charged_as_of, draft, free_credits, spendable
 from billing.ledger.books import OpenBooks, open_books, write_books
 from billing.ledger.models import Hold, HoldLine, Posting
-from billing.ledger.pipeline import Statement
 from billing.ledger.pool_acts import count_against, ensure_at_work, ensure_within
 from billing.ledger.posting import ReferenceConflict
+from billing.sql.pipeline import Statement
 
 MAX_SECONDS = 24 * 3600
 

@@ -6,14 +6,15 @@ from decimal import Decimal
 
 from django.db import IntegrityError, transaction
 
-from billing.accounts import members, prepared, tax_ids
+from billing.accounts import members, tax_ids
 from billing.accounts.models import Account, Member, Role, User
 from billing.ledger.book import left
 from billing.ledger.books import open_books, write_books
 from billing.ledger.cycles import month_after, month_start
 from billing.ledger.models import CreditPool, MemberLimit
-from billing.ledger.pipeline import Statement
-from billing.ledger.terms import PoolTerms, apply
+from billing.ledger.pool_terms import PoolTerms, apply
+from billing.sql import prepared
+from billing.sql.pipeline import Statement
 
 MAIN_KEY = "main"
 

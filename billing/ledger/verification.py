@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.db.models import Count
 
 from billing.accounts.models import Account, User
-from billing.ledger.identities import IDENTITIES, SCOPE
+from billing.ledger.invariants import IDENTITIES, SCOPE
 from billing.ledger.models import CreditPool, LedgerSeal, Posting, SealedRange
 from billing.ledger.sealing import Range, link_digest, range_digests
 from billing.notifications import outbox

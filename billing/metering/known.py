@@ -8,8 +8,8 @@ from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
 
-from billing.ledger.pipeline import Statement, columns
 from billing.metering.work import ZERO, Work
+from billing.sql.pipeline import Statement, columns
 
 _EVENTS = """
 SELECT e.account_id, e.event_id, e.source, e.fingerprint, e.credits, e.posting_id, e.late

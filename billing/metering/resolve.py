@@ -8,7 +8,7 @@ from billing.accounts import ids
 from billing.catalog.models import RateCardVersion
 from billing.catalog.prices import REVISION, Assignment, Catalog, catalog_at
 from billing.ledger.cycles import bounds
-from billing.ledger.pipeline import Statement, array, pipelined
+from billing.sql.pipeline import Statement, array, pipelined
 
 CountsBy = RateCardVersion.CountsBy
 Period = tuple[datetime, datetime]

@@ -12,9 +12,9 @@ import psycopg
 from django.db import connection
 
 from billing.ledger.books import OpenBooks, write_books
-from billing.ledger.pipeline import Statement, columns, pipelined
 from billing.metering.known import counter_key, value_key
 from billing.metering.work import NO_TIME, ZERO, Work, names_something
+from billing.sql.pipeline import Statement, columns, pipelined
 
 # From this many events on, COPY is faster than one INSERT over arrays, despite its extra round trip.
 COPY_FROM = 40

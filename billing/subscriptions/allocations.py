@@ -18,7 +18,7 @@ from billing.ledger import pool_acts, pools
 from billing.ledger.book import Book
 from billing.ledger.books import open_books, write_books
 from billing.ledger.models import GrantKind
-from billing.ledger.pipeline import Statement, columns, pipelined
+from billing.sql.pipeline import Statement, columns, pipelined
 from billing.subscriptions import acts, overage
 from billing.subscriptions.models import Allocation, Subscription
 from billing.subscriptions.overage import OverageLot

@@ -17,10 +17,9 @@ from decimal import Decimal
 from django.conf import settings
 
 from billing.catalog import periods, plans
-from billing.ledger import moves, pool_acts
-from billing.ledger import terms as pool_terms
+from billing.ledger import moves, pool_acts, pool_terms
 from billing.ledger.books import OpenBooks, open_books, write_books
-from billing.ledger.pipeline import Statement, columns
+from billing.sql.pipeline import Statement, columns
 from billing.subscriptions import allocations, bills, ending, history, overage, scheduled, starting
 from billing.subscriptions import facts as reading
 from billing.subscriptions import terms as agreed

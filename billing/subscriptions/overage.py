@@ -19,7 +19,7 @@ from billing.invoicing import pending
 from billing.invoicing.lines import LineDraft
 from billing.invoicing.models import Invoice, InvoiceLine
 from billing.ledger.books import OpenBooks
-from billing.ledger.pipeline import Statement, columns, pipelined
+from billing.sql.pipeline import Statement, columns, pipelined
 from billing.subscriptions import lines
 from billing.subscriptions.lines import Span
 from billing.subscriptions.models import OverageCharge, Subscription, SubscriptionChange, SubscriptionPeriod

@@ -14,7 +14,7 @@ from billing.catalog import rate_cards
 from billing.invoicing.lines import LineDraft
 from billing.invoicing.models import Invoice, InvoiceLine
 from billing.ledger import pools
-from billing.ledger.terms import PoolTerms
+from billing.ledger.pool_terms import PoolTerms
 from billing.subscriptions import allocations, bills, coupons, lines, timetable
 from billing.subscriptions import terms as agreed
 from billing.subscriptions.bills import Bill

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from billing.ledger import announcing, pools, posting
+from billing.ledger import expiry_notices, pools, posting
 from billing.notifications.models import Notification
 from tests.factories import make_account
 from tests.ledger.makers import DAY, NOW, give, hold, take
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 
 def announce(now):
-    return announcing.announce_expiring(now=now, limit=1000)
+    return expiry_notices.announce_expiring(now=now, limit=1000)
 
 
 def told():
@@ -153,7 +153,7 @@ def test_what_never_ends_and_what_has_ended_is_not_told_of(pool):
 def test_a_run_stops_at_its_limit_and_the_next_goes_on(pool):
     for day in (7, 30):
         give(pool, 100, expires_at=NOW + day * DAY)
-    assert [announcing.announce_expiring(now=NOW, limit=1) for _ in range(3)] == [1, 1, 0]
+    assert [expiry_notices.announce_expiring(now=NOW, limit=1) for _ in range(3)] == [1, 1, 0]
 
 
 @pytest.mark.django_db(transaction=True)

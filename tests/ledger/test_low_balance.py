@@ -8,8 +8,8 @@ from django.db import transaction
 
 from billing.ledger import books, expiry, holds, pools, posting
 from billing.ledger.models import CreditPool
-from billing.ledger.pipeline import pipelined
 from billing.notifications.models import Notification
+from billing.sql.pipeline import pipelined
 from tests.ledger.makers import DAY, NOW, assert_proven, give, hold, nothing_written, set_policy, take
 from tests.ledger.racing import race
 

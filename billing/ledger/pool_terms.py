@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from billing.ledger.book import Book
 from billing.ledger.cycles import begin_cycle
-from billing.ledger.pipeline import Statement
+from billing.sql.pipeline import Statement
 
 
 @dataclass(frozen=True, slots=True)
