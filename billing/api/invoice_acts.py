@@ -38,24 +38,24 @@ class VoidInvoice(ApiView):
         return Response(InvoiceDocument(get_invoice(request, invoice)).data)
 
 
-class GiveUpInvoice(ApiView):
-    """Giving up an invoice."""
+class MarkUncollectible(ApiView):
+    """Mark an invoice as uncollectible."""
 
     scopes = {"POST": Scope.PAYMENTS_WRITE}
     platform_only = frozenset({"POST"})
 
     @extend_schema(
-        operation_id="give_up_invoice",
-        summary="Hold an invoice for uncollectible",
+        operation_id="mark_invoice_uncollectible",
+        summary="Mark an invoice as uncollectible",
         tags=TAGS,
         request=None,
         responses={200: InvoiceDocument, **refusals("invoice_not_payable")},
     )
     @idempotent
     def post(self, request: Request, invoice: str) -> Response:
-        """Nobody asks for the money any more; it is still owed, and a payment still settles it. Again it changes
+        """Stop collecting the invoice. It is still owed, and a payment still settles it. Repeating it changes
         nothing. Scope `payments:write`, platform keys only."""
         found = get_invoice(request, invoice)
         read_body(request, Strict)
-        settling.give_up(invoice_id=found.pk, now=now_of(found.account))
+        settling.mark_uncollectible(invoice_id=found.pk, now=now_of(found.account))
         return Response(InvoiceDocument(get_invoice(request, invoice)).data)

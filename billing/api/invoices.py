@@ -96,7 +96,7 @@ class InvoiceDocument(Document):
     due_at = Instant(allow_null=True)
     paid_at = Instant(allow_null=True)
     voided_at = Instant(allow_null=True)
-    given_up_at = Instant(allow_null=True, help_text="Since when it is held for uncollectible.")
+    uncollectible_at = Instant(allow_null=True, help_text="Since when it is held for uncollectible.")
     lines = InvoiceLineDocument(many=True, source="lines.all")
     credit_notes = CreditNoteDocument(many=True, source="credit_notes.all")
 

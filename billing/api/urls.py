@@ -94,7 +94,7 @@ urlpatterns = [
     path("invoices/<str:invoice>/xml", invoices.InvoiceXml.as_view()),
     path("invoices/<str:invoice>/pay", invoices.PayInvoice.as_view()),
     path("invoices/<str:invoice>/void", invoice_acts.VoidInvoice.as_view()),
-    path("invoices/<str:invoice>/give-up", invoice_acts.GiveUpInvoice.as_view()),
+    path("invoices/<str:invoice>/mark-uncollectible", invoice_acts.MarkUncollectible.as_view()),
     path("invoices/<str:invoice>/credit", crediting.CreditInvoice.as_view()),
     path("accounts/<str:account>/invoice-balance", crediting.InvoiceBalance.as_view()),
     path("accounts/<str:account>/statement", statements.AccountStatement.as_view()),

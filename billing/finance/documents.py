@@ -75,7 +75,7 @@ class Bill:
     issued_at: datetime
     due_at: datetime | None
     voided_at: datetime | None
-    given_up_at: datetime | None
+    uncollectible_at: datetime | None
     paid_at: datetime | None
     notes: list[Note] = field(default_factory=list)
     money: list[Money] = field(default_factory=list)
@@ -100,9 +100,9 @@ class Bill:
 
     def is_given_up(self, at: datetime) -> bool:
         """Whether it was held for uncollectible at a moment, and no money had come all the same."""
-        if self.given_up_at is None or self.given_up_at > at:
+        if self.uncollectible_at is None or self.uncollectible_at > at:
             return False
-        return self.paid_at is None or self.paid_at < self.given_up_at or self.paid_at > at
+        return self.paid_at is None or self.paid_at < self.uncollectible_at or self.paid_at > at
 
 
 _BILLS = f"""
@@ -110,7 +110,7 @@ SELECT i.id, i.number, issuer.key, i.account_id, a.external_id, i.currency, i.su
        i.tax_total, i.total,
        coalesce(sum(l.amount) FILTER (WHERE l.recognition = 'at_once' AND l.credits IS NULL), 0),
        coalesce(sum(l.amount) FILTER (WHERE l.recognition <> 'at_once' OR l.credits IS NOT NULL), 0),
-       i.issued_at, i.due_at, i.voided_at, i.given_up_at, i.paid_at
+       i.issued_at, i.due_at, i.voided_at, i.uncollectible_at, i.paid_at
 FROM billing_invoice i
 JOIN billing_issuer issuer ON issuer.id = i.issuer_id
 JOIN billing_account a ON a.id = i.account_id

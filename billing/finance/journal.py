@@ -93,9 +93,9 @@ def _of_bill(bill: Bill, until: datetime) -> Iterator[Document]:
         parts = {name: -bill.voided(name) for name in ("at_once", "advance", "tax")}
         _sell(document, bill, **parts)
         yield document
-    if bill.given_up_at is not None and bill.given_up_at < until:
-        owed = bill.balance(bill.given_up_at)
-        document = begin(bill.given_up_at, "write_off", bill.number)
+    if bill.uncollectible_at is not None and bill.uncollectible_at < until:
+        owed = bill.balance(bill.uncollectible_at)
+        document = begin(bill.uncollectible_at, "write_off", bill.number)
         document.debit(BAD_DEBTS, owed)
         document.credit(RECEIVABLES, owed)
         yield document
@@ -109,7 +109,7 @@ def _sell(document: Document, bill: Bill, *, at_once: Decimal, advance: Decimal,
 
 def _receivable(bill: Bill, at: datetime) -> str:
     """Where what is owed stands at a moment: what comes for an invoice that was given up makes up for the loss."""
-    written_off = bill.given_up_at is not None and bill.given_up_at <= at
+    written_off = bill.uncollectible_at is not None and bill.uncollectible_at <= at
     return BAD_DEBTS if written_off and (bill.paid_at is None or at <= bill.paid_at) else RECEIVABLES
 
 

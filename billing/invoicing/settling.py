@@ -39,17 +39,17 @@ def settle(*, invoice_id: int, amount: Decimal, now: datetime) -> Invoice:
         return invoice
 
 
-def give_up(*, invoice_id: int, now: datetime) -> Invoice:
-    """Hold an open invoice for uncollectible: nobody asks for the money any more, and it is still owed. Money that
-    comes all the same settles it. Again it changes nothing. Raises NotPayable when it is not open."""
+def mark_uncollectible(*, invoice_id: int, now: datetime) -> Invoice:
+    """Mark an open invoice as uncollectible: it is no longer collected, but still owed, and money that
+    comes still settles it. Repeating it changes nothing. Raises NotPayable when it is not open."""
     with transaction.atomic():
         invoice = Invoice.objects.select_for_update().get(pk=invoice_id)
         if invoice.state == Invoice.State.UNCOLLECTIBLE:
             return invoice
         if invoice.state != Invoice.State.OPEN:
             raise NotPayable(f"{invoice} is {invoice.state}")
-        invoice.state, invoice.given_up_at = Invoice.State.UNCOLLECTIBLE, now
-        invoice.save(update_fields=["state", "given_up_at"])
+        invoice.state, invoice.uncollectible_at = Invoice.State.UNCOLLECTIBLE, now
+        invoice.save(update_fields=["state", "uncollectible_at"])
         return invoice
 
 

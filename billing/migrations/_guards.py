@@ -88,7 +88,7 @@ _ISSUED = """
 CREATE FUNCTION florin_keep_issued_invoice() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     free text[] := ARRAY['state', 'amount_paid', 'amount_credited', 'amount_refunded', 'paid_at', 'voided_at',
-        'given_up_at'];
+        'uncollectible_at'];
 BEGIN
     IF OLD.issued_at IS NULL THEN
         IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;

@@ -54,14 +54,14 @@ def stop(*, collection_id: int, now: datetime) -> Collection:
         return _stop(_lock_live(collection_id), now=now)
 
 
-def give_up(*, collection_id: int, now: datetime) -> Collection:
+def mark_uncollectible(*, collection_id: int, now: datetime) -> Collection:
     """Stop it, and call the invoice uncollectible; money that still comes for it is taken. Raises CollectionClosed,
     and paying.PaymentUnderWay while the outcome of a payment is not known."""
     with transaction.atomic():
         row = _lock_live(collection_id)
         if (live := paying.find_under_way(row.invoice_id)) is not None:
             raise paying.PaymentUnderWay(live)
-        settling.give_up(invoice_id=row.invoice_id, now=now)
+        settling.mark_uncollectible(invoice_id=row.invoice_id, now=now)
         return _stop(row, now=now)
 
 

@@ -195,7 +195,7 @@ def _lapse(subscription: Subscription, collection: Collection, *, now: datetime)
     if act == "pause":
         _pause(subscription, collection, now=now)
     else:
-        settling.give_up(invoice_id=collection.invoice_id, now=now)
+        settling.mark_uncollectible(invoice_id=collection.invoice_id, now=now)
         if act in ("cancel", "downgrade"):
             voided.take_back(collection.invoice, now=now)
             new_plan_name = _downgrade(subscription, collection, now=now) if act == "downgrade" else ""

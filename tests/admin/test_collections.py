@@ -15,7 +15,7 @@ from tests.payments.makers import make_card
 
 LIST = "/admin/billing/collection/"
 FORM = {"token": "5a6b3c1e-9a3d-4d3e-8c54-1c5f7d1f0a11", "reason": "Customer called"}
-ACTS = ("retry", "stop", "give-up")
+ACTS = ("retry", "stop", "mark-uncollectible")
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_staff_stop_it_with_a_reason(staff, overdue) -> None:
 
 
 def test_staff_give_it_up(staff, overdue) -> None:
-    assert "The invoice is uncollectible now." in post(staff, f"{LIST}{overdue.pk}/give-up/", **FORM)
+    assert "The invoice is uncollectible now." in post(staff, f"{LIST}{overdue.pk}/mark-uncollectible/", **FORM)
     overdue.refresh_from_db()
     overdue.invoice.refresh_from_db()
     assert (overdue.state, overdue.invoice.state) == ("stopped", "uncollectible")

@@ -154,7 +154,7 @@ def test_an_open_invoice_is_voided_with_a_reason(staff: Client, invoice: Invoice
 
 
 def test_an_open_invoice_is_given_up_and_can_be_paid_later(staff: Client, office: Office, invoice: Invoice) -> None:
-    assert "INV-000001 is: uncollectible." in post(staff, address(invoice, "give-up"), **why("Insolvent"))
+    assert "INV-000001 is: uncollectible." in post(staff, address(invoice, "mark-uncollectible"), **why("Insolvent"))
     page = text_of(staff, f"/admin/billing/invoice/{invoice.pk}/change/")
     assert "Void" in page
     assert "Write off</a>" not in page
@@ -172,7 +172,7 @@ def test_an_invoice_with_a_payment_under_way_is_not_voided(staff: Client, office
 def test_a_paid_invoice_is_neither_voided_nor_given_up(staff: Client, office: Office, invoice: Invoice) -> None:
     settling.settle(invoice_id=invoice.pk, amount=invoice.total, now=office.now)
     assert "write a credit note instead" in post(staff, address(invoice, "void"), **why("r"))
-    assert "Only an open invoice" in post(staff, address(invoice, "give-up"), **why("r"))
+    assert "Only an open invoice" in post(staff, address(invoice, "mark-uncollectible"), **why("r"))
     assert Invoice.objects.get().state == "paid"
     assert "Void</a>" not in text_of(staff, f"/admin/billing/invoice/{invoice.pk}/change/")
 
@@ -218,7 +218,7 @@ def test_a_pending_item_on_an_invoice_is_not_cancelled(staff: Client, office: Of
 
 def test_who_may_only_look_decides_nothing(client: Client, office: Office, invoice: Invoice) -> None:
     client.force_login(User.objects.create_user("viewer@example.com", is_staff=True))
-    for act in ("void", "give-up"):
+    for act in ("void", "mark-uncollectible"):
         assert client.post(address(invoice, act), {"reason": "r"}).status_code == 403
     assert client.get(address(invoice, "check")).status_code == 404
     assert client.get(WRITE).status_code == 403

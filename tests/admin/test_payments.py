@@ -65,7 +65,7 @@ def test_failed_payments_stand_in_the_work_queue_while_the_invoice_is_to_be_coll
         "paid": lambda: pay(invoice, key="k2", now=office.now),
         "paid by transfer": lambda: settling.settle(invoice_id=invoice.pk, amount=invoice.total, now=office.now),
         "voided": lambda: voiding.void(invoice_id=invoice.pk, now=office.now),
-        "given up": lambda: settling.give_up(invoice_id=invoice.pk, now=office.now),
+        "given up": lambda: settling.mark_uncollectible(invoice_id=invoice.pk, now=office.now),
         "its subscription has ended": end,
     }
     for name, way in ways.items():

@@ -148,7 +148,7 @@ def _void(office: Office) -> Sent:
 
 
 def _write_off(office: Office) -> Sent:
-    return f"{B}/invoice/{_invoice(office).pk}/give-up/", _form()
+    return f"{B}/invoice/{_invoice(office).pk}/mark-uncollectible/", _form()
 
 
 def _cancel_item(office: Office) -> Sent:

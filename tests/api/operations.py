@@ -30,7 +30,7 @@ SCOPES = {
     "charges:write": {"create_charge", "create_hold", "capture_hold", "release_hold", "extend_hold"},
     "payments:write": {
         *("begin_card_setup", "add_payment_method", "set_default_payment_method", "remove_payment_method"),
-        *("create_purchase", "refund_purchase", "pay_invoice", "void_invoice", "give_up_invoice"),
+        *("create_purchase", "refund_purchase", "pay_invoice", "void_invoice", "mark_invoice_uncollectible"),
         *(
             "credit_invoice",
             "create_subscription",
@@ -48,7 +48,7 @@ NO_KEY = {"list_problems", "get_problem"}
 PLATFORM_ONLY = {
     *("create_account", "update_account", "create_pool", "update_pool", "create_contract_terms", "move_test_clock"),
     *("create_grant", "revoke_grant", "reverse_posting", "reverse_event", "refund_purchase", "void_invoice"),
-    *("give_up_invoice", "credit_invoice"),
+    *("mark_invoice_uncollectible", "credit_invoice"),
 }
 
 LINES = [{"meter": "tokens"}]

@@ -51,9 +51,9 @@ def test_the_platform_voids_an_open_invoice_once(platform, invoice):
 
 
 def test_the_platform_gives_up_an_open_invoice_and_it_stays_owed(platform, alice, acme, invoice):
-    answer = platform.post(f"/invoices/{encode('ivc', invoice.pk)}/give-up").json()
+    answer = platform.post(f"/invoices/{encode('ivc', invoice.pk)}/mark-uncollectible").json()
     assert (answer["state"], answer["owed"]) == ("uncollectible", "142.8")
-    assert answer["given_up_at"] is not None
+    assert answer["uncollectible_at"] is not None
     card = make_card(acme, makers.SUCCESS, now=timezone.now())
     alice.post(f"/invoices/{encode('ivc', invoice.pk)}/pay", {"payment_method": encode("pm", card.pk)})
     assert Invoice.objects.get().state == "paid"
@@ -63,7 +63,7 @@ def test_a_paid_invoice_is_neither_voided_nor_given_up(platform, acme, shop):
     bought = platform.post("/accounts/acme/purchases", BUY).json()
     before = written()
     assert_problem(platform.post(f"/invoices/{bought['invoice']}/void"), 409, "invoice_not_voidable")
-    assert_problem(platform.post(f"/invoices/{bought['invoice']}/give-up"), 409, "invoice_not_payable")
+    assert_problem(platform.post(f"/invoices/{bought['invoice']}/mark-uncollectible"), 409, "invoice_not_payable")
     assert written() == before
 
 
@@ -76,7 +76,7 @@ def test_an_invoice_with_a_payment_under_way_is_not_voided(platform, alice, acme
 
 
 def test_what_is_not_there_is_not_found(platform):
-    rows = ["void", "give-up"]
+    rows = ["void", "mark-uncollectible"]
     answers = [(act, platform.post(f"/invoices/ivc_0000000000009/{act}")) for act in rows]
     assert not_refused(answers, 404, "not_found") == []
 
@@ -121,7 +121,7 @@ def test_a_statement_that_is_too_long_is_refused(alice, acme, invoice, monkeypat
     assert_problem(alice.get("/accounts/acme/statement", **YEAR), 400, "invalid_request", "to")
 
 
-@pytest.mark.parametrize("act", ["void", "give-up"])
+@pytest.mark.parametrize("act", ["void", "mark-uncollectible"])
 def test_a_body_where_nothing_is_to_be_said_is_refused(platform, invoice, act):
     rows = [(b'{"reason": "typo"}', "invalid_request"), (b"[]", "invalid_request"), (b"{", "malformed_json")]
     answers = [

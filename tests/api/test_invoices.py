@@ -29,7 +29,7 @@ def test_an_invoice_says_what_it_is_for_and_how_it_stands(alice, acme, invoice):
         "base_currency": "", "base_rate": None, "base_rate_on": None, "tax_in_base": None,
         "reference": invoice.reference, "content_hash": invoice.content_hash,
         "issued_at": answer["issued_at"], "due_at": answer["due_at"], "paid_at": None, "voided_at": None,
-        "given_up_at": None,
+        "uncollectible_at": None,
         "lines": [
             {
                 "line": 1, "description": "Credits: 1,000 credits", "quantity": "1000", "unit_price": "0.12",

@@ -86,7 +86,7 @@ def test_what_a_customer_is_to_get_back_is_no_negative_claim(acme):
 
 def test_what_was_given_up_is_a_loss_until_money_comes_all_the_same(acme):
     invoice = issue(acme, plain_line("100.00"), reference="i", now=at(1, 2))
-    settling.give_up(invoice_id=invoice.pk, now=at(2, 5))
+    settling.mark_uncollectible(invoice_id=invoice.pk, now=at(2, 5))
     found = report(at(2, 10))
     assert _ageing(found) == {"given_up": "119.00"}
     assert _accounts(found) == {"revenue:at_once": "-100.00", "tax:lumen": "-19.00", "bad_debts": "119.00"}

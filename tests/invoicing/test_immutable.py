@@ -15,7 +15,15 @@ from tests.factories import NOW
 from tests.invoicing.makers import credits_line, issue, plain_line
 
 # How an issued invoice stands, and what has become of a line, may change; nothing else.
-FREE_OF_INVOICE = {"state", "amount_paid", "amount_credited", "amount_refunded", "paid_at", "voided_at", "given_up_at"}
+FREE_OF_INVOICE = {
+    "state",
+    "amount_paid",
+    "amount_credited",
+    "amount_refunded",
+    "paid_at",
+    "voided_at",
+    "uncollectible_at",
+}
 FREE_OF_LINE = {"amount_credited", "tax_credited", "credits_refunded", "fulfilled_at", "posting"}
 OTHER = {
     "CharField": "'x'", "CurrencyField": "'GBP'", "JSONField": "'{\"name\": \"x\"}'", "DateTimeField": "now()",

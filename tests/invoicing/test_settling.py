@@ -77,9 +77,9 @@ def test_credits_without_validity_never_expire(issuer, account):
 
 def test_an_invoice_that_was_given_up_is_still_owed_and_money_that_comes_settles_it(issuer, account):
     invoice = issue(account)
-    given_up = settling.give_up(invoice_id=invoice.pk, now=LATER)
-    assert (given_up.state, given_up.given_up_at, given_up.owed) == ("uncollectible", LATER, invoice.total)
-    assert settling.give_up(invoice_id=invoice.pk, now=LATER + timedelta(days=1)).given_up_at == LATER
+    given_up = settling.mark_uncollectible(invoice_id=invoice.pk, now=LATER)
+    assert (given_up.state, given_up.uncollectible_at, given_up.owed) == ("uncollectible", LATER, invoice.total)
+    assert settling.mark_uncollectible(invoice_id=invoice.pk, now=LATER + timedelta(days=1)).uncollectible_at == LATER
     paid = settling.settle(invoice_id=invoice.pk, amount=invoice.total, now=LATER)
     assert (paid.state, CreditGrant.objects.get().amount) == ("paid", 10_000)
 
@@ -87,5 +87,5 @@ def test_an_invoice_that_was_given_up_is_still_owed_and_money_that_comes_settles
 def test_only_an_open_invoice_is_given_up(issuer, account):
     invoice = issue(account, plain_line("0.00"))
     with pytest.raises(settling.NotPayable):
-        settling.give_up(invoice_id=invoice.pk, now=NOW)
-    assert Invoice.objects.get().given_up_at is None
+        settling.mark_uncollectible(invoice_id=invoice.pk, now=NOW)
+    assert Invoice.objects.get().uncollectible_at is None

@@ -53,7 +53,7 @@ def busy(account):
     third = issue(account, plain_line("100.00"), reference="3", now=NOW + 4 * DAY)
     crediting.void(invoice_id=third.pk, now=NOW + 4 * DAY)
     fourth = issue(account, plain_line("20.00"), reference="4", now=NOW + 5 * DAY)
-    settling.give_up(invoice_id=fourth.pk, now=NOW + 5 * DAY)
+    settling.mark_uncollectible(invoice_id=fourth.pk, now=NOW + 5 * DAY)
     return account
 
 

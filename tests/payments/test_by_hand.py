@@ -77,7 +77,7 @@ def test_a_stopped_one_is_left_alone(overdue):
 
 
 def test_what_is_given_up_is_uncollectible_and_may_still_be_paid(overdue, account):
-    row = by_hand.give_up(collection_id=overdue.pk, now=NOW + DAY)
+    row = by_hand.mark_uncollectible(collection_id=overdue.pk, now=NOW + DAY)
     assert (row.state, row.has_news) == ("stopped", True)
     row.invoice.refresh_from_db()
     assert row.invoice.state == "uncollectible"
@@ -88,7 +88,7 @@ def test_what_is_given_up_is_uncollectible_and_may_still_be_paid(overdue, accoun
     assert (row.invoice.state, Payment.objects.count()) == ("paid", 2)
 
 
-@pytest.mark.parametrize("act", [by_hand.stop, by_hand.give_up])
+@pytest.mark.parametrize("act", [by_hand.stop, by_hand.mark_uncollectible])
 def test_what_nobody_asks_for_any_more_is_news_when_it_is_paid_all_the_same(overdue, account, act):
     act(collection_id=overdue.pk, now=NOW + DAY)
     Collection.objects.update(has_news=False)
@@ -106,7 +106,7 @@ def test_nothing_is_given_up_while_a_payment_may_still_succeed(account):
     row = make_collection(account)
     run()
     with pytest.raises(paying.PaymentUnderWay):
-        by_hand.give_up(collection_id=row.pk, now=NOW)
+        by_hand.mark_uncollectible(collection_id=row.pk, now=NOW)
     row.invoice.refresh_from_db()
     assert (row.invoice.state, Collection.objects.get().state) == ("open", "open")
 
@@ -116,7 +116,7 @@ def test_nothing_is_given_up_while_a_payment_may_still_succeed(account):
     [
         retry,
         lambda row: by_hand.stop(collection_id=row.pk, now=NOW),
-        lambda row: by_hand.give_up(collection_id=row.pk, now=NOW),
+        lambda row: by_hand.mark_uncollectible(collection_id=row.pk, now=NOW),
     ],
 )
 def test_what_is_over_is_over(overdue, act):

@@ -25,7 +25,7 @@ def test_an_open_invoice_becomes_void_and_keeps_its_number(invoice):
 
 
 def test_an_invoice_that_was_given_up_can_still_be_voided(invoice):
-    settling.give_up(invoice_id=invoice.pk, now=NOW)
+    settling.mark_uncollectible(invoice_id=invoice.pk, now=NOW)
     assert voiding.void(invoice_id=invoice.pk, now=NOW).state == "void"
 
 

@@ -134,7 +134,7 @@ def test_staff_give_back_no_more_than_is_unused(acme, small, spent, back):
 def test_an_invoice_that_was_given_up_is_not_given_back(acme, small):
     large = make_plan("large", included_credits=D(2000), prices={"USD": {"fee": "100.00"}})
     subscription = subscribe(acme, large, now=START)
-    settling.give_up(invoice_id=Invoice.objects.get().pk, now=noon(2))
+    settling.mark_uncollectible(invoice_id=Invoice.objects.get().pk, now=noon(2))
     run(noon(2))
     dearer = make_plan("dearer", included_credits=D(4000), prices={"USD": {"fee": "200.00"}})
     for other in (small, dearer):

@@ -186,7 +186,7 @@ def test_what_nobody_owes_is_not_given_back_by_a_change(account, small, large):
 def test_an_invoice_that_was_given_up_first_and_one_that_is_credited_whole_are_void_too(account, small):
     subscribe(account, small, now=START)
     invoice = Invoice.objects.get()
-    settling.give_up(invoice_id=invoice.pk, now=noon(2))
+    settling.mark_uncollectible(invoice_id=invoice.pk, now=noon(2))
     run(noon(2))
     assert available(account, noon(2)) == 310
     void(noon(3))

@@ -38,7 +38,11 @@ class InvoicePages(DraftPages):
         wrap = self.admin_site.admin_view
         pages = [
             path(f"<int:pk>/{name}/", wrap(view), name=f"billing_invoice_{name.replace('-', '_')}")
-            for name, view in (("void", self.void_view), ("give-up", self.give_up_view), ("check", self.check_view))
+            for name, view in (
+                ("void", self.void_view),
+                ("mark-uncollectible", self.mark_uncollectible_view),
+                ("check", self.check_view),
+            )
         ]
         return [*pages, *super().get_urls()]
 
@@ -49,7 +53,7 @@ class InvoicePages(DraftPages):
         names: list[tuple[str, str]] = []
         may = request.user.has_perm(DECIDES) and row.owed
         if may and row.state == Invoice.State.OPEN:
-            names.append(("give_up", _("Write off")))
+            names.append(("mark_uncollectible", _("Write off")))
         if may and not row.amount_paid:
             names.append(("void", _("Void")))
         names.append(("check", _("Check the document")))
@@ -68,7 +72,7 @@ class InvoicePages(DraftPages):
             )),
         )  # fmt: skip
 
-    def give_up_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+    def mark_uncollectible_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Call an open invoice uncollectible."""
         return self._decide(
             request, pk, act="write_off", title=_("Write this invoice off?"), button=_("Write off"),

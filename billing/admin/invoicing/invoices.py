@@ -243,7 +243,7 @@ class InvoiceAdmin(CreditPages, RefundPages, InvoicePages, _DocumentAdmin):
             "In the currency of the books",
             {"fields": ("base_currency", "base_rate", "base_rate_on", "tax_in_base_text")},
         ),
-        ("Times", {"fields": ("created_at", "issued_at", "due_at", "paid_at", "voided_at", "given_up_at")}),
+        ("Times", {"fields": ("created_at", "issued_at", "due_at", "paid_at", "voided_at", "uncollectible_at")}),
         ("Parties as the document names them", {"fields": ("seller_text", "customer_text")}),
     )  # fmt: skip
 

@@ -86,7 +86,11 @@ class CollectionAdmin(FactsAdmin):
     def get_urls(self) -> list[URLPattern]:
         own = [
             path(f"<int:pk>/{name}/", self.admin_site.admin_view(view), name=f"billing_collection_{name}")
-            for name, view in (("retry", self.retry_view), ("stop", self.stop_view), ("give-up", self.give_up_view))
+            for name, view in (
+                ("retry", self.retry_view),
+                ("stop", self.stop_view),
+                ("mark-uncollectible", self.mark_uncollectible_view),
+            )
         ]
         return [*own, *super().get_urls()]
 
@@ -106,7 +110,7 @@ class CollectionAdmin(FactsAdmin):
         return [
             Act(_("Try again now"), self.page_url("retry", row)),
             Act(_("Stop collecting"), self.page_url("stop", row)),
-            Act(_("Write off"), self.page_url("give-up", row)),
+            Act(_("Write off"), self.page_url("mark-uncollectible", row)),
         ]
 
     @admin.display(description=lazy("account"), ordering="invoice__account__name")
@@ -175,7 +179,7 @@ class CollectionAdmin(FactsAdmin):
 
         return self._act(request, pk, "stop", _("Stop collecting this invoice"), _("Stop"), act)
 
-    def give_up_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+    def mark_uncollectible_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Call the invoice uncollectible."""
         row = self._get(request, pk)
         form, payload = WhyForm(request.POST or None), {"invoice_id": row.invoice_id}

@@ -76,7 +76,8 @@ POWERS: dict[str, Power] = {
         measure=money.worth_of_the_whole, do=money.void, subject=money.invoice_of,
     ),
     "write_off": Power(
-        _("Write off an invoice"), "billing.change_invoice", ("billing_invoice_give_up", "billing_collection_give-up"),
+        _("Write off an invoice"), "billing.change_invoice",
+        ("billing_invoice_mark_uncollectible", "billing_collection_mark-uncollectible"),
         measure=money.worth_of_what_is_owed, do=money.write_off, subject=money.invoice_of,
     ),
     "cancel_item": Power(

@@ -49,9 +49,9 @@ def write_off(approval: Approval, now: datetime) -> Model:
     invoice_id = approval.payload["invoice_id"]
     live = Collection.objects.filter(invoice=invoice_id, closed_at=None).first()
     if live is not None:
-        by_hand.give_up(collection_id=live.pk, now=now)
+        by_hand.mark_uncollectible(collection_id=live.pk, now=now)
         return Invoice.objects.get(pk=invoice_id)
-    return settling.give_up(invoice_id=invoice_id, now=now)
+    return settling.mark_uncollectible(invoice_id=invoice_id, now=now)
 
 
 def issue(approval: Approval, now: datetime) -> Model:
