@@ -1,23 +1,6 @@
-"""The billing app, and the list of tables that only ever grow."""
+"""The billing app."""
 
 from django.apps import AppConfig
-
-# Usage and ledger rows, credit notes, what staff did and noted, what became of
-# subscriptions are facts. The runtime role may SELECT and INSERT here,
-# and nothing else; triggers refuse UPDATE, DELETE and TRUNCATE to everybody.
-APPEND_ONLY_TABLES = (
-    "billing_posting",
-    "billing_ledgerentry",
-    "billing_usageevent",
-    "billing_eventreversal",
-    "billing_ledgerseal",
-    "billing_sealedrange",
-    "billing_creditnote",
-    "billing_creditnoteline",
-    "billing_staffact",
-    "billing_accountnote",
-    "billing_subscriptionchange",
-)
 
 
 class BillingConfig(AppConfig):

@@ -18,7 +18,22 @@ from django.db import DatabaseError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import IsolationLevel
 
-from billing.apps import APPEND_ONLY_TABLES
+# Usage and ledger rows, credit notes, what staff did and noted, what became of
+# subscriptions are facts. The runtime role may SELECT and INSERT here,
+# and nothing else; triggers refuse UPDATE, DELETE and TRUNCATE to everybody.
+APPEND_ONLY_TABLES = (
+    "billing_posting",
+    "billing_ledgerentry",
+    "billing_usageevent",
+    "billing_eventreversal",
+    "billing_ledgerseal",
+    "billing_sealedrange",
+    "billing_creditnote",
+    "billing_creditnoteline",
+    "billing_staffact",
+    "billing_accountnote",
+    "billing_subscriptionchange",
+)
 
 SECRET_KEY_MIN_LENGTH = 50
 SECRET_KEY_MIN_CHARACTERS = 10

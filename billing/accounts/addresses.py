@@ -5,36 +5,42 @@ link sent there makes it the only one.
 """
 
 from datetime import timedelta
+from typing import Protocol
 
 from allauth.account import app_settings
 from allauth.account.models import EmailAddress, EmailConfirmationHMAC
 from django.core import signing
 from django.db import transaction
 
-from billing.accounts.models import User
-
 _SALT = "billing.accounts.addresses"
 
 
-def trust(user: User) -> None:
+class Person(Protocol):
+    """A saved `User`; the class itself needs this module to make its rows."""
+
+    pk: int
+    email: str
+
+
+def trust(user: Person) -> None:
     """Take the person's address as proved, and forget any other: they came through a link sent to it, or whoever made
     them vouches for it."""
     with transaction.atomic():
-        EmailAddress.objects.filter(user=user).exclude(email=user.email.lower()).delete()
+        EmailAddress.objects.filter(user_id=user.pk).exclude(email=user.email.lower()).delete()
         EmailAddress.objects.update_or_create(
-            user=user, email=user.email.lower(), defaults={"verified": True, "primary": True}
+            user_id=user.pk, email=user.email.lower(), defaults={"verified": True, "primary": True}
         )
 
 
-def find_wanted(user: User) -> str:
+def find_wanted(user: Person) -> str:
     """The address the person wants to change to and has not proved yet; empty when there is none."""
-    wanted = EmailAddress.objects.filter(user=user, verified=False).exclude(email=user.email.lower())
+    wanted = EmailAddress.objects.filter(user_id=user.pk, verified=False).exclude(email=user.email.lower())
     return wanted.values_list("email", flat=True).first() or ""
 
 
-def drop_wanted(user: User) -> None:
+def drop_wanted(user: Person) -> None:
     """Keep the address as it is: the link sent to the new one works no longer."""
-    EmailAddress.objects.filter(user=user, verified=False).exclude(email=user.email.lower()).delete()
+    EmailAddress.objects.filter(user_id=user.pk, verified=False).exclude(email=user.email.lower()).delete()
 
 
 def key_of(address_id: int) -> str:

@@ -24,7 +24,7 @@ CHANGEABLE = frozenset(
 def change(*, account_id: int, changes: dict[str, object]) -> Account:
     """Change details of an account and return it; its tax number is kept as its register writes it. Locks its row.
 
-    `external_id`, `currency` and `time_zone` stay for ever: integrators, money and the bounds of every period, priced
+    `external_id`, `currency` and `time_zone` never change: integrators, money and the bounds of every period, priced
     usage included, refer to them. Raises ValueError for a field that
     may not change, and django's ValidationError for a value that does not fit.
     """

@@ -20,6 +20,7 @@ class UserManager(BaseUserManager["User"]):
 
     def create_user(self, email: str, password: str | None = None, **fields: object) -> "User":
         """A user whose address is vouched for by whoever runs this; who signs up proves it with a link instead."""
+        # It imports allauth's models, which need this one.
         from billing.accounts import addresses
 
         user = self.model(email=email.lower(), **fields)

@@ -72,7 +72,7 @@ REFUSALS: dict[type[Exception], Any] = {
     crediting.NotVoidable: gettext_lazy("Money has come for it, or it is closed: write a credit note instead."),
     settling.NotPayable: gettext_lazy("Only an open invoice can be written off."),
     by_hand.CollectionClosed: gettext_lazy("It is over: the invoice is paid, void or written off."),
-    pending.NotPending: gettext_lazy("It stands on an invoice by now."),
+    pending.NotPending: gettext_lazy("It is on an invoice already."),
     transfers.OtherCurrency: gettext_lazy("The invoice is in another currency."),
     transfers.NothingOwed: gettext_lazy("Nothing is owed on the invoice any more."),
     transfers.TooMuch: gettext_lazy("That is more than is possible."),

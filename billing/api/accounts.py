@@ -58,14 +58,14 @@ class NewAccount(Details):
     """An account to open, with its main pool."""
 
     external_id = Text(
-        max_length=100, validators=[validate_external_id], help_text="Your own id for it; it stays for ever."
+        max_length=100, validators=[validate_external_id], help_text="Your own id for it; it never changes."
     )
-    currency = Text(max_length=3, required=False, validators=[validate_currency], help_text="ISO 4217; stays for ever.")
+    currency = Text(max_length=3, required=False, validators=[validate_currency], help_text="ISO 4217; never changes.")
     time_zone = Text(
         max_length=64,
         required=False,
         validators=[validate_time_zone],
-        help_text="IANA name; stays for ever, for periods are counted in it.",
+        help_text="IANA name; never changes, for periods are counted in it.",
     )
     policy = Choice(CreditPool.Policy.choices, required=False, help_text="What happens when the main pool runs out.")
     burst_limit = Amount(required=False, help_text="Largest overdraft under the policy `burst`.")

@@ -55,7 +55,7 @@ class BatchDocument(Document):
     accepted = serializers.IntegerField()
     duplicates = serializers.IntegerField()
     conflicts = serializers.IntegerField()
-    rejected = serializers.IntegerField(help_text="Kept, and replayed once the cause is mended.")
+    rejected = serializers.IntegerField(help_text="Kept, and replayed once the cause is fixed.")
     results = EventResultDocument(many=True)
     balances = serializers.DictField(
         child=Amount(), help_text="Credits available in the account's main pool afterwards, by external_id."

@@ -46,7 +46,7 @@ class NewGrant(Strict):
     pool = Text(max_length=60, required=False, help_text="Key of a pool; the main pool if left out.")
     priority = Whole(required=False, min_value=-1000, max_value=1000, help_text="Lower burns first; 50 if left out.")
     effective_at = Instant(required=False, help_text="From when they may be spent; now if left out.")
-    expires_at = Instant(required=False, allow_null=True, help_text="Until when (exclusive); null: for ever.")
+    expires_at = Instant(required=False, allow_null=True, help_text="Until when (exclusive); null: no end.")
     cost_basis = Amount(
         digits=12, decimals=12, required=False, help_text="Money paid per credit; 0 (promotional) if left out."
     )

@@ -25,7 +25,7 @@ from billing.api.fields import write_decimal, write_instant
 HEADER = "Idempotency-Key"
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}\Z", re.ASCII)
-# These say nothing about the act itself: the caller may mend the cause and send the same request again.
+# These say nothing about the act itself: the caller may fix the cause and send the same request again.
 _NOT_KEPT = frozenset({401, 403, 409, 429})
 
 

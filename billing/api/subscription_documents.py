@@ -82,7 +82,7 @@ class CouponDocument(Document):
     name = serializers.CharField(source="coupon.name")
     percent = Amount(source="coupon.percent", allow_null=True)
     amount = Amount(source="coupon.amount", allow_null=True, help_text="Money of the subscription's currency.")
-    periods_left = serializers.IntegerField(allow_null=True, help_text="Paid periods; null: for ever.")
+    periods_left = serializers.IntegerField(allow_null=True, help_text="Paid periods; null: no end.")
 
 
 class SubscriptionDocument(Document):

@@ -493,7 +493,7 @@ class PlanPrice(models.Model):
 class Coupon(models.Model):
     """A discount on what a subscription pays in advance: a percentage, or an amount of one currency.
 
-    For `duration_periods` paid periods (1: once), or for ever. `times_redeemed` never exceeds `max_redemptions`,
+    For `duration_periods` paid periods (1: once), or permanently. `times_redeemed` never exceeds `max_redemptions`,
     however many redeem at once: redeeming raises it under its own row lock.
     """
 
@@ -502,7 +502,7 @@ class Coupon(models.Model):
     percent = models.DecimalField(max_digits=6, decimal_places=3, null=True, blank=True)
     amount = models.DecimalField(max_digits=18, decimal_places=3, null=True, blank=True)
     currency = models.CharField(max_length=3, blank=True, help_text="Of the amount.")
-    duration_periods = models.PositiveSmallIntegerField(null=True, blank=True, help_text="Empty: for ever.")
+    duration_periods = models.PositiveSmallIntegerField(null=True, blank=True, help_text="Empty: no end.")
     max_redemptions = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: no limit.")
     times_redeemed = models.PositiveIntegerField(default=0, editable=False)
     plans = models.ManyToManyField(Plan, blank=True, help_text="Empty: all plans.")

@@ -1,7 +1,7 @@
 """Time that is moved by hand: every job in order, from one moment at which something is due to the next.
 
 Nouns: a job is what the beat schedule would run (`jobs.py` lists them in order); a move goes from one time to a later
-one (`moving.py`); a happening is a line of what came about (`happenings.py`). Test clocks of single accounts are moved
+one (`moving.py`); an event is a line of what happened (`timeline.py`). Test clocks of single accounts are moved
 in `advancing.py`; the rows that keep them are the accounts room's.
 
 Promises: whatever is due at a moment has been done before time goes on; nothing is done in a time but its own, so a

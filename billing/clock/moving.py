@@ -12,7 +12,7 @@ from billing.clock.jobs import Job
 
 log = structlog.get_logger(__name__)
 
-# What a job does may give another one something to do at the same moment; after so many rounds it is let be.
+# What a job does may give another one something to do at the same moment; after so many rounds it gives up.
 MOST_ROUNDS = 100
 DAY = timedelta(days=1)
 

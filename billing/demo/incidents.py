@@ -11,7 +11,7 @@ from billing.accounts import keys
 from billing.accounts.models import ApiKey, Scope
 from billing.demo import buying
 from billing.demo.cast import TEAM_ACCOUNT
-from billing.demo.story import Scene, Story, buy_pack
+from billing.demo.parties import Scene, Story, buy_pack
 from billing.ledger import balance, holds, posting
 from billing.ledger.cycles import month_after
 from billing.ledger.models import Hold, Posting

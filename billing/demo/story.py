@@ -4,8 +4,7 @@ The story is a list of scenes, each a moment and an act, played in the order of 
 `now`. Chance comes from one seeded generator per customer, so the same seed and end tell the same story.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -18,10 +17,11 @@ from billing.accounts.models import Account, Member, User
 from billing.demo import buying, subscribing
 from billing.demo import catalog as shop
 from billing.demo.cast import CUSTOMERS, TEAM, TEAM_ACCOUNT, TEAM_POOLS, Customer
-from billing.demo.usage import YEAR, Event, Reporter
+from billing.demo.parties import Party, Scene, Story, report_usage
+from billing.demo.usage import YEAR, Reporter
 from billing.ledger import expiry, expiry_notices, holds, pools, posting, sealing
 from billing.ledger.cycles import month_after
-from billing.metering import gauges, ingest
+from billing.metering import gauges
 from billing.notifications import inbox
 from billing.notifications.models import Notification
 
@@ -31,44 +31,6 @@ LATELY = 35 * DAY
 REPORT_EVERY, REPORT_LATELY_EVERY = 3 * DAY, timedelta(hours=12)
 # Besides at the end of each month; it writes a charge for each day however seldom it is done.
 ACCRUE_LATELY_EVERY = 7 * DAY
-
-# A moment, and what happens then; the act is called with `now`.
-Scene = tuple[datetime, Callable[..., None]]
-
-
-@dataclass(slots=True)
-class Party:
-    """A customer who has an account: its main pool, its usage, its owner, its top-up rule."""
-
-    customer: Customer
-    account: Account
-    pool_id: int
-    reporter: Reporter
-    owner_id: int
-    rule_id: int | None = None
-
-
-@dataclass(slots=True)
-class Story:
-    """What has come about so far. `people` are users by e-mail address, `api_key_id` is Lumen AI's own key,
-    `staff_actor` its staff as the ledger writes them down."""
-
-    since: datetime
-    until: datetime
-    seed: int
-    catalog: shop.Catalog
-    api_key_id: int
-    staff_actor: str
-    password_hash: str
-    parties: dict[str, Party] = field(default_factory=dict)
-    people: dict[str, User] = field(default_factory=dict)
-
-    def main_pool(self, key: str) -> int:
-        return self.parties[key].pool_id
-
-    def report(self, party: Party, now: datetime) -> None:
-        """Let one customer's applications report what they have used up to now."""
-        report_usage(self, [party], now=now)
 
 
 def scenes_of_the_year(story: Story) -> Iterable[Scene]:
@@ -230,34 +192,6 @@ def allocate(story: Story, party: Party, *, now: datetime) -> None:
             actor=f"user:{story.people[f'olivia@{customer.key}.example'].pk}",
             now=now,
         )
-
-
-def report_usage(story: Story, parties: Iterable[Party], *, now: datetime) -> None:
-    """Let the customers' applications report in one batch; who has run low buys a pack."""
-    reporting = list(parties)
-    events: list[Event] = [event for party in reporting for event in party.reporter.report(now)]
-    if not events:
-        return
-    done = ingest.take_events(
-        events=events, now=now, api_key_id=story.api_key_id, door="demo", actor=f"key:{story.api_key_id}"
-    )
-    for party in reporting:
-        available = done.balances.get(party.customer.key)
-        if available is not None and available < party.customer.top_up_below:
-            run_low(party, now=now)
-
-
-def run_low(party: Party, *, now: datetime) -> None:
-    """Who has run low buys a pack, or has a rule that does."""
-    if party.rule_id is not None:
-        buying.top_up(party.rule_id, now=now)
-    else:
-        buy_pack(party, Decimal(party.customer.top_up), now=now)
-
-
-def buy_pack(party: Party, credits: Decimal, *, now: datetime) -> None:
-    """Credits of a pack, bought by the account's owner."""
-    buying.buy(party.account, credits, buyer_id=party.owner_id, now=now)
 
 
 def run_jobs(*, now: datetime) -> None:

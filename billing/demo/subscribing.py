@@ -7,20 +7,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
 
 from billing.catalog import periods, plans
 from billing.catalog.models import PlanVersion
 from billing.demo import buying
 from billing.demo.cast import Customer
+from billing.demo.parties import Party, Story
 from billing.invoicing.models import Invoice
 from billing.payments import collecting, transfers
 from billing.payments.models import Collection
 from billing.subscriptions import allocations, changes, renewals, standing, subscribing
 from billing.subscriptions.models import Subscription
-
-if TYPE_CHECKING:
-    from billing.demo.story import Party, Story
 
 DAY = timedelta(days=1)
 MONTHS = 12
@@ -28,7 +25,7 @@ PAYS_AFTER = 6 * DAY
 MOST = 100
 
 
-def scenes(story: "Story", customer: Customer, joins_at: datetime) -> Iterable[tuple[datetime, Callable[..., None]]]:
+def scenes(story: Story, customer: Customer, joins_at: datetime) -> Iterable[tuple[datetime, Callable[..., None]]]:
     """Subscribing, each month's renewal, and the bank transfers of those who pay so."""
     if not customer.plan:
         return
@@ -54,7 +51,7 @@ def _boundaries(customer: Customer, joins_at: datetime) -> list[datetime]:
     return [joins_at, *(periods.first_moment(on, customer.time_zone) for on in days)]
 
 
-def subscribe(story: "Story", customer: Customer, *, now: datetime) -> None:
+def subscribe(story: Story, customer: Customer, *, now: datetime) -> None:
     """Begin with the plan that the customer is to have."""
     party = story.parties[customer.key]
     version = _version(customer.plan)
@@ -71,7 +68,7 @@ def subscribe(story: "Story", customer: Customer, *, now: datetime) -> None:
     _follow_up(party, now=now)
 
 
-def renew(story: "Story", customer: Customer, *, now: datetime) -> None:
+def renew(story: Story, customer: Customer, *, now: datetime) -> None:
     """What is due when a month has passed: the old one's last usage, then the new one's bill and credits."""
     party = story.parties[customer.key]
     story.report(party, now)
@@ -80,17 +77,17 @@ def renew(story: "Story", customer: Customer, *, now: datetime) -> None:
     _follow_up(party, now=now)
 
 
-def add_seats(story: "Story", customer: Customer, *, seats: int, now: datetime) -> None:
+def add_seats(story: Story, customer: Customer, *, seats: int, now: datetime) -> None:
     """Other seats: more at once, fewer when the period ends."""
     _change(story.parties[customer.key], seats=seats, version_id=None, now=now)
 
 
-def upgrade(story: "Story", customer: Customer, *, plan: str, now: datetime) -> None:
+def upgrade(story: Story, customer: Customer, *, plan: str, now: datetime) -> None:
     """Another, larger plan at once."""
     _change(story.parties[customer.key], seats=None, version_id=_version(plan).pk, now=now)
 
 
-def pay_by_transfer(story: "Story", customer: Customer, *, now: datetime) -> None:
+def pay_by_transfer(story: Story, customer: Customer, *, now: datetime) -> None:
     """The bank reports what the customer has sent for its open invoices, each by its number."""
     party = story.parties[customer.key]
     for invoice in party.account.invoices.filter(state=Invoice.State.OPEN).order_by("pk"):
@@ -111,7 +108,7 @@ _CHANGES: dict[str, tuple[tuple[int, Callable[..., None]], ...]] = {
 }
 
 
-def _change(party: "Party", *, seats: int | None, version_id: int | None, now: datetime) -> None:
+def _change(party: Party, *, seats: int | None, version_id: int | None, now: datetime) -> None:
     subscription = party.account.subscriptions.get()
     changes.change(
         subscription_id=subscription.pk, plan_version_id=version_id, seats=seats, reference=f"demo:{now:%Y-%m-%d}",
@@ -120,7 +117,7 @@ def _change(party: "Party", *, seats: int | None, version_id: int | None, now: d
     _follow_up(party, now=now)
 
 
-def _follow_up(party: "Party", *, now: datetime) -> None:
+def _follow_up(party: Party, *, now: datetime) -> None:
     """Charge what is to be charged, and let the subscription know what became of it."""
     for collection in Collection.objects.filter(invoice__account=party.account, closed_at=None).order_by("pk"):
         while (payment := collecting.take_turn(collection_id=collection.pk, done=Counter(), now=now)) is not None:

@@ -26,7 +26,7 @@ class LineDraft:
     or with `includes_tax` what is to be paid, whatever tax is in it.
 
     With `pool_id`, `credits` and `grant_kind` it carries a fulfilment: that many credits are granted once the invoice
-    is paid, valid for `validity_days` from then (None: for ever). What takes away has a negative quantity and amount.
+    is paid, valid for `validity_days` from then (None: no end). What takes away has a negative quantity and amount.
     `recognition` (`InvoiceLine.Recognition`), `[starts_at, ends_at)` and `period_reference` stand on the line as given.
     """
 

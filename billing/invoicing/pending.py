@@ -1,4 +1,4 @@
-"""What stands on an account's next invoice: items added one by one, taken together when that invoice is issued.
+"""Items for an account's next invoice, added one by one, taken together when that invoice is issued.
 
 Locks: the items' rows by primary key, before the invoice is written.
 """
@@ -23,7 +23,7 @@ class ReferenceTaken(Exception):
 
 
 class NotPending(Exception):
-    """The item stands on an invoice already."""
+    """The item is on an invoice already."""
 
 
 @dataclass(frozen=True, slots=True)

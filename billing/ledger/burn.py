@@ -142,7 +142,7 @@ def ensure_free(amount: Decimal, free: Decimal) -> None:
 def _run_short(book: Book, posting: Draft, shortfall: Decimal, at: datetime) -> None:
     """Turn a shortfall into an overage lot (as far as policy and cap allow) and an overdraft lot, spent at once.
 
-    Overage stands on the lot of the cycle it belongs to, and is measured by that cycle's cap.
+    Overage is counted on the lot of the cycle it belongs to, and is measured by that cycle's cap.
     """
     if book.policy == "overage":
         room = policy_room(book, at=at)

@@ -10,7 +10,7 @@ of its own, `importing.py` reads files. `checks.py` and `estimates.py` ask what 
 
 Promises: an id counts once per account and source, permanently; the event, its credits, its lots, the balance, the
 alerts and the daily totals are written together or not at all; a fact is never refused for lack of credits; what is
-rejected is kept and can be replayed after the cause is mended; an event is reversed once; a gauge is charged
+rejected is kept and can be replayed after the cause is fixed; an event is reversed once; a gauge is charged
 its integral, in whatever order readings come; an import counts each row once, however often it is killed.
 
 Boundaries: prices come from the catalog, credits move through the ledger; this room does neither itself.

@@ -199,7 +199,7 @@ class GaugeReading(models.Model):
 
 
 class RejectedEvent(models.Model):
-    """An event that could not be taken, as it came (ASCII JSON), kept for replay after the cause is mended.
+    """An event that could not be taken, as it came (ASCII JSON), kept for replay after the cause is fixed.
 
     `bound_account` is the one account of the key it came with, if that had but one: it is never taken for another.
     While it is open, sending the same again (`digest`: door, key, body) adds no row; like a replay it counts as one

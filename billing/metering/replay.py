@@ -1,4 +1,4 @@
-"""Sending rejected events through ingest again, once what was wrong with them has been mended; or giving them up."""
+"""Sending rejected events through ingest again, once what was wrong with them has been fixed; or giving them up."""
 
 import json
 from collections import Counter, defaultdict

@@ -234,7 +234,7 @@ def _reading_row(work: Work) -> tuple[object, ...]:
 
 
 def store_rejected(works: Sequence[Work], *, now: datetime, door: str) -> None:
-    """Keep rejected events as they came, to be replayed once the cause is mended. Up to 64 KiB each are kept.
+    """Keep rejected events as they came, to be replayed once the cause is fixed. Up to 64 KiB each are kept.
 
     One that is sent again while its row is open adds to that row's attempts, and brings the reason up to date. Locks
     rejected rows, in the order of their digests, after the pools.

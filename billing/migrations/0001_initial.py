@@ -2823,7 +2823,7 @@ class Migration(migrations.Migration):
                 ("currency", models.CharField(blank=True, help_text="Of the amount.", max_length=3)),
                 (
                     "duration_periods",
-                    models.PositiveSmallIntegerField(blank=True, help_text="Empty: for ever.", null=True),
+                    models.PositiveSmallIntegerField(blank=True, help_text="Empty: no end.", null=True),
                 ),
                 ("max_redemptions", models.PositiveIntegerField(blank=True, help_text="Empty: no limit.", null=True)),
                 ("times_redeemed", models.PositiveIntegerField(default=0, editable=False)),

@@ -61,9 +61,7 @@ def subscription_parked(about: About) -> Message:
             Fact(_("Was due"), about.minute("due_at")),
             Fact(_("What went wrong"), about.text("problem")),
         ),
-        more=(
-            _("Mend the cause, then release the subscription: it renews from where it stopped, with its own dates."),
-        ),
+        more=(_("Fix the cause, then release the subscription: it renews from where it stopped, with its own dates."),),
         action=Link(
             _("Open the subscription"),
             reverse("admin:billing_subscription_change", args=[about.payload["subscription_id"]]),

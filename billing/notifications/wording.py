@@ -66,12 +66,12 @@ def share_text(percent: Decimal) -> str:
 
 
 def validity_text(days: int | None) -> str:
-    """How long credits are good for, from the moment they are granted: `1 year`, `6 months`, `45 days`, `for ever`.
+    """How long credits are good for, from the moment they are granted: `1 year`, `6 months`, `45 days`, `no expiry`.
 
-    None is for ever. Only what is a year or a month to the day is called so: 365 days and multiples, 30 and multiples.
+    None is no expiry. Only what is a year or a month to the day is called so: 365 days and multiples, 30 and multiples.
     """
     if days is None:
-        return _("for ever")
+        return _("no expiry")
     if days and days % 365 == 0:
         return ngettext("%(count)s year", "%(count)s years", days // 365) % {"count": days // 365}
     if days and days % 30 == 0:

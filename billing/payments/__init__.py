@@ -5,7 +5,7 @@ Nouns: `PaymentMethod`, `Payment` (one attempt to collect an invoice), `Refund`,
 (cards typed on a gateway's page); `SandboxCard`, `SandboxCharge`, `SandboxRefund`, `SandboxEvent` are the sandbox
 gateway's own memory.
 
-Promises: a payment has one idempotency key for ever; at most one payment of an invoice is under way at a time; a
+Promises: a payment has one idempotency key, always; at most one payment of an invoice is under way at a time; a
 gateway is never called inside a database transaction; an answer that did not come makes the payment `unknown`, and
 while it is unknown nothing charges again: the gateway is asked, on a schedule of rows; a payment that has succeeded
 stays succeeded, in whatever order and however often reports arrive; a report about another amount, currency or charge

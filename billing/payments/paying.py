@@ -166,7 +166,7 @@ def booked(payment: Payment, amount: Decimal) -> Decimal:
 
 def note_silence(*, payment_id: int, now: datetime) -> Payment:
     """Write down that no answer came: unless another report has told more, the outcome is unknown. The next question is
-    put after a gap that doubles, up to an hour, for ever."""
+    put after a gap that doubles, up to an hour, without end."""
     with transaction.atomic():
         payment = _lock(payment_id)
         if payment.state in (State.PROCESSING, State.UNKNOWN) and not payment.gateway_reference:

@@ -49,7 +49,7 @@ class Tier:
 @dataclass(frozen=True, slots=True)
 class Offer:
     """A pack as it is offered to an account. Money is in `currency`, net unless prices include tax; `validity_days`
-    None: for ever."""
+    None: no end."""
 
     pack_id: int
     key: str

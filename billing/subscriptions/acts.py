@@ -45,7 +45,7 @@ def find_unlocked(subscription_id: int) -> Subscription | None:
 
 def in_turn(rows: QuerySet[Any], *, size: int) -> Iterator[int]:
     """The primary keys of rows in their order, read so many at a time. Whoever takes as many of them as they can act
-    on, not the first so many, lets those that fail for ever keep no others waiting."""
+    on, not the first so many, lets those that always fail keep no others waiting."""
     last = 0
     while page := list(rows.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:size]):
         yield from page

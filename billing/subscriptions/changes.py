@@ -1,7 +1,7 @@
 """Another plan or number of seats (M5): now, billed by the day, or at the end of the period.
 
 What is dearer happens now, what is cheaper at the end of the period, unless asked otherwise. What a change gives back
-beyond what it charges stands on the account's next invoice.
+beyond what it charges goes on the account's next invoice.
 
 Locks: the subscription's row, then the account's pools, then the issuer's row.
 """

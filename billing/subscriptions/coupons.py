@@ -1,4 +1,4 @@
-"""Coupons: redeemed by a subscription, taken off what it pays in advance for so many paid periods, or for ever.
+"""Coupons: redeemed by a subscription, taken off what it pays in advance for so many paid periods, or permanently.
 
 Locks: the subscription's row, then the coupon's, whose count of redemptions never exceeds its limit.
 """

@@ -257,7 +257,7 @@ class ScheduledChange(models.Model):
 
 
 class CouponRedemption(models.Model):
-    """That a subscription has a coupon, for so many more paid periods (empty: for ever). Once per coupon."""
+    """That a subscription has a coupon, for so many more paid periods (empty: no end). Once per coupon."""
 
     subscription = models.ForeignKey(Subscription, on_delete=models.PROTECT, related_name="redemptions")
     coupon = models.ForeignKey(Coupon, on_delete=models.PROTECT, related_name="redemptions")

@@ -1,7 +1,7 @@
 """Overage in arrears: what was metered beyond the credits, invoiced once, credit by credit.
 
-A cycle's overage stands on one lot per pool. Once its cycle is over the lot is billed: what of it has neither been
-reversed nor repaid, less what stands on invoices already. A lot belongs to the period that its usage counts in, and is
+A cycle's overage is one lot per pool. Once its cycle is over the lot is billed: what of it has neither been
+reversed nor repaid, less what is on invoices already. A lot belongs to the period that its usage counts in, and is
 priced with that period's whole overage, so that tiers count over the period however often it is billed: what comes
 within the period's grace, after its invoice was issued, is a line of its own, for that period, on the next invoice.
 """

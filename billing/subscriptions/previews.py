@@ -49,7 +49,7 @@ DISPUTED = Q(
 
 
 class When(StrEnum):
-    """When a change takes hold."""
+    """When a change takes effect."""
 
     NOW = "now"
     PERIOD_END = "period_end"

@@ -89,7 +89,7 @@ def sheet_to_change(preview: ChangePreview, terms: Terms, *, is_manual: bool) ->
     withdrawn = preview.withdraws.pk if preview.withdraws is not None else ""
     is_now = preview.when == When.NOW
     facts = [
-        (_("Takes hold"), _("today, at once") if is_now else _day(preview.effective_at)),
+        (_("Takes effect"), _("today, at once") if is_now else _day(preview.effective_at)),
         (_("From then on"), _price_text(preview.renewal, terms)),
     ]
     if is_now:

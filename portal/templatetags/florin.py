@@ -138,7 +138,7 @@ def plain_number(amount: Decimal) -> str:
 
 @register.filter
 def validity(days: int | None) -> str:
-    """How long credits are good for: `1 year`, `for ever`."""
+    """How long credits are good for: `1 year`, `no expiry`."""
     return wording.validity_text(days)
 
 

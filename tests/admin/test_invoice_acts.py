@@ -211,7 +211,7 @@ def test_a_pending_item_on_an_invoice_is_not_cancelled(staff: Client, office: Of
     issuing.issue(
         account_id=office.account.pk, reference="i", currency="EUR", lines=[], now=office.now, take_pending=True
     )
-    assert "on an invoice by now" in post(staff, f"/admin/billing/pendingitem/{item.pk}/cancel/", **why("r"))
+    assert "on an invoice already" in post(staff, f"/admin/billing/pendingitem/{item.pk}/cancel/", **why("r"))
     assert "INV-000001" in text_of(staff, f"/admin/billing/pendingitem/{item.pk}/change/")
     assert PendingItem.objects.get().cancelled_at is None
 

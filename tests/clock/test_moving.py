@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from billing.accounts import clocks
-from billing.clock import happenings, jobs, moving
+from billing.clock import jobs, moving, timeline
 from billing.invoicing.models import Invoice
 from billing.ledger.models import CreditGrant
 from billing.ledger.verification import verify
@@ -35,7 +35,7 @@ def days_of(rows, column):
 
 
 def assert_told_in_order(account):
-    told = happenings.list_happenings(after=REAL, until=datetime(2027, 6, 1, tzinfo=UTC), account_id=account.pk)
+    told = timeline.list_events(after=REAL, until=datetime(2027, 6, 1, tzinfo=UTC), account_id=account.pk)
     assert [each.at for each in told] == sorted(each.at for each in told)
     first = [each.what for each in told if each.at == START]
     assert first == ["subscribed", "invoice", "paid", "became active", "grant", "notice", "notice", "notice"]

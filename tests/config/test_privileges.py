@@ -4,7 +4,7 @@ import pytest
 from django.core.management import call_command
 from django.db import ProgrammingError, connection, transaction
 
-from billing.apps import APPEND_ONLY_TABLES
+from billing.checks import APPEND_ONLY_TABLES
 from billing.ledger.models import Posting
 from billing.management.commands.migrate import grant_privileges
 from tests.factories import give_credits, make_account

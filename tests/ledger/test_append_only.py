@@ -7,8 +7,8 @@ import pytest
 from django.db import ProgrammingError, connection, transaction
 
 from billing.accounts.models import AccountNote, StaffAct, User
-from billing.apps import APPEND_ONLY_TABLES
 from billing.catalog.models import Meter, Plan, PlanVersion, Rate, RateCard, RateCardVersion
+from billing.checks import APPEND_ONLY_TABLES
 from billing.invoicing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine, Issuer
 from billing.ledger import posting, sealing
 from billing.subscriptions.models import Subscription, SubscriptionChange

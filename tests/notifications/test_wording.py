@@ -125,7 +125,7 @@ def test_a_unit_price_may_be_less_than_the_smallest_coin() -> None:
 
 @pytest.mark.parametrize(
     ("days", "text"),
-    [(None, "for ever"), (1, "1 day"), (45, "45 days"), (180, "6 months"), (365, "1 year"), (730, "2 years")],
+    [(None, "no expiry"), (1, "1 day"), (45, "45 days"), (180, "6 months"), (365, "1 year"), (730, "2 years")],
 )
 def test_validity_is_said_in_the_largest_unit_that_is_exact(days: int | None, text: str) -> None:
     assert wording.validity_text(days) == text

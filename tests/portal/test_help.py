@@ -41,7 +41,7 @@ def test_it_names_the_next_credits_to_go_in_their_order(alice: Client, stage: St
         expires_at=stage.now + timedelta(days=12),
     )  # fmt: skip
     page = _page(alice, stage)
-    assert page.index("40 Purchase, good until") < page.index("749.5 Bonus, good for ever, free of charge")
+    assert page.index("40 Purchase, good until") < page.index("749.5 Bonus, no expiry, free of charge")
     assert "$0.10 each" in page
     assert "The next to expire are 40 credits, in 12 days, on" in page
     assert "Of one purchase 40 credits are left, at $0.10 each before tax." in page

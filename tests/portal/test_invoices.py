@@ -80,7 +80,7 @@ def test_it_can_be_filtered_and_so_can_its_csv(alice: Client, url: str, query: s
     "query", ["state=nonsense", "since=never", "since=2026-02-01&until=2026-01-01", "q=" + "x" * 200]
 )
 def test_a_filter_that_makes_no_sense_says_so(alice: Client, url: str, query: str) -> None:
-    assert "This filter makes no sense" in text_of(alice.get(f"{url}?{query}"))
+    assert "Nothing to show with this filter" in text_of(alice.get(f"{url}?{query}"))
     assert alice.get(f"{url}.csv?{query}").status_code == 400
 
 

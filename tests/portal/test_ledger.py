@@ -81,7 +81,7 @@ def test_it_can_be_filtered(alice: Client, stage: Stage, query: str, shown: str,
 )
 def test_a_filter_that_makes_no_sense_shows_why(alice: Client, stage: Stage, query: str) -> None:
     page = _page(alice, f"{stage.url}/ledger?{query}")
-    assert "This filter makes no sense" in page
+    assert "Nothing to show with this filter" in page
     assert 'aria-invalid="true"' in page
     assert "Download CSV" not in page
     assert alice.get(f"{stage.url}/ledger.csv?{query}").status_code == 400

@@ -88,7 +88,7 @@ def test_the_pdf_is_one(alice: Client, url: str):
 def test_a_filter_that_makes_no_sense_says_so(alice: Client, stage: Stage, url: str, query: str):
     stage.account.time_zone = "Asia/Tokyo"
     stage.account.save()
-    assert "This filter makes no sense" in text_of(alice.get(f"{url}?{query}"))
+    assert "Nothing to show with this filter" in text_of(alice.get(f"{url}?{query}"))
     assert alice.get(f"{url}.csv?{query}").status_code == 400
     assert alice.get(f"{url}.pdf?{query}").status_code == 400
 

@@ -16,7 +16,7 @@ from billing.accounts.models import Account, TestClock
 from billing.accounts.text import PlainText
 from billing.admin import trail
 from billing.admin.rules import MomentWidget, RoomAdmin
-from billing.clock import advancing, happenings
+from billing.clock import advancing, timeline
 
 # A longer way is gone on with by a worker.
 ANSWER_WITHIN_SECONDS = 15
@@ -89,7 +89,7 @@ class ClockPages(RoomAdmin):
     def _tell(self, request: HttpRequest, account: Account, before: datetime) -> None:
         account.refresh_from_db()
         clock, now = TestClock.objects.get(account=account), _now_of(account)
-        told = happenings.list_happenings(after=before, until=now, account_id=account.pk)
+        told = timeline.list_events(after=before, until=now, account_id=account.pk)
         counts = ", ".join(f"{count} x {what}" for what, count in Counter(each.what for each in told).items())
         names: dict[str, Any] = {"time": _text(now), "happened": counts or _("nothing happened")}
         if clock.problem:

@@ -1,6 +1,6 @@
 """Staff pages of the invoicing room: who invoices, tax rates, and the documents, to look at only.
 
-An issued document says for ever what it said; what staff may change here has its effect on later ones.
+An issued document never changes what it says; what staff may change here has its effect on later ones.
 """
 
 from datetime import date

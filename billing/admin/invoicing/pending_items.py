@@ -1,4 +1,4 @@
-"""Staff pages of pending items: what stands on accounts' next invoices."""
+"""Staff pages of pending items: Items for accounts' next invoices."""
 
 from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse
@@ -17,7 +17,7 @@ from billing.notifications import wording
 
 @admin.register(PendingItem)
 class PendingItemAdmin(FactsAdmin):
-    """What stands on accounts' next invoices; one that waits can be cancelled."""
+    """Items for accounts' next invoices; one that waits can be cancelled."""
 
     list_display = (
         plain_id, "account", "description", money_column("amount"), "created_at", "invoice", "cancelled_at",

@@ -16,7 +16,7 @@ from billing.metering.models import DailyUsage, ImportRun, RejectedEvent
 
 @admin.register(RejectedEvent)
 class RejectedEventAdmin(RoomAdmin):
-    """Events that could not be taken. Mend the cause, then replay them; or give them up."""
+    """Events that could not be taken. Fix the cause, then replay them; or give them up."""
 
     list_display = (
         plain_id,

@@ -284,7 +284,7 @@ def _now(row: Subscription) -> Any:
 def _facts_of(preview: changes.ChangePreview) -> list[tuple[str, object]]:
     facts: list[tuple[str, object]] = [
         (_("Then"), f"{preview.plan_version.plan}, {preview.seats}"),
-        (_("Takes hold"), f"{preview.effective_at:%Y-%m-%d %H:%M}"),
+        (_("Takes effect"), f"{preview.effective_at:%Y-%m-%d %H:%M}"),
         (_("Invoiced today, tax included"), money_text(preview.total, preview.currency)),
     ]
     if preview.credit:

@@ -72,7 +72,7 @@ class RedemptionInline(_PartInline):
 
     @admin.display(description=gettext_lazy("paid periods left"))
     def left(self, row: CouponRedemption) -> str:
-        return _("for ever") if row.periods_left is None else str(row.periods_left)
+        return _("no end") if row.periods_left is None else str(row.periods_left)
 
 
 class PeriodInline(_PartInline):

@@ -125,7 +125,7 @@ class Command(BaseCommand):
             self.stdout.write(f"  row {refused.row:,}: {refused.code}: {refused.detail}")
         if done.rejected and not dry_run:
             self.stdout.write(
-                "What was rejected is kept. Mend the cause (add the account, the meter or the rate), then run:"
+                "What was rejected is kept. Fix the cause (add the account, the meter or the rate), then run:"
                 " manage.py replay_rejected"
             )
         if dry_run:

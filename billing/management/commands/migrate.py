@@ -15,7 +15,7 @@ from psycopg import sql
 
 from billing import checks
 from billing.accounts import roles
-from billing.apps import APPEND_ONLY_TABLES
+from billing.checks import APPEND_ONLY_TABLES
 from billing.invoicing import starter_rates
 from billing.invoicing.models import Issuer, TaxRate
 from billing.management.turns import one_at_a_time

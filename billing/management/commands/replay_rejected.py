@@ -1,4 +1,4 @@
-"""`manage.py replay_rejected`: send rejected events through ingest again, after the cause was mended."""
+"""`manage.py replay_rejected`: send rejected events through ingest again, after the cause was fixed."""
 
 import sys
 from argparse import ArgumentParser

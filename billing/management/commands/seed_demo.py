@@ -21,8 +21,9 @@ from billing.accounts.models import Account, ApiKey, Scope, User
 from billing.demo import cast
 from billing.demo.catalog import make_catalog, make_issuer
 from billing.demo.incidents import special_scenes
+from billing.demo.parties import Story
 from billing.demo.plans import make_plans
-from billing.demo.story import Story, close, scenes_of_the_year
+from billing.demo.story import close, scenes_of_the_year
 from billing.ledger.models import Posting
 from billing.management.turns import one_at_a_time
 from billing.metering.models import UsageEvent

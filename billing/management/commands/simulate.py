@@ -17,7 +17,7 @@ from django.utils import timezone
 from billing.accounts import clocks, ids
 from billing.accounts.models import Account
 from billing.catalog.periods import first_moment
-from billing.clock import advancing, happenings, moving, scenes
+from billing.clock import advancing, moving, scenes, timeline
 from billing.ledger import balance, pools
 from billing.ledger.models import Posting
 from billing.management.progress import ProgressBar
@@ -31,7 +31,7 @@ WHAT_WIDTH = 20
 
 
 class Command(BaseCommand):
-    """Run every job in order, from one due moment to the next, and print what comes about.
+    """Run every job in order, from one due moment to the next, and print what happens.
 
     With --plan a new customer on a test clock of their own is made up; with --account an existing one is moved, and
     put on a test clock if it is on none; with neither all accounts that are on no test clock live through that time,
@@ -175,7 +175,7 @@ class _Watch:
     def show(self) -> None:
         """Print what has happened since the last time."""
         at, account_id = self.at, self._account.pk if self._account else None
-        for each in happenings.list_happenings(after=self._seen, until=at, account_id=account_id):
+        for each in timeline.list_events(after=self._seen, until=at, account_id=account_id):
             whose = "" if self._account else f"{each.account[:24]:24}  "
             self._write(f"{self._text(each.at)}  {whose}{each.what:{WHAT_WIDTH}}  {each.details}")
             self._counts[each.what] += 1

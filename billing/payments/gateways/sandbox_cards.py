@@ -150,7 +150,7 @@ def errors_of(*, number: str, exp_month: int, exp_year: int, cvc: str, now: date
     elif (exp_year, exp_month) < (now.year, now.month):
         errors["exp_year"] = _("The card has expired.")
     elif exp_year > now.year + YEARS_AHEAD:
-        errors["exp_year"] = _("Enter the year as it stands on the card, with four digits.")
+        errors["exp_year"] = _("Enter the year as shown on the card, with four digits.")
     wanted = 4 if digits[:2] in ("34", "37") else 3
     if not (cvc.isascii() and cvc.isdigit() and len(cvc) == wanted):
         errors["cvc"] = _("Enter the security code, %(count)d digits.") % {"count": wanted}

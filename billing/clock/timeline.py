@@ -23,7 +23,7 @@ _FOLLOWS_PAYMENT = frozenset({Act.ACTIVATE, Act.PAST_DUE, Act.RECOVER})
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class Event:
     """What happened when, to which account. `what` is one word or two, `details` are for people too."""
 
     at: datetime
@@ -35,9 +35,9 @@ class Happening:
     rank: int = 0
 
 
-def list_happenings(*, after: datetime, until: datetime, account_id: int | None) -> list[Happening]:
+def list_events(*, after: datetime, until: datetime, account_id: int | None) -> list[Event]:
     """All that happened in `(after, until]`, in order of time, and at one moment in the order of cause and effect."""
-    found: list[Happening] = []
+    found: list[Event] = []
     for read in (_changes, _invoices, _credit_notes, _payments, _refunds, _collections, _postings, _notifications):
         found += read(after, until, account_id)
     return sorted(found, key=lambda each: (each.at, each.rank))
@@ -52,7 +52,7 @@ def _of(rows: QuerySet, column: str, after: datetime, until: datetime, account_i
     return narrowed.select_related(road).order_by(column, "pk")
 
 
-def _changes(after: datetime, until: datetime, account_id: int | None) -> Iterator[Happening]:
+def _changes(after: datetime, until: datetime, account_id: int | None) -> Iterator[Event]:
     rows = _of(SubscriptionChange.objects.all(), "at", after, until, account_id, "subscription__account")
     for row in rows.select_related("to_version__plan", "invoice"):
         account = row.subscription.account
@@ -60,53 +60,51 @@ def _changes(after: datetime, until: datetime, account_id: int | None) -> Iterat
         seats = _("%(count)s seats") % {"count": row.to_seats} if row.to_seats else ""
         details = ", ".join(part for part in (plan, seats, str(row.invoice or "")) if part)
         rank = AFTER_PAYMENTS if row.act in _FOLLOWS_PAYMENT else 0
-        yield Happening(row.at, account.pk, account.name, str(row.get_act_display()), details, rank)
+        yield Event(row.at, account.pk, account.name, str(row.get_act_display()), details, rank)
 
 
-def _invoices(after: datetime, until: datetime, account_id: int | None) -> Iterator[Happening]:
+def _invoices(after: datetime, until: datetime, account_id: int | None) -> Iterator[Event]:
     for row in _of(Invoice.objects.all(), "issued_at", after, until, account_id, "account").prefetch_related("lines"):
         lines = ", ".join(
             f"{line.description} {wording.money_text(line.amount, row.currency)}" for line in row.lines.all()
         )
         total = wording.money_text(row.total, row.currency)
         assert row.issued_at is not None  # noqa: S101
-        yield Happening(row.issued_at, row.account_id, row.account.name, _("invoice"), f"{row}: {total} ({lines})")
+        yield Event(row.issued_at, row.account_id, row.account.name, _("invoice"), f"{row}: {total} ({lines})")
 
 
-def _credit_notes(after: datetime, until: datetime, account_id: int | None) -> Iterator[Happening]:
+def _credit_notes(after: datetime, until: datetime, account_id: int | None) -> Iterator[Event]:
     for row in _of(CreditNote.objects.all(), "issued_at", after, until, account_id, "invoice__account"):
         account, total = row.invoice.account, wording.money_text(row.total, row.currency)
-        yield Happening(row.issued_at, account.pk, account.name, _("credit note"), f"{row}: {total}, {row.reason}")
+        yield Event(row.issued_at, account.pk, account.name, _("credit note"), f"{row}: {total}, {row.reason}")
 
 
-def _payments(after: datetime, until: datetime, account_id: int | None) -> Iterator[Happening]:
+def _payments(after: datetime, until: datetime, account_id: int | None) -> Iterator[Event]:
     for row in _of(Payment.objects.all(), "finished_at", after, until, account_id, "invoice__account"):
         account, total = row.invoice.account, wording.money_text(row.amount, row.currency)
         failed = row.state == Payment.State.FAILED
         details = f"{row.invoice}: {total}" + (f", {row.failure_message}" if failed else "")
         assert row.finished_at is not None  # noqa: S101
-        yield Happening(
-            row.finished_at, account.pk, account.name, _("payment failed") if failed else _("paid"), details
-        )
+        yield Event(row.finished_at, account.pk, account.name, _("payment failed") if failed else _("paid"), details)
 
 
-def _refunds(after: datetime, until: datetime, account_id: int | None) -> Iterator[Happening]:
+def _refunds(after: datetime, until: datetime, account_id: int | None) -> Iterator[Event]:
     for row in _of(Refund.objects.all(), "finished_at", after, until, account_id, "payment__invoice__account"):
         account, total = row.payment.invoice.account, wording.money_text(row.amount, row.currency)
         assert row.finished_at is not None  # noqa: S101
-        yield Happening(row.finished_at, account.pk, account.name, _("refund"), f"{total} ({row.get_state_display()})")
+        yield Event(row.finished_at, account.pk, account.name, _("refund"), f"{total} ({row.get_state_display()})")
 
 
-def _collections(after: datetime, until: datetime, account_id: int | None) -> Iterator[Happening]:
+def _collections(after: datetime, until: datetime, account_id: int | None) -> Iterator[Event]:
     ended = Collection.objects.filter(state__in=(Collection.State.EXHAUSTED, Collection.State.STOPPED))
     for row in _of(ended, "closed_at", after, until, account_id, "invoice__account"):
         account = row.invoice.account
         assert row.closed_at is not None  # noqa: S101
         what = _("dunning ended") if row.state == Collection.State.EXHAUSTED else _("collection stopped")
-        yield Happening(row.closed_at, account.pk, account.name, what, str(row.invoice))
+        yield Event(row.closed_at, account.pk, account.name, what, str(row.invoice))
 
 
-def _postings(after: datetime, until: datetime, account_id: int | None) -> Iterator[Happening]:
+def _postings(after: datetime, until: datetime, account_id: int | None) -> Iterator[Event]:
     """What moved credits but for usage, of which there is too much."""
     rows = Posting.objects.exclude(act=Posting.Act.SPEND)
     for row in _of(rows, "posted_at", after, until, account_id, "pool__account").prefetch_related("entries__grant"):
@@ -118,13 +116,13 @@ def _postings(after: datetime, until: datetime, account_id: int | None) -> Itera
             "balance": wording.exact_credits_text(row.balance_after),
         }
         account = row.pool.account
-        yield Happening(
+        yield Event(
             row.posted_at, account.pk, account.name, str(row.get_act_display()).lower(), details, AFTER_PAYMENTS
         )
 
 
-def _notifications(after: datetime, until: datetime, account_id: int | None) -> Iterator[Happening]:
+def _notifications(after: datetime, until: datetime, account_id: int | None) -> Iterator[Event]:
     for row in _of(Notification.objects.all(), "created_at", after, until, account_id, "account"):
         if row.account is not None and row.kind in KINDS:
             title = KINDS[row.kind].write(About(row)).title
-            yield Happening(row.created_at, row.account.pk, row.account.name, _("notice"), title, LAST)
+            yield Event(row.created_at, row.account.pk, row.account.name, _("notice"), title, LAST)
