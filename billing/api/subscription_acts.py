@@ -79,6 +79,10 @@ class ChangePreviewDocument(Document):
     currency = serializers.CharField()
     total = Amount(help_text="What is to be paid today, tax included.")
     credit = Amount(help_text="Zero or negative: what is left to go back on later invoices.")
+    credited = Amount(
+        help_text="Given back by credit notes to earlier invoices, with the tax that was charged, where that is "
+        "another now: it pays today's invoice first, then later ones."
+    )
     credits_delta = Amount(help_text="Credits more or fewer; at the end of the period, of each grant from then on.")
     due_now = SubscriptionQuoteDocument(source="quote", allow_null=True, help_text="Today's invoice; null: none.")
     renewal = SubscriptionQuoteDocument(allow_null=True, help_text="A whole period from then on; null: it is free.")

@@ -4,7 +4,7 @@ Locks: pending items by primary key where they are taken, the new invoice, pools
 the issuer's row for the number. Callers lock whatever else they need before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -17,9 +17,9 @@ from django.db.models import Subquery
 
 from billing.accounts.models import Account
 from billing.catalog import pricing
-from billing.invoicing import contents, engines, exchange, issuers, numbering, pending, settling, tax
+from billing.invoicing import as_charged, contents, engines, exchange, issuers, numbering, pending, settling, tax
 from billing.invoicing.lines import LineDraft, Quote, check, choose_pending, draft_of, rows_of, sale_lines, sum_up
-from billing.invoicing.models import Invoice, InvoiceLine, Issuer, TaxExemption
+from billing.invoicing.models import Invoice, InvoiceLine, Issuer, PendingItem, TaxExemption
 from billing.ledger import pools
 
 log = structlog.get_logger(__name__)
@@ -67,16 +67,16 @@ def quote(
 ) -> Quote:
     """What an invoice of these lines would say if it were issued on that day (`supply_date`); writes nothing.
 
-    With `take_pending` the account's pending items of the currency are on it, too. Tax is rounded once per rate and
-    shared out over its lines, so lines plus tax equal the totals and the tax table. Raises NoIssuer,
-    tax.TaxNotPrepared, and ValueError for lines that no invoice can hold.
+    With `take_pending` the account's pending items of the currency are on it, too, but for credits of what was charged
+    at another tax than today's: those become credit notes. Tax is rounded once per rate and shared out over its lines,
+    so lines plus tax equal the totals and the tax table. Raises NoIssuer, tax.TaxNotPrepared, and ValueError for lines
+    that no invoice can hold.
     """
     check(account, currency, lines, are_all=not take_pending)
     issuer, exemption = _find_seller(account, on)
     if take_pending:
         items = pending.list_open(account_id=account.pk, currency=currency)
-        taken = choose_pending(items, lines)
-        lines = [*lines, *(draft_of(each) for each in taken)]
+        return _quote_with(items, issuer, account, currency, lines, on, exemption=exemption)[0]
     return _quote(issuer, account, currency, lines, on, exemption=exemption)
 
 
@@ -94,9 +94,10 @@ def issue(
 
     Once per reference: repeating it returns the first one, whatever the lines; of several at once the others wait for
     the first. With `take_pending` the account's pending items of the currency stand on it as well, credits only as far
-    as there is something to pay. An invoice of nothing to pay is paid and fulfilled at once. The issuer's row is
-    locked last, and until the caller's transaction ends: take every other lock before. Raises NoIssuer, ReferenceTaken,
-    tax.TaxNotPrepared (`engines.with_tax` sees to it), and ValueError for lines that no invoice can hold.
+    as there is something to pay, and none of what was charged at another tax than today's. An invoice of nothing to pay
+    is paid and fulfilled at once. The issuer's row is locked last, and until the caller's transaction ends: take every
+    other lock before. Raises NoIssuer, ReferenceTaken, tax.TaxNotPrepared (`engines.with_tax` sees to it), and
+    ValueError for lines that no invoice can hold.
     """
     with transaction.atomic():
         if (first := _find(account_id, reference)) is not None:
@@ -106,20 +107,18 @@ def issue(
         check(account, currency, lines, are_all=not take_pending)
         on = supply_date(account, now)
         items = pending.list_open(account_id=account_id, currency=currency).select_for_update(no_key=True)
-        taken = choose_pending(items, lines) if take_pending else ()
-        drafts = [*lines, *(draft_of(each) for each in taken)]
-        if not drafts:
+        quoted, taken, otherwise = _quote_with(items if take_pending else (), issuer, account, currency, lines, on)
+        if not quoted.lines:
             raise ValueError("an invoice needs a line")
         try:
             with transaction.atomic():
-                invoice, written = _write(
-                    issuer, account, reference, currency, _quote(issuer, account, currency, drafts, on), now, due_at
-                )
+                invoice, written = _write(issuer, account, reference, currency, quoted, now, due_at)
         except IntegrityError:
             # Whoever came second has waited in there, and now sees what the first has written.
             if (first := _find(account_id, reference)) is None:
                 raise
             return first
+        pending.pass_over(otherwise, now=now)
         if taken:
             pending.mark(taken, written[len(lines) :], now=now)
         return number(invoice, written, now=now)
@@ -288,6 +287,35 @@ def _quote(
         account=account, issuer=issuer, currency=currency, lines=sale_lines(lines), on=on, exemption=exemption
     )
     return sum_up(lines, engines.current().work_out(sale))
+
+
+def _quote_with(
+    items: Iterable[PendingItem],
+    issuer: Issuer,
+    account: Account,
+    currency: str,
+    lines: Sequence[LineDraft],
+    on: date,
+    *,
+    exemption: str | None = None,
+) -> tuple[Quote, tuple[pending.Taken, ...], list[PendingItem]]:
+    """The quote of lines and of what is taken of pending items; that; and credits that are not taken, for they are of
+    what was charged at another tax than today's."""
+    left = list(items)
+    otherwise: list[PendingItem] = []
+    while True:
+        taken = choose_pending(left, lines)
+        drafts = [*lines, *(draft_of(each) for each in taken)]
+        quoted = _quote(issuer, account, currency, drafts, on, exemption=exemption)
+        credits = [
+            (each.item, line) for each, line in zip(taken, quoted.lines[len(lines) :], strict=True) if each.amount < 0
+        ]
+        found = as_charged.find_otherwise(account, [line for _item, line in credits])
+        if not found:
+            return quoted, taken, otherwise
+        passed = [item for index, (item, _line) in enumerate(credits) if index in found]
+        otherwise += passed
+        left = [item for item in left if item not in passed]
 
 
 def seller_of(issuer: Issuer) -> dict[str, str]:

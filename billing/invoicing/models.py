@@ -495,6 +495,7 @@ class PendingItem(models.Model):
     """Something to stand on the account's next invoice of its currency; a credit is negative. Once per `reference`.
 
     An invoice takes as much of the credits as it has to pay; what is left of one stays pending as an item of its own.
+    One of what was charged at another tax is passed over (`passed_over_at`), and becomes a credit note.
     """
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="pending_items")
@@ -515,6 +516,7 @@ class PendingItem(models.Model):
     created_at = models.DateTimeField()
     actor = models.CharField(max_length=80, blank=True)
     invoice_line = models.OneToOneField(InvoiceLine, null=True, blank=True, on_delete=models.PROTECT)
+    passed_over_at = models.DateTimeField(null=True, blank=True)
     cancelled_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

@@ -162,6 +162,14 @@ def note_credited(item: PendingItem, *, left: Decimal, now: datetime) -> None:
         _leave(item, -left, now=now)
 
 
+def pass_over(items: Sequence[PendingItem], *, now: datetime) -> None:
+    """Write down that credits stand on no invoice, for they are of what was charged at another tax; they are to become
+    credit notes. The caller holds the items' locks."""
+    ids = [item.pk for item in items if item.passed_over_at is None]
+    if ids:
+        PendingItem.objects.filter(pk__in=ids).update(passed_over_at=now)
+
+
 def put_back(invoice: Invoice, *, now: datetime) -> None:
     """Let the credits that a void invoice has taken stand on the account's next one, each as a new item.
 

@@ -7,8 +7,8 @@ from decimal import Decimal
 from django.db.models import Count
 
 from billing.catalog import pricing
-from billing.invoicing import contents
-from billing.invoicing.models import CreditNote, Invoice, Issuer
+from billing.invoicing import as_charged, contents
+from billing.invoicing.models import CreditNote, Invoice, InvoiceLine, Issuer
 from billing.ledger.verification import snapshot
 
 CHUNK = 500
@@ -49,6 +49,7 @@ def verify() -> Report:
             report.credit_notes += 1
             report.unhashed += not note.content_hash
             report.findings += [Finding(str(note), what) for what in find_in_credit_note(note)]
+        report.findings += _find_taxed_otherwise()
         report.findings += _find_in_numbers()
     return report
 
@@ -86,6 +87,20 @@ def find_in_credit_note(note: CreditNote) -> Iterator[str]:
         note.tax_total,
     ):
         yield "its lines do not add up to its totals"
+
+
+def _find_taxed_otherwise() -> Iterator[Finding]:
+    """A line that takes back what was charged for a period says a tax that was charged for it, by an earlier invoice or
+    by a line before it (a discount follows what it is taken off)."""
+    issued = InvoiceLine.objects.exclude(period_reference="").exclude(invoice__state=Invoice.State.DRAFT)
+    rows = issued.exclude(recognition=InvoiceLine.Recognition.AT_ONCE).select_related("invoice")
+    charged: dict[str, set[as_charged.TaxSaid]] = {}
+    for line in rows.order_by("invoice", "position").iterator(chunk_size=CHUNK):
+        said = charged.setdefault(line.period_reference, set())
+        if line.amount > 0:
+            said.add(as_charged.said_by(line))
+        elif line.amount < 0 and said and as_charged.said_by(line) not in said:
+            yield Finding(str(line.invoice), f"line {line.position}: takes back at another tax than was charged")
 
 
 def _find_in_numbers() -> Iterator[Finding]:

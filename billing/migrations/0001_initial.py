@@ -2690,6 +2690,7 @@ class Migration(migrations.Migration):
                 ("period_reference", models.CharField(blank=True, max_length=80)),
                 ("created_at", models.DateTimeField()),
                 ("actor", models.CharField(blank=True, max_length=80)),
+                ("passed_over_at", models.DateTimeField(blank=True, null=True)),
                 ("cancelled_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "account",

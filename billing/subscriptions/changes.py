@@ -3,7 +3,7 @@
 What is dearer happens now, what is cheaper at the end of the period, unless asked otherwise. What a change gives back
 beyond what it charges goes on the account's next invoice.
 
-Locks: the subscription's row, then the account's pools, then the issuer's row.
+Locks: the subscription's row, then its period's invoices, their payments, the account's pools, and the issuer's row.
 """
 
 from collections.abc import Mapping
@@ -21,6 +21,7 @@ from billing.subscriptions import (
     adjusting,
     bills,
     ending,
+    giving_back,
     history,
     overage,
     previews,
@@ -123,6 +124,7 @@ def change(
         if acts.is_repeat(subscription, reference=reference, acts=(Act.CHANGE, Act.SCHEDULE), asked=asked):
             return subscription
         now = starting.catch_up(subscription, now=now)
+        giving_back.lock_charged(subscription)
         pools.lock(subscription.account.pools.values_list("pk", flat=True))
         draft = previews.draft_change(subscription, wanted, by_staff=by_staff, now=now)
         if expected_total is not None:
@@ -216,11 +218,13 @@ def _begin_anew(
     old, new = draft.old, draft.new
     previews.count_fees(draft)
     left = adjusting.cycle_left(subscription, old, now=now)
+    if draft.is_credited:
+        previews.credit_as_charged(subscription, draft, name=name, actor=actor, now=now)
     arrears = ending.close_period(subscription, now=now)
     _owed, back = previews.divide(draft, arrears.drafts)
     if back is not None:
         previews.carry(subscription, back, name=name, actor=actor, now=now)
-    gone = [] if back is not None else draft.gone
+    gone = [] if back is not None or draft.is_credited else draft.gone
     adjusting.forgo(subscription, left, now=now)
     adjusting.take_back(
         subscription, left.left(old), ends_at=left.cycle[1], name=_part_name(subscription), actor=actor, now=now
@@ -236,6 +240,8 @@ def _begin_anew(
 
 def _paid(subscription: Subscription, draft: Draft, today: Today, invoice: Invoice | None, *, now: datetime) -> Decimal:
     """The net money of a change that pays for credits; of prices with tax in them what the invoice says is left."""
+    if draft.is_credited:
+        return _paid_anew(draft, today, invoice)
     changed = [*draft.gone, *draft.come]
     if not any(line.includes_tax for line in changed):
         return sum((line.amount for line in changed if line.recognition == CREDITS), ZERO)
@@ -249,6 +255,18 @@ def _paid(subscription: Subscription, draft: Draft, today: Today, invoice: Invoi
     last = len(today.owed)
     rows = invoice.lines.filter(position__gt=last - len(changed), position__lte=last, recognition=CREDITS)
     return sum(rows.values_list("amount", flat=True), ZERO)
+
+
+def _paid_anew(draft: Draft, today: Today, invoice: Invoice | None) -> Decimal:
+    """The same where credit notes give back: what the invoice charges for credits, less what they take back."""
+    paid = ZERO
+    if draft.old.earned == CREDITS:
+        paid -= sum((note.subtotal for note in today.notes), ZERO)
+    if invoice is not None:
+        last = len(today.owed)
+        rows = invoice.lines.filter(position__gt=last - len(draft.come), position__lte=last, recognition=CREDITS)
+        paid += sum(rows.values_list("amount", flat=True), ZERO)
+    return paid
 
 
 def _part_name(subscription: Subscription) -> str:

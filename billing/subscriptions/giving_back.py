@@ -6,16 +6,18 @@ the issuer's row.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
 from django.db.models import QuerySet
 
-from billing.catalog import pricing
-from billing.invoicing import crediting, spreading
-from billing.invoicing.models import CreditNote, Invoice, InvoiceLine, PendingItem
+from billing.catalog import periods, pricing
+from billing.invoicing import as_charged, crediting, issuing, spreading
+from billing.invoicing.lines import LineDraft
+from billing.invoicing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine, PendingItem
 from billing.ledger import pools
-from billing.payments import paying, refunding
+from billing.payments import invoice_credits, paying, refunding
 from billing.payments.models import Payment
 from billing.subscriptions import adjusting, lines, sides, starting
 from billing.subscriptions.models import Subscription
@@ -81,6 +83,114 @@ def give_back_pending(item: PendingItem, *, reason: str, actor: str, now: dateti
     return _credit(
         invoices, payments, charged, -item.amount, name=f"pending:{item.pk}", reason=reason, actor=actor, now=now
     )[1]
+
+
+def is_taxed_otherwise(subscription: Subscription, gone: Sequence[LineDraft], *, now: datetime) -> bool:
+    """Whether what a change gives back was charged, be it in part, at another tax than today's. Raises
+    tax.TaxNotPrepared."""
+    back = -lines.net(gone)
+    if back <= 0:
+        return False
+    account, at = subscription.account, sides.rest_of(subscription, now=now).starts_at
+    charged = _lines_of(account.pk, gone[0].period_reference).exclude(recognition=AT_ONCE)
+    if not charged.exists():
+        return False
+    line = replace(gone[0], quantity=Decimal(1), unit_price=back, amount=back)
+    on = issuing.supply_date(account, now)
+    quoted = issuing.quote(account=account, currency=subscription.currency, lines=[line], on=on).lines[0]
+    today = as_charged.said_today(account, quoted)
+    rows = list(charged.select_related("invoice"))
+    unused = _unused(rows, account.time_zone, at=at)
+    return any(unused[row.pk] > 0 and as_charged.said_by(row) != today for row in rows)
+
+
+def lock_charged(subscription: Subscription) -> None:
+    """Lock the invoices of the period that runs, and their payments, before pools are locked. The caller holds the
+    subscription's lock."""
+    reference = starting.span_of(subscription).reference
+    _lock_payments(_lock_invoices(_lines_of(subscription.account_id, reference)))
+
+
+def give_back_as_charged(
+    subscription: Subscription, gone: Sequence[LineDraft], *, name: str, actor: str, now: datetime
+) -> list[CreditNote]:
+    """Credit what a change gives back of the invoices that had charged it, at the tax that was charged: of each as much
+    as is unused of it. Money that came for them is kept for the account's next invoices, the change's first.
+
+    The caller has locked what `lock_charged` does. Never more than was charged is credited. Locks the issuer's row.
+    """
+    account, at = subscription.account, sides.rest_of(subscription, now=now).starts_at
+    charged = _lines_of(account.pk, gone[0].period_reference).exclude(recognition=AT_ONCE)
+    invoices = _lock_invoices(charged)
+    payments = _lock_payments(invoices)
+    unused = _unused(list(charged), account.time_zone, at=at)
+    weights = [
+        max(sum((unused[line.pk] for line in charged if line.invoice_id == invoice.pk), ZERO), ZERO)
+        for invoice in invoices
+    ]
+    if not any(weights):
+        return []
+    shares = pricing.share_money(-lines.net(gone), weights, of=sum(weights, ZERO), currency=subscription.currency)
+    notes, rest = [], ZERO
+    for invoice, share in zip(invoices, shares, strict=True):
+        was_paid = invoice.state == Invoice.State.PAID
+        used = [line.pk for line in charged if line.invoice_id == invoice.pk and unused[line.pk] <= 0]
+        mine = charged.filter(invoice=invoice).exclude(pk__in=used)
+        items, rest = _items(invoice, mine, share + rest)
+        if not items:
+            continue
+        note = crediting.credit(
+            invoice_id=invoice.pk, reference=f"{name}:{invoice.pk}", reason=gone[0].description, items=items,
+            actor=actor, now=now,
+        )  # fmt: skip
+        notes.append(note)
+        there = sum((each.refundable for each in payments if each.invoice_id == invoice.pk), ZERO)
+        if was_paid and note.total <= there - invoice_credits.reserved(invoice.pk):
+            invoice_credits.keep(credit_note=note, now=now)
+    return notes
+
+
+def _unused(charged: Sequence[InvoiceLine], time_zone: str, *, at: datetime) -> dict[int, Decimal]:
+    """What of each line's price is for the time from `at` on, less what was credited of that: a credit note counts as
+    one for the time that was left when it was issued. Negative lines of the same invoices lower the first ones."""
+    found = {line.pk: _price(line, line.amount) * _part_left(line, time_zone, at) for line in charged}
+    by_id = {line.pk: line for line in charged}
+    for part in CreditNoteLine.objects.filter(invoice_line__in=by_id).select_related("credit_note"):
+        line = by_id[part.invoice_line_id]
+        if (left := _part_left(line, time_zone, part.credit_note.issued_at)) > 0:
+            found[line.pk] -= _price(line, part.amount) * _part_left(line, time_zone, at) / left
+    for taken in _taken_off(charged):
+        less = -_price(taken, taken.amount) * _part_left(taken, time_zone, at)
+        for line in charged:
+            if line.invoice_id == taken.invoice_id and spreading.tax_key(line) == spreading.tax_key(taken):
+                off = min(less, max(found[line.pk], ZERO))
+                found[line.pk], less = found[line.pk] - off, less - off
+    tiny = Decimal("0.0005")
+    return {pk: amount if amount > tiny else ZERO for pk, amount in found.items()}
+
+
+def _taken_off(charged: Sequence[InvoiceLine]) -> list[InvoiceLine]:
+    """The negative lines for the same period on the lines' invoices."""
+    rows = InvoiceLine.objects.filter(
+        invoice__in={line.invoice_id for line in charged},
+        period_reference__in={line.period_reference for line in charged},
+        amount__lt=0,
+    )
+    return list(rows.exclude(recognition=AT_ONCE).order_by("pk"))
+
+
+def _price(line: InvoiceLine, net: Decimal) -> Decimal:
+    """The price of so much of a line's net amount."""
+    return net * (line.amount + line.tax_amount) / line.amount if line.includes_tax else net
+
+
+def _part_left(line: InvoiceLine, time_zone: str, at: datetime) -> Decimal:
+    """How much of a line's days are from a day on."""
+    if line.starts_at is None or line.ends_at is None:
+        return ZERO
+    first, last, day = (periods.day_of(each, time_zone) for each in (line.starts_at, line.ends_at, at))
+    left, whole = (last - max(day, first)).days, (last - first).days
+    return Decimal(left) / Decimal(whole) if left > 0 else ZERO
 
 
 def _credit(

@@ -15,13 +15,14 @@ from billing.catalog import plans
 from billing.catalog.models import PlanVersion
 from billing.invoicing import issuing, pending
 from billing.invoicing.lines import LineDraft, Quote
-from billing.invoicing.models import Invoice, InvoiceLine
+from billing.invoicing.models import CreditNote, Invoice, InvoiceLine
 from billing.payments.models import Collection, Dispute
 from billing.subscriptions import (
     acts,
     adjusting,
     bills,
     coupons,
+    giving_back,
     lines,
     offers,
     overage,
@@ -92,8 +93,10 @@ class Wanted:
 class ChangePreview:
     """What a change would do. `quote` is today's invoice, what is pending on it, None where there is none; `credit`
     (zero or negative, as the plan's prices are) is left to go back on later ones. `renewal` is what a whole period
-    costs from then on, None if nothing. `credits_delta` are credits more or fewer, of the cycle that runs or, at the
-    end of the period, of each from then on. `withdraws` is the planned change that it takes the place of, if one waits.
+    costs from then on, None if nothing. `credited`, tax included, is what credit notes to earlier invoices give back of
+    what was charged at another tax than today's: money that came for those pays today's invoice, then later ones.
+    `credits_delta` are credits more or fewer, of the cycle that runs or, at the end of the period, of each from then
+    on. `withdraws` is the planned change that it takes the place of, if one waits.
     """
 
     when: When
@@ -104,6 +107,7 @@ class ChangePreview:
     currency: str
     quote: Quote | None
     credit: Decimal
+    credited: Decimal
     renewal: Quote | None
     credits_delta: Decimal
     withdraws: ScheduledChange | None
@@ -118,7 +122,7 @@ class ChangePreview:
 class Draft:
     """A change worked out: both sides of it, the lines that give back (`gone`, less what credits used `ahead` of time
     were worth) and charge (`come`). `cut` is None where nothing was paid in advance; `begins` is the subscription as it
-    would be where another period begins today."""
+    would be where another period begins today. With `is_credited` credit notes give back: the tax is another now."""
 
     when: When
     old: Side
@@ -129,6 +133,7 @@ class Draft:
     come: list[LineDraft] = field(default_factory=list)
     begins: Subscription | None = None
     ahead: Decimal = ZERO
+    is_credited: bool = False
 
 
 def draft_change(subscription: Subscription, wanted: Wanted, *, by_staff: bool, now: datetime) -> Draft:
@@ -156,6 +161,7 @@ def draft_change(subscription: Subscription, wanted: Wanted, *, by_staff: bool, 
     draft = Draft(When(when), old, new, period)
     if draft.when == When.NOW and period.number:
         _work_out(draft, subscription, now=now)
+        draft.is_credited = giving_back.is_taxed_otherwise(subscription, draft.gone, now=now)
         if not by_staff:
             _ensure_paid(draft, subscription)
             _ensure_unused(draft, subscription)
@@ -228,10 +234,10 @@ def _take_off(draft: Draft, ahead: LineDraft | None) -> None:
 
 def preview_of(subscription: Subscription, draft: Draft, *, now: datetime) -> ChangePreview:
     """What a draft comes to. What it must write to find out is undone at once."""
-    quote, credit = None, ZERO
+    quote, credit, credited = None, ZERO, ZERO
     if draft.when == When.NOW and draft.cut is not None:
         with transaction.atomic():
-            quote, credit = _quote(subscription, draft, now=now)
+            quote, credit, credited = _quote(subscription, draft, now=now)
             transaction.set_rollback(True)
     return ChangePreview(
         when=draft.when,
@@ -242,26 +248,29 @@ def preview_of(subscription: Subscription, draft: Draft, *, now: datetime) -> Ch
         currency=subscription.currency,
         quote=quote,
         credit=credit,
+        credited=credited,
         renewal=_renewal(subscription, draft, now=now),
         credits_delta=_credits_delta(subscription, draft, now=now),
         withdraws=scheduled.find(subscription),
     )
 
 
-def _quote(subscription: Subscription, draft: Draft, *, now: datetime) -> tuple[Quote | None, Decimal]:
-    """Today's invoice, None where there is none, and what is left of credits after it. Writes what is to be undone."""
+def _quote(subscription: Subscription, draft: Draft, *, now: datetime) -> tuple[Quote | None, Decimal, Decimal]:
+    """Today's invoice, None where there is none; what is left of credits after it; and what credit notes say.
+    Writes what is to be undone."""
     count_fees(draft)
     arrears, name = arrears_of(subscription, draft, now=now).drafts, f"{subscription.pk}:preview"
-    owed = bill_today(subscription, draft, arrears, name=name, actor="", now=now).owed
+    today = bill_today(subscription, draft, arrears, name=name, actor="", now=now)
+    owed, credited = today.owed, sum((note.total for note in today.notes), ZERO)
     items = list(pending.list_open(account_id=subscription.account_id, currency=subscription.currency))
     credit = sum((item.amount for item in items if item.amount < 0), ZERO)
     if not owed and not any(item.amount > 0 for item in items):
-        return None, credit
+        return None, credit, credited
     account = subscription.account
     on = issuing.supply_date(account, now)
     quote = issuing.quote(account=account, currency=subscription.currency, lines=owed, on=on, take_pending=True)
     taken = (line.draft.amount for line in quote.lines[len(owed) :])
-    return quote, credit - sum((amount for amount in taken if amount < 0), ZERO)
+    return quote, credit - sum((amount for amount in taken if amount < 0), ZERO), credited
 
 
 def _renewal(subscription: Subscription, draft: Draft, *, now: datetime) -> Quote | None:
@@ -299,11 +308,13 @@ def arrears_of(subscription: Subscription, draft: Draft, *, now: datetime) -> ov
 @dataclass(frozen=True, slots=True)
 class Today:
     """What a change comes to today: `owed` lines for an invoice. `is_billed`: all that the change gives back and
-    charges is among them. `is_set_off`: what it charges was taken from credit of the same period instead."""
+    charges is among them. `is_set_off`: what it charges was taken from credit of the same period instead. `notes` are
+    credit notes that give back what was charged at another tax."""
 
     owed: list[LineDraft]
     is_billed: bool
     is_set_off: bool = False
+    notes: Sequence[CreditNote] = ()
 
 
 def bill_today(
@@ -318,6 +329,9 @@ def bill_today(
     """What is billed today, with what goes back carried to the next invoice, and what an earlier change within the
     period has left to go back taken instead of an invoice that says nothing is to be paid."""
     owed, back = divide(draft, arrears)
+    if draft.is_credited:
+        notes = credit_as_charged(subscription, draft, name=name, actor=actor, now=now)
+        return Today(owed, is_billed=False, notes=notes)
     if back is not None:
         carry(subscription, back, name=name, actor=actor, now=now)
         return Today(owed, is_billed=False)
@@ -353,7 +367,10 @@ def _is_alike(draft: Draft) -> bool:
 
 def divide(draft: Draft, arrears: Sequence[LineDraft]) -> tuple[list[LineDraft], LineDraft | None]:
     """The lines of today's invoice; and what goes back as one item of the next, where today's would fall below nothing
-    by it, be it only in one tax category. A change that charges nothing on balance needs no invoice."""
+    by it, be it only in one tax category. A change that charges nothing on balance needs no invoice. What goes back by
+    credit notes is in neither."""
+    if draft.is_credited:
+        return [*arrears, *draft.come], None
     if _is_alike(draft) and (net := lines.net([*draft.gone, *draft.come])) <= 0:
         return [*arrears], _difference(draft, net) if net else None
     owed = [*arrears, *draft.gone, *draft.come]
@@ -382,6 +399,13 @@ def _difference(draft: Draft, net: Decimal) -> LineDraft:
         text = _("Unused time on %(plan)s, less what the same days cost now") % names
     line = (draft.gone or draft.come)[0]
     return replace(line, description=text, amount=net, quantity=-ONE, unit_price=-net)
+
+
+def credit_as_charged(
+    subscription: Subscription, draft: Draft, *, name: str, actor: str, now: datetime
+) -> list[CreditNote]:
+    """Give back by credit notes what was charged at another tax than today's."""
+    return giving_back.give_back_as_charged(subscription, draft.gone, name=f"change:{name}", actor=actor, now=now)
 
 
 def carry(subscription: Subscription, item: LineDraft, *, name: str, actor: str, now: datetime) -> None:

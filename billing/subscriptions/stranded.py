@@ -1,9 +1,10 @@
 """What is pending and no renewal's invoice will take: billed, or given back, by itself.
 
 A credit is taken by an invoice that has something to pay of its tax category, with prices that have tax in them or have
-not, as it has. Where the account's plan is of another kind by now, or no renewal comes any more, it would wait for
-ever: it becomes a credit note for the invoice that had charged it, and is refunded. What is owed and meets no renewal
-is invoiced alone. Only a credit that staff have added, and that no invoice had charged, is left to them.
+not, as it has, and at the tax that was charged. Where the account's plan or tax is of another kind by now, or no
+renewal comes any more, it would wait forever: it becomes a credit note for the invoice that had charged it, and is
+refunded. What is owed and meets no renewal is invoiced alone. Only a credit that staff have added, and that no invoice
+had charged, is left to them.
 
 Locks: the subscription's row, the invoices that had charged it, their payments, the item's row, then the issuer's.
 """
@@ -58,8 +59,8 @@ def next_due_at(*, after: datetime, account_id: int | None = None) -> datetime |
 
 
 def list_stranded(*, now: datetime) -> QuerySet[PendingItem]:
-    """Open items whose turn has passed: credits of another kind than the plan at a renewal since they came, and what
-    has met no renewal for 30 days and will meet none."""
+    """Open items whose turn has passed: credits of another kind than the plan at a renewal since they came, or that an
+    invoice has passed over for their tax, and what has met no renewal for 30 days and will meet none."""
     own = Subscription.objects.filter(account=OuterRef("account"), currency=OuterRef("currency"))
     renewing = own.filter(next_due_at__isnull=False)
     alike = Q(
@@ -70,7 +71,8 @@ def list_stranded(*, now: datetime) -> QuerySet[PendingItem]:
     items = PendingItem.objects.filter(invoice_line=None, cancelled_at=None)
     is_charged = Q(amount__gt=0) | Q(period_reference__startswith=lines.PERIODS)
     is_alone = Q(created_at__lte=now - ALONE_AFTER) & ~Exists(renewing) & ~Exists(recent)
-    return items.filter(is_charged & (is_alone | (Q(amount__lt=0) & Exists(renewed))))
+    is_passed = Q(passed_over_at__isnull=False) | Exists(renewed)
+    return items.filter(is_charged & (is_alone | (Q(amount__lt=0) & is_passed)))
 
 
 def _settle(item_id: int, *, now: datetime) -> bool:

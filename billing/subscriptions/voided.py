@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from billing.invoicing import pending
-from billing.invoicing.models import Invoice, InvoiceLine, PendingItem
+from billing.invoicing.models import CreditNote, Invoice, InvoiceLine, PendingItem
 from billing.ledger import pools, posting
 from billing.ledger.models import CreditGrant
 from billing.notifications import outbox
@@ -53,8 +53,12 @@ def _can_be_undone(subscription: Subscription, change: SubscriptionChange) -> bo
     """Whether it was made within the period that still runs, was charged for, and is the last."""
     later = subscription.changes.filter(act=Act.CHANGE, pk__gt=change.pk)
     runs = subscription.next_due_at is not None and change.at >= subscription.period_starts_at
-    has_given_back = PendingItem.objects.filter(reference=f"change:{change.reference}")
-    return runs and "before" in change.details and not later.exists() and not has_given_back.exists()
+    items = PendingItem.objects.filter(reference=f"change:{change.reference}")
+    notes = CreditNote.objects.filter(
+        account=subscription.account_id, reference__startswith=f"change:{change.reference}:"
+    )
+    has_given_back = items.exists() or notes.exists()
+    return runs and "before" in change.details and not later.exists() and not has_given_back
 
 
 def _undo(subscription: Subscription, change: SubscriptionChange, *, now: datetime) -> None:

@@ -104,6 +104,9 @@ def sheet_to_change(preview: ChangePreview, terms: Terms, *, is_manual: bool) ->
     if preview.credit:
         money = {"money": money_text(abs(preview.credit), currency)}
         facts.append((_("In your favour"), _("%(money)s, taken off your next invoices") % money))
+    if preview.credited:
+        money = {"money": money_text(preview.credited, currency)}
+        facts.append((_("Credited"), _("%(money)s for unused time, with the tax you were charged") % money))
     if preview.withdraws is not None:
         facts.append((_("Withdrawn by this"), withdrawn_text(preview.withdraws)))
     if total:
@@ -122,7 +125,7 @@ def sheet_to_change(preview: ChangePreview, terms: Terms, *, is_manual: bool) ->
         taxes=taxes_of(quote),
         tax_note=quote.tax_note if quote else "",
         facts=facts,
-        seen=seen_text(total, currency, preview.credit, preview.when, preview.seats, withdrawn),
+        seen=seen_text(total, currency, preview.credit, preview.credited, preview.when, preview.seats, withdrawn),
         button=button,
     )
 

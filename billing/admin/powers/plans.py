@@ -66,7 +66,7 @@ def worth_of_change(asked: Payload, now: datetime) -> Worth:
     """Now: what is charged and what is given back. Later: what a period costs more or less. And the credits that come
     or go in either case."""
     plan = changes.preview(**asked, by_staff=True, now=now)
-    amount = plan.total + abs(plan.credit)
+    amount = plan.total + abs(plan.credit) + plan.credited
     if plan.when == changes.When.PERIOD_END:
         row = Subscription.objects.get(pk=asked["subscription_id"])
         amount = abs(_price(row, plan.plan_version, plan.seats) - _price(row, row.plan_version, row.seats))

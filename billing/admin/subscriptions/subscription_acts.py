@@ -289,6 +289,10 @@ def _facts_of(preview: changes.ChangePreview) -> list[tuple[str, object]]:
     ]
     if preview.credit:
         facts.append((_("Given back on later invoices"), money_text(abs(preview.credit), preview.currency)))
+    if preview.credited:
+        facts.append(
+            (_("Credited on earlier invoices, at the tax charged"), money_text(preview.credited, preview.currency))
+        )
     if preview.renewal is not None:
         facts.append((_("Each period from then on"), money_text(preview.renewal.total, preview.currency)))
     if preview.credits_delta:
