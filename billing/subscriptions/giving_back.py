@@ -6,7 +6,7 @@ the issuer's row.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -19,7 +19,7 @@ from billing.invoicing.models import CreditNote, CreditNoteLine, Invoice, Invoic
 from billing.ledger import pools
 from billing.payments import invoice_credits, paying, refunding
 from billing.payments.models import Payment
-from billing.subscriptions import adjusting, lines, sides, starting
+from billing.subscriptions import adjusting, lines, proration, sides, starting
 from billing.subscriptions.models import Subscription
 
 ZERO = Decimal(0)
@@ -39,12 +39,14 @@ def give_back(subscription: Subscription, *, reason: str, actor: str, now: datet
     invoices = _lock_invoices(charged)
     payments = _lock_payments(invoices)
     pools.lock(subscription.account.pools.values_list("pk", flat=True))
-    price = worth(subscription, now=now)
+    gone = _gone(subscription, now=now)
     left = adjusting.cycle_left(subscription, side, now=now)
     adjusting.take_back(subscription, left.left(side), ends_at=left.cycle[1], name="end", actor=actor, now=now)
-    return _credit(
-        invoices, payments, charged, price, name=f"end:{subscription.pk}", reason=reason, actor=actor, now=now
-    )[0]
+    notes, over = _credit(
+        invoices, payments, charged, gone.price, name=f"end:{subscription.pk}", reason=reason, actor=actor, now=now
+    )
+    _count_fees(subscription, gone, credited=gone.price - over)
+    return notes
 
 
 def forgive_unpaid(subscription: Subscription, *, reason: str, actor: str, now: datetime) -> list[CreditNote]:
@@ -61,12 +63,13 @@ def forgive_unpaid(subscription: Subscription, *, reason: str, actor: str, now: 
     if not unpaid:
         return []
     pools.lock(subscription.account.pools.values_list("pk", flat=True))
-    price, left = worth(subscription, now=now), adjusting.cycle_left(subscription, side, now=now)
+    gone, left = _gone(subscription, now=now), adjusting.cycle_left(subscription, side, now=now)
     notes, over = _credit(
-        unpaid, [], charged, price, name=f"end:{subscription.pk}", reason=reason, actor=actor, now=now
+        unpaid, [], charged, gone.price, name=f"end:{subscription.pk}", reason=reason, actor=actor, now=now
     )
+    _count_fees(subscription, gone, credited=gone.price - over)
     if notes:
-        credits = pricing.part_of_credits(left.left(side), part=price - over, of=price)
+        credits = pricing.part_of_credits(left.left(side), part=gone.price - over, of=gone.price)
         adjusting.take_back(subscription, credits, ends_at=left.cycle[1], name="end", actor=actor, now=now)
     return notes
 
@@ -222,13 +225,43 @@ def _credit(
 
 def worth(subscription: Subscription, *, now: datetime) -> Decimal:
     """What `give_back` credits by the plan's prices, as far as invoices say it."""
+    return _gone(subscription, now=now).price
+
+
+@dataclass(frozen=True, slots=True)
+class _Gone:
+    """What the days from today on are worth: their price after discounts, and what of the fees before discounts."""
+
+    price: Decimal
+    fee: Decimal
+    seats_fee: Decimal
+
+
+def _gone(subscription: Subscription, *, now: datetime) -> _Gone:
     now = starting.catch_up(subscription, now=now)
     cut, rest = sides.cut_of(subscription, now=now), sides.rest_of(subscription, now=now)
     side = sides.before(subscription, subscription.periods.get(number=subscription.period_number))
-    gone = sides.unused(side, cut=cut, of=rest)
-    if (ahead := adjusting.used_ahead(subscription, side, kept=ZERO, cut=cut, of=rest, now=now)) is not None:
-        gone.append(ahead)
-    return -lines.net(gone)
+    ahead = adjusting.used_ahead(subscription, side, kept=ZERO, cut=cut, of=rest, now=now)
+    drafts = sides.unused(side, cut=cut, of=rest)
+    currency = side.terms.currency
+    return _Gone(
+        price=-lines.net(drafts if ahead is None else [*drafts, ahead]),
+        fee=proration.money_left(side.fee, cut, currency) - (ahead.amount if ahead is not None else ZERO),
+        seats_fee=proration.money_left(side.seats_fee, cut, currency),
+    )
+
+
+def _count_fees(subscription: Subscription, gone: _Gone, *, credited: Decimal) -> None:
+    """Let the period say what stays charged in advance: a fee that is given back counts towards no minimum."""
+    if credited <= 0:
+        return
+    period = subscription.periods.get(number=subscription.period_number)
+    fee, seats_fee = (
+        pricing.part_of_money(each, part=credited, of=gone.price, currency=subscription.currency)
+        for each in (gone.fee, gone.seats_fee)
+    )
+    period.fee, period.seats_fee = period.fee - fee, period.seats_fee - seats_fee
+    period.save(update_fields=["fee", "seats_fee"])
 
 
 def _lines_of(account_id: int, reference: str) -> QuerySet[InvoiceLine]:

@@ -4,11 +4,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from django.db.models import Sum
 
-from billing.invoicing.models import Invoice, PendingItem
+from billing.invoicing.models import CreditNote, Invoice, PendingItem
 from billing.ledger import pools, posting
 from billing.ledger.models import CreditPool, Posting
-from billing.subscriptions import changes, ending
+from billing.subscriptions import changes, ending, lifecycle
 from billing.subscriptions.models import OverageCharge, SubscriptionChange, SubscriptionPeriod
 from tests.factories import NOW, make_plan
 from tests.subscriptions.makers import add_card, make_team, run, subscribe, tiers
@@ -153,6 +154,36 @@ def test_of_a_minimum_the_days_until_the_end_are_billed(account):
     ending.end(subscription, at=ends_at, reference="end", actor="test", now=ends_at)
     assert billed()[1] == [("Team: up to the agreed minimum", 1, Decimal("77.42"))]
     assert Invoice.objects.get(reference=f"final:{subscription.pk}").state == "open"
+
+
+def net_charged() -> Decimal:
+    """What all invoices come to before tax, less what credit notes took back of them."""
+    billed = Invoice.objects.aggregate(net=Sum("subtotal"))["net"]
+    return billed - (CreditNote.objects.aggregate(net=Sum("subtotal"))["net"] or 0)
+
+
+# A minimum of 10,000.00, of which so many of a period's days are due when it is cancelled on 26 February.
+CANCELLED = [
+    ("month", 1, datetime(2025, 2, 1, 9, tzinfo=UTC), "8928.57"),  # 25 of 28 days
+    ("week", 1, datetime(2025, 2, 21, 9, tzinfo=UTC), "7142.86"),  # 5 of 7
+    ("month", 3, datetime(2025, 1, 1, 9, tzinfo=UTC), "6222.22"),  # 56 of 90
+]
+
+
+@pytest.mark.parametrize(("interval", "count", "starts_at", "due"), CANCELLED)
+@pytest.mark.parametrize("is_paid", [True, False])
+def test_a_fee_that_is_given_back_does_not_count_towards_the_minimum(account, interval, count, starts_at, due, is_paid):
+    version = make_metered(fee="1000.00", minimum="10000.00", interval=interval, interval_count=count)
+    if is_paid:
+        add_card(account, now=starts_at)
+    subscription = subscribe(account, version, now=starts_at, **({"collection": "automatic"} if is_paid else {}))
+    run(starts_at)
+    lifecycle.cancel(
+        subscription_id=subscription.pk, when="now", gives_back=is_paid, reference="x", actor="test",
+        now=datetime(2025, 2, 26, 12, tzinfo=UTC),
+    )  # fmt: skip
+    assert CreditNote.objects.count() == 1
+    assert net_charged() == Decimal(due)
 
 
 def test_of_a_minimum_that_changed_each_day_counts_with_its_own(account):
