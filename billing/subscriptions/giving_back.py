@@ -42,9 +42,18 @@ def give_back(subscription: Subscription, *, reason: str, actor: str, now: datet
     gone = _gone(subscription, now=now)
     left = adjusting.cycle_left(subscription, side, now=now)
     adjusting.take_back(subscription, left.left(side), ends_at=left.cycle[1], name="end", actor=actor, now=now)
-    notes, over = _credit(
-        invoices, payments, charged, gone.price, name=f"end:{subscription.pk}", reason=reason, actor=actor, now=now
-    )
+    turns = [(invoices, charged, gone.price)]
+    if len({as_charged.said_by(line) for line in charged.select_related("invoice")}) > 1:
+        # Charged at several taxes: of each invoice what is unused of it.
+        zone = subscription.account.time_zone
+        shares = _shares(invoices, charged, gone.price, time_zone=zone, at=rest.starts_at)
+        turns = [([invoice], charged.filter(invoice=invoice), share) for invoice, share in shares]
+    notes, over = [], gone.price - sum((price for *_rest, price in turns), ZERO)
+    for some, rows, price in turns:
+        given, over = _credit(
+            some, payments, rows, price + over, name=f"end:{subscription.pk}", reason=reason, actor=actor, now=now
+        )
+        notes += given
     _count_fees(subscription, gone, credited=gone.price - over)
     return notes
 
@@ -81,7 +90,10 @@ def give_back_pending(item: PendingItem, *, reason: str, actor: str, now: dateti
     charged = charged.filter(category=item.category, includes_tax=item.includes_tax)
     is_at_once = item.recognition == AT_ONCE
     charged = charged.filter(recognition=AT_ONCE) if is_at_once else charged.exclude(recognition=AT_ONCE)
-    invoices = _lock_invoices(charged)
+    # What was invoiced after the credit came is not what it takes back; it may have been taxed otherwise.
+    invoices = sorted(
+        _lock_invoices(charged), key=lambda each: each.issued_at is None or each.issued_at >= item.created_at
+    )
     payments = _lock_payments(invoices)
     return _credit(
         invoices, payments, charged, -item.amount, name=f"pending:{item.pk}", reason=reason, actor=actor, now=now
@@ -126,19 +138,11 @@ def give_back_as_charged(
     charged = _lines_of(account.pk, gone[0].period_reference).exclude(recognition=AT_ONCE)
     invoices = _lock_invoices(charged)
     payments = _lock_payments(invoices)
-    unused = _unused(list(charged), account.time_zone, at=at)
-    weights = [
-        max(sum((unused[line.pk] for line in charged if line.invoice_id == invoice.pk), ZERO), ZERO)
-        for invoice in invoices
-    ]
-    if not any(weights):
-        return []
-    shares = pricing.share_money(-lines.net(gone), weights, of=sum(weights, ZERO), currency=subscription.currency)
+    price = -lines.net(gone)
     notes, rest = [], ZERO
-    for invoice, share in zip(invoices, shares, strict=True):
+    for invoice, share in _shares(invoices, charged, price, time_zone=account.time_zone, at=at):
         was_paid = invoice.state == Invoice.State.PAID
-        used = [line.pk for line in charged if line.invoice_id == invoice.pk and unused[line.pk] <= 0]
-        mine = charged.filter(invoice=invoice).exclude(pk__in=used)
+        mine = charged.filter(invoice=invoice, ends_at__gt=at)
         items, rest = _items(invoice, mine, share + rest)
         if not items:
             continue
@@ -151,6 +155,19 @@ def give_back_as_charged(
         if was_paid and note.total <= there - invoice_credits.reserved(invoice.pk):
             invoice_credits.keep(credit_note=note, now=now)
     return notes
+
+
+def _shares(
+    invoices: Sequence[Invoice], charged: QuerySet[InvoiceLine], price: Decimal, *, time_zone: str, at: datetime
+) -> list[tuple[Invoice, Decimal]]:
+    """How much of a price each invoice had charged, by what is unused of it from `at` on; none where nothing is."""
+    rows = list(charged)
+    unused = _unused(rows, time_zone, at=at)
+    weights = [sum((unused[row.pk] for row in rows if row.invoice_id == each.pk), ZERO) for each in invoices]
+    if not (whole := sum(weights, ZERO)):
+        return []
+    currency = invoices[0].currency
+    return list(zip(invoices, pricing.share_money(price, weights, of=whole, currency=currency), strict=True))
 
 
 def _unused(charged: Sequence[InvoiceLine], time_zone: str, *, at: datetime) -> dict[int, Decimal]:

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from billing.catalog import plans
 from billing.catalog.models import PlanVersion
 from billing.invoicing import issuing, pending
-from billing.invoicing.lines import LineDraft, Quote
+from billing.invoicing.lines import LineDraft, Quote, draft_of
 from billing.invoicing.models import CreditNote, Invoice, InvoiceLine
 from billing.payments.models import Collection, Dispute
 from billing.subscriptions import (
@@ -178,7 +178,8 @@ def _ensure_paid(draft: Draft, subscription: Subscription) -> None:
     lost = of_period & (DISPUTED | Q(invoice__state=Invoice.State.UNCOLLECTIBLE))
     if lines.net(draft.gone) and own.filter(lost).exists():
         raise InvoiceUnpaid(subscription)
-    if lines.net([*draft.gone, *draft.come]) < 0 and own.filter(invoice__state=Invoice.State.OPEN).exists():
+    gives_back = draft.is_credited or lines.net([*draft.gone, *draft.come]) < 0
+    if gives_back and own.filter(invoice__state=Invoice.State.OPEN).exists():
         raise InvoiceUnpaid(subscription)
 
 
@@ -354,6 +355,9 @@ def _set_off(subscription: Subscription, draft: Draft, *, now: datetime) -> bool
         items = items.filter(starts_at=one.starts_at, ends_at=one.ends_at)
     credits = list(items.select_for_update(no_key=True))
     if -sum((item.amount for item in credits), ZERO) < price:
+        return False
+    drafts = [draft_of(pending.Taken(item, item.amount)) for item in credits]
+    if giving_back.is_taxed_otherwise(subscription, drafts, now=now):
         return False
     pending.use_up(credits, price, now=now)
     return True

@@ -106,7 +106,12 @@ def sheet_to_change(preview: ChangePreview, terms: Terms, *, is_manual: bool) ->
         facts.append((_("In your favour"), _("%(money)s, taken off your next invoices") % money))
     if preview.credited:
         money = {"money": money_text(preview.credited, currency)}
-        facts.append((_("Credited"), _("%(money)s for unused time, with the tax you were charged") % money))
+        facts.append(
+            (
+                _("Credited"),
+                _("%(money)s for unused time, with the tax you were charged: it pays your invoices first") % money,
+            )
+        )
     if preview.withdraws is not None:
         facts.append((_("Withdrawn by this"), withdrawn_text(preview.withdraws)))
     if total:

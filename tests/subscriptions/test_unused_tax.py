@@ -1,6 +1,6 @@
 """Unused time goes back at the tax that was charged for it, whatever the tax is by now; new time is taxed as of now."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -10,7 +10,7 @@ from billing.finance import reports
 from billing.invoicing import verification
 from billing.invoicing.models import CreditNote, Invoice, PendingItem
 from billing.payments import invoice_credits
-from billing.subscriptions import changes, giving_back, stranded
+from billing.subscriptions import changes, giving_back, lifecycle, stranded
 from tests.factories import make_account, make_issuer, make_plan
 from tests.subscriptions.makers import add_card, run, subscribe
 
@@ -118,6 +118,7 @@ def test_parts_charged_at_two_taxes_go_back_at_each_its_own(acme, small, large):
     subscription = buy(acme, small, seats=0)
     move(acme, "FR", FR_NUMBER)
     change(subscription, seats=10)
+    run(TENTH)
     assert noted() == []
     change(subscription, large, now=TWENTIETH, reference="c:2")
     # 11 days are left: 11.00 of the fee at 19 %, and 11.00 of the seats at none.
@@ -194,3 +195,42 @@ def test_coupons_and_credits_follow_and_the_finance_report_is_whole(acme, credit
     assert [line.amount for line in Invoice.objects.latest("pk").lines.all()] == [D("42.00"), D("-8.40")]
     report = reports.read(starts_on=START.date(), until=MAY)
     assert [check for check in report.checks if not check.holds] == []
+
+
+def test_cancelling_with_money_back_credits_each_part_at_its_own_tax(acme, small):
+    subscription = buy(acme, small, seats=0)
+    move(acme, "FR", FR_NUMBER)
+    change(subscription, seats=10)
+    run(TENTH)
+    lifecycle.cancel(
+        subscription_id=subscription.pk,
+        when="now",
+        gives_back=True,
+        reason="",
+        reference="x:1",
+        actor="user:1",
+        now=TWENTIETH,
+    )
+    # 11 days are left: 11.00 of the fee at 19 %, and 11.00 of the seats at none.
+    assert sorted(noted()) == [(D("11.00"), 0, "FR"), (D("11.00"), D("2.09"), "DE")]
+
+
+def test_what_was_charged_at_the_old_tax_is_not_set_off_against_new_time(acme, large):
+    free = make_plan("free", prices={"EUR": {"fee": "0.00"}})
+    subscription = buy(acme, large)
+    asked = {"subscription_id": subscription.pk, "when": "now", "actor": "key:1"}
+    changes.change(plan_version_id=free.pk, reference="c:1", now=TENTH, **asked)
+    move(acme, "FR", FR_NUMBER)
+    changes.change(plan_version_id=large.pk, reference="c:2", now=TENTH + timedelta(hours=1), **asked)
+    invoice = Invoice.objects.latest("pk")
+    assert (invoice.subtotal, invoice.tax_total) == (42, 0)
+    assert stranded.settle_due(now=TWENTIETH, limit=10) == 1
+    assert (noted(), verification.verify().findings) == ([(D("42.00"), D("7.98"), "DE")], [])
+
+
+def test_a_customer_whose_invoice_is_open_pays_it_before_it_is_credited(acme, small, large):
+    subscription = subscribe(acme, small, now=START, currency="EUR")
+    move(acme, "FR", FR_NUMBER)
+    with pytest.raises(changes.InvoiceUnpaid):
+        change(subscription, large)
+    assert (noted(), Invoice.objects.count()) == ([], 1)
