@@ -1,13 +1,13 @@
 """Proving issued documents: what they say is what they said, it adds up, and no number is missing. Reads only."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from django.db.models import Count
 
 from billing.catalog import pricing
-from billing.invoicing import as_charged, contents
+from billing.invoicing import as_charged, contents, spreading
 from billing.invoicing.models import CreditNote, Invoice, InvoiceLine, Issuer
 from billing.ledger.verification import snapshot
 
@@ -75,6 +75,16 @@ def find_in_invoice(invoice: Invoice) -> Iterator[str]:
         credited = (_sum(part.amount for part in taken), _sum(part.tax_amount for part in taken))
         if credited != (line.amount_credited, line.tax_credited):
             yield f"line {line.position}: its credit notes do not add up to what was credited"
+    yield from _find_in_groups(lines)
+
+
+def _find_in_groups(lines: Sequence[InvoiceLine]) -> Iterator[str]:
+    """No rate of tax is credited beyond what was charged at it, so that an invoice credited in full leaves nothing."""
+    for group in spreading.list_groups(lines):
+        is_credited = any(line.amount_credited or line.tax_credited for line in group.lines)
+        if is_credited and min(group.net_left, group.tax_left) < 0:
+            first = group.lines[0]
+            yield f"more was credited at {first.tax_percent.normalize():f} % ({first.category}) than was charged"
 
 
 def find_in_credit_note(note: CreditNote) -> Iterator[str]:

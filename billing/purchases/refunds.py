@@ -71,7 +71,8 @@ def preview(*, line_id: int, now: datetime, credits: Decimal | None = None) -> R
     if asked > refundable:
         raise posting.NotEnoughLeft(asked, refundable)
     amount = _share(line, asked)
-    tax_amount = spreading.tax_with(line, amount, line.invoice.currency)
+    parts = spreading.of_lines(list(line.invoice.lines.all()), {line.pk: amount}, line.invoice.currency)
+    tax_amount = sum((part.tax for part in parts), ZERO)
     total = amount + tax_amount
     if not asked or not total:
         raise NothingToRefund(line_id)
@@ -162,7 +163,8 @@ def _find(reference: str, account_id: int, line_id: int, credits: Decimal | None
     note = CreditNote.objects.filter(account=account_id, reference=reference_of(reference)).first()
     if note is None:
         return None
-    taken = note.lines.get()
+    # Other lines have at most the rest of their rate's tax.
+    taken = note.lines.exclude(credits=None).get()
     if taken.invoice_line_id != line_id or (credits is not None and credits != taken.credits):
         raise RefundConflict(reference)
     return note

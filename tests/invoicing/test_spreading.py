@@ -1,11 +1,12 @@
 """Parts that are credited of an invoice: at most, and together exactly, what was charged per rate of tax."""
 
+import itertools
 from decimal import Decimal
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.catalog.pricing import share_tax
+from billing.catalog.pricing import round_money, share_tax
 from billing.invoicing import spreading
 from billing.invoicing.models import InvoiceLine
 
@@ -85,6 +86,26 @@ def test_lines_that_use_up_a_rate_of_tax_leave_none_of_its_tax(lines, data):
             take(spreading.of_lines(lines, {line.pk: first}, "EUR"))
             take(spreading.of_lines(lines, {line.pk: amount - first}, "EUR"))
         assert (group.net_left, group.tax_left) == (0, 0)
+
+
+def test_days_taken_back_of_usual_prices_coupons_and_rates_never_exceed_the_invoice():
+    prices = ["4.99", "5", "7.99", "9", "9.99", "10", "12.99", "14.99", "19", "19.99", "20", "24.99", "29", "29.99",
+              "39", "39.99", "49", "49.99", "59", "79", "79.99", "99", "99.99", "129", "149", "199", "249", "299",
+              "499", "499.99", "599", "799", "999"]  # fmt: skip
+    usual = itertools.product(prices, [5, 10, 15, 20, 25, 30, 33, 40, 50], [7, 8, 10, 17, 19, 20, 21, 22, 23, 25])
+    tried = 0
+    for price, off, percent in usual:
+        fee = InvoiceLine(pk=1, amount=Decimal(price), tax_percent=Decimal(percent))
+        coupon = InvoiceLine(pk=2, amount=-round_money(fee.amount * off / 100, "EUR"), tax_percent=Decimal(percent))
+        lines = [fee, coupon]
+        fee.tax_amount, coupon.tax_amount = share_tax([line.amount for line in lines], Decimal(percent), "EUR")
+        net, tax = fee.amount + coupon.amount, fee.tax_amount + coupon.tax_amount
+        tried += 1
+        first = round_money(net / 3, "EUR")
+        take(spreading.of_lines(lines, {1: first}, "EUR"))
+        take(spreading.of_lines(lines, {1: net - first}, "EUR"))
+        assert (fee.amount_credited, fee.tax_credited) == (net, tax), (price, off, percent)
+    assert tried == 2_970
 
 
 def test_what_may_not_be_credited_keeps_its_part():
