@@ -2,10 +2,12 @@
 
 import hashlib
 import io
+import itertools
 import re
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from django.contrib.auth import authenticate
@@ -13,15 +15,19 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.db.models import F, Sum
 
-from billing.accounts import ids, keys
+from billing.accounts import details, ids, keys
 from billing.accounts.models import Account, ApiKey, Member
+from billing.clock import moving, scenes
 from billing.demo import cast, story
-from billing.invoicing.models import Invoice
+from billing.invoicing.models import CreditNote, Invoice
 from billing.ledger import balance, pools, verification
 from billing.ledger.models import CreditGrant, Hold, Posting
 from billing.management.commands import seed_demo
+from billing.metering import ingest
 from billing.metering.models import EventReversal, RejectedEvent, UsageEvent
+from billing.payments import credit_notes
 from billing.payments.models import Payment
+from billing.subscriptions import changes, lifecycle
 from billing.subscriptions.models import Subscription
 from tests.factories import make_account
 
@@ -142,10 +148,40 @@ def test_a_year_is_told_once_and_is_true_to_the_last_credit():
     live_through_another_month()
 
 
+def make_trouble(now: datetime) -> Subscription:
+    """What makes books hard to keep: a move to another country within a period and changes after it, one coupon on
+    another, invoices credited in parts, usage of a month that has ended, a test account. Its subscription."""
+    mover = Subscription.objects.exclude(state="ended").get(account__external_id="brightloop")
+    details.change(account_id=mover.account_id, changes={"country": "FR", "tax_number": "FR40303265045"})
+    for seats, reference in ((mover.seats + 2, "up"), (mover.seats + 1, "down")):
+        changes.change(
+            subscription_id=mover.pk, seats=seats, when="now", by_staff=True, reference=reference, actor="test", now=now
+        )
+    assert CreditNote.objects.filter(account=mover.account_id).exists()
+    lifecycle.redeem(subscription_id=mover.pk, code="WELCOME20", reference="more", actor="test", now=now)
+    paid = Invoice.objects.filter(state=Invoice.State.PAID, total__gt=30, amount_credited=0).order_by("-pk")[:3]
+    for invoice, amount in itertools.product(paid, ("5.55", "7.77")):
+        credit_notes.credit(
+            invoice_id=invoice.pk, amount=Decimal(amount), refund_to="", reason="Goodwill", actor="test", now=now,
+            reference=f"part:{invoice.pk}:{amount}",
+        )  # fmt: skip
+    event = {"id": "very-late", "account": "meridian", "meter": "llm-output", "quantity": 7000}
+    late = {**event, "properties": {"model": "lumen-pro"}, "occurred_at": (now - timedelta(days=20)).isoformat()}
+    assert [each.late for each in ingest.take_events(events=[late], now=now).results] == [True]
+    return scenes.open_scene(
+        plan_key="team", seats=5, coupon_code="WELCOME20", card_number="4242424242424242", currency="EUR", country="DE",
+        time_zone="Europe/Berlin", starts_at=now, now=now,
+    )  # fmt: skip
+
+
 def live_through_another_month():
-    """Every job in order for 32 days; then all that was ever invoiced, credited, paid, deferred and earned meets."""
+    """Every job in order for 32 days, with trouble; then all that was ever invoiced, credited, paid, deferred and
+    earned meets, of customers and of test accounts."""
     before, ends = Invoice.objects.count(), "2026-08-15T10:20:00+00:00"
+    tested = make_trouble(datetime.fromisoformat(UNTIL))
     call_command("simulate", "--from", UNTIL, "--to", ends, stdout=io.StringIO(), stderr=io.StringIO())
+    moving.move(start=datetime.fromisoformat(UNTIL), end=datetime.fromisoformat(ends), account_id=tested.account_id)
+    assert Invoice.objects.filter(account=tested.account_id).count() == 2
     # Each plan by the month was renewed.
     assert Invoice.objects.count() - before >= 3
     assert not Subscription.objects.filter(parked_at__isnull=False).exists()
@@ -155,8 +191,9 @@ def live_through_another_month():
     printed = io.StringIO()
     # What happened at the last moment of all lies before the report's end, which is half-open.
     after = (datetime.fromisoformat(ends) + timedelta(seconds=1)).isoformat()
-    call_command("finance_report", "--from", "2025-07", "--now", after, stdout=printed)
-    assert printed.getvalue().splitlines()[-1].endswith(" checks, 0 differences.")
+    for of in ([], ["--test-accounts"]):
+        call_command("finance_report", "--from", "2025-07", "--now", after, *of, stdout=printed)
+        assert printed.getvalue().splitlines()[-1].endswith(" checks, 0 differences.")
     assert "were not compared" not in printed.getvalue()
 
     invoiced = Invoice.objects.filter(issued_at__isnull=False).exclude(state=Invoice.State.VOID)

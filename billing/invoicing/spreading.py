@@ -98,6 +98,34 @@ def of_lines(lines: Sequence[InvoiceLine], amounts: Mapping[int, Decimal], curre
     return parts
 
 
+def of_price(
+    lines: Sequence[InvoiceLine], price: Decimal, currency: str, *, may: Callable[[InvoiceLine], bool]
+) -> tuple[list[Part], Decimal]:
+    """Take so much of the price of the lines that `may` be credited, one after the other: net, or with tax of
+    lines whose price includes it. `lines` are all of the invoice. Returns the parts, and what of the price is left.
+
+    As with the other ways, parts are at most what is left of a line and of its tax group, and those that use that up
+    leave nothing, net or tax.
+    """
+    net_parts: dict[int, Decimal] = {}
+    gross_parts: list[Part] = []
+    for group in list_groups(lines):
+        net_left, tax_left = group.net_left, group.tax_left
+        for line in _positive(group, may):
+            net = max(min(line.amount - line.amount_credited, net_left), ZERO)
+            tax = max(min(line.tax_amount - line.tax_credited, tax_left), ZERO)
+            if line.includes_tax:
+                taken = min(price, net + tax)
+                part = pricing.part_of_money(net, part=taken, of=net + tax, currency=currency)
+                if taken > 0:
+                    gross_parts.append(Part(line, part, taken - part))
+                    net_left, tax_left, price = net_left - part, tax_left - (taken - part), price - taken
+            elif (taken := min(price, net)) > 0:
+                net_parts[line.pk] = taken
+                net_left, price = net_left - taken, price - taken
+    return [*gross_parts, *of_lines(lines, net_parts, currency)], price
+
+
 def tax_with(line: InvoiceLine, amount: Decimal, currency: str) -> Decimal:
     """The tax that goes with this net amount of a line: by what is then credited in all, so that several parts have
     the tax of the whole."""

@@ -188,7 +188,8 @@ def _lot_of(line: InvoiceLine) -> CreditGrant | None:
 
 
 def _share(line: InvoiceLine, credits: Decimal) -> Decimal:
-    """What these credits have cost, net, beyond what was refunded before; never more than is left of the line."""
+    """What these credits have cost, net, beyond what was refunded before; never more than is left of the line and of
+    its rate of tax."""
     assert line.credits is not None  # noqa: S101
     currency = line.invoice.currency
 
@@ -196,7 +197,9 @@ def _share(line: InvoiceLine, credits: Decimal) -> Decimal:
         return part_of_money(line.amount, part=part, of=line.credits or ZERO, currency=currency)
 
     share = cost_of(line.credits_refunded + credits) - cost_of(line.credits_refunded)
-    return min(share, line.amount - line.amount_credited)
+    groups = spreading.list_groups(line.invoice.lines.all())
+    left = next(group.net_left for group in groups if line in group.lines)
+    return min(share, line.amount - line.amount_credited, left)
 
 
 def _payment_with(invoice: Invoice, total: Decimal) -> Payment:

@@ -303,20 +303,11 @@ def _items(
     invoice: Invoice, charged: QuerySet[InvoiceLine], price: Decimal
 ) -> tuple[list[crediting.CreditItem], Decimal]:
     """What of an invoice's lines to credit for so much of their price, and what of that is left."""
-    groups = spreading.list_groups(invoice.lines.all())
-    room = {spreading.tax_key(group.lines[0]): group.net_left for group in groups}
-    items = []
-    for line in charged:
-        whole = line.amount + line.tax_amount if line.includes_tax else line.amount
-        part = min(price, whole)
-        net = pricing.part_of_money(line.amount, part=part, of=whole, currency=invoice.currency)
-        key = spreading.tax_key(line)
-        if net > (most := min(line.amount - line.amount_credited, room[key])):
-            net, part = most, pricing.part_of_money(whole, part=most, of=line.amount, currency=invoice.currency)
-        if net > 0:
-            items.append(crediting.CreditItem(line.pk, net))
-            price, room[key] = price - part, room[key] - net
-    return items, price
+    chosen = set(charged.values_list("pk", flat=True))
+    parts, left = spreading.of_price(
+        list(invoice.lines.order_by("position")), price, invoice.currency, may=lambda line: line.pk in chosen
+    )
+    return [crediting.CreditItem(part.line.pk, part.amount, tax=part.tax) for part in parts], left
 
 
 def _refund(note: CreditNote, payments: Sequence[Payment], *, now: datetime) -> None:

@@ -73,6 +73,14 @@ def test_a_changed_invoice_is_found(papers, statement):
     assert any("its content is not what it was" in finding for finding in findings())
 
 
+def test_more_than_a_rate_of_tax_charged_is_named(issuer, account):
+    issue(account, plain_line("100.00"), plain_line("-40.00"))
+    assert findings() == []
+    # The line has so much, but not what was charged with what was taken off it.
+    tamper("UPDATE billing_invoiceline SET amount_credited = 61 WHERE position = 1")
+    assert any("(standard) than was charged" in found for found in findings())
+
+
 def test_each_difference_is_named(papers, capsys):
     tamper("UPDATE billing_invoiceline SET amount = amount + 1 WHERE position = 2")
     assert "INV-000001: its lines do not add up to its totals" in findings()
