@@ -1,6 +1,7 @@
 """Proving documents: the hash of what they said, sums, numbers; and the command's exit codes."""
 
 import json
+from decimal import Decimal
 
 import pytest
 from django.db import DatabaseError, connection
@@ -74,7 +75,7 @@ def test_a_changed_invoice_is_found(papers, statement):
 
 
 def test_more_than_a_rate_of_tax_charged_is_named(issuer, account):
-    issue(account, plain_line("100.00"), plain_line("-40.00"))
+    issue(account, plain_line("100.00"), plain_line("-40.00", quantity=Decimal(-1), unit_price=Decimal(40)))
     assert findings() == []
     # The line has so much, but not what was charged with what was taken off it.
     tamper("UPDATE billing_invoiceline SET amount_credited = 61 WHERE position = 1")
