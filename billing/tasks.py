@@ -23,7 +23,9 @@ from billing.notifications import delivery, fanout
 from billing.payments import checking, collecting, refunding, webhooks
 from billing.payments.gateways import sandbox_webhooks
 from billing.purchases import abandoned, topups
-from billing.subscriptions import allocations, renewals, standing, stranded, trials
+from billing.subscriptions.credits import allocations
+from billing.subscriptions.followup import payment_news, unbilled_items
+from billing.subscriptions.renewal import renewals, trial_reminders
 
 log = structlog.get_logger(__name__)
 
@@ -196,16 +198,16 @@ def follow_up_subscriptions() -> None:
     """Let subscriptions follow what became of their invoices, grant the credits that waited for it, and settle pending
     items that no renewal takes."""
     now = timezone.now()
-    done = standing.follow_up(now=now, limit=BATCH)
+    done = payment_news.follow_up(now=now, limit=BATCH)
     granted = allocations.grant_due(now=now, limit=BATCH)
-    settled = stranded.settle_due(now=now, limit=BATCH)
+    settled = unbilled_items.settle_due(now=now, limit=BATCH)
     _report("subscriptions.followed_up", **asdict(done), granted=granted, settled=settled)
 
 
 @shared_task
 def remind_trials() -> None:
     """Say which trials end soon."""
-    _report("trials.reminded", count=trials.remind_due(now=timezone.now(), limit=BATCH))
+    _report("trials.reminded", count=trial_reminders.remind_due(now=timezone.now(), limit=BATCH))
 
 
 @shared_task

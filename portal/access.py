@@ -185,3 +185,8 @@ def _reading() -> Iterator[None]:
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION READ ONLY")
         yield
+
+
+def managers_url(visit: Visit, name: str) -> str:
+    """Where a page is that only owners and admins may open; empty for others."""
+    return visit.url(name) if visit.is_manager else ""

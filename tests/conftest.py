@@ -18,7 +18,7 @@ from whitenoise.responders import StaticFile
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-from billing.subscriptions import terms
+from billing.subscriptions.agreement import terms
 from config.embedded import ValkeyServer
 
 # How long one example takes says more about the machine than about Florin.

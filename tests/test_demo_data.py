@@ -27,7 +27,7 @@ from billing.metering import ingest
 from billing.metering.models import EventReversal, RejectedEvent, UsageEvent
 from billing.payments import credit_notes
 from billing.payments.models import InvoiceCredit, Payment
-from billing.subscriptions import changes, lifecycle
+from billing.subscriptions.lifecycle import changes, pause_cancel
 from billing.subscriptions.models import Subscription
 from tests.factories import make_account
 
@@ -158,7 +158,7 @@ def make_trouble(now: datetime) -> Subscription:
             subscription_id=mover.pk, plan_key=plan, when="now", by_staff=True, reference=plan, actor="test", now=now
         )
     assert CreditNote.objects.filter(account=mover.account_id).exists()
-    lifecycle.redeem(subscription_id=mover.pk, code="WELCOME20", reference="more", actor="test", now=now)
+    pause_cancel.redeem(subscription_id=mover.pk, code="WELCOME20", reference="more", actor="test", now=now)
     renewed = Invoice.objects.filter(state=Invoice.State.PAID, reference__startswith="renewal:", amount_credited=0)
     parts = (("5.55", "payment"), ("7.77", "balance"))
     for invoice, (amount, place) in itertools.product(renewed.order_by("-pk")[:3], parts):

@@ -28,8 +28,10 @@ from billing.notifications import outbox
 from billing.notifications.wording import exact_credits_text, money_text
 from billing.payments import by_hand, credit_notes, paying, transfers
 from billing.purchases import refunds
-from billing.subscriptions import acts as plan_acts
-from billing.subscriptions import changes, contracts, coupons, subscribing, terms
+from billing.subscriptions import guards as plan_acts
+from billing.subscriptions.agreement import contracts, terms
+from billing.subscriptions.charges import coupons
+from billing.subscriptions.lifecycle import changes, subscribing
 
 __all__ = ["CannotBeDone", "Done", "approve", "ask", "finish", "reject", "worth_of"]
 

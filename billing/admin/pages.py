@@ -14,8 +14,6 @@ from billing.admin.finance import figures
 from billing.admin.rules import staff_user
 from billing.admin.work import list_queues
 
-SEES_FIGURES = "billing.view_figures"
-
 
 @require_safe
 def work(request: HttpRequest) -> HttpResponse:
@@ -51,5 +49,5 @@ def business_csv(request: HttpRequest) -> HttpResponseBase:
 
 
 def _require_figures(request: HttpRequest) -> None:
-    if not staff_user(request).has_perm(SEES_FIGURES):
+    if not staff_user(request).has_perm(figures.SEES_FIGURES):
         raise PermissionDenied

@@ -19,7 +19,7 @@ from billing.catalog import plans
 from billing.catalog.models import Meter, Pack, PlanPrice, PlanVersion, Rate, RateCard, RateCardVersion
 from billing.catalog.pricing import pack_price
 from billing.purchases import offers
-from billing.subscriptions import offers as plan_offers
+from billing.subscriptions.agreement import plans_on_offer as plan_offers
 
 TAGS = ["Catalog"]
 

@@ -17,7 +17,7 @@ from billing.api.fields import Amount, Document, Instant, PublicId, Strict, Text
 from billing.api.idempotency import idempotent
 from billing.api.pagination import PageQuery, newest_first, page_of
 from billing.api.schema import refusals
-from billing.subscriptions import contracts
+from billing.subscriptions.agreement import contracts
 
 TAGS = ["Subscriptions"]
 

@@ -29,7 +29,9 @@ from billing.metering.events import InvalidEvent
 from billing.payments import credit_notes, methods, paying
 from billing.payments.gateways import contract
 from billing.purchases import checkout, offers, refunds, topups
-from billing.subscriptions import acts, changes, contracts, lifecycle, subscribing
+from billing.subscriptions import guards
+from billing.subscriptions.agreement import contracts
+from billing.subscriptions.lifecycle import changes, pause_cancel, subscribing
 from billing.tracing import requests
 
 MEDIA_TYPE = "application/problem+json"
@@ -266,13 +268,13 @@ def _translate_sale(error: Exception) -> Problem | None:
 def _translate_subscription(error: Exception) -> Problem | None:
     """Why a subscription could not be begun, changed or ended."""
     match error:
-        case acts.SubscriptionNotFound():
+        case guards.SubscriptionNotFound():
             return Problem("not_found")
-        case acts.NotAllowed():
+        case guards.NotAllowed():
             return Problem("subscription_state", state=error.state)
-        case acts.RenewalDue():
+        case guards.RenewalDue():
             return Problem("renewal_due", headers={"Retry-After": "5"})
-        case acts.ReferenceConflict() | subscribing.ReferenceTaken():
+        case guards.ReferenceConflict() | subscribing.ReferenceTaken():
             return Problem("reference_conflict")
         case subscribing.AlreadySubscribed():
             return Problem("already_subscribed")
@@ -292,7 +294,7 @@ def _translate_subscription(error: Exception) -> Problem | None:
             return Problem("credits_used")
         case changes.TotalChanged():
             return Problem("total_changed", total=write_decimal(error.total), currency=error.currency)
-        case lifecycle.NothingScheduled():
+        case pause_cancel.NothingScheduled():
             return Problem("nothing_scheduled")
         case contracts.TermsInvalid():
             return Problem("invalid_request", errors=[(error.field, "invalid", str(error))])

@@ -34,7 +34,8 @@ from billing.api.subscription_documents import (
     reference_of,
     rows,
 )
-from billing.subscriptions import changes, coupons, lifecycle
+from billing.subscriptions.charges import coupons
+from billing.subscriptions.lifecycle import changes, pause_cancel
 from billing.subscriptions.models import Subscription
 
 WHEN = [("now", "now"), ("period_end", "at the end of the period")]
@@ -178,7 +179,7 @@ class PauseSubscription(ApiView):
     def post(self, request: Request, subscription: str) -> Response:
         """Let it rest: it does not renew, and what is paid can be used until the period ends. A `scheduled_change` is
         withdrawn. Scope `payments:write`."""
-        return _act(request, get_subscription(request, subscription), read_body(request, ActBody), lifecycle.pause)
+        return _act(request, get_subscription(request, subscription), read_body(request, ActBody), pause_cancel.pause)
 
 
 class ResumeSubscription(ApiView):
@@ -191,7 +192,7 @@ class ResumeSubscription(ApiView):
     def post(self, request: Request, subscription: str) -> Response:
         """Let a paused one go on: in its period, or if that is over with a new one from today. Scope
         `payments:write`."""
-        return _act(request, get_subscription(request, subscription), read_body(request, ActBody), lifecycle.resume)
+        return _act(request, get_subscription(request, subscription), read_body(request, ActBody), pause_cancel.resume)
 
 
 class Cancellation(ActBody):
@@ -227,7 +228,7 @@ class CancelSubscription(ApiView):
             request,
             found,
             asked,
-            lifecycle.cancel,
+            pause_cancel.cancel,
             when=asked["when"],
             reason=asked.get("reason", ""),
             gives_back=asked["gives_back"],
@@ -243,7 +244,9 @@ class ReactivateSubscription(ApiView):
     @idempotent
     def post(self, request: Request, subscription: str) -> Response:
         """Let a cancelled one renew again, before its period has ended. Scope `payments:write`."""
-        return _act(request, get_subscription(request, subscription), read_body(request, ActBody), lifecycle.reactivate)
+        return _act(
+            request, get_subscription(request, subscription), read_body(request, ActBody), pause_cancel.reactivate
+        )
 
 
 class WithdrawChange(ApiView):
@@ -256,7 +259,10 @@ class WithdrawChange(ApiView):
     def post(self, request: Request, subscription: str) -> Response:
         """Withdraw the change that waits for the end of the period. Scope `payments:write`."""
         return _act(
-            request, get_subscription(request, subscription), read_body(request, ActBody), lifecycle.withdraw_scheduled
+            request,
+            get_subscription(request, subscription),
+            read_body(request, ActBody),
+            pause_cancel.withdraw_scheduled,
         )
 
 
@@ -277,7 +283,7 @@ class SubscriptionCoupons(ApiView):
         """Give a subscription the discounts of a coupon, from its next invoice on. Scope `payments:write`."""
         found, asked = get_subscription(request, subscription), read_body(request, NewRedemption)
         with coupons.guess(account_id=found.account_id, code=asked["code"], now=now_of(found.account)):
-            return _act(request, found, asked, lifecycle.redeem, code=asked["code"])
+            return _act(request, found, asked, pause_cancel.redeem, code=asked["code"])
 
 
 def _act(

@@ -19,7 +19,9 @@ from billing.api.fields import Amount, Document, Instant, PublicId
 from billing.api.idempotency import ledger_reference
 from billing.invoicing import engines
 from billing.payments import collecting
-from billing.subscriptions import coupons, scheduled, standing
+from billing.subscriptions.charges import coupons
+from billing.subscriptions.followup import payment_news
+from billing.subscriptions.lifecycle import scheduled_change
 from billing.subscriptions.models import Subscription, SubscriptionChange
 
 TAGS = ["Subscriptions"]
@@ -151,7 +153,7 @@ def document_of(subscription: Subscription) -> dict[str, Any]:
 
 def documents_of(subscriptions: Sequence[Subscription]) -> list[dict[str, Any]]:
     """Subscriptions as they are shown; in as many queries for many as for one."""
-    waiting = scheduled.find_all(subscriptions)
+    waiting = scheduled_change.find_all(subscriptions)
     taking_off = defaultdict(list)
     for redemption in coupons.active_of([each.pk for each in subscriptions]):
         taking_off[redemption.subscription_id].append(redemption)
@@ -177,7 +179,7 @@ def priced(act: Callable[[], Any]) -> Any:
 def follow_up(account: Account, now: datetime) -> None:
     """Let what an act billed be collected, and the subscription follow what becomes of it."""
     collecting.run_due(now=now, limit=SOON, account_id=account.pk)
-    standing.follow_up(now=now, limit=SOON, account_id=account.pk)
+    payment_news.follow_up(now=now, limit=SOON, account_id=account.pk)
 
 
 def reference_of(request: Request, pk: int, asked: dict[str, Any]) -> str:

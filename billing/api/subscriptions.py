@@ -36,8 +36,10 @@ from billing.api.subscription_documents import (
     reference_of,
     rows,
 )
-from billing.subscriptions import coupons, subscribing, upcoming
+from billing.subscriptions.charges import coupons
+from billing.subscriptions.lifecycle import subscribing
 from billing.subscriptions.models import Subscription, SubscriptionChange
+from billing.subscriptions.renewal import next_invoice
 
 
 class NewSubscription(Strict):
@@ -239,7 +241,7 @@ class NextInvoice(ApiView):
         """What will be billed next: fee, seats, overage so far, coupons and pending items; null where nothing will.
         Scope `read`."""
         found = get_subscription(request, subscription)
-        told = priced(lambda: upcoming.find_next_invoice(subscription_id=found.pk, now=now_of(found.account)))
+        told = priced(lambda: next_invoice.find_next_invoice(subscription_id=found.pk, now=now_of(found.account)))
         return Response({"next_invoice": None if told is None else NextInvoiceDocument(told).data})
 
 

@@ -19,8 +19,10 @@ from billing.payments.gateways import sandbox_webhooks
 from billing.payments.gateways.contract import Delivery
 from billing.payments.models import Collection, GatewayEvent, GatewayName, Payment, Refund, SandboxEvent
 from billing.purchases import abandoned, topups
-from billing.subscriptions import allocations, renewals, standing, stranded, trials
+from billing.subscriptions.credits import allocations
+from billing.subscriptions.followup import payment_news, unbilled_items
 from billing.subscriptions.models import Allocation, Subscription
+from billing.subscriptions.renewal import renewals, trial_reminders
 
 BATCH = 1000
 
@@ -90,12 +92,15 @@ def _next_renewal(after: datetime, account_id: int | None) -> datetime | None:
 
 
 def _remind_trials(now: datetime, account_id: int | None) -> int:
-    return trials.remind_due(now=now, limit=BATCH, account_id=account_id)
+    return trial_reminders.remind_due(now=now, limit=BATCH, account_id=account_id)
 
 
 def _next_trial(after: datetime, account_id: int | None) -> datetime | None:
     waiting = Subscription.objects.filter(state=Subscription.State.TRIALING, trial_reminded_at=None)
-    return _moved(_first(waiting, "trial_ends_at", after + trials.REMIND_BEFORE, account_id), -trials.REMIND_BEFORE)
+    return _moved(
+        _first(waiting, "trial_ends_at", after + trial_reminders.REMIND_BEFORE, account_id),
+        -trial_reminders.REMIND_BEFORE,
+    )
 
 
 def _grant(now: datetime, account_id: int | None) -> int:
@@ -162,15 +167,15 @@ def _next_webhook(after: datetime, account_id: int | None) -> datetime | None:
 
 
 def _follow_up(now: datetime, account_id: int | None) -> int:
-    done = standing.follow_up(now=now, limit=BATCH, account_id=account_id)
-    return done.followed + done.abandoned + stranded.settle_due(now=now, limit=BATCH, account_id=account_id)
+    done = payment_news.follow_up(now=now, limit=BATCH, account_id=account_id)
+    return done.followed + done.abandoned + unbilled_items.settle_due(now=now, limit=BATCH, account_id=account_id)
 
 
 def _next_follow_up(after: datetime, account_id: int | None) -> datetime | None:
     incomplete = Subscription.objects.filter(state=Subscription.State.INCOMPLETE)
-    until = standing.INCOMPLETE_FOR
+    until = payment_news.INCOMPLETE_FOR
     abandoned_at = _moved(_first(incomplete, "started_at", after - until, account_id), until)
-    stranded_at = stranded.next_due_at(after=after, account_id=account_id)
+    stranded_at = unbilled_items.next_due_at(after=after, account_id=account_id)
     return min((at for at in (abandoned_at, stranded_at) if at is not None), default=None)
 
 

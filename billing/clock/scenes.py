@@ -10,7 +10,8 @@ from billing.clock import advancing
 from billing.ledger import pools
 from billing.metering import ingest
 from billing.payments import methods
-from billing.subscriptions import offers, subscribing
+from billing.subscriptions.agreement import plans_on_offer
+from billing.subscriptions.lifecycle import subscribing
 from billing.subscriptions.models import Subscription
 
 CARD_YEARS = 15
@@ -52,7 +53,7 @@ def open_scene(
         now=starts_at,
     )
     advancing.open_clock(account_id=account.pk, starts_at=starts_at, now=now)
-    version = offers.versions_for(account).filter(plan__key=plan_key).first()
+    version = plans_on_offer.versions_for(account).filter(plan__key=plan_key).first()
     if version is None:
         raise NoSuchPlan(plan_key)
     if card_number:

@@ -16,8 +16,11 @@ from billing.demo.parties import Party, Story
 from billing.invoicing.models import Invoice
 from billing.payments import collecting, transfers
 from billing.payments.models import Collection
-from billing.subscriptions import allocations, changes, renewals, standing, subscribing
+from billing.subscriptions.credits import allocations
+from billing.subscriptions.followup import payment_news
+from billing.subscriptions.lifecycle import changes, subscribing
 from billing.subscriptions.models import Subscription
+from billing.subscriptions.renewal import renewals
 
 DAY = timedelta(days=1)
 MONTHS = 12
@@ -122,7 +125,7 @@ def _follow_up(party: Party, *, now: datetime) -> None:
     for collection in Collection.objects.filter(invoice__account=party.account, closed_at=None).order_by("pk"):
         while (payment := collecting.take_turn(collection_id=collection.pk, done=Counter(), now=now)) is not None:
             buying.answer(payment, now=now)
-    standing.follow_up(now=now, limit=MOST, account_id=party.account.pk)
+    payment_news.follow_up(now=now, limit=MOST, account_id=party.account.pk)
     allocations.grant_due(now=now, limit=MOST, account_id=party.account.pk)
 
 

@@ -27,7 +27,8 @@ class CreditPool(models.Model):
     `balance` is the sum of its lots' remaining credits (also of expired lots not yet posted as such), `held` what open
     holds reserve on lots, `held_uncovered` what they reserve on the exhaustion policy, `overdraft` what has been spent
     beyond the lots and not been repaid. `low_balance_told`: it has fallen below `low_balance_below` and not been back.
-    A subscription sets policy, cycles and `renews_at` (`terms.apply`): what it rolls over, the expiry job leaves alone.
+    A subscription sets policy, cycles and `renews_at` (`pool_terms.apply`): what it rolls over, the expiry job leaves
+    alone.
     """
 
     class Kind(models.TextChoices):

@@ -7,7 +7,12 @@ from django.http import HttpRequest, HttpResponse
 from django_htmx.http import HttpResponseClientRefresh
 
 from billing.invoicing.models import Invoice
+from billing.payments import collecting
 from billing.payments.models import Payment
+from billing.subscriptions.followup import payment_news
+
+# How much of what follows from a payment is seen to at once; the rest is a worker's.
+FOLLOWED_UP_AT_ONCE = 5
 
 # A page asks often at first, when most payments are decided, and seldom once it takes longer.
 SOON = timedelta(minutes=1)
@@ -65,3 +70,11 @@ def _state(invoice: Invoice, payment: Payment | None) -> str:
         is_over = payment.amount <= invoice.amount_paid or payment.amount_refunded == payment.amount
         return "open" if is_over else "processing"
     return "processing" if payment.state == Payment.State.CREATED else payment.state
+
+
+def settle(invoice: Invoice, *, now: datetime) -> None:
+    """See to what follows from an invoice that has just been paid, instead of waiting for a worker."""
+    invoice.refresh_from_db(fields=["state"])
+    if invoice.state == Invoice.State.PAID and hasattr(invoice, "collection"):
+        collecting.look(collection_id=invoice.collection.pk, now=now)
+        payment_news.follow_up(now=now, limit=FOLLOWED_UP_AT_ONCE, account_id=invoice.account_id)

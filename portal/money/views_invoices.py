@@ -22,8 +22,7 @@ from portal.money.cards import choose_method, test_cards
 from portal.money.dunning import list_steps
 from portal.money.forms import InvoiceFilter, PayForm
 from portal.money.invoices import find_invoice, list_invoices, read_page, stream_csv, sum_taxes
-from portal.money.payment_progress import Progress, answer_poll, read_progress
-from portal.plans.subscribe import settle
+from portal.money.payment_progress import Progress, answer_poll, read_progress, settle
 
 
 @require_safe

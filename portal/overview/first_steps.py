@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from django.utils.translation import gettext as _
 
 from billing.ledger.models import CreditPool
-from portal.access import Visit
-from portal.overview.live import managers_url
+from portal.access import Visit, managers_url
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,11 @@ from billing.ledger import balance
 from billing.ledger.balance import Balance
 from billing.ledger.models import CreditPool
 from billing.purchases.models import TopUpRule
-from portal.access import Visit
+from portal.access import Visit, managers_url
 from portal.burn import read_pace
+from portal.charts import WARNINGS
 from portal.forecast import Forecast, forecast
 from portal.overview.alerts import Alert, list_alerts
-from portal.overview.charts import WARNINGS
 from portal.overview.renewal import Renewal, renewal_of
 
 LOW_DAYS = 7
@@ -86,8 +86,3 @@ def render_live(visit: Visit, live: Live, pools: Sequence[CreditPool], *, days: 
     stamp = blake2b(f"{html}{rest!r}".encode(), digest_size=8).hexdigest()
     query = urlencode({"pool": live.pool.key, "days": days, "seen": stamp})
     return {"html": html, "stamp": stamp, "url": f"{visit.url('live')}?{query}"}
-
-
-def managers_url(visit: Visit, name: str) -> str:
-    """Where a page is that only owners and admins may open; empty for others."""
-    return visit.url(name) if visit.is_manager else ""

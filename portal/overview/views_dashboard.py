@@ -13,9 +13,9 @@ from billing.accounts.models import ApiKey
 from billing.metering.models import DailyUsage
 from portal.access import Visit, account_page
 from portal.burn import first_spend, read_burn, what_it_buys
+from portal.charts import burn_chart
 from portal.frame import choose_pool, list_pools, pool_links, render_page
 from portal.overview import renewal
-from portal.overview.charts import burn_chart
 from portal.overview.first_steps import list_steps
 from portal.overview.live import read_live, render_live
 from portal.usage.ledger_pages import list_latest

@@ -11,7 +11,7 @@ from billing.accounts import details
 from billing.catalog import currencies
 from billing.invoicing import issuing, tax_numbers
 from billing.invoicing.models import TaxExemption
-from billing.subscriptions import account_currency
+from billing.subscriptions.agreement import account_currency
 from portal.access import Visit, account_page, require_manager
 from portal.frame import render_page
 from portal.people.forms import CurrencyForm, DetailsForm

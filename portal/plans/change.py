@@ -9,9 +9,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as _lazy
 
 from billing.invoicing import engines, issuing, tax
-from billing.subscriptions import acts, changes, subscribing
+from billing.subscriptions import guards
+from billing.subscriptions.agreement.terms import Terms
+from billing.subscriptions.lifecycle import changes, subscribing
 from billing.subscriptions.models import Subscription, SubscriptionChange
-from billing.subscriptions.terms import Terms
 from portal.plans.forms import PlanForm
 from portal.plans.quotes import Sheet, rows_of_change, sheet_to_change
 from portal.plans.subscribe import GONE, NO_ISSUER, NO_TAX, Asked, Desk, pay_now, reference_of
@@ -63,7 +64,7 @@ class ChangeDesk(Desk):
             return None, str(SAME_SEATS) if self.is_seats else _("That is what you have already.")
         except subscribing.SeatsNotOffered:
             return None, self.too_many_seats
-        except (acts.NotAllowed, acts.RenewalDue):
+        except (guards.NotAllowed, guards.RenewalDue):
             return None, _("Your plan cannot be changed at the moment. Please try again in a few minutes.")
         except changes.InvoiceUnpaid:
             return None, str(UNPAID)
@@ -130,7 +131,7 @@ class ChangeDesk(Desk):
             )
         except changes.TotalChanged:
             form.add_error(None, _("The price has changed since you saw it. Please look once more, then confirm."))
-        except (changes.NothingToChange, acts.NotAllowed, acts.RenewalDue, acts.ReferenceConflict):
+        except (changes.NothingToChange, guards.NotAllowed, guards.RenewalDue, guards.ReferenceConflict):
             form.add_error(None, _("Your plan cannot be changed like this any more. Nothing was charged."))
         except (subscribing.PlanNotOffered, subscribing.SeatsNotOffered, changes.CurrencyFixed):
             form.add_error(None, str(GONE))
@@ -142,7 +143,7 @@ class ChangeDesk(Desk):
             form.add_error(None, str(NO_TAX))
         else:
             done = SubscriptionChange.objects.select_related("invoice").get(
-                reference=acts.name(subscription, reference)
+                reference=guards.name(subscription, reference)
             )
             messages.success(request, self._said(done))
             target = self.visit.url("plan")

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from billing.accounts.text import PlainText
 from billing.payments.models import PaymentMethod
-from billing.subscriptions.coupons import Refusal
+from billing.subscriptions.charges.coupons import Refusal
 from portal.money.forms import NEW_CARD, PayForm
 
 LATER = "later"

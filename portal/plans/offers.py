@@ -7,8 +7,8 @@ from django.utils.translation import gettext as _
 
 from billing.catalog.models import PlanPrice, PlanVersion
 from billing.catalog.plan_pricing import overage_tiers
-from billing.subscriptions import proration
-from billing.subscriptions.terms import Terms
+from billing.subscriptions.agreement.terms import Terms
+from billing.subscriptions.charges import proration
 from portal.plans.wording import billed_text, has_seats, list_features
 
 # For weighing one plan's fee against another's by the day.

@@ -13,10 +13,10 @@ from django.utils.translation import ngettext
 from billing.catalog.plan_words import NOTHING
 from billing.invoicing.lines import Quote, QuotedLine
 from billing.notifications.wording import credits_text, money_text, percent_text
-from billing.subscriptions.changes import ChangePreview, When
+from billing.subscriptions.agreement.terms import Terms
+from billing.subscriptions.lifecycle.changes import ChangePreview, When
+from billing.subscriptions.lifecycle.subscribing import SubscribePreview
 from billing.subscriptions.models import ScheduledChange
-from billing.subscriptions.subscribing import SubscribePreview
-from billing.subscriptions.terms import Terms
 from portal.plans.forms import seen_text
 from portal.plans.wording import Row, compare, has_seats, per_text
 

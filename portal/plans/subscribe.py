@@ -13,13 +13,15 @@ from django.utils.translation import gettext_lazy as _lazy
 
 from billing.invoicing import engines, issuing, tax
 from billing.invoicing.models import Invoice
-from billing.payments import collecting, methods, paying
+from billing.payments import methods, paying
 from billing.payments.models import PaymentMethod
-from billing.subscriptions import coupons, standing, subscribing
+from billing.subscriptions.agreement.terms import Terms
+from billing.subscriptions.charges import coupons
+from billing.subscriptions.lifecycle import subscribing
 from billing.subscriptions.models import Subscription
-from billing.subscriptions.terms import Terms
 from portal.access import Visit
 from portal.money.cards import choose_method, test_cards
+from portal.money.payment_progress import settle
 from portal.plans.forms import COUPON_REFUSALS, PlanForm
 from portal.plans.quotes import Sheet, sheet_to_subscribe
 from portal.plans.wording import has_seats
@@ -29,8 +31,6 @@ GONE = _lazy("This plan is not on offer any more. Nothing was charged.")
 TAKEN = _lazy("This account has a plan already. Nothing was charged.")
 NO_TAX = _lazy("The tax cannot be worked out at the moment. Nothing was charged; please try again soon.")
 CARD_GONE = _lazy("This card was removed. Choose another one.")
-# How much of what follows from a payment is seen to at once; the rest is a worker's.
-SOON = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +189,3 @@ def pay_now(request: HttpRequest, invoice: Invoice, *, method_id: int | None, ta
     except (paying.PaymentUnderWay, paying.InvoiceNotPayable, methods.MethodNotUsable):
         return
     settle(invoice, now=now)
-
-
-def settle(invoice: Invoice, *, now: datetime) -> None:
-    """See to what follows from an invoice that has just been paid, instead of waiting for a worker."""
-    invoice.refresh_from_db(fields=["state"])
-    if invoice.state == Invoice.State.PAID and hasattr(invoice, "collection"):
-        collecting.look(collection_id=invoice.collection.pk, now=now)
-        standing.follow_up(now=now, limit=SOON, account_id=invoice.account_id)

@@ -14,9 +14,9 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from billing.catalog.models import PlanPrice
 from billing.payments import methods
-from billing.subscriptions import offers
+from billing.subscriptions.agreement import plans_on_offer
+from billing.subscriptions.agreement.terms import Terms, of
 from billing.subscriptions.models import Subscription
-from billing.subscriptions.terms import Terms, of
 from portal.access import Visit, account_page, require_manager
 from portal.frame import render_page
 from portal.plans import status
@@ -95,7 +95,7 @@ def _at(request: HttpRequest, desk: Desk, token: uuid.UUID | None) -> HttpRespon
 
 def _list_offered(visit: Visit, current: Terms | None) -> list[Terms]:
     currency = current.currency if current else visit.account.currency
-    versions = offers.versions_for(visit.account, currency=currency)
+    versions = plans_on_offer.versions_for(visit.account, currency=currency)
     prices = PlanPrice.objects.filter(version__in=versions, currency=currency).select_related("version__plan")
     return [list_terms(price) for price in prices.order_by("version__plan__position", "version__plan_id")]
 

@@ -13,9 +13,12 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from billing.invoicing import engines, issuing, tax
 from billing.payments.models import Collection, Payment
-from billing.subscriptions import acts, coupons, lifecycle, upcoming
+from billing.subscriptions import guards
+from billing.subscriptions.agreement.terms import of
+from billing.subscriptions.charges import coupons
+from billing.subscriptions.lifecycle import pause_cancel
 from billing.subscriptions.models import Subscription, SubscriptionChange
-from billing.subscriptions.terms import of
+from billing.subscriptions.renewal import next_invoice as upcoming
 from portal.access import Visit, account_page, require_manager
 from portal.frame import render_page
 from portal.money.cards import test_cards
@@ -73,7 +76,7 @@ def pause(request: HttpRequest, visit: Visit) -> HttpResponse:
     form = TokenForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         token = form.cleaned_data["token"]
-        if _do(request, lambda: lifecycle.pause(**_named(visit, subscription, token), now=now), now=now):
+        if _do(request, lambda: pause_cancel.pause(**_named(visit, subscription, token), now=now), now=now):
             messages.success(request, _("Your plan is paused."))
         return redirect(visit.url("plan"))
     context = {
@@ -97,7 +100,7 @@ def cancel(request: HttpRequest, visit: Visit) -> HttpResponse:
         typed = form.cleaned_data
         named = _named(visit, subscription, typed["token"])
         when, reason = typed["when"], typed["reason"]
-        if _do(request, lambda: lifecycle.cancel(when=when, reason=reason, **named, now=now), now=now):
+        if _do(request, lambda: pause_cancel.cancel(when=when, reason=reason, **named, now=now), now=now):
             name = {"plan": subscription.plan_version.plan.name}
             text = _("%(plan)s has ended.") if when == "now" else _("%(plan)s is cancelled and runs out.")
             messages.success(request, text % name)
@@ -182,9 +185,9 @@ def _do(request: HttpRequest, act: Callable[[], object], *, now: datetime) -> bo
     """Do an act; where that is not possible now, say so and return False."""
     try:
         engines.with_tax(act, now=now)
-    except (acts.NotAllowed, acts.ReferenceConflict, lifecycle.NothingScheduled):
+    except (guards.NotAllowed, guards.ReferenceConflict, pause_cancel.NothingScheduled):
         messages.warning(request, _("That is not possible any more. Please look at how your plan stands now."))
-    except acts.RenewalDue:
+    except guards.RenewalDue:
         messages.warning(request, _("Your plan is being renewed just now. Please try again in a few minutes."))
     except issuing.NoIssuer:
         messages.error(request, str(NO_ISSUER))
@@ -207,13 +210,13 @@ def _act(request: HttpRequest, visit: Visit, subscription: Subscription | None, 
         case "coupon":
             return _redeem(request, visit, subscription, named, now=now)
         case "resume":
-            if _do(request, lambda: lifecycle.resume(**named, now=now), now=now):
+            if _do(request, lambda: pause_cancel.resume(**named, now=now), now=now):
                 messages.success(request, _("%(plan)s goes on.") % name)
         case "reactivate":
-            if _do(request, lambda: lifecycle.reactivate(**named, now=now), now=now):
+            if _do(request, lambda: pause_cancel.reactivate(**named, now=now), now=now):
                 messages.success(request, _("You keep %(plan)s: it renews again.") % name)
         case "withdraw":
-            if _do(request, lambda: lifecycle.withdraw_scheduled(**named, now=now), now=now):
+            if _do(request, lambda: pause_cancel.withdraw_scheduled(**named, now=now), now=now):
                 messages.success(request, _("The planned change is withdrawn."))
     return redirect(visit.url("plan"))
 
@@ -226,7 +229,7 @@ def _redeem(
         code = form.cleaned_data["code"]
         try:
             with coupons.guess(account_id=visit.account.pk, code=code, now=now):
-                is_done = _do(request, lambda: lifecycle.redeem(code=code, **named, now=now), now=now)
+                is_done = _do(request, lambda: pause_cancel.redeem(code=code, **named, now=now), now=now)
             if is_done:
                 messages.success(request, _("The coupon is redeemed: it counts from your next invoice on."))
             return redirect(visit.url("plan"))

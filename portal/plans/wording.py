@@ -14,7 +14,7 @@ from billing.catalog import periods, plan_words, pricing
 from billing.catalog.models import PlanVersion
 from billing.catalog.plan_words import NOTHING
 from billing.notifications.wording import credits_text, money_text, unit_price_text
-from billing.subscriptions.terms import Terms
+from billing.subscriptions.agreement.terms import Terms
 
 ONE = Decimal(1)
 

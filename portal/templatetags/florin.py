@@ -18,7 +18,7 @@ from billing.invoicing.models import InvoiceLine
 from billing.ledger.book import DEBT_KINDS
 from billing.ledger.models import CreditGrant, CreditPool, GrantKind, LedgerEntry, Posting
 from billing.notifications import wording
-from portal.overview import charts
+from portal import charts
 
 register = template.Library()
 

@@ -14,8 +14,8 @@ from django.utils.translation import gettext as _
 
 from billing.accounts import people
 from billing.accounts.models import User
+from billing.admin.finance.figures import SEES_FIGURES
 from billing.admin.overview import Figure, list_figures
-from billing.admin.pages import SEES_FIGURES
 from billing.admin.rules import Act, RoomAdmin
 from billing.admin.work import Queue, list_queues
 from billing.catalog.pricing import round_money

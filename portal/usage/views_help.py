@@ -21,9 +21,8 @@ from billing.ledger.models import CreditGrant, CreditPool, GrantKind
 from billing.purchases import offers
 from billing.purchases.models import TopUpRule
 from billing.subscriptions.models import Subscription
-from portal.access import Visit, account_page
+from portal.access import Visit, account_page, managers_url
 from portal.frame import list_pools, render_page
-from portal.overview.live import managers_url
 from portal.usage.price_list import read_price_list
 
 SHOWN_LOTS = 5

@@ -13,8 +13,8 @@ from billing.catalog.models import Meter
 from billing.metering import properties
 from billing.metering.models import DailyUsage
 from portal.access import Visit, account_page
+from portal.charts import burn_chart
 from portal.frame import Link, render_page
-from portal.overview.charts import burn_chart
 from portal.usage.filters import RANGES, UsageFilter, midnight
 from portal.usage.reading import (
     BY,

@@ -25,7 +25,7 @@ from billing.ledger.models import CreditGrant, CreditPool, Posting
 from billing.metering.models import EventReversal
 from billing.payments import transfers
 from billing.payments.models import BankTransfer, Payment, Refund
-from billing.subscriptions import contracts
+from billing.subscriptions.agreement import contracts
 from billing.subscriptions.models import ContractTerms, CouponRedemption, ScheduledChange, Subscription
 from tests.admin.conftest import Office, inlines, post
 from tests.admin.test_grants import ADD, _fields

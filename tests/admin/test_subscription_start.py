@@ -10,7 +10,7 @@ from django.test import Client
 from billing.accounts.models import Account, Approval, StaffAct
 from billing.catalog.models import PlanVersion
 from billing.invoicing.models import Invoice
-from billing.subscriptions import contracts
+from billing.subscriptions.agreement import contracts
 from billing.subscriptions.models import Subscription
 from tests.admin.conftest import Office, find_unrefused, post, text_of
 from tests.admin.test_approvals import _staff

@@ -17,7 +17,8 @@ from billing.invoicing.models import Invoice
 from billing.payments import disputes
 from billing.payments.gateways.contract import DisputeReport
 from billing.payments.models import Payment
-from billing.subscriptions import changes, lifecycle, standing
+from billing.subscriptions.followup import payment_news
+from billing.subscriptions.lifecycle import changes, pause_cancel
 from billing.subscriptions.models import Subscription
 from tests.admin.conftest import MAX_QUERIES, Office, post, text_of
 from tests.admin.test_approvals import _staff
@@ -74,7 +75,7 @@ def test_credits_that_a_dispute_holds_back_say_so(staff: Client, office: Office,
     settling.settle(invoice_id=invoice.pk, amount=invoice.total, now=office.now)
     report = DisputeReport("k", "du_1", invoice.total, "EUR", "fraudulent", "open", None)
     disputes.record(payment_id=payment.pk, report=report, now=office.now)
-    assert standing.follow_up(now=office.now, limit=10).followed == 1
+    assert payment_news.follow_up(now=office.now, limit=10).followed == 1
     page = text_of(staff, _url(subscription, "change"))
     assert "du_1 (open)" in page
     assert "100 credits that were granted, 1,100 still to come" in page
@@ -194,7 +195,7 @@ def test_a_parked_one_waits_at_work_and_is_released(staff: Client, office: Offic
 def test_the_account_at_a_glance_shows_the_plan(staff: Client, office: Office, subscription: Subscription) -> None:
     page = text_of(staff, f"/admin/billing/account/{office.account.pk}/")
     assert f'<a href="{_url(subscription, "change")}">Team v1</a>' in page
-    lifecycle.cancel(subscription_id=subscription.pk, when="now", reference="c", actor="t", now=timezone.now())
+    pause_cancel.cancel(subscription_id=subscription.pk, when="now", reference="c", actor="t", now=timezone.now())
     assert "Ended" in text_of(staff, f"/admin/billing/account/{office.account.pk}/")
 
 

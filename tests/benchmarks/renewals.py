@@ -59,7 +59,7 @@ def make_due_subscriptions(number: int, *, with_cards: bool = False) -> None:
     from billing.ledger import pools
     from billing.payments import methods
     from billing.payments.models import SandboxCard
-    from billing.subscriptions import subscribing
+    from billing.subscriptions.lifecycle import subscribing
     from billing.subscriptions.models import SubscriptionPeriod
 
     past = datetime.now(UTC) - timedelta(days=32)

@@ -13,7 +13,7 @@ def main() -> None:
     django.setup()
     from django.db import connection
 
-    from billing.subscriptions import renewals
+    from billing.subscriptions.renewal import renewals
 
     connection.ensure_connection()
     print("ready", flush=True)

@@ -97,12 +97,13 @@ def work(now: datetime) -> None:
 def do_some(now: datetime, *, limit: int) -> bool:
     """What the beat would start; whether there was something to do."""
     from billing.payments import checking, collecting
-    from billing.subscriptions import renewals, standing
+    from billing.subscriptions.followup import payment_news
+    from billing.subscriptions.renewal import renewals
 
     done = renewals.run_due(now=now, limit=limit)
     looked = collecting.run_due(now=now, limit=limit)
     checked = checking.check_due(now=datetime.now(UTC), limit=limit)
-    followed = standing.follow_up(now=now, limit=limit)
+    followed = payment_news.follow_up(now=now, limit=limit)
     return done != renewals.Round() or looked.looked > 0 or checked.asked > 0 or followed.followed > 0
 
 

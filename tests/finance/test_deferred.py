@@ -9,7 +9,7 @@ from billing.invoicing import crediting, pending
 from billing.invoicing.crediting import CreditItem
 from billing.invoicing.models import InvoiceLine
 from billing.ledger import pools, posting
-from billing.subscriptions import ending
+from billing.subscriptions.lifecycle import end
 from billing.subscriptions.models import Subscription
 from tests.factories import give_credits, make_plan
 from tests.finance.makers import D, at, expire, issue, moved, other, report, rows, sell, use
@@ -105,7 +105,7 @@ def test_of_an_annual_fee_what_is_not_yet_granted_stays_deferred(acme):
     assert (found[2].deferred.closing, found[2].in_lots, found[2].promised) == (1100, 100, 1000)
     # It ends without a refund: what will never be granted is earned, in a column of its own.
     Subscription.objects.get()
-    ending.end(subscription, at=at(2, 20), reference="end:1", actor="test", now=at(2, 20))
+    end.end(subscription, at=at(2, 20), reference="end:1", actor="test", now=at(2, 20))
     found = rows(report(at(3)))
     assert moved(found[2]) == {"breakage": "-60.00", "adjusted": "-1000.00"}
     assert found[2].deferred.closing == 100

@@ -11,7 +11,7 @@ from billing.invoicing.models import Invoice
 from billing.payments import disputes
 from billing.payments.gateways.contract import DisputeReport
 from billing.payments.models import Payment
-from billing.subscriptions import standing
+from billing.subscriptions.followup import payment_news
 from tests.finance.makers import D, at, moved, other, receive, report, rows, sell, use
 from tests.subscriptions.makers import make_team, run, subscribe
 
@@ -164,7 +164,7 @@ def plan(account, *, now: datetime, **fields: object) -> Payment:
 
 def follow(now: datetime) -> None:
     """What the subscription's own job does."""
-    assert standing.follow_up(now=now, limit=10).failed == 0
+    assert payment_news.follow_up(now=now, limit=10).failed == 0
 
 
 def test_credits_of_a_plan_stay_deferred_while_the_bank_decides_and_are_in_hand_again_when_it_is_won(acme):

@@ -12,8 +12,8 @@ from billing.invoicing.crediting import CreditItem
 from billing.invoicing.models import InvoiceLine
 from billing.ledger import pools, posting
 from billing.ledger.models import CreditGrant
-from billing.subscriptions import changes
-from billing.subscriptions.acts import NotAllowed
+from billing.subscriptions.guards import NotAllowed
+from billing.subscriptions.lifecycle import changes
 from tests.factories import give_credits, make_plan
 from tests.finance.makers import D, at, expire, moved, receive, report, rows, sell, use
 from tests.subscriptions.makers import make_team, run, subscribe

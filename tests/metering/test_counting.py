@@ -8,7 +8,7 @@ import pytest
 from billing.metering import estimates, gauges
 from billing.metering.models import UsageCounter, UsageEvent
 from billing.metering.quotes import Asked
-from billing.subscriptions import renewals
+from billing.subscriptions.renewal import renewals
 from tests.factories import make_account, make_issuer, make_meter
 from tests.metering.makers import DAY, HOUR, assert_proven, event, publish, rate, send
 from tests.subscriptions.makers import make_team, subscribe

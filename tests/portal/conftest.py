@@ -22,7 +22,7 @@ from billing.ledger import pools, posting
 from billing.ledger.models import CreditPool
 from billing.metering.models import DailyUsage
 from billing.payments import methods
-from billing.subscriptions import subscribing
+from billing.subscriptions.lifecycle import subscribing
 from billing.subscriptions.models import Subscription
 from tests.factories import give_credits, make_account, make_issuer, make_member, make_pack, make_plan, make_user
 from tests.payments import makers as cards

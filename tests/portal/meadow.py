@@ -9,8 +9,9 @@ from billing.accounts.models import Account
 from billing.invoicing.models import Invoice
 from billing.payments import collecting
 from billing.payments.models import Payment
-from billing.subscriptions import renewals, standing
+from billing.subscriptions.followup import payment_news
 from billing.subscriptions.models import ScheduledChange, Subscription, SubscriptionChange
+from billing.subscriptions.renewal import renewals
 
 # 1 April at noon in New York: 30 days, of which 20 are left on the 11th.
 BEGAN_AT = datetime(2026, 4, 1, 12, tzinfo=ZoneInfo("America/New_York"))
@@ -20,7 +21,7 @@ CHANGED_AT = BEGAN_AT + timedelta(days=10)
 def work(account: Account, now: datetime) -> None:
     """What workers do."""
     collecting.run_due(now=now, limit=10, account_id=account.pk)
-    standing.follow_up(now=now, limit=10, account_id=account.pk)
+    payment_news.follow_up(now=now, limit=10, account_id=account.pk)
 
 
 def wait_until(account: Account, at: datetime) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from billing.notifications.wording import share_text
 from portal.burn import Burn, what_it_buys
-from portal.overview.charts import burn_chart, meter_of
+from portal.charts import burn_chart, meter_of
 
 FIRST, LAST = date(2026, 3, 1), date(2026, 3, 30)
 

@@ -19,7 +19,8 @@ from billing.invoicing.models import Issuer
 from billing.payments import collecting, disputes
 from billing.payments.gateways.contract import DisputeReport
 from billing.payments.models import Payment
-from billing.subscriptions import changes, lifecycle, standing, subscribing
+from billing.subscriptions.followup import payment_news
+from billing.subscriptions.lifecycle import changes, pause_cancel, subscribing
 from billing.subscriptions.models import Subscription, SubscriptionChange
 from tests.factories import make_account, make_issuer, make_member, make_pack, make_plan
 from tests.payments import makers as cards
@@ -71,7 +72,7 @@ def bare(stage: Stage) -> str:
 def _work(now: Any) -> None:
     """What workers do."""
     collecting.run_due(now=now, limit=10)
-    standing.follow_up(now=now, limit=10)
+    payment_news.follow_up(now=now, limit=10)
 
 
 def _act(act: str, **fields: Any) -> dict[str, Any]:
@@ -253,7 +254,7 @@ def test_history_tells_everything_that_happened(
     alice: Client, stage: Stage, subscription: Subscription, url: str, bare: str
 ) -> None:
     assert "Nothing has happened yet" in text_of(alice.get(f"{bare}/history"))
-    lifecycle.pause(subscription_id=subscription.pk, reference="p", actor="test", now=timezone.now())
+    pause_cancel.pause(subscription_id=subscription.pk, reference="p", actor="test", now=timezone.now())
     page = text_of(alice.get(f"{url}/history"))
     assert "Subscribed to Team 4 seats" in page
     assert page.index("Paused") < page.index("Subscribed to Team")
@@ -305,13 +306,13 @@ def test_the_next_invoice_is_told_as_things_stand(
 ) -> None:
     assert alice.get(f"{bare}/next-invoice")["Location"] == bare
     Coupon.objects.create(code="SPRING", name="Spring", percent=10, created_at=stage.now)
-    lifecycle.redeem(subscription_id=subscription.pk, code="SPRING", reference="c", actor="test", now=timezone.now())
+    pause_cancel.redeem(subscription_id=subscription.pk, code="SPRING", reference="c", actor="test", now=timezone.now())
     # 49 + 9 = 58, less 5.80: 52.20, with 9.92 tax.
     for headers in ({}, {"HX-Request": "true"}):
         page = text_of(alice.get(f"{url}/next-invoice", headers=headers))
         assert "Team: 1 extra seat $9.00" in page
         assert "VAT 19% $9.92 Total as of today $62.12" in page
-    lifecycle.cancel(subscription_id=subscription.pk, reference="x", actor="test", now=timezone.now())
+    pause_cancel.cancel(subscription_id=subscription.pk, reference="x", actor="test", now=timezone.now())
     assert "nothing will be invoiced" in text_of(alice.get(f"{url}/next-invoice"))
 
 

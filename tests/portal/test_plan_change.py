@@ -14,7 +14,7 @@ from billing.accounts.models import Account
 from billing.catalog.models import PlanVersion
 from billing.invoicing.models import Invoice, Issuer
 from billing.payments.models import Payment
-from billing.subscriptions import lifecycle
+from billing.subscriptions.lifecycle import pause_cancel
 from billing.subscriptions.models import ScheduledChange, Subscription
 from tests.factories import make_plan
 from tests.portal.conftest import Stage
@@ -132,7 +132,7 @@ def test_resuming_after_the_period_has_ended_begins_a_new_one_that_day(
     alice: Client, meadow: Account, subscription: Subscription, seats: str
 ) -> None:
     plan = seats.removesuffix("/seats")
-    lifecycle.pause(subscription_id=subscription.pk, reference="p", actor="test", now=CHANGED_AT)
+    pause_cancel.pause(subscription_id=subscription.pk, reference="p", actor="test", now=CHANGED_AT)
     back_at = datetime(2026, 6, 15, 9, tzinfo=BEGAN_AT.tzinfo)
     wait_until(meadow, back_at)
     text = text_of(alice.get(plan))
@@ -155,7 +155,7 @@ def test_resuming_without_an_issuer_is_told_and_changes_nothing(
     alice: Client, meadow: Account, subscription: Subscription, seats: str
 ) -> None:
     plan = seats.removesuffix("/seats")
-    lifecycle.pause(subscription_id=subscription.pk, reference="p", actor="test", now=CHANGED_AT)
+    pause_cancel.pause(subscription_id=subscription.pk, reference="p", actor="test", now=CHANGED_AT)
     subscription.refresh_from_db()
     wait_until(meadow, datetime(2026, 6, 15, 9, tzinfo=BEGAN_AT.tzinfo))
     Issuer.objects.update(is_default=False)

@@ -9,8 +9,11 @@ from billing.accounts.models import Account
 from billing.catalog.models import PlanVersion
 from billing.ledger import balance, pools
 from billing.payments import collecting, methods
-from billing.subscriptions import allocations, renewals, standing, subscribing
+from billing.subscriptions.credits import allocations
+from billing.subscriptions.followup import payment_news
+from billing.subscriptions.lifecycle import subscribing
 from billing.subscriptions.models import Subscription
+from billing.subscriptions.renewal import renewals
 from tests.factories import NOW, make_plan
 
 CARD = "4242424242424242"
@@ -43,7 +46,7 @@ def run(now: datetime, *, account: Account | None = None) -> renewals.Round:
     account_id = account.pk if account else None
     done = renewals.run_due(now=now, limit=1000, account_id=account_id)
     collecting.run_due(now=now, limit=1000, account_id=account_id)
-    standing.follow_up(now=now, limit=1000, account_id=account_id)
+    payment_news.follow_up(now=now, limit=1000, account_id=account_id)
     allocations.grant_due(now=now, limit=1000, account_id=account_id)
     return done
 

@@ -8,8 +8,8 @@ import pytest
 
 from billing.invoicing.models import Invoice
 from billing.ledger import pools
-from billing.subscriptions import renewals
 from billing.subscriptions.models import SubscriptionPeriod
+from billing.subscriptions.renewal import renewals
 from tests.factories import make_account, make_issuer
 from tests.subscriptions.makers import available, make_team, subscribe
 

@@ -18,8 +18,8 @@ from billing.ledger import expiry, pools, posting, verification
 from billing.ledger.cycles import month_start
 from billing.ledger.models import CreditGrant, LedgerEntry
 from billing.metering.models import DailyUsage, UsageCounter, UsageEvent
-from billing.subscriptions import renewals
 from billing.subscriptions.models import SubscriptionPeriod
+from billing.subscriptions.renewal import renewals
 from tests.factories import make_account, make_issuer, make_meter, make_plan
 from tests.metering.makers import charge, event, publish, rate, send
 from tests.subscriptions.makers import available, run, subscribe, tiers

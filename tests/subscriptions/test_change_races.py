@@ -8,8 +8,9 @@ import pytest
 from billing.catalog.models import Coupon, PlanVersion
 from billing.invoicing.models import Invoice, InvoiceLine
 from billing.ledger.models import Posting
-from billing.subscriptions import acts, changes, lifecycle
-from billing.subscriptions.lifecycle import CouponRefused
+from billing.subscriptions import guards
+from billing.subscriptions.lifecycle import changes, pause_cancel
+from billing.subscriptions.lifecycle.pause_cancel import CouponRefused
 from billing.subscriptions.models import Subscription, SubscriptionChange
 from tests.factories import make_account, make_issuer, make_plan
 from tests.ledger.racing import race
@@ -95,9 +96,9 @@ def test_a_change_and_a_cancellation_at_once_come_one_after_the_other(acme, smal
     subscription = subscribe(acme, small, now=START)
 
     def cancel() -> None:
-        lifecycle.cancel(subscription_id=subscription.pk, when="now", reference="l:1", actor="key:1", now=NOW)
+        pause_cancel.cancel(subscription_id=subscription.pk, when="now", reference="l:1", actor="key:1", now=NOW)
 
-    outcomes = race([cancel, lambda: change(subscription, large, "c:1")], expected=(acts.NotAllowed,))
+    outcomes = race([cancel, lambda: change(subscription, large, "c:1")], expected=(guards.NotAllowed,))
     subscription.refresh_from_db()
     assert subscription.state == "ended"
     # The control: both orders are right, and nothing else is.
@@ -110,7 +111,7 @@ def test_a_coupon_for_three_is_redeemed_by_three_of_eight_at_once(small):
     made = [subscribe(make_account(f"org-{number}", now=START), small, now=START) for number in range(8)]
 
     def redeem(subscription: Subscription) -> None:
-        lifecycle.redeem(subscription_id=subscription.pk, code="THREE", reference="l:1", actor="", now=NOW)
+        pause_cancel.redeem(subscription_id=subscription.pk, code="THREE", reference="l:1", actor="", now=NOW)
 
     outcomes = race([lambda each=each: redeem(each) for each in made], expected=(CouponRefused,))
     assert outcomes == {"done": 3, "CouponRefused": 5}
@@ -120,7 +121,7 @@ def test_a_coupon_for_three_is_redeemed_by_three_of_eight_at_once(small):
 def test_without_the_lock_the_same_race_bills_twice(acme, small, large, monkeypatch):
     # The positive control: what the subscription's lock is for.
     subscription = subscribe(acme, small, now=START)
-    monkeypatch.setattr(acts, "lock", acts.get)
+    monkeypatch.setattr(guards, "lock", guards.get)
     monkeypatch.setattr(changes.pools, "lock", lambda pool_ids: None)
     workers = [lambda name=f"c:{number}": change(subscription, large, name) for number in range(4)]
     outcomes = race(workers, expected=(changes.NothingToChange, Exception))

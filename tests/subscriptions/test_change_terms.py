@@ -12,7 +12,7 @@ from billing.invoicing.models import Invoice, InvoiceLine, PendingItem, TaxRate
 from billing.ledger import pools, posting
 from billing.ledger.models import CreditPool
 from billing.notifications.models import Notification
-from billing.subscriptions import changes
+from billing.subscriptions.lifecycle import changes
 from billing.subscriptions.models import OverageCharge, Subscription
 from tests.factories import make_account, make_issuer, make_meter, make_plan, make_rate_card
 from tests.subscriptions.makers import available, run, subscribe, tiers

@@ -13,7 +13,8 @@ from billing.invoicing import settling
 from billing.invoicing.models import Invoice, InvoiceLine, PendingItem
 from billing.ledger import pools, posting
 from billing.ledger.models import CreditGrant
-from billing.subscriptions import acts, changes, renewals
+from billing.subscriptions import guards
+from billing.subscriptions.lifecycle import changes
 from billing.subscriptions.models import (
     Allocation,
     ScheduledChange,
@@ -21,6 +22,7 @@ from billing.subscriptions.models import (
     SubscriptionChange,
     SubscriptionPeriod,
 )
+from billing.subscriptions.renewal import renewals
 from tests.factories import make_account, make_issuer, make_plan
 from tests.subscriptions.makers import available, run
 from tests.subscriptions.makers import subscribe as subscribe_unpaid
@@ -268,7 +270,7 @@ def test_a_repeat_changes_nothing_and_another_request_of_its_reference_is_refuse
     before = everything()
     again = {"subscription_id": subscription.pk, "reference": "c:1", "actor": "key:1", "now": noon(6)}
     changes.change(plan_version_id=large.pk, **again)
-    with pytest.raises(acts.ReferenceConflict):
+    with pytest.raises(guards.ReferenceConflict):
         changes.change(plan_version_id=small.pk, **again)
     assert everything() == before
 

@@ -4,8 +4,8 @@ from decimal import Decimal
 import pytest
 
 from billing.accounts.models import Account
-from billing.subscriptions import contracts
-from billing.subscriptions.contracts import Agreed, TermsInvalid, TermsOverlap
+from billing.subscriptions.agreement import contracts
+from billing.subscriptions.agreement.contracts import Agreed, TermsInvalid, TermsOverlap
 from billing.subscriptions.models import ContractTerms, Subscription, SubscriptionChange
 from tests.factories import make_account, make_plan
 

@@ -9,8 +9,9 @@ from django.db.models import F
 
 from billing.catalog.models import Coupon
 from billing.invoicing.models import Invoice
-from billing.subscriptions import coupons, subscribing
-from billing.subscriptions.coupons import CouponRefused
+from billing.subscriptions.charges import coupons
+from billing.subscriptions.charges.coupons import CouponRefused
+from billing.subscriptions.lifecycle import subscribing
 from billing.subscriptions.models import Allocation, ContractTerms, CouponRedemption, Subscription
 from tests.factories import NOW, make_account, make_issuer
 from tests.ledger.racing import race

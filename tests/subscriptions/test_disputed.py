@@ -11,7 +11,10 @@ from billing.ledger.models import Posting
 from billing.payments import disputes
 from billing.payments.gateways.contract import DisputeReport
 from billing.payments.models import Collection, Dispute, Payment
-from billing.subscriptions import allocations, changes, renewals, standing
+from billing.subscriptions.credits import allocations
+from billing.subscriptions.followup import payment_news
+from billing.subscriptions.lifecycle import changes
+from billing.subscriptions.renewal import renewals
 from tests.factories import NOW, make_plan
 from tests.ledger.racing import race
 from tests.subscriptions.makers import add_card, available, make_team, run, subscribe
@@ -33,8 +36,8 @@ def tell(*states: str, amount: str = "", number: int = 1, now: datetime, payment
             found.idempotency_key, f"du_{number}", money, found.currency, "fraudulent", state, NOW + 9 * DAY
         )
         row = disputes.record(payment_id=found.pk, report=report, now=now)
-    assert standing.follow_up(now=now, limit=100).failed == 0
-    assert standing.follow_up(now=now, limit=100) == standing.Round()
+    assert payment_news.follow_up(now=now, limit=100).failed == 0
+    assert payment_news.follow_up(now=now, limit=100) == payment_news.Round()
     return row
 
 
@@ -279,7 +282,7 @@ def test_told_and_followed_by_many_at_once_it_is_taken_once_and_given_back_once(
         disputes.record(payment_id=payment.pk, report=report, now=NOW + DAY)
 
     def look() -> None:
-        assert standing.follow_up(now=NOW + DAY, limit=10).failed == 0
+        assert payment_news.follow_up(now=NOW + DAY, limit=10).failed == 0
         allocations.grant_due(now=NOW + DAY, limit=10)
 
     use(account, "300")

@@ -10,8 +10,11 @@ from django.db import connection, transaction
 
 from billing.payments import collecting
 from billing.payments.models import Collection
-from billing.subscriptions import acts, allocations, renewals, standing, trials
+from billing.subscriptions import guards
+from billing.subscriptions.credits import allocations
+from billing.subscriptions.followup import payment_news
 from billing.subscriptions.models import Subscription
+from billing.subscriptions.renewal import renewals, trial_reminders
 from tests.factories import NOW, make_account, make_issuer, make_plan
 from tests.subscriptions.makers import add_card, available, make_team, run, subscribe
 
@@ -49,8 +52,8 @@ def fails() -> None:
 def test_news_that_fail_for_ever_keep_no_others_waiting(monkeypatch):
     subscriptions = make_four(collection="automatic")
     collecting.run_due(now=NOW, limit=10)
-    monkeypatch.setattr(standing, "_follow", failing(standing._follow, range(3), fails))
-    done = standing.follow_up(now=NOW, limit=2)
+    monkeypatch.setattr(payment_news, "_follow", failing(payment_news._follow, range(3), fails))
+    done = payment_news.follow_up(now=NOW, limit=2)
     assert (done.followed, done.failed) == (1, 3)
     assert Collection.objects.filter(has_news=True).count() == 3
     subscriptions[3].refresh_from_db()
@@ -61,16 +64,16 @@ def test_news_that_fail_for_ever_keep_no_others_waiting(monkeypatch):
 def test_a_round_follows_no_more_news_than_it_may():
     make_four(collection="automatic")
     collecting.run_due(now=NOW, limit=10)
-    assert standing.follow_up(now=NOW, limit=3).followed == 3
-    assert standing.follow_up(now=NOW, limit=3).followed == 1
+    assert payment_news.follow_up(now=NOW, limit=3).followed == 3
+    assert payment_news.follow_up(now=NOW, limit=3).followed == 1
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("failed", "failures"), [(fails, 3), (lambda: False, 0)])
 def test_one_that_cannot_be_given_up_keeps_no_others_waiting(monkeypatch, failed, failures):
     subscriptions = make_four(collection="automatic")
-    monkeypatch.setattr(standing, "_give_up", failing(standing._give_up, range(3), failed))
-    done = standing.follow_up(now=NOW + timedelta(days=1), limit=2)
+    monkeypatch.setattr(payment_news, "_give_up", failing(payment_news._give_up, range(3), failed))
+    done = payment_news.follow_up(now=NOW + timedelta(days=1), limit=2)
     assert (done.abandoned, done.failed) == (1, failures)
     subscriptions[3].refresh_from_db()
     assert subscriptions[3].state == "ended"
@@ -93,8 +96,8 @@ def test_a_trial_that_cannot_be_told_of_keeps_no_others_waiting(monkeypatch):
     make_issuer()
     version = make_plan("tried", trial_days=14, prices={"USD": {"fee": "50.00"}})
     told = [subscribe(make_account(name), version) for name in ("a", "b", "c", "d")]
-    monkeypatch.setattr(trials, "_remind", failing(trials._remind, range(3), fails))
-    assert trials.remind_due(now=NOW + timedelta(days=12), limit=2) == 1
+    monkeypatch.setattr(trial_reminders, "_remind", failing(trial_reminders._remind, range(3), fails))
+    assert trial_reminders.remind_due(now=NOW + timedelta(days=12), limit=2) == 1
     told[3].refresh_from_db()
     assert told[3].trial_reminded_at is not None
 
@@ -121,7 +124,7 @@ def test_a_plan_that_changes_meanwhile_loses_no_subscription():
 
     def look() -> None:
         with held_before_its_lock(), transaction.atomic():
-            found.append(acts.find_unlocked(subscription.pk))
+            found.append(guards.find_unlocked(subscription.pk))
         connection.close()
 
     looking = threading.Thread(target=look)

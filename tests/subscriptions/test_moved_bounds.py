@@ -11,7 +11,7 @@ from django.db.models import Sum
 
 from billing.accounts.models import Account
 from billing.ledger.models import CreditGrant
-from billing.subscriptions import changes
+from billing.subscriptions.lifecycle import changes
 from billing.subscriptions.models import Subscription
 from tests.factories import make_account, make_issuer, make_plan
 from tests.subscriptions.makers import add_card, available, make_team, run, subscribe

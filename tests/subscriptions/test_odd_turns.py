@@ -11,7 +11,7 @@ from billing.invoicing import pending
 from billing.invoicing.models import Invoice, PendingItem
 from billing.ledger import pools, posting
 from billing.payments import paying, voiding
-from billing.subscriptions import changes, lifecycle, subscribing
+from billing.subscriptions.lifecycle import changes, pause_cancel, subscribing
 from billing.subscriptions.models import Subscription
 from tests.factories import NOW, make_plan
 from tests.subscriptions.makers import add_card, available, make_team, run, subscribe
@@ -58,7 +58,7 @@ def act(do, subscription: Subscription, now: datetime, **fields: object) -> None
 
 def test_what_was_cancelled_stays_cancelled_when_dunning_pauses_it(account):
     subscription = fail_in_april(account, make_policy("pause"))
-    act(lifecycle.cancel, subscription, APRIL + DAY)
+    act(pause_cancel.cancel, subscription, APRIL + DAY)
     run(APRIL + 8 * DAY)
     subscription.refresh_from_db()
     account.refresh_from_db()
@@ -74,8 +74,8 @@ def test_what_was_cancelled_stays_cancelled_when_dunning_pauses_it(account):
 def test_taking_back_a_cancellation_does_not_end_the_pause_of_what_is_unpaid(account):
     subscription = fail_in_april(account, make_policy("pause"))
     run(APRIL + 8 * DAY)
-    act(lifecycle.cancel, subscription, APRIL + 9 * DAY)
-    act(lifecycle.reactivate, subscription, APRIL + 10 * DAY)
+    act(pause_cancel.cancel, subscription, APRIL + 9 * DAY)
+    act(pause_cancel.reactivate, subscription, APRIL + 10 * DAY)
     subscription.refresh_from_db()
     assert subscription.state == "paused"
     pay(account, APRIL + 11 * DAY)
@@ -87,7 +87,7 @@ def test_taking_back_a_cancellation_does_not_end_the_pause_of_what_is_unpaid(acc
 def test_paying_does_not_take_up_what_the_customer_has_paused(account):
     version = make_team(dunning_policy=make_policy("pause"))
     subscription = subscribe(account, version)
-    act(lifecycle.pause, subscription, NOW + DAY)
+    act(pause_cancel.pause, subscription, NOW + DAY)
     overdue = Invoice.objects.get().due_at
     run(overdue)
     run(overdue + 8 * DAY)
@@ -103,10 +103,10 @@ def test_paying_does_not_take_up_what_the_customer_has_paused(account):
 
 def test_what_is_resumed_while_an_invoice_is_overdue_is_past_due(account):
     subscription = subscribe(account, make_team(dunning_policy=make_policy("keep")))
-    act(lifecycle.pause, subscription, NOW + DAY)
+    act(pause_cancel.pause, subscription, NOW + DAY)
     overdue = Invoice.objects.get().due_at
     run(overdue)
-    act(lifecycle.resume, subscription, overdue + DAY)
+    act(pause_cancel.resume, subscription, overdue + DAY)
     subscription.refresh_from_db()
     assert subscription.state == "past_due"
 
@@ -160,7 +160,7 @@ def test_credits_that_are_paid_for_come_although_more_of_them_are_not(account):
 def test_what_was_cancelled_ends_where_others_are_downgraded(account):
     free = make_plan("free", included_credits=Decimal(10), prices={"USD": {"fee": "5.00"}})
     subscription = fail_in_april(account, make_policy("downgrade", downgrade_to=free.plan))
-    act(lifecycle.cancel, subscription, APRIL + DAY)
+    act(pause_cancel.cancel, subscription, APRIL + DAY)
     run(APRIL + 8 * DAY)
     subscription.refresh_from_db()
     assert (subscription.state, Invoice.objects.count()) == ("ended", 2)
@@ -203,7 +203,7 @@ def test_a_trial_is_given_once(account):
     version = make_team(trial_days=14, trial_credits=Decimal(100))
     subscription = subscribe(account, version)
     assert (subscription.state, available(account, NOW)) == ("trialing", Decimal(100))
-    act(lifecycle.cancel, subscription, NOW + DAY, when="now")
+    act(pause_cancel.cancel, subscription, NOW + DAY, when="now")
     again = subscribing.preview(account_id=account.pk, plan_version_id=version.pk, seats=0, now=NOW + 2 * DAY)
     assert again.trial_ends_at is None
     assert again.quote is not None
@@ -217,7 +217,7 @@ def test_a_coupon_is_redeemed_once_by_an_account(account):
     )
     version = make_team()
     subscription = subscribe(account, version, coupon_code="FIRST")
-    act(lifecycle.cancel, subscription, NOW + DAY, when="now")
+    act(pause_cancel.cancel, subscription, NOW + DAY, when="now")
     with pytest.raises(subscribing.CouponRefused):
         subscribe(account, version, now=NOW + DAY, coupon_code="FIRST")
 

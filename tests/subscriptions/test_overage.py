@@ -9,7 +9,7 @@ from django.db.models import Sum
 from billing.invoicing.models import CreditNote, Invoice, PendingItem
 from billing.ledger import pools, posting
 from billing.ledger.models import CreditPool, Posting
-from billing.subscriptions import changes, ending, lifecycle
+from billing.subscriptions.lifecycle import changes, end, pause_cancel
 from billing.subscriptions.models import OverageCharge, SubscriptionChange, SubscriptionPeriod
 from tests.factories import NOW, make_plan
 from tests.subscriptions.makers import add_card, make_team, run, subscribe, tiers
@@ -151,7 +151,7 @@ def test_of_a_minimum_the_days_until_the_end_are_billed(account):
     subscription = subscribe(account, make_metered(fee="100.00", minimum="500.00"))
     # Eleven of March's 31 days: 177.42, less the fee.
     ends_at = datetime(2025, 3, 12, 9, tzinfo=UTC)
-    ending.end(subscription, at=ends_at, reference="end", actor="test", now=ends_at)
+    end.end(subscription, at=ends_at, reference="end", actor="test", now=ends_at)
     assert billed()[1] == [("Team: up to the agreed minimum", 1, Decimal("77.42"))]
     assert Invoice.objects.get(reference=f"final:{subscription.pk}").state == "open"
 
@@ -178,7 +178,7 @@ def test_a_fee_that_is_given_back_does_not_count_towards_the_minimum(account, in
         add_card(account, now=starts_at)
     subscription = subscribe(account, version, now=starts_at, **({"collection": "automatic"} if is_paid else {}))
     run(starts_at)
-    lifecycle.cancel(
+    pause_cancel.cancel(
         subscription_id=subscription.pk, when="now", gives_back=is_paid, reference="x", actor="test",
         now=datetime(2025, 2, 26, 12, tzinfo=UTC),
     )  # fmt: skip
@@ -206,7 +206,7 @@ def test_ending_bills_the_overage_up_to_then(account, pool):
     subscription = subscribe(account, make_metered())
     spend(pool, 3_000, now=NOW + DAY)
     now = NOW + 2 * DAY
-    ending.end(subscription, at=now, reference="end", actor="test", now=now)
+    end.end(subscription, at=now, reference="end", actor="test", now=now)
     assert billed()[1] == [("Team: credits beyond those included", 2_000, 4)]
     subscription.refresh_from_db()
     assert (subscription.state, pools.get_main_pool(account.pk).policy) == ("ended", "block")

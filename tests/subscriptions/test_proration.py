@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from billing.catalog import periods
 from billing.catalog.pricing import part_of_credits
-from billing.subscriptions import proration
-from billing.subscriptions.proration import Cut, OutsidePeriod, credits_left, is_dearer, money_left, money_used
+from billing.subscriptions.charges import proration
+from billing.subscriptions.charges.proration import Cut, OutsidePeriod, credits_left, is_dearer, money_left, money_used
 
 D = Decimal
 BERLIN, AUCKLAND, ST_JOHNS = "Europe/Berlin", "Pacific/Auckland", "America/St_Johns"

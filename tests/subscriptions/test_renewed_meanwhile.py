@@ -11,9 +11,10 @@ from django.db import connection, transaction
 
 from billing.catalog.models import PlanVersion
 from billing.invoicing.models import Invoice
-from billing.subscriptions import changes, giving_back, lifecycle, renewals, starting
+from billing.subscriptions.charges.proration import OutsidePeriod
+from billing.subscriptions.lifecycle import changes, pause_cancel, period_start, unused_refund
 from billing.subscriptions.models import Subscription, SubscriptionChange
-from billing.subscriptions.proration import OutsidePeriod
+from billing.subscriptions.renewal import renewals
 from tests.factories import make_plan
 from tests.ledger.racing import race
 from tests.subscriptions.makers import START, available, subscribe
@@ -81,7 +82,7 @@ def test_a_change_that_waited_for_the_renewal_is_made_in_the_new_period(acme, sm
 @pytest.mark.django_db(transaction=True)
 def test_without_catching_up_the_same_race_finds_no_day_of_the_period(acme, small, large, monkeypatch):
     # The positive control.
-    monkeypatch.setattr(starting, "catch_up", lambda subscription, *, now: now)
+    monkeypatch.setattr(period_start, "catch_up", lambda subscription, *, now: now)
     subscription = subscribe(acme, small, now=START)
     outcomes = renew_while_waiting(lambda: change(subscription, large), expected=(OutsidePeriod,))
     assert outcomes == {"done": 1, "OutsidePeriod": 1}
@@ -107,13 +108,13 @@ def test_every_act_and_preview_by_an_older_clock_is_judged_in_the_new_period(acm
         subscription_id=subscription.pk, plan_version_id=large.pk, by_staff=True, when="now", now=BEFORE
     )
     assert (preview.effective_at, preview.total, preview.credits_delta) == (FEBRUARY, 25, 250)
-    assert giving_back.worth(subscription, now=BEFORE) == 31
+    assert unused_refund.worth(subscription, now=BEFORE) == 31
     for act, fields in (
-        (lifecycle.pause, {}),
-        (lifecycle.resume, {}),
-        (lifecycle.cancel, {}),
-        (lifecycle.reactivate, {}),
-        (lifecycle.cancel, {"when": "now", "gives_back": True}),
+        (pause_cancel.pause, {}),
+        (pause_cancel.resume, {}),
+        (pause_cancel.cancel, {}),
+        (pause_cancel.reactivate, {}),
+        (pause_cancel.cancel, {"when": "now", "gives_back": True}),
     ):
         done = act(
             subscription_id=subscription.pk, reference=f"{act.__name__}:{fields}", actor="", now=BEFORE, **fields

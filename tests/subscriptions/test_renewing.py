@@ -14,9 +14,10 @@ from billing.ledger import expiry, pools
 from billing.ledger.models import Posting
 from billing.notifications.models import Notification
 from billing.payments.models import Collection
-from billing.subscriptions import renewals, starting
+from billing.subscriptions.lifecycle import period_start
 from billing.subscriptions.models import Allocation, ScheduledChange, SubscriptionChange, SubscriptionPeriod
-from billing.subscriptions.renewals import Round
+from billing.subscriptions.renewal import renewals
+from billing.subscriptions.renewal.renewals import Round
 from tests.factories import NOW, make_account, make_plan, make_user
 from tests.subscriptions.makers import add_card, available, make_team, run, subscribe
 
@@ -145,7 +146,7 @@ def test_a_lost_connection_parks_nobody(account, monkeypatch):
         raise OperationalError("server closed the connection unexpectedly")
 
     with monkeypatch.context() as patch:
-        patch.setattr(starting, "start_periods", lose)
+        patch.setattr(period_start, "start_periods", lose)
         with pytest.raises(OperationalError):
             renewals.run_due(now=APRIL, limit=10)
     subscription.refresh_from_db()

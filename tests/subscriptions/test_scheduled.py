@@ -10,7 +10,7 @@ from billing.catalog.models import DunningPolicy
 from billing.invoicing.models import Invoice
 from billing.notifications.models import Notification
 from billing.payments import paying
-from billing.subscriptions import changes, lifecycle
+from billing.subscriptions.lifecycle import changes, pause_cancel
 from billing.subscriptions.models import Subscription
 from tests.factories import NOW, make_plan
 from tests.subscriptions.makers import add_card, available, make_team, run, subscribe
@@ -67,9 +67,9 @@ def test_a_preview_tells_which_planned_change_it_withdraws(account):
     [
         (changes.change, {"seats": 3, "when": "now"}, ("change", "team", "user:1")),
         (changes.change, {"seats": 3, "when": "period_end"}, ("schedule", "team", "user:1")),
-        (lifecycle.pause, {}, ("pause", "", "user:1")),
-        (lifecycle.cancel, {}, ("cancel", "", "user:1")),
-        (lifecycle.cancel, {"when": "now"}, ("end", "", "user:1")),
+        (pause_cancel.pause, {}, ("pause", "", "user:1")),
+        (pause_cancel.cancel, {}, ("cancel", "", "user:1")),
+        (pause_cancel.cancel, {"when": "now"}, ("end", "", "user:1")),
     ],
 )
 def test_what_withdraws_a_planned_change_says_so_in_the_history(account, does, asked, last):
@@ -88,8 +88,8 @@ def test_withdrawing_it_is_told_once(account):
     small = make_plan("small", included_credits=D(100), prices={"USD": {"fee": "5.00"}})
     subscription = subscribe(account, make_team())
     act(changes.change, subscription, NOW + DAY, plan_version_id=small.pk)
-    act(lifecycle.withdraw_scheduled, subscription, NOW + 2 * DAY)
-    act(lifecycle.withdraw_scheduled, subscription, NOW + 2 * DAY)
+    act(pause_cancel.withdraw_scheduled, subscription, NOW + 2 * DAY)
+    act(pause_cancel.withdraw_scheduled, subscription, NOW + 2 * DAY)
     assert told(subscription) == [("schedule", "small", "user:1"), ("unschedule", "small", "user:1")]
 
 
@@ -139,7 +139,7 @@ def test_a_downgrade_for_want_of_payment_leaves_what_its_customer_has_paused_pau
     basic = make_plan("basic", included_credits=D(100), prices={"USD": {"fee": "5.00"}})
     version = make_team(dunning_policy=make_policy("downgrade", downgrade_to=basic.plan))
     subscription = subscribe(account, version)
-    act(lifecycle.pause, subscription, NOW + DAY)
+    act(pause_cancel.pause, subscription, NOW + DAY)
     overdue = Invoice.objects.get().due_at
     run(overdue)
     lapsed = overdue + 8 * DAY
@@ -152,7 +152,7 @@ def test_a_downgrade_for_want_of_payment_leaves_what_its_customer_has_paused_pau
         run(lapsed + days * DAY)
     assert Invoice.objects.count() == 1
     later = lapsed + 60 * DAY
-    act(lifecycle.resume, subscription, later)
+    act(pause_cancel.resume, subscription, later)
     assert (subscription.state, subscription.period_number, subscription.period_starts_at) == ("active", 2, later)
     assert [each.subtotal for each in Invoice.objects.order_by("pk")] == [D("50.00"), D("5.00")]
     assert available(account, later) == 100

@@ -13,7 +13,7 @@ from billing.ledger.pool_acts import AccountPaused
 from billing.notifications.models import Notification
 from billing.payments import by_hand, collecting, methods, paying
 from billing.payments.models import Collection
-from billing.subscriptions import standing
+from billing.subscriptions.followup import payment_news
 from tests.factories import NOW, make_plan
 from tests.subscriptions.makers import add_card, available, make_team, run, subscribe, tiers
 
@@ -204,11 +204,11 @@ def test_one_that_fails_leaves_the_others_and_is_tried_again(account, monkeypatc
     subscription = fail_in_april(account, make_policy())
     Collection.objects.update(has_news=True)
     with monkeypatch.context() as patch:
-        patch.setattr(standing, "_note_overdue", lambda *_, **__: 1 / 0)
-        done = standing.follow_up(now=APRIL, limit=10)
+        patch.setattr(payment_news, "_note_overdue", lambda *_, **__: 1 / 0)
+        done = payment_news.follow_up(now=APRIL, limit=10)
     assert (done.followed, done.failed) == (1, 1)
     assert Collection.objects.filter(has_news=True).count() == 1
-    assert standing.follow_up(now=APRIL, limit=10).followed == 1
+    assert payment_news.follow_up(now=APRIL, limit=10).followed == 1
     subscription.refresh_from_db()
     assert subscription.state == "past_due"
 
@@ -232,7 +232,7 @@ def test_paid_between_the_end_of_dunning_and_its_final_act_nothing_ends(account,
     ended = APRIL + 8 * DAY
     assert collecting.run_due(now=ended, limit=10).exhausted == 1
     pay(account, ended)
-    done = standing.follow_up(now=ended, limit=10)
+    done = payment_news.follow_up(now=ended, limit=10)
     run(ended)
     subscription.refresh_from_db()
     account.refresh_from_db()

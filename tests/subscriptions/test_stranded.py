@@ -11,7 +11,8 @@ from billing.finance import reports
 from billing.invoicing import pending
 from billing.invoicing.models import CreditNote, Invoice, PendingItem
 from billing.payments.models import Collection, Refund
-from billing.subscriptions import changes, lifecycle, stranded
+from billing.subscriptions.followup import unbilled_items
+from billing.subscriptions.lifecycle import changes, pause_cancel
 from billing.subscriptions.models import Subscription
 from tests.factories import make_account, make_issuer, make_plan
 from tests.subscriptions.makers import add_card, run, subscribe
@@ -56,8 +57,8 @@ def noon(day: int, month: int = 1) -> datetime:
 def work(now: datetime) -> int:
     """What workers do; how many items were settled."""
     run(now)
-    settled = stranded.settle_due(now=now, limit=10)
-    assert stranded.settle_due(now=now, limit=10) == 0
+    settled = unbilled_items.settle_due(now=now, limit=10)
+    assert unbilled_items.settle_due(now=now, limit=10) == 0
     run(now)
     return settled
 
@@ -117,7 +118,7 @@ def test_what_is_left_when_it_has_ended_goes_back_after_thirty_days(account, lar
     given = {"subscription_id": subscription.pk, "actor": "user:1", "now": noon(11)}
     changes.change(plan_version_id=small.pk, when="now", reference="c", **given)
     assert waiting() == [-42]
-    lifecycle.cancel(when="now", reference="x", **given)
+    pause_cancel.cancel(when="now", reference="x", **given)
     ended_at = noon(11)
     assert work(ended_at + 29 * DAY) == 0
     assert work(ended_at + 30 * DAY) == 1
@@ -127,7 +128,7 @@ def test_what_is_left_when_it_has_ended_goes_back_after_thirty_days(account, lar
 
 def test_what_is_owed_and_meets_no_renewal_is_invoiced_alone(account, large):
     subscription = begin(account, large)
-    lifecycle.cancel(subscription_id=subscription.pk, when="now", reference="x", actor="user:1", now=noon(11))
+    pause_cancel.cancel(subscription_id=subscription.pk, when="now", reference="x", actor="user:1", now=noon(11))
     for number, amount in enumerate(("20.00", "5.00", "-4.00")):
         pending.add(
             account_id=account.pk, currency="USD", reference=f"late:{number}", description="late", amount=D(amount),
@@ -155,7 +156,7 @@ def test_what_staff_have_given_and_nobody_charged_is_left_to_them(account, large
         account_id=account.pk, currency="USD", reference="gift", description="gift", amount=D("-20.00"), now=noon(2),
         category="books",
     )  # fmt: skip
-    lifecycle.cancel(subscription_id=subscription.pk, when="now", reference="x", actor="user:1", now=noon(11))
+    pause_cancel.cancel(subscription_id=subscription.pk, when="now", reference="x", actor="user:1", now=noon(11))
     assert work(noon(11) + 60 * DAY) == 0
     assert waiting() == [-20]
 
@@ -166,13 +167,13 @@ def test_one_that_fails_keeps_no_others_waiting(account, monkeypatch):
             account_id=make_account(f"a{number}").pk, currency="USD", reference=f"late:{number}", description="late",
             amount=D("20.00"), now=START,
         )  # fmt: skip
-    act, failing = stranded._settle, set(PendingItem.objects.order_by("pk").values_list("pk", flat=True)[:2])
+    act, failing = unbilled_items._settle, set(PendingItem.objects.order_by("pk").values_list("pk", flat=True)[:2])
 
     def settle(item_id: int, *, now: datetime) -> bool:
         if item_id in failing:
             raise RuntimeError("corrupted")
         return act(item_id, now=now)
 
-    monkeypatch.setattr(stranded, "_settle", settle)
-    assert stranded.settle_due(now=START + 30 * DAY, limit=1) == 1
+    monkeypatch.setattr(unbilled_items, "_settle", settle)
+    assert unbilled_items.settle_due(now=START + 30 * DAY, limit=1) == 1
     assert (Invoice.objects.count(), len(waiting())) == (1, 2)

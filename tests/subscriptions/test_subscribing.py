@@ -13,9 +13,15 @@ from billing.notifications.models import Notification
 from billing.payments import paying
 from billing.payments.methods import MethodNotUsable
 from billing.payments.models import Collection, Payment
-from billing.subscriptions import ending, standing, subscribing
+from billing.subscriptions.followup import payment_news
+from billing.subscriptions.lifecycle import end, subscribing
+from billing.subscriptions.lifecycle.subscribing import (
+    AlreadySubscribed,
+    PlanNotOffered,
+    ReferenceTaken,
+    SeatsNotOffered,
+)
 from billing.subscriptions.models import Allocation, Subscription, SubscriptionChange, SubscriptionPeriod
-from billing.subscriptions.subscribing import AlreadySubscribed, PlanNotOffered, ReferenceTaken, SeatsNotOffered
 from tests.factories import NOW, make_account, make_issuer, make_meter, make_plan, make_rate_card
 from tests.ledger.racing import race
 from tests.subscriptions.makers import add_card, available, make_team, run, subscribe
@@ -90,7 +96,7 @@ def test_the_plans_rate_card_applies(account):
     assignment = RateCardAssignment.objects.get()
     assert (assignment.rate_card, assignment.kind, assignment.starts_at) == (card, "plan", NOW)
     later = NOW + timedelta(days=3)
-    ending.end(subscription, at=later, reference="end", actor="test", now=later)
+    end.end(subscription, at=later, reference="end", actor="test", now=later)
     assignment.refresh_from_db()
     assert assignment.ends_at == later
 
@@ -225,7 +231,7 @@ def test_one_that_is_being_paid_is_not_given_up(account):
     subscription = subscribe(account, make_team(), collection="automatic")
     method = account.payment_methods.get()
     paying.start(invoice_id=Invoice.objects.get().pk, method_id=method.pk, key="k", off_session=False, now=NOW)
-    assert standing.follow_up(now=NOW + 30 * HOUR, limit=10).abandoned == 0
+    assert payment_news.follow_up(now=NOW + 30 * HOUR, limit=10).abandoned == 0
     with pytest.raises(AlreadySubscribed):
         subscribe(account, make_team(), now=NOW + 30 * HOUR)
     with pytest.raises(AlreadySubscribed):

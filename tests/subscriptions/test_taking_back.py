@@ -19,7 +19,8 @@ from billing.invoicing.models import Invoice
 from billing.payments import credit_notes, disputes
 from billing.payments.gateways.contract import DisputeReport
 from billing.payments.models import Payment
-from billing.subscriptions import acts, changes, lifecycle, previews
+from billing.subscriptions import guards
+from billing.subscriptions.lifecycle import change_preview, changes, pause_cancel
 from billing.subscriptions.models import Subscription
 from tests.factories import make_account, make_issuer, make_plan
 from tests.subscriptions.makers import add_card, run, subscribe
@@ -31,8 +32,8 @@ START = datetime(2026, 4, 1, 8, tzinfo=UTC)
 RATES = {"DE": "19", "FR": "20", "CH": "8.1", "LU": "17", "HU": "27"}
 # What an act of the sequence may be refused for, as it would be refused to whoever tried.
 REFUSED = (
-    acts.NotAllowed, credit_notes.NothingToCredit, credit_notes.TooMuch, credit_notes.MoneyNotThere,
-    credit_notes.NotCreditable, disputes.NotDisputable, previews.NothingToChange, previews.CreditsUsed,
+    guards.NotAllowed, credit_notes.NothingToCredit, credit_notes.TooMuch, credit_notes.MoneyNotThere,
+    credit_notes.NotCreditable, disputes.NotDisputable, change_preview.NothingToChange, change_preview.CreditsUsed,
 )  # fmt: skip
 _numbers = itertools.count(1)
 
@@ -152,7 +153,7 @@ def act(subscription: Subscription, versions: list[PlanVersion], what: str, how:
         case "move":
             Account.objects.filter(pk=subscription.account_id).update(country=how)
         case "cancel":
-            lifecycle.cancel(gives_back=True, reference="x", **given)
+            pause_cancel.cancel(gives_back=True, reference="x", **given)
         case "change":
             version = versions[how % 2]
             changes.change(plan_version_id=version.pk, seats=1 + how, by_staff=True, reference=f"c:{now}", **given)

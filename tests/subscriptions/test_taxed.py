@@ -8,8 +8,8 @@ import pytest
 from billing.invoicing import table_tax
 from billing.invoicing.models import Invoice
 from billing.invoicing.tax import TaxUnavailable
-from billing.subscriptions import renewals
 from billing.subscriptions.models import Allocation
+from billing.subscriptions.renewal import renewals
 from tests.factories import make_account
 from tests.subscriptions.makers import make_team, run, subscribe
 

@@ -10,7 +10,7 @@ from billing.ledger import pools, posting
 from billing.notifications import about_plans
 from billing.notifications.messages import About, Message
 from billing.notifications.models import Notification
-from billing.subscriptions import changes, lifecycle
+from billing.subscriptions.lifecycle import changes, pause_cancel
 from tests.factories import NOW, make_account, make_issuer, make_plan
 from tests.subscriptions.makers import make_team, run, subscribe
 
@@ -62,7 +62,7 @@ def test_an_invoice_for_days_of_a_period_promises_no_other_period_and_no_credits
 def test_the_last_invoice_of_a_plan_that_ended_does_not_say_that_it_goes_on(account):
     subscription = subscribe(account, make_team(prices={"USD": PRICE}, policy="overage"))
     spend(account, "1100")
-    lifecycle.cancel(
+    pause_cancel.cancel(
         subscription_id=subscription.pk, when="now", reason="", gives_back=False, reference="e", actor="test",
         now=NOW + 5 * DAY,
     )  # fmt: skip

@@ -7,8 +7,8 @@ import pytest
 
 from billing.invoicing.models import Invoice
 from billing.notifications.models import Notification
-from billing.subscriptions import renewals, trials
 from billing.subscriptions.models import SubscriptionPeriod
+from billing.subscriptions.renewal import renewals, trial_reminders
 from tests.factories import NOW
 from tests.subscriptions.makers import add_card, available, make_team, run, subscribe
 
@@ -62,9 +62,9 @@ def test_a_trial_that_was_cancelled_costs_nothing(account):
 
 def test_three_days_before_its_end_the_account_is_told_once(account):
     subscription = subscribe(account, make_trial(), collection="automatic")
-    assert trials.remind_due(now=TRIAL_ENDS - 4 * DAY, limit=5) == 0
-    assert trials.remind_due(now=TRIAL_ENDS - 3 * DAY, limit=5) == 1
-    assert trials.remind_due(now=TRIAL_ENDS - 2 * DAY, limit=5) == 0
+    assert trial_reminders.remind_due(now=TRIAL_ENDS - 4 * DAY, limit=5) == 0
+    assert trial_reminders.remind_due(now=TRIAL_ENDS - 3 * DAY, limit=5) == 1
+    assert trial_reminders.remind_due(now=TRIAL_ENDS - 2 * DAY, limit=5) == 0
     told = Notification.objects.get(kind="trial_ending").payload
     assert told == {
         "plan_name": "Team", "ends_at": TRIAL_ENDS.isoformat(), "currency": "USD", "has_method": "", "total": "59.50",
@@ -75,5 +75,5 @@ def test_three_days_before_its_end_the_account_is_told_once(account):
 
 def test_a_short_trial_is_not_announced_to_end(account):
     subscribe(account, make_team(trial_days=3))
-    assert trials.remind_due(now=NOW + DAY, limit=5) == 0
+    assert trial_reminders.remind_due(now=NOW + DAY, limit=5) == 0
     assert not Notification.objects.filter(kind="trial_ending").exists()

@@ -10,7 +10,8 @@ from billing.finance import reports
 from billing.invoicing import verification
 from billing.invoicing.models import CreditNote, Invoice, PendingItem
 from billing.payments import invoice_credits
-from billing.subscriptions import changes, giving_back, lifecycle, stranded
+from billing.subscriptions.followup import unbilled_items
+from billing.subscriptions.lifecycle import changes, pause_cancel, unused_refund
 from tests.factories import make_account, make_issuer, make_plan
 from tests.subscriptions.makers import add_card, run, subscribe
 
@@ -165,14 +166,14 @@ def test_a_credit_left_for_the_next_invoice_becomes_a_credit_note_once_the_tax_i
     run(MAY)
     invoice = Invoice.objects.latest("pk")
     assert ([line.amount for line in invoice.lines.all()], invoice.tax_total) == ([D("30.00")], 0)
-    assert stranded.settle_due(now=MAY, limit=10) == 1
+    assert unbilled_items.settle_due(now=MAY, limit=10) == 1
     assert (noted(), verification.verify().findings) == ([(D("21.00"), D("3.99"), "DE")], [])
 
 
 def test_the_proof_finds_a_line_that_takes_back_at_another_tax(acme, small, large, monkeypatch):
     subscription = buy(acme, small)
     move(acme, "FR", FR_NUMBER)
-    monkeypatch.setattr(giving_back, "is_taxed_otherwise", lambda *_args, **_more: False)
+    monkeypatch.setattr(unused_refund, "is_taxed_otherwise", lambda *_args, **_more: False)
     changes.change(
         subscription_id=subscription.pk, plan_version_id=large.pk, when="now", reference="c:1", actor="key:1", now=TENTH
     )
@@ -202,7 +203,7 @@ def test_cancelling_with_money_back_credits_each_part_at_its_own_tax(acme, small
     move(acme, "FR", FR_NUMBER)
     change(subscription, seats=10)
     run(TENTH)
-    lifecycle.cancel(
+    pause_cancel.cancel(
         subscription_id=subscription.pk,
         when="now",
         gives_back=True,
@@ -224,7 +225,7 @@ def test_what_was_charged_at_the_old_tax_is_not_set_off_against_new_time(acme, l
     changes.change(plan_version_id=large.pk, reference="c:2", now=TENTH + timedelta(hours=1), **asked)
     invoice = Invoice.objects.latest("pk")
     assert (invoice.subtotal, invoice.tax_total) == (42, 0)
-    assert stranded.settle_due(now=TWENTIETH, limit=10) == 1
+    assert unbilled_items.settle_due(now=TWENTIETH, limit=10) == 1
     assert (noted(), verification.verify().findings) == ([(D("42.00"), D("7.98"), "DE")], [])
 
 

@@ -10,8 +10,9 @@ from billing.catalog.models import Coupon
 from billing.invoicing import pending
 from billing.invoicing.models import Invoice
 from billing.ledger import pools, posting
-from billing.subscriptions import changes, lifecycle, upcoming
+from billing.subscriptions.lifecycle import changes, pause_cancel
 from billing.subscriptions.models import OverageCharge, Subscription, SubscriptionPeriod
+from billing.subscriptions.renewal import next_invoice
 from tests.factories import make_account, make_issuer, make_plan
 from tests.subscriptions.makers import run, subscribe, tiers
 
@@ -39,7 +40,7 @@ def spend(account: Account, credits: int, now: datetime) -> None:
     posting.spend(pool_id=pool.pk, credits=D(credits), reference=f"s:{now}", now=now)
 
 
-def foretell(subscription: Subscription, now: datetime) -> upcoming.NextInvoice | None:
+def foretell(subscription: Subscription, now: datetime) -> next_invoice.NextInvoice | None:
     """What is told, once it is seen to have written nothing."""
 
     def rows() -> list[object]:
@@ -49,12 +50,12 @@ def foretell(subscription: Subscription, now: datetime) -> upcoming.NextInvoice 
         ]
 
     before = rows()
-    told = upcoming.find_next_invoice(subscription_id=subscription.pk, now=now)
+    told = next_invoice.find_next_invoice(subscription_id=subscription.pk, now=now)
     assert rows() == before
     return told
 
 
-def assert_comes_true(told: upcoming.NextInvoice | None, now: datetime) -> Invoice:
+def assert_comes_true(told: next_invoice.NextInvoice | None, now: datetime) -> Invoice:
     """The invoice of the renewal says what was told."""
     assert told is not None
     run(now)
@@ -73,7 +74,7 @@ def test_it_has_arrears_fee_seats_coupons_and_what_is_pending(acme):
     )  # fmt: skip
     subscription = subscribe(acme, plan, seats=3, now=START)
     Coupon.objects.create(code="SPRING", name="Spring", percent=D(20), duration_periods=1, created_at=START)
-    lifecycle.redeem(subscription_id=subscription.pk, code="SPRING", reference="l:1", actor="", now=noon(3))
+    pause_cancel.redeem(subscription_id=subscription.pk, code="SPRING", reference="l:1", actor="", now=noon(3))
     pending.add(
         account_id=acme.pk, currency="USD", reference="p:1", description="Sorry", amount=D("-7.50"), now=noon(4)
     )
@@ -121,7 +122,7 @@ def test_it_comes_with_the_month_where_a_years_overage_is_billed(acme):
 def test_one_that_ends_or_rests_is_billed_its_arrears_only(acme):
     plan = make_plan("team", policy="overage", prices={"USD": {"fee": "9", "overage_tiers": tiers((None, "0.10"))}})
     subscription = subscribe(acme, plan, now=START)
-    lifecycle.cancel(subscription_id=subscription.pk, reference="l:1", actor="", now=noon(5))
+    pause_cancel.cancel(subscription_id=subscription.pk, reference="l:1", actor="", now=noon(5))
     assert foretell(subscription, noon(6)) is None
     spend(acme, 30, noon(7))
     told = foretell(subscription, noon(8))

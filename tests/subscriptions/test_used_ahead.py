@@ -10,7 +10,7 @@ from billing.catalog.models import PlanVersion
 from billing.invoicing import settling
 from billing.invoicing.models import CreditNote, Invoice, InvoiceLine, PendingItem
 from billing.ledger import pools, posting
-from billing.subscriptions import changes, lifecycle
+from billing.subscriptions.lifecycle import changes, pause_cancel
 from billing.subscriptions.models import Subscription
 from tests.factories import make_plan
 from tests.subscriptions.makers import START, available, run, subscribe
@@ -124,7 +124,7 @@ def test_a_downgrade_by_staff_gives_back_what_is_unused(acme, small):
 @pytest.mark.parametrize(("spent", "back"), [(100, 21), (200, 11), (310, 0)])
 def test_staff_give_back_no_more_than_is_unused(acme, small, spent, back):
     subscription = begin(acme, small, spent=spent)
-    lifecycle.cancel(
+    pause_cancel.cancel(
         subscription_id=subscription.pk, when="now", gives_back=True, reference="x", actor="user:1", now=noon(11)
     )
     assert sum(CreditNote.objects.values_list("subtotal", flat=True), D(0)) == back

@@ -13,7 +13,7 @@ from billing.invoicing.models import Invoice, PendingItem
 from billing.ledger import pools, posting
 from billing.ledger.models import Posting
 from billing.payments import voiding
-from billing.subscriptions import changes
+from billing.subscriptions.lifecycle import changes
 from billing.subscriptions.models import Allocation, Subscription, SubscriptionChange
 from tests.factories import make_plan
 from tests.finance.makers import receive

@@ -22,6 +22,8 @@ from billing.ledger.models import CreditGrant, GrantKind
 from billing.metering.models import DailyUsage
 from billing.payments.models import Payment
 
+SEES_FIGURES = "billing.view_figures"
+
 ZERO = Decimal(0)
 MONTHS = 12
 COLUMNS = (

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_safe
 
 from billing.admin import csv_files
 from billing.admin.charts import bar_chart
-from billing.admin.pages import SEES_FIGURES
+from billing.admin.finance.figures import SEES_FIGURES
 from billing.admin.rules import staff_user
 from billing.catalog.periods import EARLIEST, RangeRefused, check_range
 from billing.finance import reports, revenue

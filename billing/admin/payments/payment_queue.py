@@ -5,8 +5,8 @@ from django.db.models.functions import Cast, Substr
 
 from billing.invoicing.models import Invoice
 from billing.payments.models import Collection, Payment
+from billing.subscriptions.followup.payment_news import PURPOSE
 from billing.subscriptions.models import Subscription
-from billing.subscriptions.standing import PURPOSE
 
 
 def list_needing_staff() -> QuerySet[Payment]:

@@ -13,18 +13,11 @@ from billing.admin.powers.power import Payload, actor_of
 from billing.catalog import plan_pricing
 from billing.catalog.models import Coupon, PlanVersion
 from billing.payments import collecting
-from billing.subscriptions import (
-    changes,
-    contracts,
-    coupons,
-    giving_back,
-    lifecycle,
-    lines,
-    standing,
-    subscribing,
-    terms,
-)
-from billing.subscriptions.contracts import Agreed
+from billing.subscriptions.agreement import contracts, terms
+from billing.subscriptions.agreement.contracts import Agreed
+from billing.subscriptions.charges import coupons, fee_lines
+from billing.subscriptions.followup import payment_news
+from billing.subscriptions.lifecycle import changes, pause_cancel, subscribing, unused_refund
 from billing.subscriptions.models import ContractTerms, Subscription
 
 ZERO = Decimal(0)
@@ -58,7 +51,7 @@ def start(approval: Approval, now: datetime) -> Model:
 def charge_first(approval: Approval, now: datetime) -> None:
     """Charge the first invoice, as far as the gateway answers, and let the subscription follow."""
     collecting.run_due(now=now, limit=SOON, account_id=approval.account_id)
-    standing.follow_up(now=now, limit=SOON, account_id=approval.account_id)
+    payment_news.follow_up(now=now, limit=SOON, account_id=approval.account_id)
 
 
 # --- Another plan, or other seats ------------------------------------------------------------------------------------
@@ -85,7 +78,7 @@ def _price(row: Subscription, version: PlanVersion, seats: int) -> Decimal:
     agreed = terms.resolve(
         account_id=row.account_id, version_id=version.pk, currency=row.currency, at=row.period_ends_at
     )
-    return max(lines.fee_of(agreed) + lines.seats_fee(agreed, seats=seats), agreed.minimum)
+    return max(fee_lines.fee_of(agreed) + fee_lines.seats_fee(agreed, seats=seats), agreed.minimum)
 
 
 # --- The end, with the unused days given back ------------------------------------------------------------------------
@@ -93,7 +86,7 @@ def unused(row: Subscription, *, now: datetime) -> Decimal:
     """What ending it now would give back at most, before tax; nothing outside of a paid period."""
     if not row.period_number or row.state == Subscription.State.INCOMPLETE or now >= row.period_ends_at:
         return ZERO
-    return giving_back.worth(row, now=now)
+    return unused_refund.worth(row, now=now)
 
 
 def worth_of_end(asked: Payload, now: datetime) -> Worth:
@@ -105,7 +98,7 @@ def worth_of_end(asked: Payload, now: datetime) -> Worth:
 
 def end(approval: Approval, now: datetime) -> Model:
     """End it now and give the unused days back."""
-    return lifecycle.cancel(
+    return pause_cancel.cancel(
         **approval.payload, when=changes.When.NOW, reason=approval.reason[:200], gives_back=True,
         reference=approval.reference, actor=actor_of(approval), now=now,
     )  # fmt: skip
@@ -128,7 +121,7 @@ def worth_of_coupon(asked: Payload, now: datetime) -> Worth:
 
 def redeem(approval: Approval, now: datetime) -> Model:
     """Give the subscription the coupon's discounts from its next invoice on."""
-    return lifecycle.redeem(**approval.payload, reference=approval.reference, actor=actor_of(approval), now=now)
+    return pause_cancel.redeem(**approval.payload, reference=approval.reference, actor=actor_of(approval), now=now)
 
 
 # --- Contract terms --------------------------------------------------------------------------------------------------

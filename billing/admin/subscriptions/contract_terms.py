@@ -24,8 +24,8 @@ from billing.admin.powers import POWERS, plans
 from billing.admin.rules import Act, FactsAdmin, MomentWidget, PickOne, plain_id
 from billing.admin.subscriptions.subscriptions import link
 from billing.notifications import wording
-from billing.subscriptions import contracts
-from billing.subscriptions.contracts import Agreed, TermsInvalid
+from billing.subscriptions.agreement import contracts
+from billing.subscriptions.agreement.contracts import Agreed, TermsInvalid
 from billing.subscriptions.models import ContractTerms
 
 MAY_AGREE = POWERS["agree_terms"].permission

@@ -25,18 +25,20 @@ from billing.admin.subscriptions.subscription_forms import ActForm, CancelForm, 
 from billing.catalog.models import PlanVersion
 from billing.invoicing import engines, issuing, tax
 from billing.notifications.wording import exact_credits_text, money_text
-from billing.subscriptions import acts, changes, lifecycle, renewals, scheduled, subscribing
+from billing.subscriptions import guards
+from billing.subscriptions.agreement.terms import NoPrice
+from billing.subscriptions.lifecycle import changes, pause_cancel, scheduled_change, subscribing
 from billing.subscriptions.models import ScheduledChange, Subscription
-from billing.subscriptions.terms import NoPrice
+from billing.subscriptions.renewal import renewals
 
 State = Subscription.State
 PERMISSION = "billing.change_subscription"
 RUNNING = (State.TRIALING, State.ACTIVE, State.PAST_DUE)
 REFUSALS: dict[type[Exception], Any] = {
-    acts.NotAllowed: gettext_lazy("The subscription's state does not allow this."),
-    acts.RenewalDue: gettext_lazy("It is about to be renewed, or is parked: try again after that."),
-    acts.ReferenceConflict: gettext_lazy("This form was sent before, with other values. Open a new one."),
-    lifecycle.NothingScheduled: gettext_lazy("No change waits for the end of the period."),
+    guards.NotAllowed: gettext_lazy("The subscription's state does not allow this."),
+    guards.RenewalDue: gettext_lazy("It is about to be renewed, or is parked: try again after that."),
+    guards.ReferenceConflict: gettext_lazy("This form was sent before, with other values. Open a new one."),
+    pause_cancel.NothingScheduled: gettext_lazy("No change waits for the end of the period."),
     changes.NothingToChange: gettext_lazy("It has that plan and those seats already."),
     changes.CurrencyFixed: gettext_lazy("The plan has no price in the subscription's currency."),
     subscribing.PlanNotOffered: gettext_lazy("There is no such published plan."),
@@ -120,7 +122,7 @@ class SubscriptionPages(FactsAdmin):
         back = plans.unused(row, now=_now(row))
         if back:
             facts.append((_("Unused days, before tax"), money_text(back, row.currency)))
-        facts += _withdrawn(scheduled.find(row))
+        facts += _withdrawn(scheduled_change.find(row))
         if request.method == "POST" and form.is_valid():
             typed = form.cleaned_data
             if typed["gives_back"] and back:
@@ -128,7 +130,7 @@ class SubscriptionPages(FactsAdmin):
                 return self._ask(request, form, row, "plan_cancel", {"subscription_id": row.pk}, said=said)
             return self._finish(
                 request, row, form, "cancel", _("The subscription is cancelled."),
-                lambda named: lifecycle.cancel(when=typed["when"], reason=typed["reason"], **named),
+                lambda named: pause_cancel.cancel(when=typed["when"], reason=typed["reason"], **named),
             )  # fmt: skip
         return self.render_act(
             request, row, title=_("Cancel the subscription of %(account)s?") % {"account": row.account},
@@ -156,14 +158,14 @@ class SubscriptionPages(FactsAdmin):
     def pause_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask why, and pause it."""
         said = _("It does not renew until it is resumed.")
-        return self._simple(request, pk, "pause", _("Pause"), _("Pause"), None, said, lambda n: lifecycle.pause(**n))
+        return self._simple(request, pk, "pause", _("Pause"), _("Pause"), None, said, lambda n: pause_cancel.pause(**n))
 
     @trail.apart
     def resume_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask why, and let it go on."""
         said = _("It goes on; after its period has ended, with a new one from today.")
         return self._simple(
-            request, pk, "resume", _("Resume"), _("Resume"), None, said, lambda n: lifecycle.resume(**n)
+            request, pk, "resume", _("Resume"), _("Resume"), None, said, lambda n: pause_cancel.resume(**n)
         )
 
     @trail.apart
@@ -171,14 +173,14 @@ class SubscriptionPages(FactsAdmin):
         """Ask why, and take the cancellation back."""
         title = _("Take the cancellation back")
         said = _("It renews again.")
-        return self._simple(request, pk, "reactivate", title, title, None, said, lambda n: lifecycle.reactivate(**n))
+        return self._simple(request, pk, "reactivate", title, title, None, said, lambda n: pause_cancel.reactivate(**n))
 
     @trail.apart
     def withdraw_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask why, and withdraw what waits for the end of the period."""
         title, said = _("Withdraw the scheduled change"), _("It stays as it is.")
         return self._simple(
-            request, pk, "withdraw", title, _("Withdraw"), None, said, lambda n: lifecycle.withdraw_scheduled(**n)
+            request, pk, "withdraw", title, _("Withdraw"), None, said, lambda n: pause_cancel.withdraw_scheduled(**n)
         )
 
     @trail.apart
@@ -204,7 +206,7 @@ class SubscriptionPages(FactsAdmin):
         if row.problem:
             facts.append((_("What went wrong"), row.problem))
         if name == "pause":
-            facts += _withdrawn(scheduled.find(row))
+            facts += _withdrawn(scheduled_change.find(row))
         return self.render_act(request, row, title=title, button=button, form=form, facts=facts, warning=said)
 
     def _finish(

@@ -29,9 +29,10 @@ from billing.catalog.models import PlanPrice, PlanVersion
 from billing.invoicing import engines
 from billing.notifications.wording import exact_credits_text, money_text
 from billing.payments.models import PaymentMethod
-from billing.subscriptions import offers, subscribing
+from billing.subscriptions.agreement import plans_on_offer
+from billing.subscriptions.lifecycle import subscribing
+from billing.subscriptions.lifecycle.subscribing import SubscribePreview
 from billing.subscriptions.models import ContractTerms, Subscription
-from billing.subscriptions.subscribing import SubscribePreview
 
 MANUAL = Subscription.Collection.MANUAL
 MOST_TERMS_DAYS = 365
@@ -79,7 +80,7 @@ class StartForm(OnceForm):
 
     def __init__(self, account: Account, data: Any = None) -> None:
         super().__init__(data)
-        versions = offers.versions_to(account)
+        versions = plans_on_offer.versions_to(account)
         cards = PaymentMethod.objects.filter(account=account, removed_at=None).order_by("-is_default", "-pk")
         plan, method, currency = self.fields["plan"], self.fields["method"], self.fields["currency"]
         assert isinstance(plan, forms.ModelChoiceField)  # noqa: S101  for the type checker

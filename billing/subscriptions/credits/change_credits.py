@@ -17,10 +17,11 @@ from billing.invoicing.lines import LineDraft
 from billing.invoicing.models import Invoice, InvoiceLine
 from billing.ledger import pools, posting
 from billing.ledger.models import CreditGrant, GrantKind
-from billing.subscriptions import lines, proration, sides, starting
-from billing.subscriptions.lines import Span
+from billing.subscriptions.charges import change_prices, fee_lines, proration
+from billing.subscriptions.charges.change_prices import Side
+from billing.subscriptions.charges.fee_lines import Span
+from billing.subscriptions.credits import allocations
 from billing.subscriptions.models import Allocation, Subscription
-from billing.subscriptions.sides import Side
 
 ZERO = Decimal(0)
 Cycle = tuple[datetime, datetime]
@@ -41,7 +42,7 @@ class CycleLeft:
 
 def cycle_left(subscription: Subscription, side: Side, *, now: datetime) -> CycleLeft:
     """The cycles of the subscription's period under one side's terms, as they stand now."""
-    cycles = starting.running_cycles(subscription, side.terms)
+    cycles = allocations.running_cycles(subscription, side.terms)
     running = next(cycle for cycle in cycles if now < cycle[1])
     cut = proration.cut(starts_at=running[0], ends_at=running[1], at=now, time_zone=subscription.account.time_zone)
     return CycleLeft(running, cut, [cycle for cycle in cycles if cycle[0] >= running[1]])
@@ -139,7 +140,7 @@ def used_ahead(
     if ahead <= 0 or old.earned != InvoiceLine.Recognition.CREDITS:
         return None
     price = pricing.part_of_money(
-        -lines.net(sides.unused(old, cut=cut, of=of)),
+        -fee_lines.net(change_prices.unused(old, cut=cut, of=of)),
         part=ahead,
         of=own + old.included * len(left.later),
         currency=old.terms.currency,
@@ -147,7 +148,7 @@ def used_ahead(
     if price <= 0:
         return None
     text = _("Credits of %(plan)s used ahead of time") % {"plan": old.terms.plan_name}
-    return lines.line(old.terms, text, Decimal(1), price, of=of, earned=old.earned)
+    return fee_lines.line(old.terms, text, Decimal(1), price, of=of, earned=old.earned)
 
 
 def forgo(subscription: Subscription, left: CycleLeft, *, now: datetime) -> Decimal:

@@ -21,11 +21,15 @@ from billing.invoicing.models import Invoice
 from billing.notifications import outbox
 from billing.payments import methods
 from billing.payments.methods import MethodNotUsable
-from billing.subscriptions import allocations, coupons, ending, history, lines, offers, starting
-from billing.subscriptions import terms as agreed
-from billing.subscriptions.coupons import CouponRefused
+from billing.subscriptions import history
+from billing.subscriptions.agreement import calendar, plans_on_offer
+from billing.subscriptions.agreement import terms as agreed
+from billing.subscriptions.agreement.terms import NoPrice, Terms
+from billing.subscriptions.charges import coupons, fee_lines
+from billing.subscriptions.charges.coupons import CouponRefused
+from billing.subscriptions.credits import allocations
+from billing.subscriptions.lifecycle import end, period_start
 from billing.subscriptions.models import CouponRedemption, Subscription, SubscriptionChange
-from billing.subscriptions.terms import NoPrice, Terms
 
 __all__ = ["CouponRefused", "MethodNotUsable", "NoPrice"]
 
@@ -123,8 +127,8 @@ def _preview(
         redemptions = [CouponRedemption(coupon=coupon, periods_left=coupon.duration_periods)]
     is_trial = draft.period_number == 0
     first = draft if not is_trial else _after_trial(draft, terms)
-    span = starting.span_of(first)
-    advance = lines.advance(terms, seats=seats, of=span)
+    span = fee_lines.span_of(first)
+    advance = fee_lines.advance(terms, seats=seats, of=span)
     advance += coupons.discounts(redemptions, terms=terms, advance=advance, of=span)[0]
     quote = None
     if advance:
@@ -210,7 +214,7 @@ def welcome(subscription: Subscription, terms: Terms, *, now: datetime) -> None:
         kind="subscription_started",
         dedupe_key=f"subscription_started:{subscription.pk}",
         account_id=subscription.account_id,
-        payload=starting.facts(subscription, terms),
+        payload=period_start.facts(subscription, terms),
         now=now,
     )
 
@@ -219,7 +223,7 @@ def _begin(subscription: Subscription, terms: Terms, *, now: datetime) -> Invoic
     """Let the pools follow the plan, bill the first period or give the trial's credits."""
     if subscription.period_number == 0:
         cycle, invoice = (now, subscription.period_ends_at), None
-        starting.note_trial(subscription, now=now)
+        period_start.note_trial(subscription, now=now)
         allocations.promise_trial(
             subscription,
             credits=round_credits(terms.version.trial_credits),
@@ -228,8 +232,8 @@ def _begin(subscription: Subscription, terms: Terms, *, now: datetime) -> Invoic
             now=now,
         )
     else:
-        cycle = starting.cycles_of(subscription, terms)[0]
-        started = starting.start_period(
+        cycle = calendar.cycles_of(subscription, terms)[0]
+        started = period_start.start_period(
             subscription, terms=terms, reference=f"subscription:{subscription.pk}:1", now=now
         )
         invoice = started.invoice
@@ -239,7 +243,7 @@ def _begin(subscription: Subscription, terms: Terms, *, now: datetime) -> Invoic
             subscription.next_due_at = cycle[1]
     subscription.save()
     if subscription.state != State.INCOMPLETE:
-        starting.settle_in(subscription, terms, cycle=cycle, starts_at=now, now=now)
+        period_start.settle_in(subscription, terms, cycle=cycle, starts_at=now, now=now)
     return invoice
 
 
@@ -255,8 +259,8 @@ def _find(account_id: int, reference: str, asked: Mapping[str, object]) -> Subsc
 
 
 def _offered(account: Account, version_id: int | None, plan_key: str | None, currency: str) -> PlanVersion:
-    on_offer = offers.versions_for(account, currency=currency)
-    version = offers.find(on_offer, version_id=version_id, plan_key=plan_key)
+    on_offer = plans_on_offer.versions_for(account, currency=currency)
+    version = plans_on_offer.find(on_offer, version_id=version_id, plan_key=plan_key)
     if version is None:
         raise PlanNotOffered(plan_key or version_id)
     return version
@@ -278,7 +282,7 @@ def _clear_way(account: Account, *, now: datetime) -> None:
     live = _live(account).select_for_update(no_key=True).first()
     if live is None:
         return
-    if live.state != State.INCOMPLETE or not ending.abandon(live, now=now):
+    if live.state != State.INCOMPLETE or not end.abandon(live, now=now):
         raise AlreadySubscribed(live)
 
 
@@ -305,7 +309,7 @@ def _draft(account: Account, terms: Terms, seats: int, *, now: datetime) -> Subs
         ends_at = periods.first_moment(subscription.anchor_on, account.time_zone)
         subscription.trial_ends_at = subscription.next_due_at = ends_at
     else:
-        ends_at = starting.end_of(subscription, terms)
+        ends_at = calendar.end_of(subscription, terms)
     subscription.period_ends_at = ends_at
     return subscription
 
@@ -321,5 +325,5 @@ def _after_trial(trial: Subscription, terms: Terms) -> Subscription:
         period_number=1,
         period_starts_at=trial.period_ends_at,
     )
-    first.period_ends_at = starting.end_of(first, terms)
+    first.period_ends_at = calendar.end_of(first, terms)
     return first

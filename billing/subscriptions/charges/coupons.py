@@ -16,10 +16,10 @@ from billing.accounts import throttles
 from billing.catalog import plan_pricing
 from billing.catalog.models import Coupon
 from billing.invoicing.lines import LineDraft
-from billing.subscriptions import lines
-from billing.subscriptions.lines import Span
+from billing.subscriptions.agreement.terms import Terms
+from billing.subscriptions.charges import fee_lines
+from billing.subscriptions.charges.fee_lines import Span
 from billing.subscriptions.models import CouponRedemption, Subscription
-from billing.subscriptions.terms import Terms
 
 ZERO = Decimal(0)
 
@@ -144,13 +144,13 @@ def discounts(
     """What the contract's discount and then each coupon take off what is left to pay, and the coupons used. Pure."""
     drafts: list[LineDraft] = []
     used: list[CouponRedemption] = []
-    left = lines.net(advance)
+    left = fee_lines.net(advance)
     if left <= 0:
         return drafts, used
     earned = advance[0].recognition
     off = plan_pricing.discount(amount=left, percent=terms.discount_percent, currency=terms.currency)
     if off:
-        drafts.append(lines.line(terms, _("Discount as agreed"), Decimal(-1), -off, of=of, earned=earned))
+        drafts.append(fee_lines.line(terms, _("Discount as agreed"), Decimal(-1), -off, of=of, earned=earned))
         left -= off
     for redemption in redemptions:
         coupon = redemption.coupon
@@ -159,7 +159,7 @@ def discounts(
         off = plan_pricing.discount(amount=left, percent=coupon.percent, off=coupon.amount, currency=terms.currency)
         if off:
             text = _("Coupon %(code)s: %(name)s") % {"code": coupon.code, "name": coupon.name}
-            drafts.append(lines.line(terms, text, Decimal(-1), -off, of=of, earned=earned))
+            drafts.append(fee_lines.line(terms, text, Decimal(-1), -off, of=of, earned=earned))
             left -= off
             used.append(redemption)
     return drafts, used

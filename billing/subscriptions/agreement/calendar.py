@@ -4,11 +4,15 @@ Periods are counted from the anchor, each beginning at the first moment of a day
 28 February, 31 March. A period that grants monthly has a cycle a month, counted from the same anchor.
 """
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from itertools import pairwise
 
 from billing.catalog import periods
-from billing.subscriptions.terms import Terms
+from billing.subscriptions.agreement.terms import Terms
+from billing.subscriptions.models import Subscription
+
+# The days of an account's time zone may move by so much while a period runs; no two cycles end as near to each other.
+MOST_DRIFT = timedelta(hours=27)
 
 
 def ends_at(terms: Terms, *, anchor_on: date, anchor_number: int, number: int, time_zone: str) -> datetime:
@@ -34,3 +38,27 @@ def cycles(
     ]
     bounds = [starts_at, *inner, ends_at]
     return list(pairwise(bounds))
+
+
+def end_of(subscription: Subscription, terms: Terms) -> datetime:
+    """When the subscription's period ends, by its anchor."""
+    return ends_at(
+        terms,
+        anchor_on=subscription.anchor_on,
+        anchor_number=subscription.anchor_number,
+        number=subscription.period_number,
+        time_zone=subscription.account.time_zone,
+    )
+
+
+def cycles_of(subscription: Subscription, terms: Terms) -> list[tuple[datetime, datetime]]:
+    """The cycles of credits of the subscription's period, which begins now."""
+    return cycles(
+        terms,
+        anchor_on=subscription.anchor_on,
+        anchor_number=subscription.anchor_number,
+        number=subscription.period_number,
+        starts_at=subscription.period_starts_at,
+        ends_at=subscription.period_ends_at,
+        time_zone=subscription.account.time_zone,
+    )

@@ -17,12 +17,12 @@ from billing.catalog import periods, plan_pricing
 from billing.catalog.models import Coupon, PlanVersion
 from billing.invoicing.lines import LineDraft
 from billing.invoicing.models import Invoice
-from billing.subscriptions import lines, proration, starting
-from billing.subscriptions import terms as agreed
-from billing.subscriptions.lines import Span
+from billing.subscriptions.agreement import terms as agreed
+from billing.subscriptions.agreement.terms import Terms
+from billing.subscriptions.charges import fee_lines, proration
+from billing.subscriptions.charges.fee_lines import Span
+from billing.subscriptions.charges.proration import Cut
 from billing.subscriptions.models import ContractTerms, Subscription, SubscriptionPeriod
-from billing.subscriptions.proration import Cut
-from billing.subscriptions.terms import Terms
 
 ZERO = Decimal(0)
 
@@ -47,7 +47,7 @@ class Side:
     @property
     def earned(self) -> str:
         """When what is paid in advance is earned, as `InvoiceLine.Recognition` has it."""
-        return lines.earned_by(self.terms, seats=self.seats)
+        return fee_lines.earned_by(self.terms, seats=self.seats)
 
     @property
     def per_period(self) -> Decimal:
@@ -63,7 +63,7 @@ def before(
     terms = agreed.of(subscription, at=subscription.period_starts_at, contracts=contracts)
     if period.invoice is not None and period.invoice.state == Invoice.State.VOID:
         return Side(terms, subscription.seats, ZERO, ZERO, is_void=True)
-    fee, seats_fee = lines.fee_of(terms), lines.seats_fee(terms, seats=subscription.seats)
+    fee, seats_fee = fee_lines.fee_of(terms), fee_lines.seats_fee(terms, seats=subscription.seats)
     return Side(terms, subscription.seats, fee, seats_fee, period.discounts)
 
 
@@ -82,7 +82,7 @@ def after(
     if not keeps_period(old.terms, found):
         found = _resolve(subscription, version, contracts, at=now)
     seats = max(seats, found.seats_included)
-    fee, seats_fee = lines.fee_of(found), lines.seats_fee(found, seats=seats)
+    fee, seats_fee = fee_lines.fee_of(found), fee_lines.seats_fee(found, seats=seats)
     return Side(found, seats, fee, seats_fee, _still_given(old.discounts, found))
 
 
@@ -127,7 +127,7 @@ def cut_of(subscription: Subscription, *, now: datetime) -> Cut:
 
 def rest_of(subscription: Subscription, *, now: datetime) -> Span:
     """The days of the period from today on, as lines name them."""
-    whole = starting.span_of(subscription)
+    whole = fee_lines.span_of(subscription)
     zone = subscription.account.time_zone
     today = periods.first_moment(periods.day_of(now, zone), zone)
     return Span(whole.number, max(today, whole.starts_at), whole.ends_at, whole.reference)
@@ -171,7 +171,7 @@ def remaining(side: Side, *, cut: Cut, of: Span) -> list[LineDraft]:
 
 def _lines(side: Side, parts: Sequence[tuple[str, Decimal]], *, of: Span) -> list[LineDraft]:
     return [
-        lines.line(side.terms, text, Decimal(1 if amount > 0 else -1), amount, of=of, earned=side.earned)
+        fee_lines.line(side.terms, text, Decimal(1 if amount > 0 else -1), amount, of=of, earned=side.earned)
         for text, amount in parts
         if amount
     ]

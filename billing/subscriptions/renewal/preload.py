@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from billing.ledger.models import CreditPool
-from billing.subscriptions import coupons, overage
+from billing.subscriptions.charges import coupons, overage
+from billing.subscriptions.charges.overage import OverageLot
 from billing.subscriptions.models import (
     ContractTerms,
     CouponRedemption,
@@ -14,7 +15,6 @@ from billing.subscriptions.models import (
     SubscriptionChange,
     SubscriptionPeriod,
 )
-from billing.subscriptions.overage import OverageLot
 
 
 @dataclass(slots=True)

@@ -11,10 +11,11 @@ from billing.catalog.pricing import round_money
 from billing.invoicing import engines, issuing
 from billing.notifications import outbox
 from billing.payments import methods
-from billing.subscriptions import acts, coupons, lines
-from billing.subscriptions import terms as agreed
+from billing.subscriptions import guards
+from billing.subscriptions.agreement import terms as agreed
+from billing.subscriptions.agreement.terms import Terms
+from billing.subscriptions.charges import coupons, fee_lines
 from billing.subscriptions.models import Subscription
-from billing.subscriptions.terms import Terms
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +30,7 @@ def remind_due(*, now: datetime, limit: int, account_id: int | None = None) -> i
     ).filter(trial_ends_at__gt=now)
     trials = clocks.narrow(trials, account_id=account_id)
     told = 0
-    for subscription_id in acts.in_turn(trials, size=limit):
+    for subscription_id in guards.in_turn(trials, size=limit):
         if told == limit:
             break
         try:
@@ -77,8 +78,8 @@ def _total(subscription: Subscription, terms: Terms) -> dict[str, str]:
     """What the first paid period costs, if it costs anything."""
     assert subscription.trial_ends_at is not None  # noqa: S101
     ends_at = subscription.trial_ends_at
-    span = lines.span(subscription.pk, 1, ends_at, ends_at)
-    advance = lines.advance(terms, seats=subscription.seats, of=span)
+    span = fee_lines.span(subscription.pk, 1, ends_at, ends_at)
+    advance = fee_lines.advance(terms, seats=subscription.seats, of=span)
     advance += coupons.discounts(coupons.active(subscription), terms=terms, advance=advance, of=span)[0]
     if not advance:
         return {}

@@ -11,10 +11,13 @@ from billing.invoicing.models import Invoice
 from billing.ledger import pools
 from billing.notifications import outbox
 from billing.payments import paying
-from billing.subscriptions import allocations, bills, coupons, history, overage, scheduled
-from billing.subscriptions import terms as agreed
+from billing.subscriptions import history
+from billing.subscriptions.agreement import terms as agreed
+from billing.subscriptions.charges import coupons, overage, subscription_invoices
+from billing.subscriptions.charges.overage import Arrears
+from billing.subscriptions.credits import allocations
+from billing.subscriptions.lifecycle import scheduled_change
 from billing.subscriptions.models import Subscription, SubscriptionChange
-from billing.subscriptions.overage import Arrears
 
 State = Subscription.State
 
@@ -65,7 +68,7 @@ def settle_up(subscription: Subscription, *, reference: str, now: datetime) -> I
     """Close the subscription's period, and bill what is in arrears on an invoice of that reference."""
     terms = agreed.of(subscription, at=subscription.period_starts_at)
     arrears = close_period(subscription, now=now)
-    invoice = bills.bill(subscription, terms=terms, drafts=arrears.drafts, reference=reference, now=now)
+    invoice = subscription_invoices.bill(subscription, terms=terms, drafts=arrears.drafts, reference=reference, now=now)
     overage.save(arrears, invoice)
     return invoice
 
@@ -103,7 +106,7 @@ def abandon(subscription: Subscription, *, now: datetime) -> bool:
 
 def _close(subscription: Subscription, *, actor: str, now: datetime) -> None:
     allocations.cancel(subscription, now=now)
-    scheduled.withdraw(subscription, actor=actor, now=now)
+    scheduled_change.withdraw(subscription, actor=actor, now=now)
     subscription.state, subscription.ended_at, subscription.next_due_at = State.ENDED, now, None
     # There is nothing left to release.
     subscription.parked_at = None

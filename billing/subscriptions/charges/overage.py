@@ -20,10 +20,10 @@ from billing.invoicing.lines import LineDraft
 from billing.invoicing.models import Invoice, InvoiceLine
 from billing.ledger.books import OpenBooks
 from billing.sql.pipeline import Statement, columns, pipelined
-from billing.subscriptions import lines
-from billing.subscriptions.lines import Span
+from billing.subscriptions.agreement.terms import Terms, resolve
+from billing.subscriptions.charges import fee_lines
+from billing.subscriptions.charges.fee_lines import Span
 from billing.subscriptions.models import OverageCharge, Subscription, SubscriptionChange, SubscriptionPeriod
-from billing.subscriptions.terms import Terms, resolve
 
 ZERO = Decimal(0)
 AT_ONCE = InvoiceLine.Recognition.AT_ONCE
@@ -270,7 +270,7 @@ def _add(
     if quantity * amount < 0:
         # More of a volume price made all of it cheaper, or less of it dearer: the line says what it comes to.
         quantity = Decimal(1 if amount > 0 else -1)
-    draft = lines.line(terms, description, quantity, amount, of=of, earned=AT_ONCE)
+    draft = fee_lines.line(terms, description, quantity, amount, of=of, earned=AT_ONCE)
     if amount > 0:
         arrears.drafts.append(draft)
         return
@@ -294,4 +294,4 @@ def _add(
 
 
 def _span(period: SubscriptionPeriod) -> Span:
-    return lines.span(period.subscription_id, period.number, period.starts_at, period.ends_at)
+    return fee_lines.span(period.subscription_id, period.number, period.starts_at, period.ends_at)

@@ -19,7 +19,9 @@ from billing.invoicing.models import CreditNote, CreditNoteLine, Invoice, Invoic
 from billing.ledger import pools
 from billing.payments import invoice_credits, paying, refunding
 from billing.payments.models import Payment
-from billing.subscriptions import adjusting, lines, proration, sides, starting
+from billing.subscriptions.charges import change_prices, fee_lines, proration
+from billing.subscriptions.credits import change_credits
+from billing.subscriptions.lifecycle import period_start
 from billing.subscriptions.models import Subscription
 
 ZERO = Decimal(0)
@@ -33,15 +35,15 @@ def give_back(subscription: Subscription, *, reason: str, actor: str, now: datet
 
     Where a payment can take a note's total back it is refunded; what came otherwise is for staff to pay out.
     """
-    rest = sides.rest_of(subscription, now=now)
-    side = sides.before(subscription, subscription.periods.get(number=subscription.period_number))
+    rest = change_prices.rest_of(subscription, now=now)
+    side = change_prices.before(subscription, subscription.periods.get(number=subscription.period_number))
     charged = _lines_of(subscription.account_id, rest.reference).exclude(recognition=AT_ONCE)
     invoices = _lock_invoices(charged)
     payments = _lock_payments(invoices)
     pools.lock(subscription.account.pools.values_list("pk", flat=True))
     gone = _gone(subscription, now=now)
-    left = adjusting.cycle_left(subscription, side, now=now)
-    adjusting.take_back(subscription, left.left(side), ends_at=left.cycle[1], name="end", actor=actor, now=now)
+    left = change_credits.cycle_left(subscription, side, now=now)
+    change_credits.take_back(subscription, left.left(side), ends_at=left.cycle[1], name="end", actor=actor, now=now)
     turns = [(invoices, charged, gone.price)]
     if len({as_charged.said_by(line) for line in charged.select_related("invoice")}) > 1:
         # Charged at several taxes: of each invoice what is unused of it.
@@ -61,8 +63,8 @@ def give_back(subscription: Subscription, *, reason: str, actor: str, now: datet
 def forgive_unpaid(subscription: Subscription, *, reason: str, actor: str, now: datetime) -> list[CreditNote]:
     """Credit what `give_back` would of the period's invoices for which no money has come and no payment is under way,
     so that nobody is asked for days without a subscription; and take back the same part of the credits."""
-    rest = sides.rest_of(subscription, now=now)
-    side = sides.before(subscription, subscription.periods.get(number=subscription.period_number))
+    rest = change_prices.rest_of(subscription, now=now)
+    side = change_prices.before(subscription, subscription.periods.get(number=subscription.period_number))
     charged = _lines_of(subscription.account_id, rest.reference).exclude(recognition=AT_ONCE)
     unpaid = [
         invoice
@@ -72,14 +74,14 @@ def forgive_unpaid(subscription: Subscription, *, reason: str, actor: str, now: 
     if not unpaid:
         return []
     pools.lock(subscription.account.pools.values_list("pk", flat=True))
-    gone, left = _gone(subscription, now=now), adjusting.cycle_left(subscription, side, now=now)
+    gone, left = _gone(subscription, now=now), change_credits.cycle_left(subscription, side, now=now)
     notes, over = _credit(
         unpaid, [], charged, gone.price, name=f"end:{subscription.pk}", reason=reason, actor=actor, now=now
     )
     _count_fees(subscription, gone, credited=gone.price - over)
     if notes:
         credits = pricing.part_of_credits(left.left(side), part=gone.price - over, of=gone.price)
-        adjusting.take_back(subscription, credits, ends_at=left.cycle[1], name="end", actor=actor, now=now)
+        change_credits.take_back(subscription, credits, ends_at=left.cycle[1], name="end", actor=actor, now=now)
     return notes
 
 
@@ -103,10 +105,10 @@ def give_back_pending(item: PendingItem, *, reason: str, actor: str, now: dateti
 def is_taxed_otherwise(subscription: Subscription, gone: Sequence[LineDraft], *, now: datetime) -> bool:
     """Whether what a change gives back was charged, be it in part, at another tax than today's. Raises
     tax.TaxNotPrepared."""
-    back = -lines.net(gone)
+    back = -fee_lines.net(gone)
     if back <= 0:
         return False
-    account, at = subscription.account, sides.rest_of(subscription, now=now).starts_at
+    account, at = subscription.account, change_prices.rest_of(subscription, now=now).starts_at
     charged = _lines_of(account.pk, gone[0].period_reference).exclude(recognition=AT_ONCE)
     if not charged.exists():
         return False
@@ -122,7 +124,7 @@ def is_taxed_otherwise(subscription: Subscription, gone: Sequence[LineDraft], *,
 def lock_charged(subscription: Subscription) -> None:
     """Lock the invoices of the period that runs, and their payments, before pools are locked. The caller holds the
     subscription's lock."""
-    reference = starting.span_of(subscription).reference
+    reference = fee_lines.span_of(subscription).reference
     _lock_payments(_lock_invoices(_lines_of(subscription.account_id, reference)))
 
 
@@ -134,11 +136,11 @@ def give_back_as_charged(
 
     The caller has locked what `lock_charged` does. Never more than was charged is credited. Locks the issuer's row.
     """
-    account, at = subscription.account, sides.rest_of(subscription, now=now).starts_at
+    account, at = subscription.account, change_prices.rest_of(subscription, now=now).starts_at
     charged = _lines_of(account.pk, gone[0].period_reference).exclude(recognition=AT_ONCE)
     invoices = _lock_invoices(charged)
     payments = _lock_payments(invoices)
-    price = -lines.net(gone)
+    price = -fee_lines.net(gone)
     notes, rest = [], ZERO
     for invoice, share in _shares(invoices, charged, price, time_zone=account.time_zone, at=at):
         was_paid = invoice.state == Invoice.State.PAID
@@ -255,14 +257,14 @@ class _Gone:
 
 
 def _gone(subscription: Subscription, *, now: datetime) -> _Gone:
-    now = starting.catch_up(subscription, now=now)
-    cut, rest = sides.cut_of(subscription, now=now), sides.rest_of(subscription, now=now)
-    side = sides.before(subscription, subscription.periods.get(number=subscription.period_number))
-    ahead = adjusting.used_ahead(subscription, side, kept=ZERO, cut=cut, of=rest, now=now)
-    drafts = sides.unused(side, cut=cut, of=rest)
+    now = period_start.catch_up(subscription, now=now)
+    cut, rest = change_prices.cut_of(subscription, now=now), change_prices.rest_of(subscription, now=now)
+    side = change_prices.before(subscription, subscription.periods.get(number=subscription.period_number))
+    ahead = change_credits.used_ahead(subscription, side, kept=ZERO, cut=cut, of=rest, now=now)
+    drafts = change_prices.unused(side, cut=cut, of=rest)
     currency = side.terms.currency
     return _Gone(
-        price=-lines.net(drafts if ahead is None else [*drafts, ahead]),
+        price=-fee_lines.net(drafts if ahead is None else [*drafts, ahead]),
         fee=proration.money_left(side.fee, cut, currency) - (ahead.amount if ahead is not None else ZERO),
         seats_fee=proration.money_left(side.seats_fee, cut, currency),
     )

@@ -20,21 +20,12 @@ from billing.invoicing import engines, settling
 from billing.invoicing.models import Invoice
 from billing.notifications import outbox
 from billing.payments.models import Collection
-from billing.subscriptions import (
-    acts,
-    allocations,
-    bills,
-    disputed,
-    ending,
-    history,
-    overage,
-    resuming,
-    scheduled,
-    starting,
-    subscribing,
-    voided,
-)
-from billing.subscriptions import terms as agreed
+from billing.subscriptions import guards, history
+from billing.subscriptions.agreement import terms as agreed
+from billing.subscriptions.charges import overage, subscription_invoices
+from billing.subscriptions.credits import allocations, dispute_credits
+from billing.subscriptions.followup import voided_invoices
+from billing.subscriptions.lifecycle import end, period_start, restart, scheduled_change, subscribing
 from billing.subscriptions.models import Subscription, SubscriptionChange
 
 log = structlog.get_logger(__name__)
@@ -71,7 +62,7 @@ def follow_up(*, now: datetime, limit: int, account_id: int | None = None) -> Ro
     news = clocks.narrow(news, account_id=account_id, road="invoice__account")
     waiting = clocks.narrow(waiting, account_id=account_id)
     followed = abandoned = failed = 0
-    for collection_id in acts.in_turn(news, size=limit):
+    for collection_id in guards.in_turn(news, size=limit):
         if followed == limit:
             break
         try:
@@ -81,7 +72,7 @@ def follow_up(*, now: datetime, limit: int, account_id: int | None = None) -> Ro
         except Exception:
             failed += 1
             log.exception("standing.failed", collection_id=collection_id)
-    for subscription_id in acts.in_turn(waiting, size=limit):
+    for subscription_id in guards.in_turn(waiting, size=limit):
         if abandoned == limit:
             break
         try:
@@ -97,7 +88,7 @@ def follow_up(*, now: datetime, limit: int, account_id: int | None = None) -> Ro
 def _follow(collection_id: int, *, now: datetime) -> bool:
     purpose = Collection.objects.values_list("purpose", flat=True).get(pk=collection_id)
     with transaction.atomic():
-        subscription = acts.find_unlocked(int(purpose.removeprefix(PURPOSE)))
+        subscription = guards.find_unlocked(int(purpose.removeprefix(PURPOSE)))
         Invoice.objects.select_for_update(no_key=True).filter(collection=collection_id).first()
         rows = Collection.objects.select_for_update(no_key=True, of=("self",)).filter(pk=collection_id, has_news=True)
         collection = rows.select_related("invoice").first()
@@ -115,18 +106,18 @@ def _follow(collection_id: int, *, now: datetime) -> bool:
             _lapse(subscription, collection, now=now)
         elif collection.state == Collection.State.STOPPED:  # Nobody asks for the money any more.
             if collection.invoice.state == Invoice.State.VOID:
-                voided.follow(subscription, collection.invoice, now=now)
+                voided_invoices.follow(subscription, collection.invoice, now=now)
             _recover(subscription, collection, now=now)
-        disputed.follow(subscription, collection.invoice, now=now)
+        dispute_credits.follow(subscription, collection.invoice, now=now)
         return True
 
 
 def _give_up(subscription_id: int, *, now: datetime) -> bool:
     with transaction.atomic():
-        subscription = acts.find_unlocked(subscription_id)
+        subscription = guards.find_unlocked(subscription_id)
         if subscription is None or subscription.state != State.INCOMPLETE:
             return False
-        return ending.abandon(subscription, now=now)
+        return end.abandon(subscription, now=now)
 
 
 def _note_paid(subscription: Subscription, collection: Collection, *, now: datetime) -> None:
@@ -156,7 +147,7 @@ def _recover(subscription: Subscription, collection: Collection, *, now: datetim
     subscription.save(update_fields=["past_due_at", "state"])
     _note(subscription, Act.RECOVER, f"recover:{collection.pk}", collection, now=now)
     if was_paused and subscription.state == State.PAUSED and _was_lapse(subscription):
-        resuming.take_up(subscription, reference=f"resume:{collection.pk}", actor=history.SYSTEM, now=now)
+        restart.take_up(subscription, reference=f"resume:{collection.pk}", actor=history.SYSTEM, now=now)
 
 
 def _was_lapse(subscription: Subscription) -> bool:
@@ -167,10 +158,10 @@ def _was_lapse(subscription: Subscription) -> bool:
 
 def _activate(subscription: Subscription, collection: Collection, *, now: datetime) -> None:
     terms = agreed.of(subscription, at=subscription.period_starts_at)
-    cycle = starting.running_cycles(subscription, terms)[0]
+    cycle = allocations.running_cycles(subscription, terms)[0]
     subscription.state, subscription.next_due_at = State.ACTIVE, cycle[1]
     subscription.save(update_fields=["state", "next_due_at"])
-    starting.settle_in(subscription, terms, cycle=cycle, starts_at=subscription.started_at, now=now)
+    period_start.settle_in(subscription, terms, cycle=cycle, starts_at=subscription.started_at, now=now)
     _note(subscription, Act.ACTIVATE, f"activate:{subscription.pk}", collection, now=now)
     subscribing.welcome(subscription, terms, now=now)
 
@@ -189,7 +180,7 @@ def _lapse(subscription: Subscription, collection: Collection, *, now: datetime)
     """Do what the dunning policy ends with. But for a pause the invoice is given up; money that comes settles it."""
     act = str(collection.policy.get("final_act") or "keep") if subscription.is_live else "keep"
     if subscription.state == State.INCOMPLETE:
-        ending.abandon(subscription, now=now)
+        end.abandon(subscription, now=now)
         return
     plan_name, new_plan_name = subscription.plan_version.plan.name, ""
     if act == "pause":
@@ -197,7 +188,7 @@ def _lapse(subscription: Subscription, collection: Collection, *, now: datetime)
     else:
         settling.mark_uncollectible(invoice_id=collection.invoice_id, now=now)
         if act in ("cancel", "downgrade"):
-            voided.take_back(collection.invoice, now=now)
+            voided_invoices.take_back(collection.invoice, now=now)
             new_plan_name = _downgrade(subscription, collection, now=now) if act == "downgrade" else ""
             if not new_plan_name:
                 act = "cancel"
@@ -226,8 +217,8 @@ def _downgrade(subscription: Subscription, collection: Collection, *, now: datet
     before, version = subscription.plan_version, _lower_version(subscription, collection, now=now)
     if version is None:
         return ""
-    scheduled.withdraw(subscription, actor=history.SYSTEM, now=now)
-    arrears = ending.close_period(subscription, now=now)
+    scheduled_change.withdraw(subscription, actor=history.SYSTEM, now=now)
+    arrears = end.close_period(subscription, now=now)
     allocations.cancel(subscription, now=now)
     seats = subscription.seats
     subscription.plan_version = version
@@ -235,12 +226,14 @@ def _downgrade(subscription: Subscription, collection: Collection, *, now: datet
     subscription.seats = max(terms.seats_included, min(seats, version.seats_max or seats))
     reference = f"{LAPSE}{collection.pk}"
     if subscription.state == State.PAUSED:
-        invoice = bills.bill(subscription, terms=terms, drafts=arrears.drafts, reference=reference, now=now)
+        invoice = subscription_invoices.bill(
+            subscription, terms=terms, drafts=arrears.drafts, reference=reference, now=now
+        )
         subscription.period_ends_at, subscription.next_due_at = min(subscription.period_ends_at, now), None
         subscription.save(update_fields=["plan_version", "seats", "period_ends_at", "next_due_at"])
     else:
         subscription.state = State.ACTIVE
-        invoice = resuming.start_afresh(
+        invoice = restart.start_afresh(
             subscription, terms=terms, arrears=arrears.drafts, reference=reference, now=now
         ).invoice
     overage.save(arrears, invoice)
@@ -278,7 +271,7 @@ def _lower_version(subscription: Subscription, collection: Collection, *, now: d
 
 
 def _end(subscription: Subscription, reference: str, *, now: datetime) -> None:
-    ending.end(subscription, at=now, reference=reference, actor=history.SYSTEM, reason="unpaid", is_told=False, now=now)
+    end.end(subscription, at=now, reference=reference, actor=history.SYSTEM, reason="unpaid", is_told=False, now=now)
 
 
 def _note(subscription: Subscription, act: str, reference: str, collection: Collection, *, now: datetime) -> None:

@@ -20,10 +20,15 @@ from billing.catalog import periods, plans
 from billing.ledger import moves, pool_acts, pool_terms
 from billing.ledger.books import OpenBooks, open_books, write_books
 from billing.sql.pipeline import Statement, columns
-from billing.subscriptions import allocations, bills, ending, history, overage, scheduled, starting
-from billing.subscriptions import facts as reading
-from billing.subscriptions import terms as agreed
-from billing.subscriptions.facts import Facts
+from billing.subscriptions import history
+from billing.subscriptions.agreement import calendar
+from billing.subscriptions.agreement import terms as agreed
+from billing.subscriptions.agreement.terms import Terms
+from billing.subscriptions.charges import overage, subscription_invoices
+from billing.subscriptions.charges.overage import Arrears
+from billing.subscriptions.credits import allocations
+from billing.subscriptions.lifecycle import end, period_start, scheduled_change
+from billing.subscriptions.lifecycle.period_start import Opening
 from billing.subscriptions.models import (
     Allocation,
     ContractTerms,
@@ -31,9 +36,8 @@ from billing.subscriptions.models import (
     Subscription,
     SubscriptionChange,
 )
-from billing.subscriptions.overage import Arrears
-from billing.subscriptions.starting import Opening
-from billing.subscriptions.terms import Terms
+from billing.subscriptions.renewal import preload as reading
+from billing.subscriptions.renewal.preload import Facts
 
 State = Subscription.State
 
@@ -69,7 +73,7 @@ def renew(subscriptions: Sequence[Subscription], *, now: datetime) -> None:
         _renew_cycle(first, terms, facts, now=now)
     elif first.state == State.CANCELLED:
         reference = f"end:{first.pk}"
-        ending.end(first, at=first.period_ends_at, reference=reference, actor=history.SYSTEM, now=now)
+        end.end(first, at=first.period_ends_at, reference=reference, actor=history.SYSTEM, now=now)
     else:
         _rest(first, now=now)
 
@@ -78,8 +82,8 @@ def _ensure_consistent(subscription: Subscription, terms: Terms) -> None:
     """Raise Inconsistent where the dates that stand are not those that the anchor gives."""
     number = subscription.period_number
     if number and subscription.anchor_number <= number:
-        ends_at = starting.end_of(subscription, terms)
-        if abs(ends_at - subscription.period_ends_at) > starting.MOST_DRIFT:
+        ends_at = calendar.end_of(subscription, terms)
+        if abs(ends_at - subscription.period_ends_at) > calendar.MOST_DRIFT:
             raise Inconsistent(f"period {number} ends at {subscription.period_ends_at}, by its anchor at {ends_at}")
     if subscription.next_due_at is not None and subscription.next_due_at > subscription.period_ends_at:
         raise Inconsistent(f"due at {subscription.next_due_at}, after the period's end")
@@ -114,13 +118,13 @@ def _renew_periods(renewing: Sequence[tuple[Subscription, Terms]], facts: Facts,
     postings = POSTINGS * len(renewing)
     opened = _open([subscription for subscription, _ in renewing], facts, postings=postings, now=now)
     renewals = [_prepare(subscription, old, facts, now=now) for subscription, old in renewing]
-    begun = starting.start_periods([each.opening for each in renewals], now=now)
+    begun = period_start.start_periods([each.opening for each in renewals], now=now)
     statements: list[Statement] = []
     rows: list[Allocation] = []
     for each, started in zip(renewals, begun, strict=True):
         overage.save_charges(each.arrears, started.invoice)
         subscription = each.subscription
-        cycle = starting.cycles_of(subscription, each.terms)[0]
+        cycle = calendar.cycles_of(subscription, each.terms)[0]
         subscription.next_due_at = cycle[1]
         due = [row for row in started.allocations if row.starts_at <= each.boundary and not row.waits_for_payment]
         rule = _rollover_rule(each.old, each.seats_before)
@@ -134,7 +138,7 @@ def _renew_periods(renewing: Sequence[tuple[Subscription, Terms]], facts: Facts,
     write_books(opened, now=now, extras=statements)
     for each in renewals:
         if each.change is not None:
-            scheduled.note_made(
+            scheduled_change.note_made(
                 each.subscription, each.change, old=each.old, old_seats=each.seats_before, terms=each.terms,
                 at=each.boundary, now=now,
             )  # fmt: skip
@@ -162,7 +166,7 @@ def _prepare(subscription: Subscription, old: Terms, facts: Facts, *, now: datet
     if subscription.state == State.TRIALING:
         subscription.state = State.ACTIVE
     subscription.problem = ""
-    opening = starting.prepare(
+    opening = period_start.prepare(
         subscription,
         terms=terms,
         arrears=arrears.drafts,
@@ -215,16 +219,18 @@ def _renew_cycle(subscription: Subscription, terms: Terms, facts: Facts, *, now:
     # Under the subscription's lock: nobody else promises or grants any. Seats that were added have some of their own.
     due = list(allocations.due(now=now).filter(subscription=subscription, starts_at__lte=boundary).order_by("pk"))
     opened = _open([subscription], facts, postings=1 + allocations.POSTINGS_EACH * len(due), now=now)
-    cycles = starting.running_cycles(subscription, terms)
+    cycles = allocations.running_cycles(subscription, terms)
     # Without credits promised, the cycle that ends may by the days of now end a few hours after the boundary.
     number, cycle = next(
-        (i, each) for i, each in enumerate(cycles, start=1) if each[1] > boundary + starting.MOST_DRIFT
+        (i, each) for i, each in enumerate(cycles, start=1) if each[1] > boundary + calendar.MOST_DRIFT
     )
     name = f"{subscription.pk}:{subscription.period_number}:{number}"
     arrears = overage.bill(subscription, facts.lots[subscription.pk], before=boundary, closes=False, now=now)
     invoice = None
     if arrears.drafts:
-        invoice = bills.bill(subscription, terms=terms, drafts=arrears.drafts, reference=f"renewal:{name}", now=now)
+        invoice = subscription_invoices.bill(
+            subscription, terms=terms, drafts=arrears.drafts, reference=f"renewal:{name}", now=now
+        )
     overage.save(arrears, invoice)
     subscription.next_due_at = cycle[1]
     rule = _rollover_rule(terms, subscription.seats)
@@ -262,7 +268,7 @@ def _post(
     )
     lots = facts.lots[subscription.pk]
     allocations.grant_on(main, rows, currency=subscription.currency, lots=lots, now=now)
-    wanted = starting.pool_terms_of(subscription, terms)
+    wanted = period_start.pool_terms_of(subscription, terms)
     running = cycle if cycle[0] <= now < cycle[1] else None
     statements: list[Statement] = []
     for pool_id in facts.pools[subscription.account_id]:
@@ -289,12 +295,12 @@ def move_on(
     terms = agreed.of(subscription, at=boundary, contracts=contracts)
     subscription.seats = max(subscription.seats, terms.seats_included)
     subscription.period_starts_at = boundary
-    subscription.period_ends_at = starting.end_of(subscription, terms)
+    subscription.period_ends_at = calendar.end_of(subscription, terms)
     return terms
 
 
 def _rest(subscription: Subscription, *, now: datetime) -> None:
     """A paused subscription's period is over: bill its arrears and begin no other. Its pools stand alone meanwhile."""
-    ending.settle_up(subscription, reference=f"rest:{subscription.pk}:{subscription.period_number}", now=now)
+    end.settle_up(subscription, reference=f"rest:{subscription.pk}:{subscription.period_number}", now=now)
     subscription.next_due_at = None
     subscription.save(update_fields=["next_due_at"])

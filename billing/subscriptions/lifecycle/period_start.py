@@ -6,25 +6,23 @@ The caller holds the subscription's lock, has set what it says of the new period
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
-from itertools import pairwise
 
 from billing.catalog import rate_cards
 from billing.invoicing.lines import LineDraft
 from billing.invoicing.models import Invoice, InvoiceLine
 from billing.ledger import pools
 from billing.ledger.pool_terms import PoolTerms
-from billing.subscriptions import allocations, bills, coupons, lines, timetable
-from billing.subscriptions import terms as agreed
-from billing.subscriptions.bills import Bill
-from billing.subscriptions.lines import Span
+from billing.subscriptions.agreement import calendar
+from billing.subscriptions.agreement import terms as agreed
+from billing.subscriptions.agreement.terms import Terms
+from billing.subscriptions.charges import coupons, fee_lines, subscription_invoices
+from billing.subscriptions.charges.subscription_invoices import Bill
+from billing.subscriptions.credits import allocations
 from billing.subscriptions.models import Allocation, CouponRedemption, Subscription, SubscriptionPeriod
-from billing.subscriptions.terms import Terms
 
 ZERO = Decimal(0)
-# The days of an account's time zone may move by so much while a period runs; no two cycles end as near to each other.
-MOST_DRIFT = timedelta(hours=27)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +87,8 @@ def prepare(
     reference: str,
 ) -> Opening:
     """What the subscription's period, as its row says it, is to be billed as. Writes nothing."""
-    span = span_of(subscription)
-    advance = lines.advance(terms, seats=subscription.seats, of=span)
+    span = fee_lines.span_of(subscription)
+    advance = fee_lines.advance(terms, seats=subscription.seats, of=span)
     taken_off, used = coupons.discounts(redemptions, terms=terms, advance=advance, of=span)
     discounts = coupons.as_given(terms, taken_off, used)
     return Opening(subscription, terms, arrears, [*advance, *taken_off], discounts, used, reference, waits_for_payment)
@@ -99,7 +97,7 @@ def prepare(
 def start_periods(openings: Sequence[Opening], *, now: datetime) -> list[Started]:
     """`start_period` for several at once; the caller has locked the pools of their accounts."""
     coupons.use(used for each in openings for used in each.used)
-    invoices = bills.bill_many([_bill(each) for each in openings], now=now)
+    invoices = subscription_invoices.bill_many([_bill(each) for each in openings], now=now)
     periods = SubscriptionPeriod.objects.bulk_create(
         _period(each, invoice, now=now) for each, invoice in zip(openings, invoices, strict=True)
     )
@@ -121,8 +119,8 @@ def _period(opening: Opening, invoice: Invoice | None, *, now: datetime) -> Subs
         ends_at=subscription.period_ends_at,
         plan_version=terms.version,
         seats=subscription.seats,
-        fee=lines.fee_of(terms),
-        seats_fee=lines.seats_fee(terms, seats=subscription.seats),
+        fee=fee_lines.fee_of(terms),
+        seats_fee=fee_lines.seats_fee(terms, seats=subscription.seats),
         discounts=opening.discounts,
         invoice=invoice,
         created_at=now,
@@ -135,10 +133,10 @@ def _promised(opening: Opening, invoice: Invoice | None, *, now: datetime) -> li
         subscription,
         terms=terms,
         number=subscription.period_number,
-        cycles=cycles_of(subscription, terms),
+        cycles=calendar.cycles_of(subscription, terms),
         paid=_paid(opening, invoice),
         invoice=invoice,
-        waits_for_payment=bills.waits(
+        waits_for_payment=subscription_invoices.waits(
             subscription, invoice, is_asked=opening.waits_for_payment or subscription.period_number == 1
         ),
         now=now,
@@ -148,7 +146,7 @@ def _promised(opening: Opening, invoice: Invoice | None, *, now: datetime) -> li
 def _paid(opening: Opening, invoice: Invoice | None) -> Decimal:
     """The net money in advance; of prices that have tax in them, what the invoice says is left of them."""
     if invoice is None or not opening.terms.version.prices_include_tax:
-        return lines.net(opening.advance)
+        return fee_lines.net(opening.advance)
     first = len(opening.arrears)
     rows = InvoiceLine.objects.filter(invoice=invoice, position__gt=first, position__lte=first + len(opening.advance))
     return sum(rows.values_list("amount", flat=True), ZERO)
@@ -193,24 +191,6 @@ def pool_terms_of(subscription: Subscription, terms: Terms) -> PoolTerms:
     )
 
 
-def span_of(subscription: Subscription) -> Span:
-    """The subscription's period as its lines name it."""
-    return lines.span(
-        subscription.pk, subscription.period_number, subscription.period_starts_at, subscription.period_ends_at
-    )
-
-
-def end_of(subscription: Subscription, terms: Terms) -> datetime:
-    """When the subscription's period ends, by its anchor."""
-    return timetable.ends_at(
-        terms,
-        anchor_on=subscription.anchor_on,
-        anchor_number=subscription.anchor_number,
-        number=subscription.period_number,
-        time_zone=subscription.account.time_zone,
-    )
-
-
 def facts(subscription: Subscription, terms: Terms) -> dict[str, str]:
     """What a message about the subscription says of its plan."""
     told = {
@@ -227,19 +207,6 @@ def facts(subscription: Subscription, terms: Terms) -> dict[str, str]:
     return told
 
 
-def cycles_of(subscription: Subscription, terms: Terms) -> list[tuple[datetime, datetime]]:
-    """The cycles of credits of the subscription's period, which begins now."""
-    return timetable.cycles(
-        terms,
-        anchor_on=subscription.anchor_on,
-        anchor_number=subscription.anchor_number,
-        number=subscription.period_number,
-        starts_at=subscription.period_starts_at,
-        ends_at=subscription.period_ends_at,
-        time_zone=subscription.account.time_zone,
-    )
-
-
 def catch_up(subscription: Subscription, *, now: datetime) -> datetime:
     """When an act on the subscription happens: `now`, but not before its current period or cycle of credits.
 
@@ -248,23 +215,6 @@ def catch_up(subscription: Subscription, *, now: datetime) -> datetime:
     """
     begins, due_at = subscription.period_starts_at, subscription.next_due_at
     if due_at is not None and subscription.period_number and subscription.plan_version.grants_monthly:
-        cycles = running_cycles(subscription, agreed.of(subscription, at=begins))
-        begins = max(cycle[0] for cycle in cycles if cycle[0] + MOST_DRIFT < due_at or cycle[0] == begins)
+        cycles = allocations.running_cycles(subscription, agreed.of(subscription, at=begins))
+        begins = max(cycle[0] for cycle in cycles if cycle[0] + calendar.MOST_DRIFT < due_at or cycle[0] == begins)
     return max(now, begins)
-
-
-def running_cycles(subscription: Subscription, terms: Terms) -> list[tuple[datetime, datetime]]:
-    """`cycles_of` a period that has begun: those that its credits were promised for, though the zone's days may have
-    moved since."""
-    cycles = cycles_of(subscription, terms)
-    if len(cycles) == 1:
-        return cycles
-    promised = subscription.allocations.filter(
-        starts_at__gte=subscription.period_starts_at, ends_at__lt=subscription.period_ends_at
-    )
-    known = sorted({*promised.values_list("ends_at", flat=True)})
-    inner = (
-        next((moment for moment in known if abs(moment - ends_at) <= MOST_DRIFT), ends_at)
-        for _starts_at, ends_at in cycles[:-1]
-    )
-    return list(pairwise([subscription.period_starts_at, *inner, subscription.period_ends_at]))

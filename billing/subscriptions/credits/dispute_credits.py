@@ -19,7 +19,8 @@ from billing.ledger import chargebacks
 from billing.ledger.models import LedgerEntry
 from billing.payments import disputes
 from billing.payments.models import Dispute
-from billing.subscriptions import allocations, history
+from billing.subscriptions import history
+from billing.subscriptions.credits import allocations
 from billing.subscriptions.models import Allocation, Subscription, SubscriptionChange
 
 ZERO = Decimal(0)

@@ -17,26 +17,16 @@ from billing.invoicing import issuing, pending
 from billing.invoicing.lines import LineDraft, Quote, draft_of
 from billing.invoicing.models import CreditNote, Invoice, InvoiceLine
 from billing.payments.models import Collection, Dispute
-from billing.subscriptions import (
-    acts,
-    adjusting,
-    bills,
-    coupons,
-    giving_back,
-    lines,
-    offers,
-    overage,
-    proration,
-    resuming,
-    scheduled,
-    sides,
-    starting,
-)
+from billing.subscriptions import guards
+from billing.subscriptions.agreement import plans_on_offer
+from billing.subscriptions.agreement.terms import NoPrice
+from billing.subscriptions.charges import change_prices, coupons, fee_lines, overage, proration, subscription_invoices
+from billing.subscriptions.charges.change_prices import Side
+from billing.subscriptions.charges.proration import Cut
+from billing.subscriptions.credits import change_credits
+from billing.subscriptions.lifecycle import restart, scheduled_change, unused_refund
+from billing.subscriptions.lifecycle.subscribing import PlanNotOffered, SeatsNotOffered
 from billing.subscriptions.models import ContractTerms, ScheduledChange, Subscription, SubscriptionPeriod
-from billing.subscriptions.proration import Cut
-from billing.subscriptions.sides import Side
-from billing.subscriptions.subscribing import PlanNotOffered, SeatsNotOffered
-from billing.subscriptions.terms import NoPrice
 
 ZERO, ONE = Decimal(0), Decimal(1)
 State = Subscription.State
@@ -138,17 +128,17 @@ class Draft:
 
 def draft_change(subscription: Subscription, wanted: Wanted, *, by_staff: bool, now: datetime) -> Draft:
     """Work a change out. Raises what refuses it."""
-    acts.ensure_allowed(subscription, CHANGEABLE, now=now)
+    guards.ensure_allowed(subscription, CHANGEABLE, now=now)
     if wanted.currency is not None and wanted.currency != subscription.currency:
         raise CurrencyFixed(subscription.currency)
     version = _version(subscription, wanted, by_staff=by_staff)
     seats, when = wanted.seats, wanted.when
     period = subscription.periods.select_related("invoice").get(number=subscription.period_number)
     contracts = list(ContractTerms.objects.filter(account=subscription.account_id, currency=subscription.currency))
-    old = sides.before(subscription, period, contracts=contracts)
+    old = change_prices.before(subscription, period, contracts=contracts)
     asked = subscription.seats if seats is None else seats
     try:
-        new = sides.after(subscription, old, version=version, seats=asked, contracts=contracts, now=now)
+        new = change_prices.after(subscription, old, version=version, seats=asked, contracts=contracts, now=now)
     except NoPrice:
         raise CurrencyFixed(subscription.currency) from None
     if version.seats_max is not None and new.seats > version.seats_max:
@@ -156,12 +146,12 @@ def draft_change(subscription: Subscription, wanted: Wanted, *, by_staff: bool, 
     if version.pk == subscription.plan_version_id and new.seats == subscription.seats:
         raise NothingToChange
     if when is None:
-        is_now = not period.number or sides.is_upgrade(old, new, subscription=subscription, now=now)
+        is_now = not period.number or change_prices.is_upgrade(old, new, subscription=subscription, now=now)
         when = When.NOW if is_now else When.PERIOD_END
     draft = Draft(When(when), old, new, period)
     if draft.when == When.NOW and period.number:
         _work_out(draft, subscription, now=now)
-        draft.is_credited = giving_back.is_taxed_otherwise(subscription, draft.gone, now=now)
+        draft.is_credited = unused_refund.is_taxed_otherwise(subscription, draft.gone, now=now)
         if not by_staff:
             _ensure_paid(draft, subscription)
             _ensure_unused(draft, subscription)
@@ -173,12 +163,12 @@ def _ensure_paid(draft: Draft, subscription: Subscription) -> None:
     the period's was given up or taken back by a bank, also as a part of the price of what follows."""
     if subscription.state == State.PAST_DUE:
         raise InvoiceUnpaid(subscription)
-    own = Collection.objects.filter(purpose=bills.purpose_of(subscription))
-    of_period = Q(invoice__lines__period_reference=starting.span_of(subscription).reference)
+    own = Collection.objects.filter(purpose=subscription_invoices.purpose_of(subscription))
+    of_period = Q(invoice__lines__period_reference=fee_lines.span_of(subscription).reference)
     lost = of_period & (DISPUTED | Q(invoice__state=Invoice.State.UNCOLLECTIBLE))
-    if lines.net(draft.gone) and own.filter(lost).exists():
+    if fee_lines.net(draft.gone) and own.filter(lost).exists():
         raise InvoiceUnpaid(subscription)
-    gives_back = draft.is_credited or lines.net([*draft.gone, *draft.come]) < 0
+    gives_back = draft.is_credited or fee_lines.net([*draft.gone, *draft.come]) < 0
     if gives_back and own.filter(invoice__state=Invoice.State.OPEN).exists():
         raise InvoiceUnpaid(subscription)
 
@@ -186,7 +176,7 @@ def _ensure_paid(draft: Draft, subscription: Subscription) -> None:
 def _ensure_unused(draft: Draft, subscription: Subscription) -> None:
     """Raise CreditsUsed where a customer's change would give back money within the period, but not the credits that it
     had paid for: at the end of the period nothing is to be paid for them."""
-    if draft.ahead and draft.begins is None and lines.net([*draft.gone, *draft.come]) < draft.ahead:
+    if draft.ahead and draft.begins is None and fee_lines.net([*draft.gone, *draft.come]) < draft.ahead:
         raise CreditsUsed(subscription)
 
 
@@ -196,10 +186,10 @@ def _version(subscription: Subscription, wanted: Wanted, *, by_staff: bool) -> P
     pk, key = wanted.plan_version_id, wanted.plan_key
     if key is None and (pk is None or pk == subscription.plan_version_id):
         return subscription.plan_version
-    rows = offers.versions_to(subscription.account)
+    rows = plans_on_offer.versions_to(subscription.account)
     if by_staff:
         rows = PlanVersion.objects.filter(published_at__isnull=False) if key is None else plans.versions_on_sale()
-    found = offers.find(rows, version_id=pk, plan_key=key)
+    found = plans_on_offer.find(rows, version_id=pk, plan_key=key)
     if found is None:
         raise PlanNotOffered(key or pk)
     return found
@@ -208,27 +198,27 @@ def _version(subscription: Subscription, wanted: Wanted, *, by_staff: bool) -> P
 def _work_out(draft: Draft, subscription: Subscription, *, now: datetime) -> None:
     """What a paid period's change gives back and charges. Arrears of a period that ends by it come apart."""
     old, new = draft.old, draft.new
-    cut, rest = sides.cut_of(subscription, now=now), sides.rest_of(subscription, now=now)
+    cut, rest = change_prices.cut_of(subscription, now=now), change_prices.rest_of(subscription, now=now)
     draft.cut = cut
-    if sides.keeps_period(old.terms, new.terms):
-        draft.gone, draft.come = sides.swapped(old, new, cut=cut, of=rest)
-        kept = adjusting.cycle_left(subscription, old, now=now).left(new)
-        _take_off(draft, adjusting.used_ahead(subscription, old, kept=kept, cut=cut, of=rest, now=now))
+    if change_prices.keeps_period(old.terms, new.terms):
+        draft.gone, draft.come = change_prices.swapped(old, new, cut=cut, of=rest)
+        kept = change_credits.cycle_left(subscription, old, now=now).left(new)
+        _take_off(draft, change_credits.used_ahead(subscription, old, kept=kept, cut=cut, of=rest, now=now))
         return
-    draft.gone = sides.unused(old, cut=cut, of=rest)
-    _take_off(draft, adjusting.used_ahead(subscription, old, kept=ZERO, cut=cut, of=rest, now=now))
+    draft.gone = change_prices.unused(old, cut=cut, of=rest)
+    _take_off(draft, change_credits.used_ahead(subscription, old, kept=ZERO, cut=cut, of=rest, now=now))
     begins = copy.copy(subscription)
     begins.plan_version, begins.seats = new.terms.version, new.seats
-    resuming.set_out(begins, terms=new.terms, now=now)
-    span = starting.span_of(begins)
-    advance = lines.advance(new.terms, seats=new.seats, of=span)
+    restart.set_out(begins, terms=new.terms, now=now)
+    span = fee_lines.span_of(begins)
+    advance = fee_lines.advance(new.terms, seats=new.seats, of=span)
     taken_off, _used = coupons.discounts(coupons.active(subscription), terms=new.terms, advance=advance, of=span)
     draft.come, draft.begins = [*advance, *taken_off], begins
 
 
 def _take_off(draft: Draft, ahead: LineDraft | None) -> None:
     """Let less go back where credits of it are used, but never less than nothing."""
-    draft.ahead = min(ahead.amount, -lines.net(draft.gone)) if ahead is not None else ZERO
+    draft.ahead = min(ahead.amount, -fee_lines.net(draft.gone)) if ahead is not None else ZERO
     if ahead is not None and draft.ahead > 0:
         draft.gone.append(replace(ahead, amount=draft.ahead, unit_price=draft.ahead))
 
@@ -252,7 +242,7 @@ def preview_of(subscription: Subscription, draft: Draft, *, now: datetime) -> Ch
         credited=credited,
         renewal=_renewal(subscription, draft, now=now),
         credits_delta=_credits_delta(subscription, draft, now=now),
-        withdraws=scheduled.find(subscription),
+        withdraws=scheduled_change.find(subscription),
     )
 
 
@@ -277,8 +267,8 @@ def _quote(subscription: Subscription, draft: Draft, *, now: datetime) -> tuple[
 def _renewal(subscription: Subscription, draft: Draft, *, now: datetime) -> Quote | None:
     """What a whole period costs from then on, with the coupons that are left."""
     new = draft.new
-    span = starting.span_of(draft.begins or subscription)
-    advance = lines.advance(new.terms, seats=new.seats, of=span)
+    span = fee_lines.span_of(draft.begins or subscription)
+    advance = fee_lines.advance(new.terms, seats=new.seats, of=span)
     advance += coupons.discounts(coupons.active(subscription), terms=new.terms, advance=advance, of=span)[0]
     if not advance:
         return None
@@ -292,11 +282,11 @@ def _credits_delta(subscription: Subscription, draft: Draft, *, now: datetime) -
         return new.included - old.terms.included(old.seats)
     if draft.cut is None:
         return ZERO
-    left = adjusting.cycle_left(subscription, old, now=now)
+    left = change_credits.cycle_left(subscription, old, now=now)
     wanted = ZERO if draft.begins is not None else left.left(new)
     back = wanted - left.left(old)
     if back < 0:
-        back = -min(-back, adjusting.left_to_take(subscription, ends_at=left.cycle[1], now=now))
+        back = -min(-back, change_credits.left_to_take(subscription, ends_at=left.cycle[1], now=now))
     return back if draft.begins is None else back + new.included
 
 
@@ -344,7 +334,7 @@ def bill_today(
 def _set_off(subscription: Subscription, draft: Draft, *, now: datetime) -> bool:
     """Take what the change charges from credit of earlier ones of the period, if that covers it and is of the same
     kind; for what is earned day by day, of the same days."""
-    if not _is_alike(draft) or (price := lines.net([*draft.gone, *draft.come])) <= 0:
+    if not _is_alike(draft) or (price := fee_lines.net([*draft.gone, *draft.come])) <= 0:
         return False
     one = draft.come[0]
     items = pending.list_open(account_id=subscription.account_id, currency=subscription.currency).filter(
@@ -357,7 +347,7 @@ def _set_off(subscription: Subscription, draft: Draft, *, now: datetime) -> bool
     if -sum((item.amount for item in credits), ZERO) < price:
         return False
     drafts = [draft_of(pending.Taken(item, item.amount)) for item in credits]
-    if giving_back.is_taxed_otherwise(subscription, drafts, now=now):
+    if unused_refund.is_taxed_otherwise(subscription, drafts, now=now):
         return False
     pending.use_up(credits, price, now=now)
     return True
@@ -375,7 +365,7 @@ def divide(draft: Draft, arrears: Sequence[LineDraft]) -> tuple[list[LineDraft],
     credit notes is in neither."""
     if draft.is_credited:
         return [*arrears, *draft.come], None
-    if _is_alike(draft) and (net := lines.net([*draft.gone, *draft.come])) <= 0:
+    if _is_alike(draft) and (net := fee_lines.net([*draft.gone, *draft.come])) <= 0:
         return [*arrears], _difference(draft, net) if net else None
     owed = [*arrears, *draft.gone, *draft.come]
     sums: dict[tuple[str, bool], Decimal] = {}
@@ -384,7 +374,7 @@ def divide(draft: Draft, arrears: Sequence[LineDraft]) -> tuple[list[LineDraft],
         sums[kind] = sums.get(kind, ZERO) + line.amount
     if min(sums.values(), default=ZERO) >= 0 and any(line.amount > 0 for line in owed):
         return owed, None
-    back, text = lines.net(draft.gone), {"plan": draft.old.terms.plan_name}
+    back, text = fee_lines.net(draft.gone), {"plan": draft.old.terms.plan_name}
     if not back:
         return [*arrears, *draft.come], None
     item = replace(
@@ -409,7 +399,7 @@ def credit_as_charged(
     subscription: Subscription, draft: Draft, *, name: str, actor: str, now: datetime
 ) -> list[CreditNote]:
     """Give back by credit notes what was charged at another tax than today's."""
-    return giving_back.give_back_as_charged(subscription, draft.gone, name=f"change:{name}", actor=actor, now=now)
+    return unused_refund.give_back_as_charged(subscription, draft.gone, name=f"change:{name}", actor=actor, now=now)
 
 
 def carry(subscription: Subscription, item: LineDraft, *, name: str, actor: str, now: datetime) -> None:

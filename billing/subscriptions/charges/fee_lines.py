@@ -10,7 +10,8 @@ from django.utils.translation import ngettext
 from billing.catalog import pricing
 from billing.invoicing.lines import LineDraft
 from billing.invoicing.models import InvoiceLine
-from billing.subscriptions.terms import Terms
+from billing.subscriptions.agreement.terms import Terms
+from billing.subscriptions.models import Subscription
 
 ZERO = Decimal(0)
 # What the references of all periods begin with.
@@ -83,3 +84,8 @@ def line(terms: Terms, description: str, quantity: Decimal, amount: Decimal, *, 
 def net(drafts: Iterable[LineDraft]) -> Decimal:
     """What lines come to."""
     return sum((draft.amount for draft in drafts), ZERO)
+
+
+def span_of(subscription: Subscription) -> Span:
+    """The subscription's period as its lines name it."""
+    return span(subscription.pk, subscription.period_number, subscription.period_starts_at, subscription.period_ends_at)

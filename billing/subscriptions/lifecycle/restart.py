@@ -9,11 +9,13 @@ from datetime import datetime
 from billing.catalog import periods
 from billing.invoicing.lines import LineDraft
 from billing.notifications import outbox
-from billing.subscriptions import history, scheduled, starting
-from billing.subscriptions import terms as agreed
+from billing.subscriptions import history
+from billing.subscriptions.agreement import calendar
+from billing.subscriptions.agreement import terms as agreed
+from billing.subscriptions.agreement.terms import Terms
+from billing.subscriptions.lifecycle import period_start, scheduled_change
+from billing.subscriptions.lifecycle.period_start import Started
 from billing.subscriptions.models import Subscription, SubscriptionChange
-from billing.subscriptions.starting import Started
-from billing.subscriptions.terms import Terms
 
 
 def start_afresh(
@@ -31,7 +33,7 @@ def start_afresh(
     The caller has set the subscription's version, seats and state, has closed the period before, and writes history.
     """
     set_out(subscription, terms=terms, now=now)
-    started = starting.start_period(
+    started = period_start.start_period(
         subscription,
         terms=terms,
         arrears=arrears,
@@ -39,10 +41,10 @@ def start_afresh(
         reference=reference,
         now=now,
     )
-    cycle = starting.cycles_of(subscription, terms)[0]
+    cycle = calendar.cycles_of(subscription, terms)[0]
     subscription.next_due_at = cycle[1]
     subscription.save()
-    starting.settle_in(subscription, terms, cycle=cycle, starts_at=now, now=now)
+    period_start.settle_in(subscription, terms, cycle=cycle, starts_at=now, now=now)
     return started
 
 
@@ -51,7 +53,7 @@ def set_out(subscription: Subscription, *, terms: Terms, now: datetime) -> None:
     subscription.period_number += 1
     subscription.anchor_on = periods.day_of(now, subscription.account.time_zone)
     subscription.anchor_number = subscription.period_number
-    subscription.period_starts_at, subscription.period_ends_at = now, starting.end_of(subscription, terms)
+    subscription.period_starts_at, subscription.period_ends_at = now, calendar.end_of(subscription, terms)
 
 
 def take_up(subscription: Subscription, *, reference: str, actor: str, now: datetime) -> None:
@@ -62,14 +64,18 @@ def take_up(subscription: Subscription, *, reference: str, actor: str, now: date
     subscription.paused_at = None
     invoice = None
     if subscription.next_due_at is None or subscription.period_ends_at <= now:
-        change, old, old_seats = scheduled.find(subscription), agreed.of(subscription, at=now), subscription.seats
+        change, old, old_seats = (
+            scheduled_change.find(subscription),
+            agreed.of(subscription, at=now),
+            subscription.seats,
+        )
         if change is not None:
             subscription.plan_version, subscription.seats = change.plan_version, change.seats
         terms = agreed.of(subscription, at=now)
         subscription.seats = max(subscription.seats, terms.seats_included)
         invoice = start_afresh(subscription, terms=terms, reference=reference, now=now).invoice
         if change is not None:
-            scheduled.note_made(subscription, change, old=old, old_seats=old_seats, terms=terms, at=now, now=now)
+            scheduled_change.note_made(subscription, change, old=old, old_seats=old_seats, terms=terms, at=now, now=now)
     else:
         terms = agreed.of(subscription, at=now)
         subscription.save(update_fields=["state", "paused_at"])
@@ -80,6 +86,6 @@ def take_up(subscription: Subscription, *, reference: str, actor: str, now: date
         kind="subscription_resumed",
         dedupe_key=f"subscription_resumed:{reference}",
         account_id=subscription.account_id,
-        payload=starting.facts(subscription, terms),
+        payload=period_start.facts(subscription, terms),
         now=now,
     )

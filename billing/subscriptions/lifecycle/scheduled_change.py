@@ -8,9 +8,10 @@ from datetime import datetime
 
 from billing.catalog import rate_cards
 from billing.notifications import outbox
-from billing.subscriptions import history, starting
+from billing.subscriptions import history
+from billing.subscriptions.agreement.terms import Terms
+from billing.subscriptions.lifecycle import period_start
 from billing.subscriptions.models import ScheduledChange, Subscription, SubscriptionChange
-from billing.subscriptions.terms import Terms
 
 Act = SubscriptionChange.Act
 
@@ -76,6 +77,6 @@ def note_made(
         kind="plan_changed",
         dedupe_key=f"plan_changed:scheduled:{made.pk}",
         account_id=subscription.account_id,
-        payload={"previous_plan_name": old.plan_name, **starting.facts(subscription, terms)},
+        payload={"previous_plan_name": old.plan_name, **period_start.facts(subscription, terms)},
         now=now,
     )

@@ -19,8 +19,10 @@ from django.db.models import Exists, Min, OuterRef, Q, QuerySet
 from billing.accounts import clocks
 from billing.invoicing import engines, issuing, pending
 from billing.invoicing.models import PendingItem
-from billing.subscriptions import acts, bills, giving_back, history, lines
-from billing.subscriptions import terms as agreed
+from billing.subscriptions import guards, history
+from billing.subscriptions.agreement import terms as agreed
+from billing.subscriptions.charges import fee_lines, subscription_invoices
+from billing.subscriptions.lifecycle import unused_refund
 from billing.subscriptions.models import Subscription
 
 log = structlog.get_logger(__name__)
@@ -33,7 +35,7 @@ def settle_due(*, now: datetime, limit: int, account_id: int | None = None) -> i
     """Bill or give back at most `limit` items that are stranded; how many. Safe to run at any time, twice, or in
     several workers; one that fails is logged and tried again, the others go on."""
     done = 0
-    for item_id in acts.in_turn(clocks.narrow(list_stranded(now=now), account_id=account_id), size=limit):
+    for item_id in guards.in_turn(clocks.narrow(list_stranded(now=now), account_id=account_id), size=limit):
         if done == limit:
             break
         try:
@@ -69,7 +71,7 @@ def list_stranded(*, now: datetime) -> QuerySet[PendingItem]:
     renewed = renewing.filter(period_starts_at__gt=OuterRef("created_at")).exclude(alike)
     recent = own.filter(Q(ended_at__gt=now - ALONE_AFTER) | Q(paused_at__gt=now - ALONE_AFTER))
     items = PendingItem.objects.filter(invoice_line=None, cancelled_at=None)
-    is_charged = Q(amount__gt=0) | Q(period_reference__startswith=lines.PERIODS)
+    is_charged = Q(amount__gt=0) | Q(period_reference__startswith=fee_lines.PERIODS)
     is_alone = Q(created_at__lte=now - ALONE_AFTER) & ~Exists(renewing) & ~Exists(recent)
     is_passed = Q(passed_over_at__isnull=False) | Exists(renewed)
     return items.filter(is_charged & (is_alone | (Q(amount__lt=0) & is_passed)))
@@ -80,7 +82,7 @@ def _settle(item_id: int, *, now: datetime) -> bool:
         item = PendingItem.objects.get(pk=item_id)
         latest = Subscription.objects.filter(account=item.account_id, currency=item.currency).order_by("-pk")
         subscription_id = latest.values_list("pk", flat=True).first()
-        subscription = None if subscription_id is None else acts.find_unlocked(subscription_id)
+        subscription = None if subscription_id is None else guards.find_unlocked(subscription_id)
         if (subscription_id is not None and subscription is None) or not list_stranded(now=now).filter(pk=item_id):
             return False
         if item.amount < 0:
@@ -93,13 +95,15 @@ def _settle(item_id: int, *, now: datetime) -> bool:
             return True
         terms = agreed.of(subscription, at=subscription.period_starts_at)
         reference = f"final:{subscription.pk}:{item.pk}"
-        return bills.bill(subscription, terms=terms, drafts=[], reference=reference, now=now) is not None
+        return (
+            subscription_invoices.bill(subscription, terms=terms, drafts=[], reference=reference, now=now) is not None
+        )
 
 
 def _give_back(item: PendingItem, *, now: datetime) -> bool:
     """Credit the invoices that had charged it; what they have no room for any more stays pending."""
     actor = item.actor or history.SYSTEM
-    left = giving_back.give_back_pending(item, reason=item.description, actor=actor, now=now)
+    left = unused_refund.give_back_pending(item, reason=item.description, actor=actor, now=now)
     if left == -item.amount:
         return False
     row = PendingItem.objects.select_for_update().get(pk=item.pk)

@@ -2,7 +2,7 @@
 
 Each boundary is one transaction, under the subscription's lock, asked again whether it is due: what a crash left undone
 is due as before, two schedulers skip what the other has locked, and after an outage every period is made, one after the
-other. What happens at a boundary is in `boundaries`. Locks: the subscription's row, then what that locks.
+other. What happens when a period ends is in `period_end`. Locks: the subscription's row, then what that locks.
 """
 
 import time
@@ -19,8 +19,8 @@ from billing.accounts import clocks, people
 from billing.invoicing import engines
 from billing.invoicing.tax import TaxUnavailable
 from billing.notifications import outbox
-from billing.subscriptions import boundaries
 from billing.subscriptions.models import Subscription
+from billing.subscriptions.renewal import period_end
 from billing.tracing.redaction import describe_error
 
 log = structlog.get_logger(__name__)
@@ -141,7 +141,7 @@ def _attempt(due: QuerySet[Subscription], count: int, claimed: list[int], *, now
             subscriptions = _alike(list(due[:count]))
             claimed.extend(each.pk for each in subscriptions)
             if subscriptions:
-                boundaries.renew(subscriptions, now=now)
+                period_end.renew(subscriptions, now=now)
             return len(subscriptions)
 
     for number in range(1, MOST_ATTEMPTS + 1):
@@ -157,4 +157,4 @@ def _attempt(due: QuerySet[Subscription], count: int, claimed: list[int], *, now
 def _alike(subscriptions: list[Subscription]) -> list[Subscription]:
     """The first of them with those after it that renew together, or alone where it does something else: so nothing is
     locked after the issuer's row. What is left out is due as before."""
-    return list(takewhile(boundaries.is_renewing, subscriptions)) or subscriptions[:1]
+    return list(takewhile(period_end.is_renewing, subscriptions)) or subscriptions[:1]

@@ -16,21 +16,11 @@ from billing.invoicing import issuing
 from billing.invoicing.models import Invoice, InvoiceLine
 from billing.ledger import pools
 from billing.notifications import outbox
-from billing.subscriptions import (
-    acts,
-    adjusting,
-    bills,
-    ending,
-    giving_back,
-    history,
-    overage,
-    previews,
-    resuming,
-    scheduled,
-    starting,
-)
-from billing.subscriptions.models import ScheduledChange, Subscription, SubscriptionChange
-from billing.subscriptions.previews import (
+from billing.subscriptions import guards, history
+from billing.subscriptions.charges import overage, subscription_invoices
+from billing.subscriptions.credits import change_credits
+from billing.subscriptions.lifecycle import change_preview, end, period_start, restart, scheduled_change, unused_refund
+from billing.subscriptions.lifecycle.change_preview import (
     ChangePreview,
     CreditsUsed,
     CurrencyFixed,
@@ -41,7 +31,8 @@ from billing.subscriptions.previews import (
     Wanted,
     When,
 )
-from billing.subscriptions.subscribing import PlanNotOffered, SeatsNotOffered
+from billing.subscriptions.lifecycle.subscribing import PlanNotOffered, SeatsNotOffered
+from billing.subscriptions.models import ScheduledChange, Subscription, SubscriptionChange
 
 __all__ = [
     "ChangePreview",
@@ -82,14 +73,14 @@ def preview(
 ) -> ChangePreview:
     """What `change` would do now, to the minor unit; writes nothing. Raises what it raises."""
     wanted = Wanted(plan_version_id, plan_key, seats, when, currency)
-    return preview_of(acts.get(subscription_id), wanted, by_staff=by_staff, now=now)
+    return preview_of(guards.get(subscription_id), wanted, by_staff=by_staff, now=now)
 
 
 def preview_of(subscription: Subscription, wanted: Wanted, *, by_staff: bool = False, now: datetime) -> ChangePreview:
     """`preview` for who has read the subscription, with its account and the plan of its version."""
-    now = starting.catch_up(subscription, now=now)
-    draft = previews.draft_change(subscription, wanted, by_staff=by_staff, now=now)
-    return previews.preview_of(subscription, draft, now=now)
+    now = period_start.catch_up(subscription, now=now)
+    draft = change_preview.draft_change(subscription, wanted, by_staff=by_staff, now=now)
+    return change_preview.preview_of(subscription, draft, now=now)
 
 
 def change(
@@ -120,19 +111,19 @@ def change(
     wanted = Wanted(plan_version_id, plan_key, seats, when, currency)
     asked = {"plan": plan_key, "plan_version": plan_version_id, "seats": seats, "when": when}
     with transaction.atomic():
-        subscription = acts.lock(subscription_id)
-        if acts.is_repeat(subscription, reference=reference, acts=(Act.CHANGE, Act.SCHEDULE), asked=asked):
+        subscription = guards.lock(subscription_id)
+        if guards.is_repeat(subscription, reference=reference, acts=(Act.CHANGE, Act.SCHEDULE), asked=asked):
             return subscription
-        now = starting.catch_up(subscription, now=now)
-        giving_back.lock_charged(subscription)
+        now = period_start.catch_up(subscription, now=now)
+        unused_refund.lock_charged(subscription)
         pools.lock(subscription.account.pools.values_list("pk", flat=True))
-        draft = previews.draft_change(subscription, wanted, by_staff=by_staff, now=now)
+        draft = change_preview.draft_change(subscription, wanted, by_staff=by_staff, now=now)
         if expected_total is not None:
-            found = previews.preview_of(subscription, draft, now=now)
+            found = change_preview.preview_of(subscription, draft, now=now)
             if found.total != expected_total:
                 raise TotalChanged(found.total, found.currency)
-        scheduled.withdraw(subscription, actor=actor, now=now)
-        name = acts.name(subscription, reference)
+        scheduled_change.withdraw(subscription, actor=actor, now=now)
+        name = guards.name(subscription, reference)
         if draft.when == When.PERIOD_END:
             _schedule(subscription, draft, name=name, asked=asked, actor=actor, now=now)
         else:
@@ -165,7 +156,7 @@ def _apply(
     if draft.cut is None:
         _set_terms(subscription, draft)
         cycle = (subscription.period_starts_at, subscription.period_ends_at)
-        starting.settle_in(subscription, draft.new.terms, cycle=cycle, starts_at=now, now=now)
+        period_start.settle_in(subscription, draft.new.terms, cycle=cycle, starts_at=now, now=now)
     elif draft.begins is None:
         invoice = _change_within(subscription, draft, name=name, by_staff=by_staff, actor=actor, now=now)
     else:
@@ -188,26 +179,26 @@ def _change_within(
 ) -> Invoice | None:
     """The period goes on: its days that are left are billed anew, and its credits follow."""
     new = draft.new
-    previews.count_fees(draft)
-    arrears = previews.arrears_of(subscription, draft, now=now)
-    today = previews.bill_today(subscription, draft, arrears.drafts, name=name, actor=actor, now=now)
+    change_preview.count_fees(draft)
+    arrears = change_preview.arrears_of(subscription, draft, now=now)
+    today = change_preview.bill_today(subscription, draft, arrears.drafts, name=name, actor=actor, now=now)
     _set_terms(subscription, draft)
     reference = f"change:{name}"
-    invoice = bills.bill(subscription, terms=new.terms, drafts=today.owed, reference=reference, now=now)
+    invoice = subscription_invoices.bill(subscription, terms=new.terms, drafts=today.owed, reference=reference, now=now)
     overage.save(arrears, invoice)
-    adjusting.adjust(
+    change_credits.adjust(
         subscription,
         draft.old,
         new,
         name=_part_name(subscription),
         paid=_paid(subscription, draft, today, invoice, now=now),
         invoice=invoice,
-        waits_for_payment=bills.waits(subscription, invoice, is_asked=not by_staff),
+        waits_for_payment=subscription_invoices.waits(subscription, invoice, is_asked=not by_staff),
         actor=actor,
         now=now,
     )
-    cycle = adjusting.cycle_left(subscription, new, now=now).cycle
-    starting.settle_in(subscription, new.terms, cycle=cycle, starts_at=now, now=now)
+    cycle = change_credits.cycle_left(subscription, new, now=now).cycle
+    period_start.settle_in(subscription, new.terms, cycle=cycle, starts_at=now, now=now)
     return invoice
 
 
@@ -216,21 +207,21 @@ def _begin_anew(
 ) -> Invoice | None:
     """The period ends today, a new one begins: unused days go back with their credits, what is in arrears is billed."""
     old, new = draft.old, draft.new
-    previews.count_fees(draft)
-    left = adjusting.cycle_left(subscription, old, now=now)
+    change_preview.count_fees(draft)
+    left = change_credits.cycle_left(subscription, old, now=now)
     if draft.is_credited:
-        previews.credit_as_charged(subscription, draft, name=name, actor=actor, now=now)
-    arrears = ending.close_period(subscription, now=now)
-    _owed, back = previews.divide(draft, arrears.drafts)
+        change_preview.credit_as_charged(subscription, draft, name=name, actor=actor, now=now)
+    arrears = end.close_period(subscription, now=now)
+    _owed, back = change_preview.divide(draft, arrears.drafts)
     if back is not None:
-        previews.carry(subscription, back, name=name, actor=actor, now=now)
+        change_preview.carry(subscription, back, name=name, actor=actor, now=now)
     gone = [] if back is not None or draft.is_credited else draft.gone
-    adjusting.forgo(subscription, left, now=now)
-    adjusting.take_back(
+    change_credits.forgo(subscription, left, now=now)
+    change_credits.take_back(
         subscription, left.left(old), ends_at=left.cycle[1], name=_part_name(subscription), actor=actor, now=now
     )
     subscription.plan_version, subscription.seats = new.terms.version, new.seats
-    started = resuming.start_afresh(
+    started = restart.start_afresh(
         subscription, terms=new.terms, arrears=[*arrears.drafts, *gone], reference=f"change:{name}",
         waits_for_payment=not by_staff, now=now,
     )  # fmt: skip
@@ -314,7 +305,7 @@ def _tell(
 ) -> None:
     new = draft.new
     payload = {
-        **starting.facts(subscription, new.terms),
+        **period_start.facts(subscription, new.terms),
         "seats": str(new.seats),
         "credits": f"{new.included:f}",
         "previous_plan_name": draft.old.terms.plan_name,

@@ -9,9 +9,12 @@ from django.db import transaction
 from billing.catalog.models import PlanVersion
 from billing.invoicing import issuing, pending
 from billing.invoicing.lines import LineDraft, Quote
-from billing.subscriptions import acts, boundaries, coupons, lines, overage, scheduled, starting
+from billing.subscriptions import guards
+from billing.subscriptions.charges import coupons, fee_lines, overage
+from billing.subscriptions.lifecycle import scheduled_change
+from billing.subscriptions.lifecycle.change_preview import CHANGEABLE
 from billing.subscriptions.models import Subscription
-from billing.subscriptions.previews import CHANGEABLE
+from billing.subscriptions.renewal import period_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ def find_next_invoice(*, subscription_id: int, now: datetime) -> NextInvoice | N
 
     Overage is what there is by now. Raises acts.SubscriptionNotFound, issuing.NoIssuer, tax.TaxNotPrepared.
     """
-    subscription = acts.get(subscription_id)
+    subscription = guards.get(subscription_id)
     due_at = subscription.next_due_at
     if due_at is None or subscription.parked_at is not None:
         return None
@@ -55,9 +58,9 @@ def _at_period_end(subscription: Subscription, *, now: datetime) -> NextInvoice 
     if subscription.state not in CHANGEABLE:
         return _tell_next(subscription, subscription, drafts, at=at, is_new=False)
     following = copy.copy(subscription)
-    terms = boundaries.move_on(following, scheduled.find(subscription), at)
-    span = starting.span_of(following)
-    advance = lines.advance(terms, seats=following.seats, of=span)
+    terms = period_end.move_on(following, scheduled_change.find(subscription), at)
+    span = fee_lines.span_of(following)
+    advance = fee_lines.advance(terms, seats=following.seats, of=span)
     advance += coupons.discounts(coupons.active(subscription), terms=terms, advance=advance, of=span)[0]
     return _tell_next(subscription, following, [*drafts, *advance], at=at, is_new=True)
 

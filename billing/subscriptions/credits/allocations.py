@@ -6,6 +6,7 @@ Locks: the subscription's row, then its main pool's.
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
+from itertools import pairwise
 
 import structlog
 from django.db import transaction
@@ -19,10 +20,12 @@ from billing.ledger.book import Book
 from billing.ledger.books import open_books, write_books
 from billing.ledger.models import GrantKind
 from billing.sql.pipeline import Statement, columns, pipelined
-from billing.subscriptions import acts, overage
+from billing.subscriptions import guards
+from billing.subscriptions.agreement import calendar
+from billing.subscriptions.agreement.terms import Terms
+from billing.subscriptions.charges import overage
+from billing.subscriptions.charges.overage import OverageLot
 from billing.subscriptions.models import Allocation, Subscription
-from billing.subscriptions.overage import OverageLot
-from billing.subscriptions.terms import Terms
 
 log = structlog.get_logger(__name__)
 
@@ -100,7 +103,9 @@ def grant_due(*, now: datetime, limit: int, account_id: int | None = None) -> in
     waiting = waiting.filter(subscription__parked_at=None).exclude(subscription__state=Subscription.State.ENDED)
     waiting = clocks.narrow(waiting, account_id=account_id, road="subscription__account")
     granted = done = 0
-    for subscription_id in acts.in_turn(Subscription.objects.filter(pk__in=waiting.values("subscription")), size=limit):
+    for subscription_id in guards.in_turn(
+        Subscription.objects.filter(pk__in=waiting.values("subscription")), size=limit
+    ):
         if done == limit:
             break
         try:
@@ -114,7 +119,7 @@ def grant_due(*, now: datetime, limit: int, account_id: int | None = None) -> in
 
 def _grant_of(subscription_id: int, *, now: datetime) -> int:
     with transaction.atomic():
-        subscription = acts.find_unlocked(subscription_id)
+        subscription = guards.find_unlocked(subscription_id)
         if subscription is None or subscription.state == Subscription.State.ENDED:
             return 0
         return grant_now(subscription, now=now)
@@ -191,3 +196,20 @@ def due(*, now: datetime) -> QuerySet[Allocation]:
         dispute=None,
         starts_at__lte=now,
     )
+
+
+def running_cycles(subscription: Subscription, terms: Terms) -> list[tuple[datetime, datetime]]:
+    """`cycles_of` a period that has begun: those that its credits were promised for, though the zone's days may have
+    moved since."""
+    cycles = calendar.cycles_of(subscription, terms)
+    if len(cycles) == 1:
+        return cycles
+    promised = subscription.allocations.filter(
+        starts_at__gte=subscription.period_starts_at, ends_at__lt=subscription.period_ends_at
+    )
+    known = sorted({*promised.values_list("ends_at", flat=True)})
+    inner = (
+        next((moment for moment in known if abs(moment - ends_at) <= calendar.MOST_DRIFT), ends_at)
+        for _starts_at, ends_at in cycles[:-1]
+    )
+    return list(pairwise([subscription.period_starts_at, *inner, subscription.period_ends_at]))

@@ -19,8 +19,8 @@ from billing.notifications import outbox
 from billing.notifications.models import Notification
 from billing.payments import collecting, invoice_credits
 from billing.payments.models import Collection
+from billing.subscriptions.agreement.terms import Terms, dunning
 from billing.subscriptions.models import Subscription
-from billing.subscriptions.terms import Terms, dunning
 
 
 @dataclass(frozen=True, slots=True)

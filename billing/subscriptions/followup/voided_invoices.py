@@ -11,7 +11,10 @@ from billing.invoicing.models import CreditNote, Invoice, InvoiceLine, PendingIt
 from billing.ledger import pools, posting
 from billing.ledger.models import CreditGrant
 from billing.notifications import outbox
-from billing.subscriptions import adjusting, ending, history, lines, sides, starting
+from billing.subscriptions import history
+from billing.subscriptions.charges import change_prices, fee_lines
+from billing.subscriptions.credits import change_credits
+from billing.subscriptions.lifecycle import end, period_start
 from billing.subscriptions.models import Allocation, Subscription, SubscriptionChange
 
 ZERO = Decimal(0)
@@ -26,7 +29,7 @@ def follow(subscription: Subscription, invoice: Invoice, *, now: datetime) -> No
     subscription that waited for this as its first invoice ends.
     """
     if subscription.state == Subscription.State.INCOMPLETE:
-        ending.abandon(subscription, now=now)
+        end.abandon(subscription, now=now)
         return
     pools.lock(subscription.account.pools.values_list("pk", flat=True))
     take_back(invoice, now=now)
@@ -73,10 +76,10 @@ def _undo(subscription: Subscription, change: SubscriptionChange, *, now: dateti
     period.fee, period.seats_fee = Decimal(before["fee"]), Decimal(before["seats_fee"])
     period.discounts = before["discounts"]
     period.save(update_fields=["plan_version", "seats", "fee", "seats_fee", "discounts"])
-    side = sides.before(subscription, period)
-    now = starting.catch_up(subscription, now=now)
-    cycle = adjusting.cycle_left(subscription, side, now=now).cycle
-    starting.settle_in(subscription, side.terms, cycle=cycle, starts_at=now, now=now)
+    side = change_prices.before(subscription, period)
+    now = period_start.catch_up(subscription, now=now)
+    cycle = change_credits.cycle_left(subscription, side, now=now).cycle
+    period_start.settle_in(subscription, side.terms, cycle=cycle, starts_at=now, now=now)
     history.write(
         subscription,
         Act.CHANGE,
@@ -89,7 +92,7 @@ def _undo(subscription: Subscription, change: SubscriptionChange, *, now: dateti
         to_seats=change.from_seats,
         details={"reason": "void"},
     )
-    payload = {"previous_plan_name": plan_name, **starting.facts(subscription, side.terms)}
+    payload = {"previous_plan_name": plan_name, **period_start.facts(subscription, side.terms)}
     outbox.write(
         kind="plan_changed",
         dedupe_key=f"plan_changed:void:{change.pk}",
@@ -104,7 +107,7 @@ def _put_back(subscription: Subscription, invoice: Invoice, *, now: datetime) ->
     period = subscription.periods.filter(invoice=invoice).first()
     if period is None:
         return
-    reference = lines.span(subscription.pk, period.number - 1, period.starts_at, period.ends_at).reference
+    reference = fee_lines.span(subscription.pk, period.number - 1, period.starts_at, period.ends_at).reference
     items = PendingItem.objects.filter(invoice_line__invoice=invoice).values("invoice_line")
     rows = invoice.lines.filter(period_reference=reference).exclude(recognition=InvoiceLine.Recognition.AT_ONCE)
     given = list(rows.exclude(pk__in=items).order_by("position"))

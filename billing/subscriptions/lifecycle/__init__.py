@@ -1,0 +1,1 @@
+"""What people do to subscriptions: subscribe, change, pause, cancel, end, and what goes back then."""

@@ -1,0 +1,1 @@
+"""What happens when a period or a cycle ends, and what the next invoice will say."""
