@@ -1,5 +1,6 @@
 """Looking at a page as its reader, a screen reader and a security officer would."""
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -8,7 +9,8 @@ from pathlib import Path
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Browser, Page, Request
 
-# Kept for whoever wants to see what the tests saw; overwritten by the next run.
+# For whoever wants to see what the tests saw: with this variable set they keep pictures, until the next run.
+WANTS_PICTURES = bool(os.environ.get("FLORIN_SCREENSHOTS"))
 PICTURES = Path(__file__).resolve().parents[2] / "var" / "screenshots"
 DESK, PHONE = WIDTHS = (1280, 390)
 HEIGHT = 900
@@ -48,7 +50,7 @@ class Visitor:
         self.page.goto(path if path.startswith("http") else self.url + path)
 
     def looks(self, name: str) -> None:
-        """Take a picture, and complain about what is wrong with the page as it stands, at the visitor's width or where
+        """Complain about what is wrong with the page as it stands, at the visitor's width or where
         `looks_wide` at each of WIDTHS. Once: what other tests pass on their way is the same page."""
         if (name, self.width) not in LOOKED_AT:
             LOOKED_AT.add((name, self.width))
@@ -60,8 +62,9 @@ class Visitor:
     def _looks(self, name: str, *, axe: bool = True, without: Iterable[str] = ()) -> None:
         """`looks`, `without` some of axe's rules."""
         page = self.page
-        PICTURES.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=PICTURES / f"{name}-{self.width}.jpeg", type="jpeg", full_page=True)
+        if WANTS_PICTURES:
+            PICTURES.mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=PICTURES / f"{name}-{self.width}.jpeg", type="jpeg", full_page=True)
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         if wide > 0:
             self.complaints.append(f"{name}: {wide} px wider than the window of {self.width}")
