@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.sync_api import Browser, Page, Request
+from playwright.sync_api import Browser, Locator, Page, Request
 
 # For whoever wants to see what the tests saw: with this variable set they keep pictures, until the next run.
 WANTS_PICTURES = bool(os.environ.get("FLORIN_SCREENSHOTS"))
@@ -48,6 +48,12 @@ class Visitor:
     def goes_to(self, path: str) -> None:
         """Open an address of this Florin."""
         self.page.goto(path if path.startswith("http") else self.url + path)
+
+    def follows(self, link: Locator) -> None:
+        """Click a link or button that leads to another page, and wait until that page is there: a click alone returns
+        while the old page still stands."""
+        with self.page.expect_navigation():
+            link.click()
 
     def looks(self, name: str) -> None:
         """Complain about what is wrong with the page as it stands, at the visitor's width or where

@@ -22,7 +22,7 @@ def make_key(person: Visitor, home: str) -> str:
     page.fill("[name=name]", "story")
     for scope in ("charges:write", "read"):
         page.check(f"[name=scopes][value='{scope}']")
-    page.get_by_role("button", name="Make the key").click()
+    person.follows(page.get_by_role("button", name="Make the key"))
     person.looks("story-7-api-key")
     return page.input_value("#secret")
 
@@ -87,7 +87,7 @@ def test_a_customer_signs_up_buys_spends_is_warned_and_topped_up(shop: Florin, b
         person.goes_to(f"{home}/top-ups")
         for name, value in {"threshold": "200", "credits": "1000", "max_money": "500"}.items():
             page.fill(f"[name={name}]", value)
-        page.get_by_role("button", name="Save and switch on").click()
+        person.follows(page.get_by_role("button", name="Save and switch on"))
         person.looks("story-10-top-up")
         until(lambda: available(person, key, account) == "1100", "no automatic top-up came")
         person.goes_to(home)
@@ -96,7 +96,7 @@ def test_a_customer_signs_up_buys_spends_is_warned_and_topped_up(shop: Florin, b
 
         person.goes_to(f"{home}/invoices")
         assert page.get_by_text(re.compile(r"INV-\d+")).count() == 2
-        page.get_by_text(re.compile(r"INV-\d+")).last.click()
+        person.follows(page.get_by_text(re.compile(r"INV-\d+")).last)
         person.looks("story-12-invoice")
         with page.expect_download() as waiting:
             page.get_by_role("link", name=re.compile("PDF|Download")).first.click()

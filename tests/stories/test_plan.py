@@ -4,7 +4,7 @@ import re
 from datetime import date, timedelta
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
 from tests.stories import staff
 from tests.stories.customer import sign_up, type_card
@@ -17,23 +17,17 @@ EMAIL, COMPANY = "carla@kestrel.example", "Kestrel"
 STAFF, STAFF_PASSWORD = "staff@lumen.example", "florin-demo"
 
 
-def presses(page: Page, name: str) -> None:
-    """Press a button, and wait for the page that follows."""
-    with page.expect_navigation():
-        page.get_by_role("button", name=name).first.click()
-
-
 def moves_clock(person: Visitor, days: int, told: str) -> None:
     """Staff let so many days pass for the account, and read what came about."""
     page = person.page
     person.goes_to(f"/admin/billing/account/?q={COMPANY}")
-    page.locator("#result_list tbody th a").first.click()
-    page.get_by_role("link", name=re.compile("test clock", re.IGNORECASE)).first.click()
+    person.follows(page.locator("#result_list tbody th a").first)
+    person.follows(page.get_by_role("link", name=re.compile("test clock", re.IGNORECASE)).first)
     # The form offers a month from the account's own time.
     month_on = date.fromisoformat(page.input_value("[name=advance_to_0]"))
     page.fill("[name=advance_to_0]", f"{month_on + timedelta(days=days - 31)}")
     page.fill("[name=reason]", "a story")
-    presses(page, "Move")
+    person.follows(page.get_by_role("button", name="Move").first)
     assert told in page.inner_text(".messagelist"), page.inner_text(".messagelist")
 
 
@@ -52,8 +46,7 @@ def test_a_plan_is_tried_paid_changed_paused_and_cancelled(seeded_florin: Florin
         page.get_by_text("today: nothing is charged").wait_for()
         customer.looks("plan-1-choose")
         type_card(customer)
-        with page.expect_navigation():
-            page.locator("button[value=confirm]").click()
+        customer.follows(page.locator("button[value=confirm]"))
         page.get_by_text("Free trial").first.wait_for()
         customer.looks("plan-2-trial")
 
@@ -69,17 +62,16 @@ def test_a_plan_is_tried_paid_changed_paused_and_cancelled(seeded_florin: Florin
         customer.goes_to(f"{home}/plans/growth")
         due = page.locator("#quote .available").inner_text().split()[0]
         customer.looks("plan-4-upgrade")
-        with page.expect_navigation():
-            page.locator("button[value=confirm]").click()
+        customer.follows(page.locator("button[value=confirm]"))
         page.get_by_role("heading", name="Growth").wait_for()
         customer.goes_to(f"{home}/invoices")
         assert page.get_by_text(due).count() >= 1
 
         customer.goes_to(f"{home}/plan/pause")
-        presses(page, "Pause")
+        customer.follows(page.get_by_role("button", name="Pause").first)
         page.get_by_text("Paused since").wait_for()
         customer.looks("plan-5-paused")
-        presses(page, "Resume")
+        customer.follows(page.get_by_role("button", name="Resume").first)
         page.get_by_text("Active").first.wait_for()
 
         # Growth is 1,431.00 a month, and 19 %.
@@ -89,7 +81,7 @@ def test_a_plan_is_tried_paid_changed_paused_and_cancelled(seeded_florin: Florin
         customer.looks("plan-6-invoices")
 
         customer.goes_to(f"{home}/plan/cancel")
-        presses(page, "Cancel Growth")
+        customer.follows(page.get_by_role("button", name="Cancel Growth").first)
         page.get_by_text("Growth ends on").wait_for()
         customer.looks("plan-7-cancelled")
         moves_clock(clerk, 32, "ended")
