@@ -1,4 +1,4 @@
-"""`/accounts/{account}/contract-terms`: what was agreed with an account instead of its plan's terms."""
+"""`/accounts/{account}/contract-terms`: what was agreed with an account instead of a plan's terms."""
 
 from typing import Any
 
@@ -17,15 +17,18 @@ from billing.api.fields import Amount, Document, Instant, PublicId, Strict, Text
 from billing.api.idempotency import idempotent
 from billing.api.pagination import PageQuery, newest_first, page_of
 from billing.api.schema import refusals
+from billing.catalog.models import Plan
 from billing.subscriptions.agreement import contracts
 
 TAGS = ["Subscriptions"]
 
 
 class ContractTermsDocument(Document):
-    """Agreed terms; null leaves the plan's. Money is of `currency`, net."""
+    """Agreed terms of one plan, whatever its version; null leaves the plan's. Money is of `currency`, before tax, or
+    with tax included where the plan's own prices include it."""
 
     id = PublicId(ids.CONTRACT_TERMS, source="pk")
+    plan = serializers.CharField(source="plan.key")
     currency = serializers.CharField()
     starts_at = Instant(help_text="For periods that begin from then on.")
     ends_at = Instant(allow_null=True)
@@ -50,6 +53,7 @@ class NewTier(Strict):
 class NewContractTerms(Strict):
     """What is agreed; what is left out stays the plan's."""
 
+    plan = Text(max_length=60, help_text="Key of the plan that they are for. Other plans cost the list price.")
     currency = Text(
         max_length=3,
         validators=[validate_currency],
@@ -84,7 +88,8 @@ class AccountContractTerms(ApiView):
     def get(self, request: Request, account: str) -> Response:
         """All terms ever agreed with the account, newest first. Scope `read`."""
         query = read_query(request, PageQuery)
-        page, next_cursor = newest_first(contracts.list_terms(get_account(request, account).pk).order_by(), query)
+        rows = contracts.list_terms(get_account(request, account).pk).select_related("plan").order_by()
+        page, next_cursor = newest_first(rows, query)
         return Response({"items": ContractTermsDocument(page, many=True).data, "next_cursor": next_cursor})
 
     @extend_schema(
@@ -96,17 +101,19 @@ class AccountContractTerms(ApiView):
     )
     @idempotent
     def post(self, request: Request, account: str) -> Response:
-        """Agree terms for periods that begin in their time; the period that runs keeps its own. Terms without an end
-        that began before give way. Scope `accounts:write`, platform keys only."""
+        """Agree terms of a plan for periods that begin in their time; the period that runs keeps its own. Terms of that
+        plan without an end that began before give way. Scope `accounts:write`, platform keys only."""
         found, asked = get_account(request, account), read_body(request, NewContractTerms)
         now = clocks.time_of(found, timezone.now())
+        plan = Plan.objects.filter(key=asked.pop("plan")).first()
+        if plan is None:
+            raise contracts.TermsInvalid("plan", "There is no such plan.")
         terms = contracts.agree(
             account_id=found.pk,
-            currency=asked.pop("currency", found.currency),
             starts_at=asked.pop("starts_at", now),
             ends_at=asked.pop("ends_at", None),
             note=asked.pop("note", ""),
-            agreed=contracts.Agreed(**_plain(asked)),
+            agreed=contracts.Agreed(plan.pk, asked.pop("currency", found.currency), **_plain(asked)),
             actor=actor(request),
             now=now,
         )

@@ -90,6 +90,9 @@ class SubscribePreviewDocument(Document):
     credits = Amount(help_text="Of the first grant.")
     due_now = SubscriptionQuoteDocument(source="quote", allow_null=True, help_text="null: nothing is to be paid now.")
     price = SubscriptionQuoteDocument(allow_null=True, help_text="The first paid period; null: it is free.")
+    after_coupons = SubscriptionQuoteDocument(
+        allow_null=True, help_text="A period once the coupon has ended; null: that is the same as `price`."
+    )
 
 
 class AccountSubscriptions(ApiView):

@@ -570,6 +570,12 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.PROTECT, related_name="contract_terms", to="billing.account"
                     ),
                 ),
+                (
+                    "plan",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="contract_terms", to="billing.plan"
+                    ),
+                ),
             ],
             options={
                 "verbose_name_plural": "contract terms",
@@ -615,10 +621,11 @@ class Migration(migrations.Migration):
                                 "&&",
                             ),
                             ("account", "="),
+                            ("plan", "="),
                             ("currency", "="),
                         ],
                         name="contract_terms_no_overlap",
-                        violation_error_message="Other terms of this account are agreed for that time.",
+                        violation_error_message="Other terms of this account and plan are agreed for that time.",
                     ),
                 ],
             },

@@ -13,7 +13,7 @@ from billing.accounts import ids
 from billing.accounts.fields import validate_currency
 from billing.accounts.models import Account
 from billing.accounts.text import Name
-from billing.catalog.models import MAX_CREDITS, MAX_UNIT_PRICE, Coupon, PlanVersion
+from billing.catalog.models import MAX_CREDITS, MAX_UNIT_PRICE, Coupon, Plan, PlanVersion
 from billing.invoicing.models import MAX_MONEY, Invoice, MoneyAmountField
 from billing.ledger.models import CreditGrant, CreditsField, GrantKind, Posting
 from billing.payments.models import Dispute, PaymentMethod
@@ -278,12 +278,15 @@ class _TstzRange(Func):
 
 
 class ContractTerms(models.Model):
-    """What was agreed with one account instead of its plan's terms, for periods that begin in `[starts_at, ends_at)`.
+    """What was agreed with one account instead of a plan's terms, whatever its version, for periods that begin in
+    `[starts_at, ends_at)`. Other plans cost the account what they cost everyone.
 
-    An empty field leaves the plan's. Money is of `currency`, net; `overage_tiers` are as `PlanPrice` has them.
+    An empty field leaves the plan's. Money is of `currency`, with or without tax as the plan's prices are;
+    `overage_tiers` are as `PlanPrice` has them.
     """
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="contract_terms")
+    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="contract_terms")
     currency = CurrencyField(validators=[validate_currency])
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField(null=True, blank=True)
@@ -315,9 +318,10 @@ class ContractTerms(models.Model):
                 expressions=[
                     (_TstzRange("starts_at", "ends_at", RangeBoundary()), RangeOperators.OVERLAPS),
                     ("account", RangeOperators.EQUAL),
+                    ("plan", RangeOperators.EQUAL),
                     ("currency", RangeOperators.EQUAL),
                 ],
-                violation_error_message="Other terms of this account are agreed for that time.",
+                violation_error_message="Other terms of this account and plan are agreed for that time.",
             ),
         )
 

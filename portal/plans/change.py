@@ -50,7 +50,7 @@ class ChangeDesk(Desk):
         return Asked(seats=seats if most is None else min(seats, most))
 
     def price(self, asked: Asked) -> tuple[Sheet | None, str]:
-        subscription, _current = self._own
+        subscription, current = self._own
         try:
             preview = engines.with_tax(
                 lambda: changes.preview_of(
@@ -76,7 +76,7 @@ class ChangeDesk(Desk):
             return None, str(NO_ISSUER)
         except tax.TaxUnavailable:
             return None, str(NO_TAX)
-        return sheet_to_change(preview, self.terms, is_manual=self._is_manual), ""
+        return sheet_to_change(preview, self.terms, current=current, is_manual=self._is_manual), ""
 
     @property
     def _is_manual(self) -> bool:

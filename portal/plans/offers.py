@@ -5,29 +5,13 @@ from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
 
-from billing.catalog.models import PlanPrice, PlanVersion
-from billing.catalog.plan_pricing import overage_tiers
+from billing.catalog.models import PlanVersion
 from billing.subscriptions.agreement.terms import Terms
 from billing.subscriptions.charges import proration
 from portal.plans.wording import billed_text, has_seats, list_features
 
 # For weighing one plan's fee against another's by the day.
 DAYS = {"week": 7, "month": 30, "quarter": 91, "year": 365}
-
-
-def list_terms(price: PlanPrice) -> Terms:
-    """What a version costs and includes by its price list."""
-    version = price.version
-    return Terms(
-        version=version,
-        currency=price.currency,
-        fee=price.fee,
-        seat_price=price.seat_price,
-        seats_included=version.seats_included,
-        included_credits=version.included_credits,
-        minimum=price.minimum,
-        overage_tiers=overage_tiers(price.overage_tiers),
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,9 +46,11 @@ def sheet_to_subscribe(preview: SubscribePreview) -> Sheet:
     facts: list[tuple[str, str]] = []
     if preview.trial_ends_at is not None:
         facts.append((_("Free until"), _day(preview.trial_ends_at)))
-        facts.append((_("Then"), _price_text(price, terms)))
+        facts.append((_("Then"), _price_text(price, terms, preview.after_coupons)))
     else:
         facts.append((_("Next invoice"), _day(preview.ends_at)))
+        if preview.after_coupons is not None:
+            facts.append((_("After the discount"), _price_text(preview.after_coupons, terms)))
     if preview.credits:
         credits = credits_text(preview.credits)
         facts.append((_("Credits"), _("%(credits)s, as soon as it begins") % {"credits": credits}))
@@ -72,26 +74,33 @@ def sheet_to_subscribe(preview: SubscribePreview) -> Sheet:
     )
 
 
-def _price_text(price: Quote | None, terms: Terms) -> str:
+def _price_text(price: Quote | None, terms: Terms, later: Quote | None = None) -> str:
+    """What a period costs, and what it costs `later`, when discounts have ended."""
     if price is None:
         return _("nothing in advance")
     text = f"{money_text(price.total, terms.currency)} {per_text(terms.version)}"
-    return _("%(price)s, tax included") % {"price": text} if price.tax_total else text
+    if later is not None:
+        after = {"price": text, "later": money_text(later.total, terms.currency)}
+        text = _("%(price)s until the discount ends, then %(later)s") % after
+    return _("%(price)s, tax included") % {"price": text} if (later or price).tax_total else text
 
 
 def _day(at: datetime) -> str:
     return date_format(localtime(at), "j F Y")
 
 
-def sheet_to_change(preview: ChangePreview, terms: Terms, *, is_manual: bool) -> Sheet:
-    """What a change would do. `is_manual`: it is invoiced, and nothing is charged."""
+def sheet_to_change(preview: ChangePreview, terms: Terms, *, current: Terms, is_manual: bool) -> Sheet:
+    """What a change from the `current` terms to others would do. `is_manual`: it is invoiced, nothing is charged."""
     quote, total, currency = preview.quote, preview.total, preview.currency
     withdrawn = preview.withdraws.pk if preview.withdraws is not None else ""
     is_now = preview.when == When.NOW
     facts = [
         (_("Takes effect"), _("today, at once") if is_now else _day(preview.effective_at)),
-        (_("From then on"), _price_text(preview.renewal, terms)),
+        (_("From then on"), _price_text(preview.renewal, terms, preview.after_coupons)),
     ]
+    if current.is_agreed and not terms.is_agreed:
+        text = _("The terms agreed with you are for %(plan)s; %(new)s costs its list price.")
+        facts.append((_("Your contract"), text % {"plan": current.plan_name, "new": terms.plan_name}))
     if is_now:
         facts.append((_("Next invoice"), _day(preview.period_ends_at)))
     if preview.credits_delta:

@@ -5,6 +5,7 @@ from datetime import datetime
 from urllib.parse import urlencode
 
 from django.contrib import messages
+from django.db.models import prefetch_related_objects
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext as _
@@ -12,17 +13,16 @@ from django.utils.translation import gettext_lazy as _lazy
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
 
-from billing.catalog.models import PlanPrice
 from billing.payments import methods
 from billing.subscriptions.agreement import plans_on_offer
-from billing.subscriptions.agreement.terms import Terms, of
+from billing.subscriptions.agreement.terms import Terms, of, resolve_many
 from billing.subscriptions.models import Subscription
 from portal.access import Visit, account_page, require_manager
 from portal.frame import render_page
 from portal.plans import status
 from portal.plans.change import ChangeDesk
 from portal.plans.forms import MOST_SEATS
-from portal.plans.offers import arrange, list_terms
+from portal.plans.offers import arrange
 from portal.plans.subscribe import Asked, Desk, reference_of
 from portal.plans.wording import compare, has_seats
 
@@ -47,7 +47,7 @@ def plans(request: HttpRequest, visit: Visit) -> HttpResponse:
         "shelf": shelf,
         "current": current,
         "rows": compare([card.terms for card in shelf.cards], with_trial=current is None) if shelf else [],
-        "includes_tax": shelf is not None and all(card.terms.version.prices_include_tax for card in shelf.cards),
+        "tax": {card.terms.version.prices_include_tax for card in shelf.cards} if shelf else set(),
     }
     return render_page(request, visit, "plans", context)
 
@@ -94,10 +94,14 @@ def _at(request: HttpRequest, desk: Desk, token: uuid.UUID | None) -> HttpRespon
 
 
 def _list_offered(visit: Visit, current: Terms | None) -> list[Terms]:
+    """Each plan on offer at the price that the account would pay, as agreed with it or by the price list."""
     currency = current.currency if current else visit.account.currency
     versions = plans_on_offer.versions_for(visit.account, currency=currency)
-    prices = PlanPrice.objects.filter(version__in=versions, currency=currency).select_related("version__plan")
-    return [list_terms(price) for price in prices.order_by("version__plan__position", "version__plan_id")]
+    version_ids = list(versions.order_by("plan__position", "plan_id").values_list("pk", flat=True))
+    # The price of a form reads them once more, then from the account.
+    prefetch_related_objects([visit.account], "contract_terms")
+    contracts = visit.account.contract_terms.all()
+    return resolve_many(version_ids, currency=currency, at=visit.now, contracts=contracts)
 
 
 def _open_desk(visit: Visit, key: str, token: uuid.UUID | None, *, now: datetime) -> Desk:

@@ -4,23 +4,34 @@ import uuid
 from datetime import timedelta
 from decimal import Decimal
 
+import pytest
 from django.test import Client
 from django.utils import timezone
 
 from billing.accounts.models import Approval, StaffAct, User
 from billing.admin import acts
+from billing.catalog.models import Plan, PlanVersion
+from billing.subscriptions.lifecycle import subscribing
 from billing.subscriptions.models import ContractTerms
 from tests.admin.conftest import Office, find_unrefused, post, text_of
 from tests.admin.test_approvals import _staff
+from tests.factories import make_issuer, make_plan
 
 B = "/admin/billing/contractterms"
+
+
+@pytest.fixture(autouse=True)
+def plan(office: Office) -> PlanVersion:
+    """The plan that terms are agreed for."""
+    return make_plan("team", prices={"USD": {"fee": "500"}, "EUR": {"fee": "500"}})
 
 
 def _form(office: Office, **fields: object) -> dict[str, object]:
     day = office.now + timedelta(days=1)
     given = {
-        "account": office.account.pk, "currency": "", "starts_at_0": f"{day:%Y-%m-%d}", "starts_at_1": "00:00:00",
-        "fee": "400", "discount_percent": "10", "reason": "Signed in May", "token": str(uuid.uuid4()),
+        "account": office.account.pk, "plan": Plan.objects.get().pk, "currency": "", "starts_at_0": f"{day:%Y-%m-%d}",
+        "starts_at_1": "00:00:00", "fee": "400", "discount_percent": "10", "reason": "Signed in May",
+        "token": str(uuid.uuid4()),
     }  # fmt: skip
     return {**given, **fields}
 
@@ -56,6 +67,8 @@ FAULTY_TERMS = [
     ({"fee": "1.001"}, "whole minor units"),
     ({"account": "0"}, "Select a valid choice."),
     ({"reason": ""}, "This field is required."),
+    ({"plan": ""}, "This field is required."),
+    ({"currency": "JPY"}, "This plan has no price in JPY."),
     ({"discount_percent": "101"}, "less than or equal to 100"),
 ]
 
@@ -70,6 +83,17 @@ def test_other_terms_of_that_time_are_in_the_way(staff: Client, office: Office) 
     _approved(office)
     assert "Other terms are agreed" in post(staff, f"{B}/agree/", **_form(office))
     assert ContractTerms.objects.count() == 1
+
+
+def test_the_form_begins_with_the_plan_that_the_account_has(staff: Client, office: Office, plan: PlanVersion) -> None:
+    make_issuer()
+    page = f"{B}/agree/?account={office.account.pk}"
+    assert "selected>Team" not in staff.get(page).content.decode()
+    subscribing.subscribe(
+        account_id=office.account.pk, plan_version_id=plan.pk, seats=0, collection="manual", reference="x", actor="x",
+        now=office.now,
+    )  # fmt: skip
+    assert "selected>Team" in staff.get(page).content.decode()
 
 
 def test_who_may_only_look_agrees_and_ends_nothing(client: Client, office: Office, staff: Client) -> None:

@@ -208,14 +208,16 @@ def _coupon(office: Office) -> Sent:
 
 def _agree_terms(office: Office) -> Sent:
     day = f"{office.now + timedelta(days=1):%Y-%m-%d}"
-    sent = {"account": office.account.pk, "currency": "", "starts_at_0": day, "starts_at_1": "00:00", "fee": "4"}
+    plan = make_plan("agreed").plan_id
+    sent = {"account": office.account.pk, "plan": plan, "starts_at_0": day, "starts_at_1": "00:00", "fee": "4"}
     return f"{B}/contractterms/agree/", _form(**sent)
 
 
 def _end_terms(office: Office) -> Sent:
     row = contracts.agree(
-        account_id=office.account.pk, currency="USD", agreed=contracts.Agreed(fee=Decimal(4)), starts_at=office.now,
-        ends_at=None, note="x", actor="t", now=office.now,
+        account_id=office.account.pk, agreed=contracts.Agreed(make_plan("agreed").plan_id, "USD", fee=Decimal(4)),
+        starts_at=office.now, ends_at=None, note="x", actor="t",
+        now=office.now,
     )  # fmt: skip
     day = office.now + timedelta(days=9)
     return f"{B}/contractterms/{row.pk}/end/", _form(at_0=f"{day:%Y-%m-%d}", at_1="00:00")

@@ -84,7 +84,7 @@ def test_by_transfer_the_terms_of_payment_are_kept_for_every_invoice(
 
 def test_terms_that_are_agreed_with_the_account_are_shown(staff: Client, office: Office, team: PlanVersion) -> None:
     contracts.agree(
-        account_id=office.account.pk, currency="EUR", agreed=contracts.Agreed(fee=Decimal(40)),
+        account_id=office.account.pk, agreed=contracts.Agreed(team.plan_id, "EUR", fee=Decimal(40)),
         starts_at=office.now - timedelta(hours=1), ends_at=None, note="x", actor="x", now=office.now,
     )  # fmt: skip
     page = post(staff, _page(office.account), **_sent(team, seats=2))

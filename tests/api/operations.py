@@ -57,7 +57,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "create_account": {"external_id": "new", "name": "New", "billing_email": "n@new.example", "country": "DE"},
     "update_account": {"name": "Another"},
     "begin_card_setup": {"make_default": True},
-    "create_contract_terms": {"fee": "1"},
+    "create_contract_terms": {"plan": "team", "fee": "1"},
     "create_grant": {"amount": "5", "kind": "bonus"},
     "create_invitation": {"email": "c@example.com", "role": "admin"},
     "update_member": {"spend_limit": "5"},

@@ -172,24 +172,27 @@ def test_history_is_listed_newest_first(alice, team):
     assert (items[2]["to_plan"]["plan"], items[2]["invoice"]) == ("team", made["invoice"])
 
 
-def test_contract_terms_are_the_platforms_to_agree(platform, alice, acme):
+def test_contract_terms_are_the_platforms_to_agree(platform, alice, acme, team):
     path = "/accounts/acme/contract-terms"
     assert_problem(alice.post(path, {"fee": "39"}), 403, "platform_key_required")
-    assert_problem(platform.post(path, {}), 400, "invalid_request")
-    assert_problem(platform.post(path, {"fee": "1.001"}), 400, "invalid_request", "fee")
-    assert_problem(platform.post(path, {"overage_tiers": []}), 400, "invalid_request", "overage_tiers")
+    assert_problem(platform.post(path, {"plan": "team"}), 400, "invalid_request")
+    assert_problem(platform.post(path, {"plan": "team", "fee": "1.001"}), 400, "invalid_request", "fee")
+    assert_problem(platform.post(path, {"plan": "team", "overage_tiers": []}), 400, "invalid_request", "overage_tiers")
+    assert_problem(platform.post(path, {"fee": "39"}), 400, "invalid_request", "plan")
+    assert_problem(platform.post(path, {"plan": "none", "fee": "39"}), 400, "invalid_request", "plan")
     assert not ContractTerms.objects.exists()
     tiers = [{"up_to": "1000", "price": "0.5"}, {"up_to": None, "price": "0.25"}]
     made = platform.post(
-        path, {"fee": "39", "overage_tiers": tiers, "note": "Order 7", "ends_at": "2090-01-01T00:00:00Z"}
+        path,
+        {"plan": "team", "fee": "39", "overage_tiers": tiers, "note": "Order 7", "ends_at": "2090-01-01T00:00:00Z"},
     )
     assert made.status_code == 201
     assert (made.json()["fee"], made.json()["overage_tiers"], made.json()["seat_price"]) == ("39", tiers, None)
-    assert_problem(platform.post(path, {"fee": "38"}), 409, "terms_overlap")
+    assert_problem(platform.post(path, {"plan": "team", "fee": "38"}), 409, "terms_overlap")
     assert alice.get(path).json() == {"items": [made.json()], "next_cursor": None}
 
 
 def test_contract_terms_are_what_is_charged(platform, team):
-    platform.post("/accounts/acme/contract-terms", {"fee": "39", "included_credits": "1500"})
+    platform.post("/accounts/acme/contract-terms", {"plan": "team", "fee": "39", "included_credits": "1500"})
     told = platform.post(PREVIEW, ask(team)).json()
     assert (told["due_now"]["subtotal"], told["credits"]) == ("39", "1500")

@@ -15,7 +15,7 @@ from billing.catalog.models import PlanVersion
 from billing.invoicing.models import Invoice, Issuer
 from billing.payments.models import Payment
 from billing.subscriptions.lifecycle import pause_cancel
-from billing.subscriptions.models import ScheduledChange, Subscription
+from billing.subscriptions.models import ContractTerms, ScheduledChange, Subscription
 from tests.factories import make_plan
 from tests.portal.conftest import Stage
 from tests.portal.meadow import BEGAN_AT, CHANGED_AT, form_of, nothing_happened, wait_until, work
@@ -55,6 +55,19 @@ def test_a_dearer_plan_begins_today_for_the_days_that_are_left(
     subscription.refresh_from_db()
     assert (subscription.plan_version, subscription.state) == (large, "active")
     assert Invoice.objects.latest("pk").total == Decimal("142.80")
+
+
+def test_a_plan_other_than_the_agreed_one_costs_its_list_price_and_says_so(
+    alice: Client, meadow: Account, subscription: Subscription, change: str
+) -> None:
+    ContractTerms.objects.create(
+        account=meadow, plan=subscription.plan_version.plan, currency="USD", fee=Decimal(30), starts_at=BEGAN_AT,
+        created_at=BEGAN_AT,
+    )  # fmt: skip
+    text = text_of(alice.get(change, follow=True))
+    assert "Fee $30.00 a month $240.00 a month" in text
+    assert "Your contract The terms agreed with you are for Team; Large costs its list price." in text
+    assert "From then on $285.60 a month, tax included" in text
 
 
 def test_the_same_form_changes_once(alice: Client, subscription: Subscription, change: str) -> None:

@@ -14,6 +14,8 @@ from billing.catalog.models import Coupon, Pack, Plan, PlanVersion
 from billing.invoicing.models import Invoice, Issuer
 from billing.ledger import balance
 from billing.payments.models import Payment, PaymentMethod
+from billing.subscriptions.agreement import contracts
+from billing.subscriptions.agreement.contracts import Agreed
 from billing.subscriptions.models import Subscription
 from tests.factories import make_plan
 from tests.payments import makers as cards
@@ -60,6 +62,21 @@ def test_plans_stand_side_by_side_in_plain_words(alice: Client, stage: Stage, te
     assert "Pay for what you use: $0.014 a credit" in page
     assert "Side by side Team Metered Fee $49.00 a month No fee" in page
     assert "Prices are before tax." in page
+
+
+def test_a_price_agreed_with_the_account_stands_on_the_plan_it_is_for(
+    alice: Client, stage: Stage, team: PlanVersion
+) -> None:
+    make_plan("scale", prices={"USD": {"fee": "99"}}, prices_include_tax=True)
+    contracts.agree(
+        account_id=stage.account.pk, agreed=Agreed(team.plan_id, "USD", fee=Decimal(39)), starts_at=stage.now,
+        ends_at=None, note="x", actor="x", now=stage.now,
+    )  # fmt: skip
+    page = text_of(alice.get(f"{stage.url}/plans"))
+    assert "Team $39.00 a month before tax Agreed with you" in page
+    assert "Scale $99.00 a month tax included" in page
+    assert "Side by side Team Scale Fee $39.00 a month $99.00 a month" in page
+    assert "Prices " not in page
 
 
 def test_plans_stand_in_the_order_that_staff_gave_them(alice: Client, stage: Stage, team: PlanVersion) -> None:

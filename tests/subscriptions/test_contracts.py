@@ -4,6 +4,7 @@ from decimal import Decimal
 import pytest
 
 from billing.accounts.models import Account
+from billing.catalog.models import Plan, PlanVersion
 from billing.subscriptions.agreement import contracts
 from billing.subscriptions.agreement.contracts import Agreed, TermsInvalid, TermsOverlap
 from billing.subscriptions.models import ContractTerms, Subscription, SubscriptionChange
@@ -18,19 +19,21 @@ MONTH = timedelta(days=30)
 
 @pytest.fixture
 def acme() -> Account:
-    """The account that terms are agreed with."""
+    """The account that terms are agreed with, for the only plan unless told otherwise."""
+    make_plan(prices={currency: {"fee": "49"} for currency in ("USD", "EUR", "JPY")})
     return make_account("acme")
 
 
 def agree(
     account: Account, starts_at: datetime = NOW, ends_at: datetime | None = None, **fields: object
 ) -> ContractTerms:
-    """Terms in dollars with a fee of 39.00, unless told otherwise."""
+    """Terms of the only plan in dollars with a fee of 39.00, unless told otherwise."""
     currency = str(fields.pop("currency", "USD"))
-    agreed = Agreed(**(fields or {"fee": D(39)}))  # type: ignore[arg-type]
+    plan = fields.pop("plan", None) or Plan.objects.get()
+    agreed = Agreed(plan.pk, currency, **(fields or {"fee": D(39)}))  # type: ignore[arg-type]
     return contracts.agree(
-        account_id=account.pk, currency=currency, agreed=agreed, starts_at=starts_at, ends_at=ends_at, note="Order 7",
-        actor="user:1", now=NOW,
+        account_id=account.pk, agreed=agreed, starts_at=starts_at, ends_at=ends_at, note="Order 7", actor="user:1",
+        now=NOW,
     )  # fmt: skip
 
 
@@ -80,11 +83,12 @@ def test_terms_of_the_same_time_are_refused(acme, first, second):
     assert spans(acme) == [(at(first[0]), at(first[1]))]
 
 
-def test_terms_of_another_currency_or_account_are_apart(acme):
-    agree(acme)
-    agree(acme, currency="EUR")
-    agree(make_account("evil"))
-    assert ContractTerms.objects.filter(ends_at=None).count() == 3
+def test_terms_of_another_currency_account_or_plan_are_apart(acme):
+    team = Plan.objects.get()
+    for account, of in ((acme, {}), (acme, {"currency": "EUR"}), (make_account("evil"), {})):
+        agree(account, plan=team, fee=D(39), **of)
+    agree(acme, plan=make_plan("scale").plan, fee=D(39))
+    assert ContractTerms.objects.filter(ends_at=None).count() == 4
 
 
 @pytest.mark.parametrize(
@@ -102,6 +106,7 @@ def test_terms_of_another_currency_or_account_are_apart(acme):
         ({"overage_tiers": [{"price": "x"}]}, "overage_tiers"),
         ({"fee": None}, ""),
         ({"currency": "JPY", "fee": D("1.5")}, "fee"),
+        ({"currency": "GBP", "fee": D(1)}, "plan"),
     ],
 )
 def test_terms_that_make_no_sense_are_refused(acme, fields, field):
@@ -122,14 +127,15 @@ def test_terms_end_after_they_begin(acme):
     assert spans(acme) == [(NOW, NOW + MONTH)]
 
 
-def test_a_subscriptions_history_tells_of_terms_of_its_currency(acme):
+def test_a_subscriptions_history_tells_of_terms_of_its_plan_and_currency(acme):
     subscription = Subscription.objects.create(
-        account=acme, reference="test", plan_version=make_plan(), currency="USD", state="active",
+        account=acme, reference="test", plan_version=PlanVersion.objects.get(), currency="USD", state="active",
         anchor_on=NOW.date(), period_starts_at=NOW, period_ends_at=NOW + MONTH, started_at=NOW, created_at=NOW,
     )  # fmt: skip
-    agree(acme, currency="EUR")
+    agree(acme, currency="EUR", fee=D(39))
+    agree(acme, plan=make_plan("scale").plan, fee=D(39))
     assert not SubscriptionChange.objects.exists()
-    terms = agree(acme)
+    terms = agree(acme, plan=subscription.plan_version.plan, fee=D(39))
     change = SubscriptionChange.objects.get()
     assert (change.subscription, change.act, change.reference) == (subscription, "contract", f"contract:{terms.pk}")
     assert (change.at, change.actor, change.details) == (NOW, "user:1", {"terms": terms.pk, "note": "Order 7"})

@@ -72,12 +72,14 @@ def test_free_periods_use_nothing_of_a_coupon(account):
 
 
 def test_several_take_off_what_the_others_leave_after_the_contracts_discount(account):
+    team = make_team()
     ContractTerms.objects.create(
-        account=account, currency="USD", starts_at=NOW - DAY, discount_percent=Decimal(10), created_at=NOW
-    )
+        account=account, plan=team.plan, currency="USD", starts_at=NOW - DAY, discount_percent=Decimal(10),
+        created_at=NOW,
+    )  # fmt: skip
     make_coupon()
     make_coupon("MORE", amount=Decimal("6.00"), currency="USD")
-    subscription = subscribe(account, make_team(), coupon_code="SPRING")
+    subscription = subscribe(account, team, coupon_code="SPRING")
     coupons.redeem(subscription, code="MORE", now=NOW)
     run(ENDS[0])
     # 50 less 10 % is 45, less 20 % is 36, less 6 is 30.

@@ -140,14 +140,13 @@ def terms_payload(agreed: Agreed, **others: Any) -> dict[str, Any]:
 def agree(approval: Approval, now: datetime) -> Model:
     """Agree the terms, from the asked time on or from now, whichever is later."""
     asked = approval.payload
-    whole = ("seats_included", "overage_tiers")
+    others = ("plan_id", "currency", "seats_included", "overage_tiers")
     values: dict[str, Any] = {
-        name: Decimal(value) if value is not None and name not in whole else value
+        name: Decimal(value) if value is not None and name not in others else value
         for name, value in asked["agreed"].items()
     }
     return contracts.agree(
         account_id=asked["account_id"],
-        currency=asked["currency"],
         agreed=Agreed(**values),
         starts_at=datetime.fromisoformat(asked["starts_at"]),
         ends_at=datetime.fromisoformat(asked["ends_at"]) if asked["ends_at"] else None,

@@ -1,4 +1,4 @@
-"""Staff pages of contract terms: what was agreed with one account instead of its plan's terms.
+"""Staff pages of contract terms: what was agreed with one account instead of a plan's terms.
 
 Terms are agreed and ended, never changed: what a period was billed by stays as it was.
 """
@@ -23,12 +23,14 @@ from billing.admin.asking import OnceForm
 from billing.admin.powers import POWERS, plans
 from billing.admin.rules import Act, FactsAdmin, MomentWidget, PickOne, plain_id
 from billing.admin.subscriptions.subscriptions import link
+from billing.catalog.models import Plan
 from billing.notifications import wording
 from billing.subscriptions.agreement import contracts
 from billing.subscriptions.agreement.contracts import Agreed, TermsInvalid
-from billing.subscriptions.models import ContractTerms
+from billing.subscriptions.models import ContractTerms, Subscription
 
 MAY_AGREE = POWERS["agree_terms"].permission
+AS_THE_PLANS = gettext_lazy("Before tax, or with tax included where the plan's own prices include it.")
 MONEY: dict[str, Any] = {"max_digits": 18, "decimal_places": 3, "required": False, "min_value": 0}
 
 
@@ -43,6 +45,10 @@ class AgreeForm(OnceForm):
     """What is agreed. What is left empty stays the plan's."""
 
     account = forms.ModelChoiceField(queryset=Account.objects.all(), label=gettext_lazy("Account"))
+    plan = forms.ModelChoiceField(
+        queryset=Plan.objects.order_by("position", "pk"), label=gettext_lazy("Plan"),
+        help_text=gettext_lazy("Agreed for this plan only, whatever its version. Other plans cost the list price."),
+    )  # fmt: skip
     currency = PlainText(
         label=gettext_lazy("Currency"), max_length=3, required=False,
         help_text=gettext_lazy("Empty: the account's own."),
@@ -53,9 +59,9 @@ class AgreeForm(OnceForm):
     ends_at = forms.SplitDateTimeField(
         label=gettext_lazy("Until, without it"), widget=MomentWidget("Until"), required=False
     )
-    fee = forms.DecimalField(label=gettext_lazy("Fee of a period"), **MONEY)
-    seat_price = forms.DecimalField(label=gettext_lazy("Price of an extra seat"), **MONEY)
-    minimum = forms.DecimalField(label=gettext_lazy("Least amount of a period"), **MONEY)
+    fee = forms.DecimalField(label=gettext_lazy("Fee of a period"), help_text=AS_THE_PLANS, **MONEY)
+    seat_price = forms.DecimalField(label=gettext_lazy("Price of an extra seat"), help_text=AS_THE_PLANS, **MONEY)
+    minimum = forms.DecimalField(label=gettext_lazy("Minimum per period"), help_text=AS_THE_PLANS, **MONEY)
     included_credits = forms.DecimalField(
         label=gettext_lazy("Credits included"), max_digits=24, decimal_places=6, required=False, min_value=0
     )
@@ -72,12 +78,14 @@ class AgreeForm(OnceForm):
         label=gettext_lazy("Note"), max_length=200, widget=forms.TextInput(attrs={"class": "vTextField"})
     )
     field_order = (
-        "token", "account", "currency", "starts_at", "ends_at", "fee", "seat_price", "minimum", "included_credits",
-        "seats_included", "discount_percent", "overage_tiers", "reason",
+        "token", "account", "plan", "currency", "starts_at", "ends_at", "fee", "seat_price", "minimum",
+        "included_credits", "seats_included", "discount_percent", "overage_tiers", "reason",
     )  # fmt: skip
 
     def agreed(self) -> Agreed:
-        """The terms of a valid form."""
+        """The terms of a valid form; the account's own currency where none is given."""
+        typed = self.cleaned_data
+        currency = typed["currency"].upper() or typed["account"].currency
         names = (
             "fee",
             "seat_price",
@@ -87,7 +95,7 @@ class AgreeForm(OnceForm):
             "overage_tiers",
             "discount_percent",
         )
-        return Agreed(**{name: self.cleaned_data[name] for name in names})
+        return Agreed(typed["plan"].pk, currency, **{name: typed[name] for name in names})
 
 
 class EndForm(OnceForm):
@@ -106,12 +114,12 @@ class EndForm(OnceForm):
 class ContractTermsAdmin(FactsAdmin):
     """Terms agreed with single accounts."""
 
-    list_display = (plain_id, "account", "currency", "what", "starts_at", "ends_at", "note")
-    list_select_related = ("account",)
-    list_filter = ("currency", "starts_at")
+    list_display = (plain_id, "account", "plan", "currency", "what", "starts_at", "ends_at", "note")
+    list_select_related = ("account", "plan")
+    list_filter = ("plan", "currency", "starts_at")
     search_fields = ("=id", "account__name", "account__external_id", "note")
     ordering = ("-id",)
-    fields = ("account_link", "currency", "what", "starts_at", "ends_at", "note", "created_at", "actor")
+    fields = ("account_link", "plan", "currency", "what", "starts_at", "ends_at", "note", "created_at", "actor")
     readonly_fields = fields
 
     def get_urls(self) -> list[URLPattern]:
@@ -141,13 +149,15 @@ class ContractTermsAdmin(FactsAdmin):
     def agree_view(self, request: HttpRequest) -> HttpResponse:
         """Ask what is agreed with whom, and ask a second person for it."""
         self.require(request.user.has_perm(MAY_AGREE))
-        form = AgreeForm(request.POST or None, initial={"token": uuid.uuid4(), "account": request.GET.get("account")})
+        account = request.GET.get("account")
+        initial = {"token": uuid.uuid4(), "account": account, "plan": _plan_of(account)}
+        form = AgreeForm(request.POST or None, initial=initial)
         relation = ContractTerms._meta.get_field("account")
         form.fields["account"].widget = PickOne(relation, self.admin_site, choices=form.fields["account"].choices)  # type: ignore[attr-defined]
         if request.method == "POST" and form.is_valid() and (done := self._agree(request, form)) is not None:
             to = self.page_url("changelist")
             return asking.answer(request, done, said=_("The terms apply to the periods to come."), to=to)
-        text = _("They replace those terms of the plan that are filled in, for periods that begin in their time.")
+        text = _("What is filled in replaces the plan's own terms, for periods that begin in that time.")
         return self.render_act(
             request, None, title=_("Agree terms with an account"), button=_("Agree"), form=form,
             warning=f"{text} {_('A second person must approve them.')}",
@@ -155,16 +165,15 @@ class ContractTermsAdmin(FactsAdmin):
 
     def _agree(self, request: HttpRequest, form: AgreeForm) -> Done | None:
         typed = form.cleaned_data
-        currency = typed["currency"].upper() or typed["account"].currency
         now = clocks.time_of(typed["account"], timezone.now())
         try:
-            contracts.check(form.agreed(), currency, max(typed["starts_at"], now), typed["ends_at"])
+            contracts.check(form.agreed(), max(typed["starts_at"], now), typed["ends_at"])
         except TermsInvalid as fault:
             form.add_error(fault.field if fault.field in form.fields else None, str(fault))
             return None
         ends_at = typed["ends_at"]
         payload = plans.terms_payload(
-            form.agreed(), account_id=typed["account"].pk, currency=currency,
+            form.agreed(), account_id=typed["account"].pk,
             starts_at=typed["starts_at"].isoformat(), ends_at=ends_at.isoformat() if ends_at else None,
         )  # fmt: skip
         return asking.ask(request, form, act="agree_terms", account_id=typed["account"].pk, payload=payload)
@@ -172,7 +181,7 @@ class ContractTermsAdmin(FactsAdmin):
     def end_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask from when on the terms apply no longer, and ask a second person for it."""
         self.require(request.user.has_perm(MAY_AGREE))
-        row = ContractTerms.objects.select_related("account").filter(pk=pk).first()
+        row = ContractTerms.objects.select_related("account", "plan").filter(pk=pk).first()
         if row is None:
             raise Http404
         form = EndForm(request.POST or None, initial={"token": uuid.uuid4()})
@@ -181,7 +190,7 @@ class ContractTermsAdmin(FactsAdmin):
             done = asking.ask(request, form, act="end_terms", account_id=row.account_id, payload=payload)
             if done is not None:
                 return asking.answer(request, done, said=_("They end then."), to=self.page_url("change", row))
-        facts = [(_("Account"), row.account), (_("Terms"), self.what(row))]
+        facts = [(_("Account"), row.account), (_("Plan"), row.plan), (_("Terms"), self.what(row))]
         text = _("The period that runs keeps them; the plan's own terms follow.")
         return self.render_act(
             request, row, title=_("End these terms?"), button=_("End them"), form=form, facts=facts,
@@ -209,3 +218,11 @@ class ContractTermsAdmin(FactsAdmin):
         if row.overage_tiers is not None:
             parts.append(_("own overage prices"))
         return ", ".join(parts)
+
+
+def _plan_of(account: str | None) -> int | None:
+    """The plan that an account named in the address has, which is what terms are mostly agreed for."""
+    if account is None or not account.isascii() or not account.isdigit() or len(account) > 18:
+        return None
+    live = Subscription.objects.filter(account=int(account)).exclude(state=Subscription.State.ENDED)
+    return live.values_list("plan_version__plan", flat=True).first()

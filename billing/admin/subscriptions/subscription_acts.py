@@ -297,6 +297,8 @@ def _facts_of(preview: changes.ChangePreview) -> list[tuple[str, object]]:
         )
     if preview.renewal is not None:
         facts.append((_("Each period from then on"), money_text(preview.renewal.total, preview.currency)))
+    if preview.after_coupons is not None:
+        facts.append((_("Once coupons have ended"), money_text(preview.after_coupons.total, preview.currency)))
     if preview.credits_delta:
         facts.append((_("Credits"), exact_credits_text(preview.credits_delta)))
     return [*facts, *_withdrawn(preview.withdraws)]

@@ -32,7 +32,7 @@ from billing.payments.models import PaymentMethod
 from billing.subscriptions.agreement import plans_on_offer
 from billing.subscriptions.lifecycle import subscribing
 from billing.subscriptions.lifecycle.subscribing import SubscribePreview
-from billing.subscriptions.models import ContractTerms, Subscription
+from billing.subscriptions.models import Subscription
 
 MANUAL = Subscription.Collection.MANUAL
 MOST_TERMS_DAYS = 365
@@ -227,7 +227,7 @@ def _facts_of(preview: SubscribePreview, form: StartForm, account: Account) -> l
     ]
     if terms.extra_seats(preview.seats):
         facts.append((_("Each seat beyond those included"), money_text(terms.seat_price, currency)))
-    if _has_contract(account, preview):
+    if terms.is_agreed:
         facts.append((_("Contract terms"), _("These prices are agreed with this account.")))
     facts.append((_("Credits granted first"), exact_credits_text(preview.credits)))
     if preview.trial_ends_at is not None:
@@ -248,11 +248,3 @@ def _facts_of(preview: SubscribePreview, form: StartForm, account: Account) -> l
     else:
         facts.append((_("Charged to"), typed["method"] or _("the account's default card")))
     return facts
-
-
-def _has_contract(account: Account, preview: SubscribePreview) -> bool:
-    rows = ContractTerms.objects.filter(account=account, currency=preview.terms.currency)
-    return any(
-        each.starts_at <= preview.starts_at and (each.ends_at is None or preview.starts_at < each.ends_at)
-        for each in rows
-    )

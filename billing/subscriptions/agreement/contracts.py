@@ -1,4 +1,4 @@
-"""Contract terms: what one account pays and gets instead of its plan's terms, for periods that begin in their time.
+"""Contract terms: what one account pays and gets instead of a plan's terms, for periods that begin in their time.
 
 Locks: the account's terms, by primary key.
 """
@@ -13,6 +13,7 @@ from django.db.models import Q, QuerySet
 
 from billing.accounts.models import Account
 from billing.catalog import plan_pricing, pricing
+from billing.catalog.models import PlanPrice
 from billing.subscriptions.models import ContractTerms, Subscription, SubscriptionChange
 
 
@@ -25,7 +26,7 @@ class TermsInvalid(ValueError):
 
 
 class TermsOverlap(Exception):
-    """Other terms of the account and currency are agreed for a part of that time. `other` are they."""
+    """Other terms of the account, plan and currency are agreed for a part of that time. `other` are they."""
 
     def __init__(self, other: ContractTerms) -> None:
         super().__init__(f"terms {other.pk} are agreed from {other.starts_at}")
@@ -34,9 +35,11 @@ class TermsOverlap(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Agreed:
-    """What is agreed; None leaves the plan's. Money is net, of the terms' currency; `overage_tiers` are as `PlanPrice`
-    has them; `discount_percent` is taken from fee and seats."""
+    """What is agreed for a plan; None leaves the plan's. Money is of `currency`, with or without tax as the plan's
+    prices are; `overage_tiers` are as `PlanPrice` has them; `discount_percent` is taken from fee and seats."""
 
+    plan_id: int
+    currency: str
     fee: Decimal | None = None
     seat_price: Decimal | None = None
     minimum: Decimal | None = None
@@ -49,7 +52,6 @@ class Agreed:
 def agree(
     *,
     account_id: int,
-    currency: str,
     agreed: Agreed,
     starts_at: datetime,
     ends_at: datetime | None,
@@ -57,20 +59,19 @@ def agree(
     actor: str,
     now: datetime,
 ) -> ContractTerms:
-    """Agree terms with an account for periods that begin in `[starts_at, ends_at)`, now at the earliest: the one that
-    runs keeps its own.
+    """Agree terms of a plan with an account for periods that begin in `[starts_at, ends_at)`, now at the earliest: the
+    one that runs keeps its own.
 
-    Terms without an end that began before give way where the new ones begin. Raises TermsInvalid and TermsOverlap;
-    nothing is written then.
+    Terms of the plan without an end that began before give way where the new ones begin. Raises TermsInvalid and
+    TermsOverlap; nothing is written then.
     """
     starts_at = max(starts_at, now)
-    check(agreed, currency, starts_at, ends_at)
+    check(agreed, starts_at, ends_at)
     with transaction.atomic():
         Account.objects.select_for_update(no_key=True).get(pk=account_id)
-        _make_room(account_id, currency, starts_at, ends_at)
+        _make_room(account_id, agreed, starts_at, ends_at)
         terms = ContractTerms.objects.create(
             account_id=account_id,
-            currency=currency,
             starts_at=starts_at,
             ends_at=ends_at,
             note=note,
@@ -78,10 +79,11 @@ def agree(
             created_at=now,
             **asdict(agreed),
         )
-        live = Subscription.objects.filter(account=account_id, currency=currency).exclude(state="ended").first()
-        if live is not None:
+        live = Subscription.objects.filter(account=account_id).exclude(state=Subscription.State.ENDED)
+        subscription = live.filter(currency=agreed.currency, plan_version__plan=agreed.plan_id).first()
+        if subscription is not None:
             SubscriptionChange.objects.create(
-                subscription=live,
+                subscription=subscription,
                 act=SubscriptionChange.Act.CONTRACT,
                 reference=f"contract:{terms.pk}",
                 at=now,
@@ -108,11 +110,15 @@ def end(*, terms_id: int, at: datetime, now: datetime) -> ContractTerms:
         return terms
 
 
-def check(agreed: Agreed, currency: str, starts_at: datetime, ends_at: datetime | None) -> None:
+def check(agreed: Agreed, starts_at: datetime, ends_at: datetime | None) -> None:
     """Raise TermsInvalid where `agree` would, whatever else is agreed with the account."""
+    currency = agreed.currency
+    prices = PlanPrice.objects.filter(version__plan=agreed.plan_id, version__published_at__isnull=False)
+    if not prices.filter(currency=currency).exists():
+        raise TermsInvalid("plan", f"This plan has no price in {currency}.")
     if ends_at is not None and ends_at <= starts_at:
         raise TermsInvalid("ends_at", "Terms end after they begin.")
-    if all(value is None for value in asdict(agreed).values()):
+    if all(value is None for name, value in asdict(agreed).items() if name not in ("plan_id", "currency")):
         raise TermsInvalid("", "Agree at least one term that differs from the plan's.")
     for field in ("fee", "seat_price", "minimum"):
         amount: Decimal | None = getattr(agreed, field)
@@ -136,9 +142,10 @@ def list_terms(account_id: int) -> QuerySet[ContractTerms]:
     return ContractTerms.objects.filter(account=account_id).order_by("-starts_at", "-pk")
 
 
-def _make_room(account_id: int, currency: str, starts_at: datetime, ends_at: datetime | None) -> None:
+def _make_room(account_id: int, agreed: Agreed, starts_at: datetime, ends_at: datetime | None) -> None:
     """End the open terms that began before; whatever else reaches into the time is in the way."""
-    others = ContractTerms.objects.select_for_update(no_key=True).filter(account=account_id, currency=currency)
+    others = ContractTerms.objects.select_for_update(no_key=True)
+    others = others.filter(account=account_id, plan=agreed.plan_id, currency=agreed.currency)
     for other in others.filter(Q(ends_at=None) | Q(ends_at__gt=starts_at)).order_by("pk"):
         if ends_at is not None and other.starts_at >= ends_at:
             continue

@@ -3,7 +3,7 @@
 Reads only. Published versions never change, so a process keeps those it has met in memory.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -35,8 +35,9 @@ class NoPrice(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """A plan version in one currency, with the contract's terms in place of the plan's. Money is per period, net or,
-    with `prices_include_tax`, with tax in it; credits are per grant: a period, or with `grants_monthly` a month."""
+    """A plan version in one currency, with the contract's terms in place of the plan's (`is_agreed`). Money is per
+    period, net or, with `prices_include_tax`, with tax in it; credits are per grant: a period, or with `grants_monthly`
+    a month."""
 
     version: PlanVersion
     currency: str
@@ -47,6 +48,7 @@ class Terms:
     seats_included: int
     overage_tiers: tuple[Tier, ...]
     discount_percent: Decimal = ZERO
+    is_agreed: bool = False
 
     @property
     def plan_name(self) -> str:
@@ -96,15 +98,23 @@ def resolve(
     at: datetime,
     contracts: Iterable[ContractTerms] | None = None,
 ) -> Terms:
-    """The terms of a period that begins `at`; `contracts` are the account's, where they have been read. At most one
-    query once the version is known. Raises NoPrice."""
-    plain = _plain(version_id, currency)
+    """The terms of a period that begins `at`: the plan's own, or those agreed for this plan; `contracts` are all of the
+    account's, where they have been read. At most one query once the version is known. Raises NoPrice."""
+    plain = _plain([version_id], currency).get(version_id)
+    if plain is None:
+        raise NoPrice(f"plan version {version_id} has no price in {currency}")
     if contracts is None:
         contracts = ContractTerms.objects.filter(account=account_id, currency=currency)
-    for each in contracts:
-        if each.currency == currency and each.starts_at <= at and (each.ends_at is None or at < each.ends_at):
-            return _with_contract(plain, each)
-    return plain
+    return _as_agreed(plain, contracts, at)
+
+
+def resolve_many(
+    version_ids: Sequence[int], *, currency: str, at: datetime, contracts: Iterable[ContractTerms]
+) -> list[Terms]:
+    """`resolve` for several versions, in their order and without those that have no price in the currency. One query at
+    most."""
+    plain = _plain(version_ids, currency)
+    return [_as_agreed(plain[pk], contracts, at) for pk in version_ids if pk in plain]
 
 
 def of(subscription: Subscription, *, at: datetime, contracts: Iterable[ContractTerms] | None = None) -> Terms:
@@ -142,31 +152,37 @@ def forget() -> None:
     _kept.clear()
 
 
-def _plain(version_id: int, currency: str) -> Terms:
-    """The plan's own terms, from memory where the version is published."""
-    known = _kept.get((version_id, currency))
-    if known is not None:
-        return known
-    prices = PlanPrice.objects.select_related("version__plan", "version__rate_card")
-    price = prices.filter(version=version_id, currency=currency).first()
-    if price is None:
-        raise NoPrice(f"plan version {version_id} has no price in {currency}")
-    version = price.version
-    terms = Terms(
-        version=version,
-        currency=currency,
-        fee=price.fee,
-        seat_price=price.seat_price,
-        minimum=price.minimum,
-        included_credits=version.included_credits,
-        seats_included=version.seats_included,
-        overage_tiers=overage_tiers(price.overage_tiers),
-    )
-    if version.is_published:
-        if len(_kept) >= MOST_KEPT:
-            _kept.clear()
-        _kept[version_id, currency] = terms
-    return terms
+def _plain(version_ids: Sequence[int], currency: str) -> dict[int, Terms]:
+    """The plans' own terms by version, from memory where the version is published; without those that have no price."""
+    found = {pk: _kept[pk, currency] for pk in version_ids if (pk, currency) in _kept}
+    unknown = [pk for pk in version_ids if pk not in found]
+    prices = PlanPrice.objects.filter(version__in=unknown, currency=currency) if unknown else PlanPrice.objects.none()
+    for price in prices.select_related("version__plan", "version__rate_card"):
+        version = price.version
+        found[version.pk] = terms = Terms(
+            version=version,
+            currency=currency,
+            fee=price.fee,
+            seat_price=price.seat_price,
+            minimum=price.minimum,
+            included_credits=version.included_credits,
+            seats_included=version.seats_included,
+            overage_tiers=overage_tiers(price.overage_tiers),
+        )
+        if version.is_published:
+            if len(_kept) >= MOST_KEPT:
+                _kept.clear()
+            _kept[version.pk, currency] = terms
+    return found
+
+
+def _as_agreed(plain: Terms, contracts: Iterable[ContractTerms], at: datetime) -> Terms:
+    """The plan's own terms, or what is agreed with the account for a period that begins `at`."""
+    for each in contracts:
+        is_of = (each.plan_id, each.currency) == (plain.version.plan_id, plain.currency)
+        if is_of and each.starts_at <= at and (each.ends_at is None or at < each.ends_at):
+            return _with_contract(plain, each)
+    return plain
 
 
 def _with_contract(plain: Terms, agreed: ContractTerms) -> Terms:
@@ -179,4 +195,4 @@ def _with_contract(plain: Terms, agreed: ContractTerms) -> Terms:
         "overage_tiers": None if agreed.overage_tiers is None else overage_tiers(agreed.overage_tiers),
         "discount_percent": agreed.discount_percent,
     }
-    return replace(plain, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    return replace(plain, is_agreed=True, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]

@@ -74,13 +74,14 @@ def after(
     version: PlanVersion,
     seats: int,
     contracts: Sequence[ContractTerms],
-    now: datetime,
+    at: datetime,
 ) -> Side:
-    """What it would have with another version or number of seats, of which there are at least those included. A
-    contract's terms are those of the period that runs, unless the change begins another one. Raises terms.NoPrice."""
+    """What it would have with another version or number of seats, of which there are at least those included, from `at`
+    on. A contract's terms are those of the period that runs, unless the change begins another one. Raises
+    terms.NoPrice."""
     found = _resolve(subscription, version, contracts, at=subscription.period_starts_at)
-    if not keeps_period(old.terms, found):
-        found = _resolve(subscription, version, contracts, at=now)
+    if at >= subscription.period_ends_at or not keeps_period(old.terms, found):
+        found = _resolve(subscription, version, contracts, at=at)
     seats = max(seats, found.seats_included)
     fee, seats_fee = fee_lines.fee_of(found), fee_lines.seats_fee(found, seats=seats)
     return Side(found, seats, fee, seats_fee, _still_given(old.discounts, found))

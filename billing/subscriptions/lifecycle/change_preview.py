@@ -19,9 +19,19 @@ from billing.invoicing.models import CreditNote, Invoice, InvoiceLine
 from billing.payments.models import Collection, Dispute
 from billing.subscriptions import guards
 from billing.subscriptions.agreement import plans_on_offer
+from billing.subscriptions.agreement import terms as agreed
 from billing.subscriptions.agreement.terms import NoPrice
-from billing.subscriptions.charges import change_prices, coupons, fee_lines, overage, proration, subscription_invoices
+from billing.subscriptions.charges import (
+    change_prices,
+    coupons,
+    fee_lines,
+    overage,
+    period_quotes,
+    proration,
+    subscription_invoices,
+)
 from billing.subscriptions.charges.change_prices import Side
+from billing.subscriptions.charges.period_quotes import PeriodQuotes
 from billing.subscriptions.charges.proration import Cut
 from billing.subscriptions.credits import change_credits
 from billing.subscriptions.lifecycle import restart, scheduled_change, unused_refund
@@ -82,8 +92,9 @@ class Wanted:
 @dataclass(frozen=True, slots=True)
 class ChangePreview:
     """What a change would do. `quote` is today's invoice, what is pending on it, None where there is none; `credit`
-    (zero or negative, as the plan's prices are) is left to go back on later ones. `renewal` is what a whole period
-    costs from then on, None if nothing. `credited`, tax included, is what credit notes to earlier invoices give back of
+    (zero or negative, as the plan's prices are) is left to go back on later ones. `renewal` is what the next whole
+    period costs, None if nothing; `after_coupons` is what one costs once every coupon that ends has ended, None where
+    that is the same. `credited`, tax included, is what credit notes to earlier invoices give back of
     what was charged at another tax than today's: money that came for those pays today's invoice, then later ones.
     `credits_delta` are credits more or fewer, of the cycle that runs or, at the end of the period, of each from then
     on. `withdraws` is the planned change that it takes the place of, if one waits.
@@ -99,6 +110,7 @@ class ChangePreview:
     credit: Decimal
     credited: Decimal
     renewal: Quote | None
+    after_coupons: Quote | None
     credits_delta: Decimal
     withdraws: ScheduledChange | None
 
@@ -111,13 +123,15 @@ class ChangePreview:
 @dataclass(slots=True)
 class Draft:
     """A change worked out: both sides of it, the lines that give back (`gone`, less what credits used `ahead` of time
-    were worth) and charge (`come`). `cut` is None where nothing was paid in advance; `begins` is the subscription as it
-    would be where another period begins today. With `is_credited` credit notes give back: the tax is another now."""
+    were worth) and charge (`come`). `contracts` are the account's. `cut` is None where nothing was paid in advance;
+    `begins` is the subscription as it would be where another period begins today. With `is_credited` credit notes give
+    back: the tax is another now."""
 
     when: When
     old: Side
     new: Side
     period: SubscriptionPeriod
+    contracts: Sequence[ContractTerms] = ()
     cut: Cut | None = None
     gone: list[LineDraft] = field(default_factory=list)
     come: list[LineDraft] = field(default_factory=list)
@@ -138,17 +152,20 @@ def draft_change(subscription: Subscription, wanted: Wanted, *, by_staff: bool, 
     old = change_prices.before(subscription, period, contracts=contracts)
     asked = subscription.seats if seats is None else seats
     try:
-        new = change_prices.after(subscription, old, version=version, seats=asked, contracts=contracts, now=now)
+        new = change_prices.after(subscription, old, version=version, seats=asked, contracts=contracts, at=now)
+        if when is None:
+            is_now = not period.number or change_prices.is_upgrade(old, new, subscription=subscription, now=now)
+            when = When.NOW if is_now else When.PERIOD_END
+        if when == When.PERIOD_END:
+            at = subscription.period_ends_at
+            new = change_prices.after(subscription, old, version=version, seats=asked, contracts=contracts, at=at)
     except NoPrice:
         raise CurrencyFixed(subscription.currency) from None
     if version.seats_max is not None and new.seats > version.seats_max:
         raise SeatsNotOffered(f"at most {version.seats_max} seats")
     if version.pk == subscription.plan_version_id and new.seats == subscription.seats:
         raise NothingToChange
-    if when is None:
-        is_now = not period.number or change_prices.is_upgrade(old, new, subscription=subscription, now=now)
-        when = When.NOW if is_now else When.PERIOD_END
-    draft = Draft(When(when), old, new, period)
+    draft = Draft(When(when), old, new, period, contracts)
     if draft.when == When.NOW and period.number:
         _work_out(draft, subscription, now=now)
         draft.is_credited = unused_refund.is_taxed_otherwise(subscription, draft.gone, now=now)
@@ -230,6 +247,7 @@ def preview_of(subscription: Subscription, draft: Draft, *, now: datetime) -> Ch
         with transaction.atomic():
             quote, credit, credited = _quote(subscription, draft, now=now)
             transaction.set_rollback(True)
+    renewal = _renewal(subscription, draft)
     return ChangePreview(
         when=draft.when,
         effective_at=now if draft.when == When.NOW else subscription.period_ends_at,
@@ -240,7 +258,8 @@ def preview_of(subscription: Subscription, draft: Draft, *, now: datetime) -> Ch
         quote=quote,
         credit=credit,
         credited=credited,
-        renewal=_renewal(subscription, draft, now=now),
+        renewal=renewal.price,
+        after_coupons=renewal.after_coupons,
         credits_delta=_credits_delta(subscription, draft, now=now),
         withdraws=scheduled_change.find(subscription),
     )
@@ -264,16 +283,21 @@ def _quote(subscription: Subscription, draft: Draft, *, now: datetime) -> tuple[
     return quote, credit - sum((amount for amount in taken if amount < 0), ZERO), credited
 
 
-def _renewal(subscription: Subscription, draft: Draft, *, now: datetime) -> Quote | None:
-    """What a whole period costs from then on, with the coupons that are left."""
-    new = draft.new
-    span = fee_lines.span_of(draft.begins or subscription)
-    advance = fee_lines.advance(new.terms, seats=new.seats, of=span)
-    advance += coupons.discounts(coupons.active(subscription), terms=new.terms, advance=advance, of=span)[0]
-    if not advance:
-        return None
-    on = issuing.supply_date(subscription.account, now)
-    return issuing.quote(account=subscription.account, currency=subscription.currency, lines=advance, on=on)
+def _renewal(subscription: Subscription, draft: Draft) -> PeriodQuotes:
+    """What the next whole period costs, by the terms agreed for its time and with the coupons that are left by then."""
+    begins = draft.begins or subscription
+    terms = agreed.resolve(
+        account_id=subscription.account_id, version_id=draft.new.terms.version.pk, currency=subscription.currency,
+        at=begins.period_ends_at, contracts=draft.contracts,
+    )  # fmt: skip
+    left = coupons.active(subscription)
+    if draft.begins is not None:
+        left = [each for each in left if each.periods_left != 1]
+    seats = max(draft.new.seats, terms.seats_included)
+    return period_quotes.quote_period(
+        subscription.account, terms, seats=seats, of=fee_lines.span_of(begins), redemptions=left,
+        at=begins.period_ends_at,
+    )  # fmt: skip
 
 
 def _credits_delta(subscription: Subscription, draft: Draft, *, now: datetime) -> Decimal:

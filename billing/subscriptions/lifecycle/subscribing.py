@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -15,7 +16,6 @@ from billing.accounts.models import Account
 from billing.catalog import periods
 from billing.catalog.models import PlanVersion
 from billing.catalog.pricing import round_credits
-from billing.invoicing import issuing
 from billing.invoicing.lines import Quote
 from billing.invoicing.models import Invoice
 from billing.notifications import outbox
@@ -25,7 +25,7 @@ from billing.subscriptions import history
 from billing.subscriptions.agreement import calendar, plans_on_offer
 from billing.subscriptions.agreement import terms as agreed
 from billing.subscriptions.agreement.terms import NoPrice, Terms
-from billing.subscriptions.charges import coupons, fee_lines
+from billing.subscriptions.charges import coupons, fee_lines, period_quotes
 from billing.subscriptions.charges.coupons import CouponRefused
 from billing.subscriptions.credits import allocations
 from billing.subscriptions.lifecycle import end, period_start
@@ -57,7 +57,8 @@ class ReferenceTaken(Exception):
 @dataclass(frozen=True, slots=True)
 class SubscribePreview:
     """What subscribing now would say. `quote` is the first invoice (None: nothing to pay now); `trial_ends_at` is None
-    without a trial, after which `price`, the invoice of the first paid period before any later change, comes."""
+    without a trial, after which `price`, the invoice of the first paid period before any later change, comes.
+    `after_coupons` is what a period costs once the coupon has ended, None where that is the same."""
 
     terms: Terms
     seats: int
@@ -67,6 +68,7 @@ class SubscribePreview:
     credits: Decimal
     quote: Quote | None
     price: Quote | None
+    after_coupons: Quote | None
 
 
 def preview(
@@ -116,7 +118,11 @@ def preview_of(
 def _preview(
     account: Account, version: PlanVersion, seats: int, currency: str, coupon_code: str, *, now: datetime
 ) -> SubscribePreview:
-    terms = agreed.resolve(account_id=account.pk, version_id=version.pk, currency=currency, at=now)
+    contracts = list(account.contract_terms.all())
+    agree = partial(
+        agreed.resolve, account_id=account.pk, version_id=version.pk, currency=currency, contracts=contracts
+    )
+    terms = agree(at=now)
     seats = _seats(terms, seats)
     draft = _draft(account, terms, seats, now=now)
     redemptions = []
@@ -127,13 +133,11 @@ def _preview(
         redemptions = [CouponRedemption(coupon=coupon, periods_left=coupon.duration_periods)]
     is_trial = draft.period_number == 0
     first = draft if not is_trial else _after_trial(draft, terms)
-    span = fee_lines.span_of(first)
-    advance = fee_lines.advance(terms, seats=seats, of=span)
-    advance += coupons.discounts(redemptions, terms=terms, advance=advance, of=span)[0]
-    quote = None
-    if advance:
-        on = issuing.supply_date(account, first.period_starts_at)
-        quote = issuing.quote(account=account, currency=terms.currency, lines=advance, on=on)
+    billed = agree(at=first.period_starts_at)
+    price = period_quotes.quote_period(
+        account, billed, seats=_seats(billed, seats), of=fee_lines.span_of(first), redemptions=redemptions,
+        at=first.period_starts_at,
+    )  # fmt: skip
     return SubscribePreview(
         terms=terms,
         seats=seats,
@@ -141,8 +145,9 @@ def _preview(
         ends_at=draft.period_ends_at,
         trial_ends_at=draft.trial_ends_at,
         credits=terms.version.trial_credits if is_trial else terms.included(seats),
-        quote=None if is_trial else quote,
-        price=quote,
+        quote=None if is_trial else price.price,
+        price=price.price,
+        after_coupons=price.after_coupons,
     )
 
 
