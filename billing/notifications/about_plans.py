@@ -45,9 +45,11 @@ def payment_overdue(about: About) -> Message:
     if not about.payload.get("is_automatic", "yes"):
         lead = _("We have not received your payment yet. Please pay it as the invoice says.")
         if about.payload.get("due_at"):
-            lead = _("It was due on %(day)s, and we have not received your payment yet.") % {"day": about.day("due_at")}
+            lead = _("Its due date is %(day)s, and we have not received your payment yet.") % {
+                "day": about.day("due_at")
+            }
         return Message(
-            title=_("Invoice %(number)s over %(total)s is overdue") % names,
+            title=_("Invoice %(number)s over %(total)s is unpaid") % names,
             lead=lead,
             tone="warning",
             facts=(*_owed(about), *_due(about)),

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from django.db.models import Prefetch, Q, QuerySet
 
 from billing.accounts.models import Account
+from billing.catalog import periods
 from billing.invoicing.models import CreditNote, Invoice, InvoiceLine
 from billing.notifications.wording import inert
 from billing.payments.models import Payment
@@ -66,10 +67,11 @@ def find_invoice(account: Account, pk: int) -> Invoice | None:
     ).first()
 
 
-def list_overdue(account: Account, *, now: datetime) -> list[Invoice]:
-    """The account's open invoices that should have been paid by now, the oldest first."""
+def list_unpaid(account: Account, *, now: datetime) -> list[Invoice]:
+    """The account's open invoices that should have been paid by now or whose payment failed, the oldest first."""
     late = Invoice.objects.filter(account=account, state=Invoice.State.OPEN)
-    late = late.filter(Q(due_at__lt=now) | Q(collection__state__in=("overdue", "exhausted")))
+    today = periods.first_moment(periods.day_of(now, account.time_zone), account.time_zone)
+    late = late.filter(Q(due_at__lt=today) | Q(collection__state__in=("overdue", "exhausted")))
     return [invoice for invoice in late.order_by("due_at", "pk") if invoice.owed > 0]
 
 

@@ -17,14 +17,14 @@ from portal.access import Visit, account_page, require_manager
 from portal.frame import render_page
 from portal.money.cards import keep_card, test_cards
 from portal.money.forms import AddCardForm, CardPageForm
-from portal.money.invoices import list_overdue
+from portal.money.invoices import list_unpaid
 
 
 @sensitive_post_parameters("number", "expiry", "cvc")
 @require_http_methods(["GET", "HEAD", "POST"])
 @account_page
 def payment_methods(request: HttpRequest, visit: Visit) -> HttpResponse:
-    """The cards, what is overdue, and a form for another card; on POST keep it, once per rendered form."""
+    """The cards, what is unpaid, and a form for another card; on POST keep it, once per rendered form."""
     require_manager(visit)
     now = visit.now
     form = AddCardForm(request.POST or None, today=timezone.localdate(now))
@@ -38,7 +38,7 @@ def payment_methods(request: HttpRequest, visit: Visit) -> HttpResponse:
         "form": form,
         "methods": kept,
         "card": next((card for card in kept if card.is_default), kept[0] if kept else None),
-        "overdue": [(invoice, uuid.uuid4()) for invoice in list_overdue(visit.account, now=now)],
+        "unpaid": [(invoice, uuid.uuid4()) for invoice in list_unpaid(visit.account, now=now)],
         "test_cards": test_cards(visit.account),
         "cards": registry.how_cards_come(visit.account),
         "page_form": CardPageForm(initial={"next": request.GET.get("next", "")}),

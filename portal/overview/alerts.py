@@ -1,7 +1,7 @@
 """What an account should see to now: thresholds of the cycle, low balances, payments and top-ups that failed.
 
-An alert is open while it is true: a threshold until credits come or the cycle ends, a failed payment until its invoice
-is paid, a failed top-up until one succeeds.
+An alert is open while it is true: a threshold until credits come or the cycle ends, a failed payment while its invoice
+is open, a failed top-up until one succeeds.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from django.utils.translation import gettext as _
 
+from billing.invoicing.models import Invoice
 from billing.ledger.models import CreditPool
 from billing.notifications import wording
 from billing.notifications.models import Notification
@@ -30,11 +31,12 @@ class Alert:
 
 
 def list_alerts(visit: Visit, pools: Sequence[CreditPool], *, now: datetime) -> list[Alert]:
-    """The account's open alerts that this member may read, the most pressing first. One query."""
+    """The account's open alerts that this member may read, the most pressing first. One query; one more
+    where payments failed."""
     kinds = ["low_balance", *(MANAGERS_KINDS if visit.is_manager else ())]
     told = Notification.objects.filter(account=visit.account, kind__in=kinds, created_at__gt=now - LOOKS_BACK)
     rows = list(told.order_by("-pk")[:MAX_ROWS])
-    alerts = [*_thresholds(pools, now), *_low_balances(rows, pools), *_failures(rows)]
+    alerts = [*_thresholds(pools, now), *_low_balances(rows, pools), *_payments(rows), *_top_ups(rows, now)]
     return sorted(alerts, key=lambda alert: alert.tone)
 
 
@@ -63,18 +65,28 @@ def _low_balances(rows: Sequence[Notification], pools: Sequence[CreditPool]) -> 
             )
 
 
-def _failures(rows: Sequence[Notification]) -> Iterable[Alert]:
-    paid = {row.payload.get("invoice_id") for row in rows if row.kind == "receipt"}
-    for row in _newest(rows, "payment_overdue", "invoice_id"):
-        if row.payload["invoice_id"] not in paid:
+def _payments(rows: Sequence[Notification]) -> Iterable[Alert]:
+    unpaid = {
+        kind: {row.payload["invoice_id"]: row for row in _newest(rows, kind, "invoice_id")}
+        for kind in ("payment_overdue", "payment_failed")
+    }
+    named = [int(invoice_id) for found in unpaid.values() for invoice_id in found]
+    # Paid, void or given up: nothing of those is asked for.
+    still = set(Invoice.objects.filter(pk__in=named, state=Invoice.State.OPEN).values_list("pk", flat=True))
+    for invoice_id, row in unpaid["payment_overdue"].items():
+        if int(invoice_id) in still:
             owed = wording.money_text(Decimal(row.payload["total"]), row.payload["currency"])
             facts = {"number": row.payload["number"], "money": owed}
-            yield Alert("error", _("Invoice %(number)s of your plan is overdue: %(money)s.") % facts)
-    for row in _newest(rows, "payment_failed", "invoice_id"):
-        if row.payload["invoice_id"] not in paid:
+            yield Alert("error", _("Invoice %(number)s of your plan is unpaid: %(money)s.") % facts)
+    for invoice_id, row in unpaid["payment_failed"].items():
+        if int(invoice_id) in still:
             facts = {"number": row.payload["number"], "reason": row.payload["reason"]}
             yield Alert("error", _("Invoice %(number)s could not be paid: %(reason)s") % facts)
+
+
+def _top_ups(rows: Sequence[Notification], now: datetime) -> Iterable[Alert]:
     topped_up = {row.payload.get("top_up_of"): row.pk for row in reversed(rows) if row.kind == "receipt"}
+    paused = _("The automatic top-up of %(pool)s has reached its monthly limit and pauses until next month.")
     for kind, text in (
         ("top_up_failed", _("The automatic top-up of %(pool)s failed: %(reason)s")),
         ("top_up_switched_off", _("The automatic top-up of %(pool)s is switched off: %(reason)s")),
@@ -82,7 +94,10 @@ def _failures(rows: Sequence[Notification]) -> Iterable[Alert]:
         for row in _newest(rows, kind, "pool_name"):
             name = row.payload["pool_name"]
             if topped_up.get(name, 0) < row.pk:
-                yield Alert("error", text % {"pool": name, "reason": row.payload["reason"]})
+                if not row.payload.get("is_capped"):
+                    yield Alert("error", text % {"pool": name, "reason": row.payload["reason"]})
+                elif now < datetime.fromisoformat(row.payload["waits_until"]):
+                    yield Alert("warning", paused % {"pool": name})
 
 
 def _newest(rows: Sequence[Notification], kind: str, field: str) -> Iterable[Notification]:

@@ -161,6 +161,13 @@ def days_off(moment: datetime, now: datetime) -> str:
 
 
 @register.filter
+def is_day_past(moment: datetime, now: datetime) -> bool:
+    """Whether the day of a moment is over, by the calendar of the page's time zone: what is due on a day is overdue
+    when that day has passed."""
+    return timezone.localdate(moment) < timezone.localdate(now)
+
+
+@register.filter
 def lot_id(entry: LedgerEntry) -> str:
     """The public id of the lot that a ledger entry is about."""
     return ids.encode(ids.GRANT, entry.grant_id)

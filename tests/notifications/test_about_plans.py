@@ -60,8 +60,8 @@ def test_who_has_no_card_is_asked_for_one(acme: Account, mailoutbox: list[Any]) 
 def test_an_overdue_transfer_is_asked_for_without_reproach(acme: Account, mailoutbox: list[Any]) -> None:
     facts = {"is_automatic": "", "reason": "", "next_try_at": "", "due_at": "2025-03-15T12:00:00+00:00"}
     subject, body = mail(acme, mailoutbox, "payment_overdue", **facts)
-    assert subject == "Invoice INV-7 over €119.00 is overdue"
-    assert "It was due on 15 March 2025" in body
+    assert subject == "Invoice INV-7 over €119.00 is unpaid"
+    assert "Its due date is 15 March 2025" in body
     assert "If you have paid in the last few days" in body
     assert "card" not in body
 

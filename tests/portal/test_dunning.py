@@ -98,14 +98,14 @@ def test_what_is_not_overdue_has_no_steps(alice: Client, stage: Stage, invoice: 
 def test_overdue_invoices_are_paid_beside_the_cards(alice: Client, stage: Stage, invoice: Invoice) -> None:
     card = make_card(stage, make_default=True)
     page = text_of(alice.get(f"{stage.url}/payment-methods"))
-    assert f"An invoice is overdue {invoice.number} $52.48" in page
+    assert f"An invoice is unpaid {invoice.number} $52.48 was due on" in page
     assert "Pay $52.48 with Visa •••• 4242" in page
     sent = {"token": str(uuid.uuid4()), "method": card.pk}
     for _twice in range(2):
         answer = alice.post(f"{stage.url}/invoices/{encode('ivc', invoice.pk)}/pay", sent)
         assert answer["Location"] == f"{stage.url}/invoices/{encode('ivc', invoice.pk)}"
     assert Payment.objects.get().state == "succeeded"
-    assert "overdue" not in text_of(alice.get(f"{stage.url}/payment-methods"))
+    assert "is unpaid" not in text_of(alice.get(f"{stage.url}/payment-methods"))
 
 
 def test_without_a_card_it_asks_for_one(alice: Client, stage: Stage, invoice: Invoice) -> None:
@@ -117,13 +117,23 @@ def test_without_a_card_it_asks_for_one(alice: Client, stage: Stage, invoice: In
 def test_what_is_not_due_yet_is_not_asked_for(alice: Client, stage: Stage) -> None:
     make_issuer()
     issue(stage.account, plain_line(), currency="USD", now=stage.now)
-    assert "overdue" not in text_of(alice.get(f"{stage.url}/payment-methods"))
+    assert "is unpaid" not in text_of(alice.get(f"{stage.url}/payment-methods"))
+
+
+def test_what_is_due_today_is_not_overdue_yet(alice: Client, stage: Stage) -> None:
+    make_issuer()
+    invoice = issue(stage.account, plain_line("49.00"), reference="renewal:1:2", currency="USD", now=stage.now,
+        due_at=stage.now)  # fmt: skip
+    _collect(invoice, stage, overdue_at=stage.now)
+    assert "Overdue" not in text_of(alice.get(f"{stage.url}/invoices"))
+    page = text_of(alice.get(f"{stage.url}/payment-methods"))
+    assert f"An invoice is unpaid {invoice.number} $58.31 due on" in page
 
 
 def test_another_accounts_overdue_invoices_stay_its_own(client: Client, stage: Stage, invoice: Invoice) -> None:
     client.force_login(stage.mallory)
     hers = f"/a/{encode('acc', stage.mallory.memberships.get().account_id)}/payment-methods"
-    assert "overdue" not in text_of(client.get(hers))
+    assert "is unpaid" not in text_of(client.get(hers))
     sign_in_as(client, stage, "viewer")
     assert client.get(f"{stage.url}/payment-methods").status_code == 403
 

@@ -13,11 +13,13 @@ from pytest_django import DjangoAssertNumQueries
 from billing.accounts.ids import encode
 from billing.accounts.models import Account, Role
 from billing.catalog.models import Meter
+from billing.invoicing import crediting, settling
 from billing.ledger import pools, posting
 from billing.metering.models import DailyUsage
 from billing.notifications import outbox
-from tests.factories import give_credits, make_account, make_key, make_member, make_user
+from tests.factories import give_credits, make_account, make_issuer, make_key, make_member, make_user
 from tests.portal.conftest import MAX_QUERIES, Stage
+from tests.portal.shop import make_invoice
 
 
 def _text(client: Client, address: str) -> str:
@@ -238,13 +240,34 @@ def test_a_low_balance_stands_while_it_is_low(alice: Client, stage: Stage) -> No
     assert "fewer than 800" not in _text(alice, stage.url)
 
 
-def test_a_failed_payment_stands_until_its_invoice_is_paid(alice: Client, stage: Stage) -> None:
-    _tell(
-        stage, "payment_failed", "1", invoice_id="7", number="INV-7", reason="Card declined", total="1", currency="USD"
-    )
-    assert "Invoice INV-7 could not be paid: Card declined" in _text(alice, stage.url)
-    _tell(stage, "receipt", "1", invoice_id="7", number="INV-7", total="1", currency="USD")
-    assert "could not be paid" not in _text(alice, stage.url)
+@pytest.mark.parametrize("kind", ["payment_failed", "payment_overdue"])
+@pytest.mark.parametrize("end", ["pay", "void", "uncollectible"])
+def test_a_failed_payment_stands_while_its_invoice_is_open(alice: Client, stage: Stage, kind: str, end: str) -> None:
+    make_issuer()
+    invoice = make_invoice(stage)
+    said = {"number": "INV-7", "reason": "Card declined", "total": "1", "currency": "USD"}
+    _tell(stage, kind, "1", invoice_id=str(invoice.pk), **said)
+    words = "Invoice INV-7 could not be paid: Card declined"
+    if kind == "payment_overdue":
+        words = "Invoice INV-7 of your plan is unpaid: $1.00."
+    assert words in _text(alice, stage.url)
+    if end == "pay":
+        settling.settle(invoice_id=invoice.pk, amount=invoice.owed, now=stage.now)
+    elif end == "void":
+        crediting.void(invoice_id=invoice.pk, now=stage.now)
+    else:
+        settling.mark_uncollectible(invoice_id=invoice.pk, now=stage.now)
+    assert words not in _text(alice, stage.url)
+
+
+def test_a_top_up_that_its_limit_pauses_has_not_failed(alice: Client, stage: Stage) -> None:
+    until = {"is_capped": "yes", "pool_name": "Main pool", "reason": "The most is reached."}
+    _tell(stage, "top_up_failed", "1", **until, waits_until=(stage.now + timedelta(days=3)).isoformat())
+    page = _text(alice, stage.url)
+    assert "of Main pool has reached its monthly limit and pauses until next month." in page
+    assert "failed" not in page
+    _tell(stage, "top_up_failed", "2", **until, waits_until=stage.now.isoformat())
+    assert "monthly limit" not in _text(alice, stage.url)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +284,8 @@ def test_a_failed_top_up_stands_until_one_succeeds(alice: Client, stage: Stage, 
 def test_money_is_the_managers_business(client: Client, stage: Stage, role: str) -> None:
     bob = make_user("bob")
     make_member(stage.account, bob, role, now=stage.now)
-    _tell(stage, "payment_failed", "1", invoice_id="7", number="INV-7", reason="Card declined")
+    make_issuer()
+    _tell(stage, "payment_failed", "1", invoice_id=str(make_invoice(stage).pk), number="INV-7", reason="Card declined")
     posting.spend(pool_id=stage.pool.pk, credits=Decimal(700), reference="big", now=stage.now)
     client.force_login(bob)
     page = _text(client, stage.url)

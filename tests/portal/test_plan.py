@@ -227,8 +227,8 @@ def test_an_overdue_invoice_says_what_happens_when(
     _work(timezone.now())
     _work(timezone.now())
     page = text_of(alice.get(url))
-    assert "Payment overdue" in page
-    assert "is overdue: $" in page
+    assert "Unpaid" in page
+    assert "is unpaid: $" in page
     assert "We charge the card again" in page
     assert "The subscription ends" in page
     assert "Change the card" in page
