@@ -24,6 +24,7 @@ from billing.ledger import pools
 
 log = structlog.get_logger(__name__)
 
+WITHOUT_BANK = {"iban": "", "bic": "", "bank_name": ""}
 ZERO = Decimal(0)
 
 
@@ -89,8 +90,10 @@ def issue(
     now: datetime,
     due_at: datetime | None = None,
     take_pending: bool = False,
+    asks_transfer: bool = True,
 ) -> Invoice:
     """Issue the invoice of a reference: numbered without gaps, open, due by the issuer's terms unless told otherwise.
+    Without `asks_transfer` it names no bank account: what is not paid by a card soon is void.
 
     Once per reference: repeating it returns the first one, whatever the lines; of several at once the others wait for
     the first. With `take_pending` the account's pending items of the currency stand on it as well, credits only as far
@@ -112,7 +115,12 @@ def issue(
             raise ValueError("an invoice needs a line")
         try:
             with transaction.atomic():
-                invoice, written = _write(issuer, account, reference, currency, quoted, now, due_at)
+                said = what_is_said(issuer=issuer, account=account, currency=currency, quoted=quoted, now=now)
+                if not asks_transfer:
+                    said["seller"] |= WITHOUT_BANK
+                due_at = due_at or now + timedelta(days=issuer.payment_terms_days)
+                invoice = Invoice.objects.create(reference=reference, created_at=now, due_at=due_at, **said)
+                written = InvoiceLine.objects.bulk_create(rows_of(invoice, quoted))
         except IntegrityError:
             # Whoever came second has waited in there, and now sees what the first has written.
             if (first := _find(account_id, reference)) is None:
@@ -200,21 +208,6 @@ def _find(account_id: int, reference: str) -> Invoice | None:
     if first is not None and first.account_id != account_id:
         raise ReferenceTaken(reference)
     return first
-
-
-def _write(
-    issuer: Issuer,
-    account: Account,
-    reference: str,
-    currency: str,
-    quoted: Quote,
-    now: datetime,
-    due_at: datetime | None,
-) -> tuple[Invoice, list[InvoiceLine]]:
-    said = what_is_said(issuer=issuer, account=account, currency=currency, quoted=quoted, now=now)
-    due_at = due_at or now + timedelta(days=issuer.payment_terms_days)
-    invoice = Invoice.objects.create(reference=reference, created_at=now, due_at=due_at, **said)
-    return invoice, InvoiceLine.objects.bulk_create(rows_of(invoice, quoted))
 
 
 def what_is_said(*, issuer: Issuer, account: Account, currency: str, quoted: Quote, now: datetime) -> dict[str, Any]:

@@ -182,6 +182,13 @@ def suggest(transfer: BankTransfer) -> list[Suggestion]:
     return [Suggestion(invoice, True) for invoice in named] + [Suggestion(invoice, False) for invoice in others]
 
 
+def list_named_settled(transfer: BankTransfer) -> list[Invoice]:
+    """Invoices that the payer named and on which nothing is owed, the oldest first: void, paid or credited."""
+    owed = [invoice.pk for invoice in _named(transfer)]
+    rows = Invoice.objects.filter(number__in=_numbers_of(transfer), account__clock_at=None).exclude(pk__in=owed)
+    return list(rows.order_by("issued_at", "pk")[:MAX_SUGGESTED])
+
+
 def mark_returned(*, transfer_id: int, amount: Decimal | None = None, note: str, now: datetime) -> BankTransfer:
     """Write down that staff have sent `amount` (default: all that is left) of a transfer back. Raises TooMuch."""
     with transaction.atomic():
@@ -217,10 +224,14 @@ def _owes(amount: Decimal) -> Q:
 
 def _named(transfer: BankTransfer) -> list[Invoice]:
     """Invoices that the payer named and on which something is owed, the oldest first."""
-    numbers = numbers_in(
-        transfer.remittance, Issuer.objects.filter(is_test=False).values_list("invoice_prefix", flat=True)
-    )
+    numbers = _numbers_of(transfer)
     return list(_owed_in(transfer).filter(number__in=numbers).order_by("issued_at", "pk")) if numbers else []
+
+
+def _numbers_of(transfer: BankTransfer) -> set[str]:
+    """The invoice numbers that the payer wrote."""
+    prefixes = Issuer.objects.filter(is_test=False).values_list("invoice_prefix", flat=True)
+    return numbers_in(transfer.remittance, prefixes)
 
 
 def numbers_in(text: str, prefixes: "QuerySet[Issuer, str] | list[str]") -> set[str]:

@@ -119,8 +119,9 @@ def place(
     with transaction.atomic():
         try:
             invoice = issuing.issue(
-                account_id=account_id, reference=f"purchase:{token}", currency=offer.currency, lines=[draft], now=now
-            )
+                account_id=account_id, reference=f"purchase:{token}", currency=offer.currency, lines=[draft], now=now,
+                due_at=now + abandoned.PAYABLE_FOR, asks_transfer=False,
+            )  # fmt: skip
         except issuing.ReferenceTaken:
             raise TokenConflict(token) from None
         # Whoever came second has waited in there, and now sees what the first has written.

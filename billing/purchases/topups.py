@@ -140,7 +140,10 @@ def _open(
 ) -> TopUp:
     reference = f"top-up:{rule.pk}:{rule.top_ups.count() + 1}"
     draft = offers.line_draft(cost.offer, account=account, credits=rule.credits, pool_id=rule.pool_id)
-    invoice = issuing.issue(account_id=account.pk, reference=reference, currency=cost.currency, lines=[draft], now=now)
+    invoice = issuing.issue(
+        account_id=account.pk, reference=reference, currency=cost.currency, lines=[draft], now=now, due_at=now,
+        asks_transfer=False,
+    )  # fmt: skip
     top_up = TopUp.objects.create(rule=rule, invoice=invoice, month=_month(account, now), created_at=now)
     if invoice.state == Invoice.State.OPEN:
         paying.start(invoice_id=invoice.pk, method_id=method.pk, key=reference, off_session=True, now=now)

@@ -9,6 +9,7 @@ from django.test import Client
 
 from billing.accounts.models import StaffAct
 from billing.admin.payments import transfer_forms
+from billing.invoicing import crediting
 from billing.invoicing.models import Invoice
 from billing.payments import refunding, transfers
 from billing.payments.models import BankTransfer, Payment, Refund
@@ -55,6 +56,16 @@ def test_a_recorded_transfer_pays_the_invoice_it_names_once(staff, office, invoi
     assert acts() == [("record", "banktransfer"), ("match", "banktransfer")]
     assert BankTransfer.objects.get().actor == f"user:{office.stella.pk}"
     assert "INV-000001" in text_of(staff, f"{LIST}{BankTransfer.objects.get().pk}/change/")
+
+
+def test_a_transfer_that_names_a_void_invoice_says_what_to_do(staff, invoice, office) -> None:
+    crediting.void(invoice_id=invoice.pk, now=office.now)
+    hint = "The payer names INV-000001 (void), on which nothing is owed."
+    assert hint in post(staff, f"{LIST}record/", **FORM, remittance="INV-000001")
+    row = BankTransfer.objects.get()
+    assert hint in text_of(staff, f"{LIST}{row.pk}/match/")
+    transfers.mark_returned(transfer_id=row.pk, note="x", now=office.now)
+    assert hint not in text_of(staff, f"{LIST}{row.pk}/match/")
 
 
 FAULTY_TRANSFERS = [

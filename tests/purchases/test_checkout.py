@@ -5,12 +5,12 @@ from decimal import Decimal
 import pytest
 
 from billing.invoicing import issuing
-from billing.invoicing.models import Invoice
+from billing.invoicing.models import Invoice, Issuer
 from billing.ledger import pools
 from billing.ledger.models import CreditGrant
 from billing.payments import methods, paying
 from billing.payments.models import Payment, SandboxCharge
-from billing.purchases import checkout, offers
+from billing.purchases import abandoned, checkout, offers
 from billing.purchases.models import Purchase
 from tests.factories import NOW, make_account, make_pack, make_user
 from tests.payments import makers
@@ -79,6 +79,14 @@ def test_a_purchase_that_was_declined_can_be_paid_later(pool, pack):
     )
     standing = checkout.find_standing(account_id=pool.account_id, token=TOKEN)
     assert (standing.state, standing.payment.method, pool.grants.get().amount) == ("paid", card, 1_000)
+
+
+def test_a_purchase_asks_for_no_transfer_which_would_come_when_it_is_void(pool, pack):
+    Issuer.objects.update(iban="DE89370400440532013000", bic="COBADEFFXXX", bank_name="Bank")
+    invoice = buy(pool, pack, method_id=make_card(pool.account, makers.DECLINE).pk).invoice
+    assert {invoice.seller[name] for name in ("iban", "bic", "bank_name")} == {""}
+    assert abandoned.void_due(now=invoice.due_at - timedelta(seconds=1), limit=9) == 0
+    assert abandoned.void_due(now=invoice.due_at, limit=9) == 1
 
 
 @pytest.mark.parametrize(

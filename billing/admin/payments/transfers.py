@@ -127,6 +127,8 @@ class BankTransferAdmin(QueueAdmin):
         chosen = transfers.choose(row)
         if not chosen:
             self.message_user(request, _("Recorded. Say now which invoice it pays."))
+            if hint := _settled_text(row):
+                self.message_user(request, hint, messages.WARNING)
             return row
         self._match_chosen(request, [row], reference=f"transfer:{row.pk}")
         return row
@@ -202,7 +204,9 @@ class BankTransferAdmin(QueueAdmin):
                 return asking.answer(request, done, said=said, to=self.page_url("change", row))
         facts = [*_facts(row), *((_("It may be for"), _suggestion_text(each)) for each in suggested)]
         title, button = _("Which invoice does it pay?"), _("Match")
-        return self.render_act(request, row, title=title, button=button, form=form, facts=facts)
+        return self.render_act(
+            request, row, title=title, button=button, form=form, facts=facts, warning=_settled_text(row)
+        )
 
     def return_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Record that staff have sent money of a transfer back."""
@@ -241,6 +245,21 @@ def _facts(row: BankTransfer) -> list[tuple[str, object]]:
         (_("Payer"), f"{row.payer} {row.payer_account}".strip() or "-"),
         (_("The payer wrote"), row.remittance or "-"),
     ]
+
+
+def _settled_text(row: BankTransfer) -> str:
+    """That an invoice which the payer named needs no money, and what to do; empty where there is none."""
+    named = transfers.list_named_settled(row) if row.left else []
+    if not named:
+        return ""
+    said = ", ".join(
+        _("%(invoice)s (%(state)s)") % {"invoice": invoice.number, "state": invoice.get_state_display().lower()}
+        for invoice in named
+    )
+    return _(
+        "The payer names %(invoices)s, on which nothing is owed. Match another invoice of the customer, or send the"
+        " money back and record that as returned."
+    ) % {"invoices": said}
 
 
 def _suggestion_text(suggestion: transfers.Suggestion) -> str:
