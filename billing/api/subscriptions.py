@@ -221,6 +221,8 @@ class NextInvoiceDocument(Document):
     starts_at = Instant(allow_null=True, help_text="Of the period billed in advance; null: only arrears are.")
     ends_at = Instant(allow_null=True)
     quote = SubscriptionQuoteDocument()
+    from_balance = Amount(help_text="What the account's invoice balance pays of it.")
+    due = Amount(help_text="What is left to be paid, tax included.")
 
 
 class NextInvoiceAnswer(Document):

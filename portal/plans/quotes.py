@@ -112,7 +112,10 @@ def sheet_to_change(preview: ChangePreview, terms: Terms, *, current: Terms, is_
         facts.append((_("Credits"), text % change))
     if preview.credit:
         money = {"money": money_text(abs(preview.credit), currency)}
-        facts.append((_("In your favour"), _("%(money)s, taken off your next invoices") % money))
+        text = _("%(money)s before tax, taken off your next invoices")
+        if terms.version.prices_include_tax:
+            text = _("%(money)s with tax, taken off your next invoices")
+        facts.append((_("In your favour"), text % money))
     if preview.credited:
         money = {"money": money_text(preview.credited, currency)}
         facts.append(

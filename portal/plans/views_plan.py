@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from billing.invoicing import engines, issuing, tax
+from billing.invoicing import engines, issuing, pending, tax
 from billing.payments.models import Collection, Payment
 from billing.subscriptions import guards
 from billing.subscriptions.agreement.terms import of
@@ -137,6 +137,9 @@ def next_invoice(request: HttpRequest, visit: Visit) -> HttpResponse:
             context["problem"] = _("It cannot be worked out at the moment.")
     found = context["next_invoice"]
     context["taxes"] = taxes_of(found.quote) if found else []
+    context["paid"] = -found.from_balance if found else 0
+    open_items = pending.list_open(account_id=visit.account.pk, currency=subscription.currency)
+    context["credits"] = open_items.filter(amount__lt=0)
     if getattr(request, "htmx", False):
         return render(request, "portal/_next_invoice.html", context)
     return render_page(request, visit, "plan_next", context)

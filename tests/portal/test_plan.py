@@ -13,10 +13,11 @@ from django.utils import timezone
 from django.utils.formats import date_format
 
 from billing.accounts.ids import encode
-from billing.accounts.models import Role
+from billing.accounts.models import Account, Role
 from billing.catalog.models import Coupon
 from billing.invoicing.models import Issuer
-from billing.payments import collecting, disputes
+from billing.notifications.wording import MINUS
+from billing.payments import collecting, credit_notes, disputes
 from billing.payments.gateways.contract import DisputeReport
 from billing.payments.models import Payment
 from billing.subscriptions.followup import payment_news
@@ -314,6 +315,25 @@ def test_the_next_invoice_is_told_as_things_stand(
         assert "VAT 19% $9.92 Total as of today $62.12" in page
     pause_cancel.cancel(subscription_id=subscription.pk, reference="x", actor="test", now=timezone.now())
     assert "nothing will be invoiced" in text_of(alice.get(f"{url}/next-invoice"))
+
+
+def test_prices_with_tax_in_them_add_up_on_the_next_invoice(alice: Client, stage: Stage, bare: str) -> None:
+    gross = make_plan("gross", prices={"USD": {"fee": "49"}}, prices_include_tax=True)
+    subscribing.subscribe(
+        account_id=Account.objects.get(external_id="bare").pk, plan_version_id=gross.pk, seats=0, collection="manual",
+        reference="bare", actor="test", now=stage.now,
+    )  # fmt: skip
+    # 49.00 with 19 % in it are 41.18 and 7.82.
+    assert "Gross $41.18 VAT 19% $7.82 Total as of today $49.00" in text_of(alice.get(f"{bare}/next-invoice"))
+
+
+def test_invoice_credit_pays_of_the_next_invoice(alice: Client, subscription: Subscription, url: str) -> None:
+    credit_notes.credit(
+        invoice_id=subscription.account.invoices.get().pk, amount=Decimal(10), refund_to="balance", reason="x",
+        actor="t", reference="n:1", now=timezone.now(),
+    )  # fmt: skip
+    page = text_of(alice.get(f"{url}/next-invoice"))
+    assert f"Paid from your invoice credit {MINUS}$10.00 To be paid $59.02" in page
 
 
 def test_without_an_issuer_the_next_invoice_cannot_be_told(alice: Client, stage: Stage, url: str) -> None:

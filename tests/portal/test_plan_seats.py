@@ -80,13 +80,14 @@ def test_fewer_seats_today_are_taken_off_the_next_invoice(
     more = alice.post(seats, form_of(alice.get(seats, follow=True), act="quote", seats="5"))
     alice.post(seats, form_of(more, seats="5"))
     fewer = alice.post(seats, form_of(alice.get(seats, follow=True), act="quote", seats="3", when="now"))
-    assert "In your favour $12.00, taken off your next invoices" in text_of(fewer)
+    assert "In your favour $12.00 before tax, taken off your next invoices" in text_of(fewer)
     alice.post(seats, form_of(fewer, seats="3", when="now"))
     subscription.refresh_from_db()
     assert subscription.seats == 3
     # A month of team without extra seats is 60.00; 12.00 of it are given back: 48.00, with 9.12 tax.
     text = text_of(alice.get(f"{seats.removesuffix('/seats')}/next-invoice"))
     assert "VAT 19% $9.12 Total as of today $57.12" in text
+    assert "In your favour: $12.00, Unused time on Team" in text
 
 
 def test_a_declined_card_leaves_the_invoice_of_the_change_open(

@@ -10,11 +10,12 @@ from billing.catalog.models import Coupon
 from billing.invoicing import pending
 from billing.invoicing.models import Invoice
 from billing.ledger import pools, posting
+from billing.payments import credit_notes
 from billing.subscriptions.lifecycle import changes, pause_cancel
 from billing.subscriptions.models import OverageCharge, Subscription, SubscriptionPeriod
 from billing.subscriptions.renewal import next_invoice
 from tests.factories import make_account, make_issuer, make_plan
-from tests.subscriptions.makers import run, subscribe, tiers
+from tests.subscriptions.makers import add_card, run, subscribe, tiers
 
 pytestmark = pytest.mark.django_db
 
@@ -135,3 +136,17 @@ def test_a_parked_one_is_not_foretold(acme):
     subscription = subscribe(acme, make_plan(), now=START)
     Subscription.objects.update(parked_at=START)
     assert foretell(subscription, noon(6)) is None
+
+
+def test_the_invoice_balance_pays_what_it_can(acme):
+    add_card(acme, now=START)
+    plan = make_plan("team", prices={"USD": {"fee": "50.00"}})
+    subscription = subscribe(acme, plan, collection="automatic", now=START)
+    run(START)
+    credit_notes.credit(
+        invoice_id=Invoice.objects.get().pk, amount=D("11.90"), refund_to="balance", reason="Sorry", actor="t",
+        reference="n:1", now=noon(2),
+    )  # fmt: skip
+    told = foretell(subscription, noon(3))
+    assert (told.quote.total, told.from_balance, told.due) == (D("59.50"), D("11.90"), D("47.60"))
+    assert assert_comes_true(told, noon(1, 2)).payments.filter(invoice_credit=None).get().amount == told.due

@@ -3,12 +3,14 @@
 import copy
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 from django.db import transaction
 
 from billing.catalog.models import PlanVersion
 from billing.invoicing import issuing, pending
 from billing.invoicing.lines import LineDraft, Quote
+from billing.payments import invoice_credits
 from billing.subscriptions import guards
 from billing.subscriptions.charges import coupons, fee_lines, overage
 from billing.subscriptions.lifecycle import scheduled_change
@@ -20,7 +22,8 @@ from billing.subscriptions.renewal import period_end
 @dataclass(frozen=True, slots=True)
 class NextInvoice:
     """What an account will be billed next, if nothing happens until then: `at` that time, for the period
-    `[starts_at, ends_at)` in advance (None: only what is in arrears), together with what is pending."""
+    `[starts_at, ends_at)` in advance (None: only what is in arrears), together with what is pending. `from_balance` is
+    what the account's invoice balance pays of it."""
 
     at: datetime
     quote: Quote
@@ -28,6 +31,12 @@ class NextInvoice:
     seats: int
     starts_at: datetime | None
     ends_at: datetime | None
+    from_balance: Decimal
+
+    @property
+    def due(self) -> Decimal:
+        """What is left to be paid, tax included."""
+        return self.quote.total - self.from_balance
 
 
 def find_next_invoice(*, subscription_id: int, now: datetime) -> NextInvoice | None:
@@ -72,9 +81,12 @@ def _tell_next(
     if not drafts and not pending.list_open(account_id=account.pk, currency=currency).filter(amount__gt=0).exists():
         return None
     on = issuing.supply_date(account, at)
+    quote = issuing.quote(account=account, currency=currency, lines=drafts, on=on, take_pending=True)
+    balance = invoice_credits.balances(account.pk).get(currency, Decimal(0))
     return NextInvoice(
         at=at,
-        quote=issuing.quote(account=account, currency=currency, lines=drafts, on=on, take_pending=True),
+        quote=quote,
+        from_balance=min(balance, quote.total),
         plan_version=following.plan_version,
         seats=following.seats,
         starts_at=following.period_starts_at if is_new else None,
