@@ -458,6 +458,11 @@ class PlanVersion(models.Model):
     def is_published(self) -> bool:
         return self.published_at is not None
 
+    @property
+    def charges_in_trial(self) -> bool:
+        """Whether usage in the trial is invoiced: of a plan that gives no credits to try it with."""
+        return self.policy == self.Policy.OVERAGE and not self.trial_credits
+
 
 class PlanPrice(models.Model):
     """What a plan version costs in one currency: per period, net or, with `prices_include_tax`, with tax in it.

@@ -148,13 +148,18 @@ def trial_ending(about: About) -> Message:
 
 
 def subscription_started(about: About) -> Message:
-    """A plan has begun: plan_name. Also credits, seats, period_ends_at, trial_ends_at."""
+    """A plan has begun: plan_name. Also credits, seats, period_ends_at, trial_ends_at; trial_is_charged: usage in the
+    trial is invoiced."""
     names = {"plan": about.text("plan_name")}
     if about.payload.get("trial_ends_at"):
         title = _("Your trial of %(plan)s has begun") % names
-        lead = _("You can use everything until %(day)s. Then the plan begins, unless you cancel it before.") % {
+        lead = _("It runs until %(day)s. Then the plan begins, unless you cancel it before.") % {
             "day": _last_day(about, "trial_ends_at")
         }
+        if about.payload.get("trial_is_charged"):
+            lead += " " + _("The fee is free until then; what you use is charged at the plan's prices.")
+        else:
+            lead += " " + _("Nothing is charged until then: when the trial's credits are used up, usage stops.")
     else:
         title = _("Your plan %(plan)s has begun") % names
         lead = _("Thank you. From now on it renews by itself until you cancel it.")

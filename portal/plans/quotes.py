@@ -18,7 +18,7 @@ from billing.subscriptions.lifecycle.changes import ChangePreview, When
 from billing.subscriptions.lifecycle.subscribing import SubscribePreview
 from billing.subscriptions.models import ScheduledChange
 from portal.plans.forms import seen_text
-from portal.plans.wording import Row, compare, has_seats, per_text
+from portal.plans.wording import Row, compare, has_seats, per_text, trial_limit_text
 
 ZERO = Decimal(0)
 
@@ -46,6 +46,7 @@ def sheet_to_subscribe(preview: SubscribePreview) -> Sheet:
     facts: list[tuple[str, str]] = []
     if preview.trial_ends_at is not None:
         facts.append((_("Free until"), _day(preview.trial_ends_at)))
+        facts.append((_("Until then"), trial_limit_text(terms.version)))
         facts.append((_("Then"), _price_text(price, terms, preview.after_coupons)))
     else:
         facts.append((_("Next invoice"), _day(preview.ends_at)))

@@ -209,3 +209,10 @@ def trial_text(version: PlanVersion) -> str:
     if not version.trial_credits:
         return days
     return _("%(days)s, with %(credits)s credits") % {"days": days, "credits": credits_text(version.trial_credits)}
+
+
+def trial_limit_text(version: PlanVersion) -> str:
+    """What happens to usage in a trial beyond what is free."""
+    if version.charges_in_trial:
+        return _("what you use is charged at the plan's prices")
+    return _("nothing is charged: usage stops when its credits are used up")

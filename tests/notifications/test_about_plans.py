@@ -109,11 +109,20 @@ def test_a_trial_without_a_payment_method_asks_for_one(acme: Account, mailoutbox
     assert "Add a payment method:" in body
 
 
-def test_a_trial_begins_with_its_end(acme: Account, mailoutbox: list[Any]) -> None:
-    subject, body = mail(acme, mailoutbox, "subscription_started", trial_ends_at="2025-03-14T23:00:00+00:00")
+@pytest.mark.parametrize(
+    ("is_charged", "said"),
+    [
+        ("yes", "what you use is charged at the plan's prices"),
+        ("", "when the trial's credits are used up, usage stops"),
+    ],
+)
+def test_a_trial_begins_with_its_end(acme: Account, mailoutbox: list[Any], is_charged: str, said: str) -> None:
+    facts = {"trial_ends_at": "2025-03-14T23:00:00+00:00", "trial_is_charged": is_charged}
+    subject, body = mail(acme, mailoutbox, "subscription_started", **facts)
     assert subject == "Your trial of Team has begun"
     assert "until 14 March 2025" in body
     assert "Renews on" not in body
+    assert said in body
 
 
 @pytest.mark.parametrize("kind", ["plan_changed", "change_scheduled"])

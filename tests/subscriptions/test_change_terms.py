@@ -151,8 +151,9 @@ def test_a_change_in_a_trial_costs_nothing_and_the_trial_goes_on(acme):
     assert change(subscription, noon(5), large) == []
     subscription.refresh_from_db()
     assert (subscription.state, subscription.plan_version, available(acme, noon(5))) == ("trialing", large, 50)
-    assert CreditPool.objects.get().policy == "burst"
+    assert CreditPool.objects.get().policy == "block"
     run(noon(16))
+    assert CreditPool.objects.get().policy == "burst"
     assert (Invoice.objects.get().subtotal, available(acme, noon(16))) == (62, 620)
 
 

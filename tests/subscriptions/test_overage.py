@@ -212,9 +212,9 @@ def test_ending_bills_the_overage_up_to_then(account, pool):
     assert (subscription.state, pools.get_main_pool(account.pk).policy) == ("ended", "block")
 
 
-def test_overage_of_a_trial_is_billed_with_the_first_period(account, pool):
-    subscribe(account, make_metered(trial_days=14, trial_credits=Decimal(100)))
-    spend(pool, 1_100, now=NOW + DAY)
+def test_overage_of_a_trial_without_credits_is_billed_with_the_first_period(account, pool):
+    subscribe(account, make_metered(trial_days=14))
+    spend(pool, 1_000, now=NOW + DAY)
     run(datetime(2025, 3, 15, tzinfo=UTC))
     assert billed() == [[("Team: credits beyond those included", 1_000, 2), ("Team", 1, 50)]]
 

@@ -6,11 +6,13 @@ from decimal import Decimal
 import pytest
 
 from billing.invoicing.models import Invoice
+from billing.ledger import pools, posting
+from billing.ledger.burn import InsufficientCredits
 from billing.notifications.models import Notification
 from billing.subscriptions.models import SubscriptionPeriod
 from billing.subscriptions.renewal import renewals, trial_reminders
 from tests.factories import NOW
-from tests.subscriptions.makers import add_card, available, make_team, run, subscribe
+from tests.subscriptions.makers import add_card, available, make_team, run, subscribe, tiers
 
 pytestmark = pytest.mark.django_db
 
@@ -38,6 +40,27 @@ def test_a_trial_becomes_paid_and_its_credits_end(account):
     assert list(numbers) == [(0, 0), (1, 50)]
     run(datetime(2025, 4, 14, 22, tzinfo=UTC))
     assert Invoice.objects.count() == 2
+
+
+def test_a_free_trial_ends_with_its_credits_and_what_follows_is_metered(account):
+    add_card(account)
+    prices = {"USD": {"fee": "50.00", "overage_tiers": tiers((None, "0.10"))}}
+    plan = make_team(trial_days=14, trial_credits=Decimal(100), policy="overage", overage_cap=Decimal(9), prices=prices)
+    subscribe(account, plan, collection="automatic")
+    pool = pools.get_main_pool(account.pk)
+    with pytest.raises(InsufficientCredits):
+        posting.spend(pool_id=pool.pk, credits=Decimal(101), reference="s:1", now=NOW)
+    assert available(account, NOW) == 100
+    run(TRIAL_ENDS)
+    pool.refresh_from_db()
+    assert (pool.policy, pool.overage_cap, Invoice.objects.get().subtotal) == ("overage", 9, 50)
+
+
+@pytest.mark.parametrize(("credits", "said"), [(0, "yes"), (5, "")])
+def test_whether_usage_in_the_trial_is_charged_is_told(account, credits, said):
+    prices = {"USD": {"fee": "0", "overage_tiers": tiers((None, "0.10"))}}
+    subscribe(account, make_team(trial_days=14, trial_credits=Decimal(credits), policy="overage", prices=prices))
+    assert Notification.objects.get(kind="subscription_started").payload["trial_is_charged"] == said
 
 
 def test_the_first_paid_credits_wait_for_the_payment(account):

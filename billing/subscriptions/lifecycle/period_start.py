@@ -13,6 +13,7 @@ from billing.catalog import rate_cards
 from billing.invoicing.lines import LineDraft
 from billing.invoicing.models import Invoice, InvoiceLine
 from billing.ledger import pools
+from billing.ledger.models import CreditPool
 from billing.ledger.pool_terms import PoolTerms
 from billing.subscriptions.agreement import calendar
 from billing.subscriptions.agreement import terms as agreed
@@ -177,13 +178,15 @@ def settle_in(
 
 
 def pool_terms_of(subscription: Subscription, terms: Terms) -> PoolTerms:
-    """What the account's pools do under the subscription."""
+    """What the account's pools do under the subscription. A trial that does not charge for usage ends with its
+    credits."""
     version = terms.version
     interval, count = terms.cycle
+    ends_with_credits = subscription.period_number == 0 and not version.charges_in_trial
     return PoolTerms(
-        policy=version.policy,
-        burst_limit=version.burst_limit,
-        overage_cap=version.overage_cap,
+        policy=CreditPool.Policy.BLOCK if ends_with_credits else version.policy,
+        burst_limit=Decimal(0) if ends_with_credits else version.burst_limit,
+        overage_cap=None if ends_with_credits else version.overage_cap,
         interval=interval,
         interval_count=count,
         anchor_on=subscription.anchor_on,
@@ -203,6 +206,7 @@ def facts(subscription: Subscription, terms: Terms) -> dict[str, str]:
         told |= {
             "credits": f"{terms.version.trial_credits:f}",
             "trial_ends_at": subscription.trial_ends_at.isoformat(),
+            "trial_is_charged": "yes" if terms.version.charges_in_trial else "",
         }
     return told
 
