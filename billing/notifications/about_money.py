@@ -54,6 +54,8 @@ def refund(about: About) -> Message:
     """Money goes back, and what is left of the credits it bought with it."""
     names = {"number": about.text("number"), "total": about.money("total"), "credits": about.credits("credits")}
     facts = [Fact(_("Credit note"), names["number"]), Fact(_("Refunded"), names["total"])]
+    if about.payload.get("invoice_number"):
+        facts.insert(0, Fact(_("Invoice"), about.text("invoice_number")))
     if about.amount("credits") > 0:
         facts.append(Fact(_("Credits taken back"), names["credits"]))
     return Message(
@@ -62,6 +64,42 @@ def refund(about: About) -> Message:
         facts=tuple(facts),
         more=(_("Depending on your bank it takes a few days to arrive."),),
         action=about.link(_("See invoices and credit notes"), "invoices"),
+    )
+
+
+def dispute(about: About) -> Message:
+    """A bank has taken money of an invoice back, or given it back again: state `open`, `won` (by the seller) or `lost`,
+    invoice_id, invoice_number, total, currency. Also number: of the credit note; is_refund: it was a refund by staff at
+    the payment provider."""
+    names = {"number": about.text("number"), "invoice": about.text("invoice_number"), "total": about.money("total")}
+    facts = [Fact(_("Invoice"), names["invoice"]), Fact(_("Amount"), names["total"])]
+    if names["number"]:
+        facts.append(Fact(_("Credit note"), names["number"]))
+    more: tuple[str, ...] = ()
+    state = about.text("state")
+    if state == "open":
+        title = _("Your bank has taken back %(total)s of invoice %(invoice)s")
+        lead = _("The payment is disputed. Until that is decided, the credits that it paid for are taken back.")
+        more = (_("If you did not mean this, tell your bank that the charge is right."),)
+    elif state == "won":
+        title = _("The payment of %(total)s for invoice %(invoice)s counts again")
+        lead = _("The dispute is closed, the money is with us again, and so are your credits.")
+    elif about.payload.get("is_refund"):
+        title = _("Refund of %(total)s for invoice %(invoice)s")
+        lead = _("The money goes back to the payment method that was charged; the credits that it paid for are gone.")
+        more = (_("Depending on your bank it takes a few days to arrive."),)
+    else:
+        title = _("%(total)s of invoice %(invoice)s stay with your bank")
+        lead = _("The dispute is decided: you keep the money, and the credits that it paid for are gone.")
+    if state == "lost" and not names["number"]:
+        more = (*more, _("The amount is owed again on the invoice."))
+    return Message(
+        title=title % names,
+        lead=lead,
+        tone="good" if state == "won" else "warning",
+        facts=tuple(facts),
+        more=more,
+        action=about.link(_("See the invoice"), "invoice", about.payload["invoice_id"]),
     )
 
 

@@ -93,6 +93,14 @@ _LIST = (
     ),
     Kind("refund", Audience.MONEY, about_money.refund, _("Refunds"), _("Money goes back to you.")),
     Kind(
+        "dispute",
+        Audience.MONEY,
+        about_money.dispute,
+        _("Disputed payments"),
+        _("A bank takes the money of an invoice back, or gives it back again."),
+        is_essential=True,
+    ),
+    Kind(
         "credit_note",
         Audience.MONEY,
         about_money.credit_note,

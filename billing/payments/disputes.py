@@ -20,6 +20,7 @@ from billing.invoicing import crediting, settling, spreading
 from billing.invoicing.models import Invoice, InvoiceLine
 from billing.ledger import chargebacks, pools
 from billing.ledger.models import CreditGrant
+from billing.notifications import outbox
 from billing.payments import paying, waking
 from billing.payments.gateways.contract import DisputeReport
 from billing.payments.models import Dispute, Payment, Refund
@@ -111,8 +112,12 @@ def _move(payment: Payment, dispute: Dispute, state: State, *, now: datetime) ->
         _take_back(payment, dispute, now=now)
     if state == State.LOST:
         _lose(payment, dispute, now=now)
+        _tell(payment, dispute, state, now=now)
     elif state in (State.WON, State.CLOSED) and is_taken:
         _give_back(payment, dispute, now=now)
+        _tell(payment, dispute, State.WON, now=now)
+    elif state == State.OPEN and not is_taken:
+        _tell(payment, dispute, state, now=now)
     # A late word of the inquiry does not undo that the money was taken.
     if state == State.INQUIRY and is_taken:
         state = State.OPEN
@@ -178,6 +183,27 @@ def _lose(payment: Payment, dispute: Dispute, *, now: datetime) -> None:
         state=Refund.State.SUCCEEDED,
         created_at=now,
         finished_at=now,
+    )
+
+
+def _tell(payment: Payment, dispute: Dispute, state: State, *, now: datetime) -> None:
+    """Tell the account what its bank, or staff in the gateway's own dashboard, has done with the money."""
+    invoice = payment.invoice
+    note = dispute.refund.credit_note if dispute.refund is not None else None
+    outbox.write(
+        kind="dispute",
+        dedupe_key=f"dispute:{dispute.pk}:{state}",
+        account_id=invoice.account_id,
+        payload={
+            "state": str(state),
+            "is_refund": "yes" if dispute.kind == Kind.REFUND else "",
+            "invoice_id": str(invoice.pk),
+            "invoice_number": invoice.number or "",
+            "total": f"{pricing.round_money(dispute.amount, payment.currency):f}",
+            "currency": payment.currency,
+            "number": note.number if note is not None else "",
+        },
+        now=now,
     )
 
 

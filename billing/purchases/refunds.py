@@ -150,6 +150,7 @@ def _take_back(
 def _tell(invoice: Invoice, note: CreditNote, credits: Decimal, *, now: datetime) -> None:
     payload = {
         "number": note.number,
+        "invoice_number": invoice.number or "",
         "total": f"{round_money(note.total, note.currency):f}",
         "currency": note.currency,
         "credits": f"{credits:f}",

@@ -11,6 +11,7 @@ from billing.invoicing.models import CreditNote, Invoice
 from billing.ledger import chargebacks, expiry, pools, posting, verification
 from billing.ledger.models import CreditGrant
 from billing.ledger.moves import RolloverRule
+from billing.notifications.models import Notification
 from billing.payments import disputes, refunding, transfers
 from billing.payments.gateways.contract import DisputeReport
 from billing.payments.models import Dispute, Payment, Refund
@@ -69,6 +70,25 @@ def test_what_is_left_is_revoked_and_what_was_used_is_owed(invoice, paid):
     assert money_of(paid) == (0, 1190, 0, 0)
     assert tell(paid, "open", "inquiry", "open") == dispute
     assert pool_of(invoice) == (0, 6000)
+
+
+@pytest.mark.parametrize(
+    ("states", "said"),
+    [
+        (("inquiry", "open", "open"), ["open"]),
+        (("open", "won"), ["open", "won"]),
+        (("open", "lost", "lost"), ["open", "lost"]),
+        (("lost",), ["lost"]),
+        (("inquiry", "closed"), []),
+    ],
+)
+def test_the_customer_is_told_once_of_each_step(invoice, paid, states, said):
+    tell(paid, *states)
+    rows = Notification.objects.filter(kind="dispute").order_by("pk")
+    assert [row.payload["state"] for row in rows] == said
+    note = CreditNote.objects.filter(reference__startswith="dispute:").first()
+    if rows:
+        assert rows[len(rows) - 1].payload["number"] == (note.number if note else "")
 
 
 def test_nothing_of_it_can_be_refunded_meanwhile(invoice, paid):
