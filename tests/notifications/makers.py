@@ -35,7 +35,9 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "payment_failed": {
         "invoice_id": 7, "number": "INV-7", "total": "119.000", "currency": "EUR", "reason": "The card was declined.",
     },
-    "refund": {"number": "CN-3", "invoice_number": "INV-7", "total": "59.500", "currency": "EUR", "credits": "2500.000000"},
+    "refund": {
+        "number": "CN-3", "invoice_number": "INV-7", "total": "59.500", "currency": "EUR", "credits": "2500.000000",
+    },
     "dispute": {
         "state": "lost", "is_refund": "", "invoice_id": "7", "invoice_number": "INV-7", "total": "119.000",
         "currency": "EUR", "number": "CN-5",

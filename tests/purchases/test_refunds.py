@@ -54,7 +54,8 @@ def test_a_refund_of_all_gives_back_exactly_what_was_paid(line, pool):
     assert (invoice.amount_credited, invoice.amount_refunded, invoice.state) == (invoice.total, invoice.total, "paid")
     told = Notification.objects.get(kind="refund")
     assert told.payload == {
-        "number": note.number, "total": "142.80", "currency": "USD", "credits": "1000.000000",
+        "number": note.number, "invoice_number": invoice.number, "total": "142.80", "currency": "USD",
+        "credits": "1000.000000",
     }  # fmt: skip
     assert verification.verify(now=NOW).findings == []
 
