@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 from django.utils.formats import date_format
 
@@ -18,7 +18,7 @@ OTHER = "Other"
 WIDTH, HEIGHT = 1000, 200
 BAR_SHARE = 0.72
 WARNINGS = (75, 90)
-ZERO = Decimal(0)
+ZERO, CENT = Decimal(0), Decimal("0.01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,8 @@ class BurnChart:
 
     @property
     def daily(self) -> Decimal:
-        """Credits a day, on average."""
-        return self.credits / self.length
+        """Credits a day, on average, to two decimals."""
+        return (self.credits / self.length).quantize(CENT, rounding=ROUND_HALF_UP)
 
 
 def burn_chart(burns: Sequence[Burn], *, first: date, last: date) -> BurnChart:
@@ -108,17 +108,31 @@ def burn_chart(burns: Sequence[Burn], *, first: date, last: date) -> BurnChart:
     )
 
 
+def whole_percents(parts: Sequence[Decimal]) -> list[Decimal]:
+    """The share of each part in whole percents that add up to 100: cut off, and what is missing goes to those that were
+    cut most (largest remainder). A part that comes to none keeps its exact share, below 1."""
+    total = sum(parts, ZERO)
+    if not total:
+        return [ZERO for _ in parts]
+    exact = [part * 100 / total for part in parts]
+    shares = [percent // 1 for percent in exact]
+    missing = int(100 - sum(shares, ZERO))
+    for index in sorted(range(len(parts)), key=lambda index: shares[index] - exact[index])[:missing]:
+        shares[index] += 1
+    return [share or percent for share, percent in zip(shares, exact, strict=True)]
+
+
 def _series(burns: Sequence[Burn]) -> list[Series]:
     totals: dict[str, Decimal] = {}
     for burn in burns:
         totals[burn.meter] = totals.get(burn.meter, ZERO) + burn.credits
-    total = sum(totals.values(), ZERO)
     ranked = sorted(totals.items(), key=lambda pair: (-pair[1], pair[0]))
     if len(ranked) > SERIES:
         ranked = [*ranked[:SERIES], (OTHER, sum((credits for _, credits in ranked[SERIES:]), ZERO))]
+    percents = whole_percents([credits for _, credits in ranked])
     return [
-        Series(number=number, name=name, credits=credits, percent=credits * 100 / total if total else ZERO)
-        for number, (name, credits) in enumerate(ranked, start=1)
+        Series(number=number, name=name, credits=credits, percent=percent)
+        for number, ((name, credits), percent) in enumerate(zip(ranked, percents, strict=True), start=1)
     ]
 
 

@@ -28,6 +28,8 @@ from billing.ledger.models import CreditPool
 from billing.notifications import wording
 from billing.payments.models import BankTransfer
 
+OWN = gettext_lazy("You asked for it yourself: somebody else must decide.")
+
 
 class DecideForm(forms.Form):
     """What to tell whoever asked."""
@@ -97,6 +99,8 @@ class ApprovalAdmin(FactsAdmin):
     def approve_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask to confirm the act, and do it. The gateway, if one has to be asked, is asked after the commit."""
         approval = self._waiting(request, pk)
+        if approval.requested_by_id == request.user.pk:
+            return self._refuse_own(request, approval)
         form = DecideForm(request.POST or None)
         if request.method == "POST" and form.is_valid() and self._approve(request, approval, form):
             self.message_user(request, _("Approved and done."), messages.SUCCESS)
@@ -120,8 +124,6 @@ class ApprovalAdmin(FactsAdmin):
             self._refuse(request, approval, form, _("It cannot be done any more: %(why)s") % {"why": error})
         except approvals.AlreadyDecided:
             self._refuse(request, approval, form, _("Somebody else has decided it."))
-        except approvals.SamePerson:
-            self._refuse(request, approval, form, _("You asked for it yourself: somebody else must decide."))
         return form.is_valid()
 
     def _refuse(self, request: HttpRequest, approval: Approval, form: forms.Form, why: str) -> None:
@@ -131,6 +133,8 @@ class ApprovalAdmin(FactsAdmin):
     def reject_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Refuse the act, with a reason."""
         approval = self._waiting(request, pk)
+        if approval.requested_by_id == request.user.pk:
+            return self._refuse_own(request, approval)
         form = RejectForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             note = form.cleaned_data["note"]
@@ -138,8 +142,6 @@ class ApprovalAdmin(FactsAdmin):
                 acts.reject(approval_id=approval.pk, user=staff_user(request), note=note, now=timezone.now())
             except approvals.AlreadyDecided:
                 self._refuse(request, approval, form, _("Somebody else has decided it."))
-            except approvals.SamePerson:
-                self._refuse(request, approval, form, _("You asked for it yourself: somebody else must decide."))
             else:
                 self.note(request, "reject", approval, reason=note)
                 self.message_user(request, _("Rejected."), messages.SUCCESS)
@@ -163,6 +165,11 @@ class ApprovalAdmin(FactsAdmin):
                 self.message_user(request, _("Withdrawn."), messages.SUCCESS)
             return HttpResponseRedirect(self.page_url("change", approval))
         return self._page(request, approval, None, title=_("Withdraw: %(act)s?"), button=_("Withdraw"))
+
+    def _refuse_own(self, request: HttpRequest, approval: Approval) -> HttpResponse:
+        trail.refuse(request, str(OWN), row=approval)
+        self.message_user(request, OWN, messages.WARNING)
+        return HttpResponseRedirect(self.page_url("change", approval))
 
     def _waiting(self, request: HttpRequest, pk: int) -> Approval:
         self.require(request.user.has_perm("billing.decide_approval"))

@@ -119,10 +119,12 @@ def _count_spent(book: Book, posting: Draft, credits: Decimal, runs: bool) -> No
 
 
 def owe(book: Book, posting: Draft, credits: Decimal) -> None:
-    """Owe credits that were used and are not paid for: overdraft, whatever the pool's policy."""
+    """Owe credits that were used and are not paid for: overdraft, whatever the pool's policy. Their use has counted in
+    its own cycle already: like debt of earlier cycles it comes out of the allocation when it is repaid."""
     book.overdraft += credits
+    book.cycle_carried += credits
     _spend_on_debt(book, posting, "overdraft", credits, posting.occurred_at, _overdraft_lot(book))
-    _count_spent(book, posting, credits, runs_at(book, posting.occurred_at))
+    posting.credits += credits
 
 
 def ensure_covered(book: Book, credits: Decimal, covered: Decimal, *, at: datetime | None = None) -> None:

@@ -28,8 +28,9 @@ def take_back(
 ) -> Decimal:
     """Take `credits` of a lot back: revoke what is free of it, and owe what was used; how many that came to.
 
-    Once per reference: two postings at most, `reference` and `<reference>:used`. `others` are the references under
-    which the same lot may have been taken back before: what is owed by them is not owed again. Locks the pool.
+    Once per reference, which begins with `posting.CHARGEBACK`: two postings at most, `reference` and
+    `<reference>:used`. `others` are the references under which the same lot may have been taken back before: what is
+    owed by them is not owed again. Locks the pool.
     """
     pool_id = CreditGrant.objects.values_list("pool_id", flat=True).get(pk=grant_id)
     with transaction.atomic():

@@ -70,7 +70,7 @@ class CreditPool(models.Model):
     cycle_allocation = CreditsField(default=0, editable=False)
     cycle_spent = CreditsField(default=0, editable=False)
     cycle_overage = CreditsField(default=0, editable=False)
-    cycle_carried = CreditsField(default=0, editable=False, help_text="Overdraft owed since before the cycle.")
+    cycle_carried = CreditsField(default=0, editable=False, help_text="Overdraft for what this cycle has not spent.")
     cycle_rolled_spent = CreditsField(
         default=0, editable=False, help_text="What of the credits rolled over into the cycle its usage has spent."
     )

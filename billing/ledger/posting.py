@@ -35,6 +35,9 @@ from billing.ledger.pool_acts import count_against, ensure_at_work, grant_on, ro
 __all__ = ["InsufficientCredits", "NotEnoughLeft"]
 
 GRANTABLE = frozenset(GrantKind.values) - {"overage", "overdraft", "transfer", "rollover"}
+# What references begin with under which credits are taken back with their money (`chargebacks`): the debt that they
+# leave is for use that has counted before.
+CHARGEBACK = "chargeback:"
 
 
 class ReferenceConflict(Exception):
@@ -288,6 +291,7 @@ def reverse_part(
     posting = draft(book, act="reverse", reference=reference, now=now)
     posting.reverses_id, posting.meter_id, posting.member_id = original.pk, original.meter_id, member_id
     in_cycle = original.posted_at >= book.cycle_starts_at and not is_closing(book, original.occurred_at)
+    in_cycle = in_cycle and not original.reference.startswith(CHARGEBACK)
     moves.reverse(book, posting, undos, repaid_by=_repaid_by(book, undos), in_cycle=in_cycle)
     limit = opened.limits.get(member_id or 0)
     if limit is not None and original.posted_at >= limit.period_starts_at:

@@ -740,7 +740,7 @@ class Migration(migrations.Migration):
                         decimal_places=6,
                         default=0,
                         editable=False,
-                        help_text="Overdraft owed since before the cycle.",
+                        help_text="Overdraft for what this cycle has not spent.",
                         max_digits=24,
                     ),
                 ),

@@ -89,6 +89,17 @@ def left_of(invoice: Invoice) -> Decimal:
     return left if invoice.state == Invoice.State.PAID else min(left, invoice.owed)
 
 
+def money_left(invoice: Invoice) -> Decimal:
+    """What of a paid invoice's money can still go back or to the account's balance: what came by payments, less what
+    went back, is disputed or is kept for other invoices."""
+    return _money_left(invoice, _list_payments(invoice))
+
+
+def _money_left(invoice: Invoice, payments: "Sequence[Payment] | models.QuerySet[Payment]") -> Decimal:
+    refundable = sum((each.refundable for each in payments), ZERO)
+    return max(refundable - invoice_credits.reserved(invoice.pk), ZERO)
+
+
 def preview(
     *,
     invoice_id: int,
@@ -234,15 +245,15 @@ def _choose_payment(
         return None
     if refund_to not in RefundTo.values:
         raise WrongDestination(f"{invoice} is paid")
-    most = sum((each.refundable for each in payments), ZERO) - invoice_credits.reserved(invoice.pk)
+    most = _money_left(invoice, payments)
     if refund_to == RefundTo.BALANCE:
         if total > most:
-            raise MoneyNotThere(max(most, ZERO))
+            raise MoneyNotThere(most)
         return None
     for payment in payments:
         if min(payment.refundable, most) >= total:
             return payment
-    raise MoneyNotThere(max(min(max((each.refundable for each in payments), default=ZERO), most), ZERO))
+    raise MoneyNotThere(min(max((each.refundable for each in payments), default=ZERO), most))
 
 
 def _check_same(

@@ -20,6 +20,7 @@ from billing.invoicing import crediting, settling, spreading
 from billing.invoicing.models import Invoice, InvoiceLine
 from billing.ledger import chargebacks, pools
 from billing.ledger.models import CreditGrant
+from billing.ledger.posting import CHARGEBACK
 from billing.notifications import outbox
 from billing.payments import paying, waking
 from billing.payments.gateways.contract import DisputeReport
@@ -237,7 +238,7 @@ def _lot_of(line: InvoiceLine) -> int | None:
 
 
 def _reference(dispute: Dispute, line: InvoiceLine) -> str:
-    return f"chargeback:{dispute.pk}:{line.pk}"
+    return f"{CHARGEBACK}{dispute.pk}:{line.pk}"
 
 
 def _lock_payment(payment_id: int) -> Payment:

@@ -17,6 +17,7 @@ from billing.metering import properties
 from billing.metering.models import DailyUsage
 from billing.notifications.wording import inert
 from portal.burn import Burn
+from portal.charts import whole_percents
 from portal.usage.filters import midnight
 
 BY = ("day", "meter", "member", "property")
@@ -112,26 +113,25 @@ def rows_of(used: Sequence[Used], by: str) -> list[Row]:
     groups: dict[object, list[Used]] = {}
     for each in used:
         groups.setdefault(each.day if by == "day" else (each.name, each.unit), []).append(each)
-    total = sum((each.credits for each in used), ZERO)
-    rows = [_row(group, by, total) for group in groups.values()]
+    percents = whole_percents([sum((each.credits for each in group), ZERO) for group in groups.values()])
+    rows = [_row(group, by, percent) for group, percent in zip(groups.values(), percents, strict=True)]
     if by == "day":
         return sorted(rows, key=lambda row: row.day or date.min, reverse=True)
     return sorted(rows, key=lambda row: (-row.credits, -row.events, row.name))
 
 
-def _row(group: Sequence[Used], by: str, total: Decimal) -> Row:
+def _row(group: Sequence[Used], by: str, percent: Decimal) -> Row:
     units = {each.unit for each in group}
     quantities = [each.quantity for each in group if each.quantity is not None]
     adds_up = len(units) == 1 and len(quantities) == len(group) and (by != "day" or len(group) == 1)
-    credits = sum((each.credits for each in group), ZERO)
     return Row(
         name=group[0].name,
         day=group[0].day if by == "day" else None,
         unit=group[0].unit if adds_up else "",
         quantity=sum(quantities, ZERO) if adds_up else None,
-        credits=credits,
+        credits=sum((each.credits for each in group), ZERO),
         events=sum(each.events for each in group),
-        percent=credits * 100 / total if total else ZERO,
+        percent=percent,
     )
 
 

@@ -64,6 +64,7 @@ def test_staff_without_rights_are_refused(client: Client, office: Office) -> Non
     client.force_login(office.alice)
     found = {model: client.get(_url(model, "changelist")).status_code for model in OURS}
     assert {model: status for model, status in found.items() if status != 403} == {}
+    assert "Your staff rights do not include this." in client.get(_url(OURS[0], "changelist")).content.decode()
 
 
 def test_every_list_opens_with_few_queries_obeys_the_policy_and_offers_no_deletion(

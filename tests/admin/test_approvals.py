@@ -135,7 +135,7 @@ def test_the_author_withdraws(staff: Client, office: Office, fiona: User) -> Non
     assert "Withdrawn." in post(staff, f"{QUEUE}{waiting.pk}/withdraw/")
     assert "else has decided it" in post(staff, f"{QUEUE}{waiting.pk}/withdraw/")
     assert _as(staff, fiona).post(f"{QUEUE}{waiting.pk}/withdraw/").status_code == 404
-    assert "else has decided it" in post(staff, f"{QUEUE}{waiting.pk}/approve/", note="")
+    assert "else has decided it" in post(_as(staff, fiona), f"{QUEUE}{waiting.pk}/approve/", note="")
     assert _balance(office) == 900
 
 

@@ -9,7 +9,7 @@ from django.test import Client
 from billing.accounts.models import Approval, StaffAct
 from billing.invoicing.models import CreditNote, Invoice
 from billing.payments import invoice_credits
-from billing.payments.models import Refund
+from billing.payments.models import Payment, Refund
 from tests.admin.conftest import Office, find_unrefused, post, text_of
 from tests.admin.test_approvals import _staff
 from tests.factories import make_issuer
@@ -61,6 +61,14 @@ def test_all_of_an_invoice_is_credited_once_however_often_the_form_is_sent(
         assert "The credit note is issued." in post(staff, _page(invoice), **fields)
     assert CreditNote.objects.get().total == 1190
     assert "Credit or refund" not in text_of(staff, _page(invoice, "change"))
+
+
+def test_what_was_paid_from_the_balance_is_told_before_it_is_refused(staff: Client, invoice: Invoice) -> None:
+    assert "Money that can go back" not in text_of(staff, _page(invoice))
+    Payment.objects.filter(invoice=invoice).update(amount_disputed=490)
+    page = text_of(staff, _page(invoice))
+    assert "Can be credited, tax included" in page
+    assert "€700.00: the rest was paid otherwise" in page
 
 
 def test_lines_are_credited_to_the_balance(staff: Client, office: Office, invoice: Invoice) -> None:

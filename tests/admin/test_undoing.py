@@ -205,6 +205,7 @@ def test_a_refund_over_the_limit_waits_for_a_second_person(
 def test_more_than_is_left_is_not_refunded(staff: Client, office: Office, bought: InvoiceLine) -> None:
     page = post(staff, _refund(bought), **_sent(credits="1001"), _confirmed="x")
     assert "At most what is left and not held can be taken back" in page
+    assert "Nothing of this can be refunded" not in page
     assert not Refund.objects.exists()
     assert not Approval.objects.exists()
 

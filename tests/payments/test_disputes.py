@@ -30,9 +30,9 @@ def told(state: str = "open", amount: str = "1190.00", reference: str = "du_1", 
     return DisputeReport("k1", reference, Decimal(amount), currency, "fraudulent", state, NOW + WEEK)
 
 
-def tell(payment: Payment, *states: str, amount: str = "1190.00", now=NOW) -> Dispute:
+def tell(payment: Payment, *states: str, amount: str = "1190.00", reference: str = "du_1", now=NOW) -> Dispute:
     for state in states:
-        row = disputes.record(payment_id=payment.pk, report=told(state, amount), now=now)
+        row = disputes.record(payment_id=payment.pk, report=told(state, amount, reference), now=now)
     return row
 
 
@@ -283,6 +283,24 @@ def test_parts_that_are_disputed_one_after_the_other_owe_what_was_used_once(invo
     for number, amount in enumerate(("595.00", "476.00", "119.00"), start=1):
         disputes.record(payment_id=paid.pk, report=told("open", amount, f"du_{number}"), now=later)
     assert (pool_of(invoice), money_of(paid)) == ((0, 3000), (0, 1190, 0, 0))
+
+
+def test_what_was_used_before_is_not_used_again_by_a_dispute(invoice, paid):
+    def cycle() -> tuple[Decimal, Decimal]:
+        pool = pools.get_main_pool(invoice.account_id)
+        return pool.cycle_spent, pool.cycle_allocation
+
+    spend(invoice, "6000")
+    tell(paid, "open")
+    assert cycle() == (6000, 6000)
+    tell(paid, "won")
+    assert cycle() == (6000, 10_000)
+    # What repaid the debt is there again, too.
+    tell(paid, "open", reference="du_2")
+    give_credits(invoice.account, "7000", now=NOW)
+    assert cycle() == (6000, 7000)
+    tell(paid, "won", reference="du_2")
+    assert cycle() == (6000, 17_000)
 
 
 def test_what_was_rolled_over_is_taken_back_itself(invoice, paid):

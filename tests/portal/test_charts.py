@@ -8,7 +8,7 @@ import pytest
 
 from billing.notifications.wording import share_text
 from portal.burn import Burn, what_it_buys
-from portal.charts import burn_chart, meter_of
+from portal.charts import burn_chart, meter_of, whole_percents
 
 FIRST, LAST = date(2026, 3, 1), date(2026, 3, 30)
 
@@ -89,3 +89,22 @@ def test_credits_buy_what_they_cost_on_average() -> None:
     assert (image.meter, image.quantity) == ("Image", Decimal(6))
     assert (text.meter, text.quantity) == ("Text", Decimal(4000))
     assert [each.quantity for each in what_it_buys(Decimal(-5), burns)] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ("1 1 1", "34% 33% 33%"),
+        ("9155 845", "92% 8%"),
+        ("9150 425 425", "92% 4% 4%"),
+        ("999 1", "100% <1%"),
+        ("0 0", "0% 0%"),
+    ],
+)
+def test_shares_in_whole_percents_add_up(parts: str, said: str) -> None:
+    assert " ".join(map(share_text, whole_percents([Decimal(part) for part in parts.split()]))) == said
+
+
+def test_an_average_is_rounded() -> None:
+    chart = burn_chart([_burn(1, "Big", "1580")], first=FIRST, last=date(2026, 3, 3))
+    assert chart.daily == Decimal("526.67")

@@ -49,7 +49,7 @@ def used(stage: Stage) -> Stage:
 
 def test_by_meter_it_shows_quantities_credits_and_shares(alice: Client, used: Stage) -> None:
     page = _page(alice, f"{used.url}/usage")
-    assert "300.5 credits, 10.01 a day, for 5 events." in page
+    assert "300.5 credits, 10.02 a day, for 5 events." in page
     assert '501 <span class="soft small">images</span>' in page
     assert '500 <span class="soft small">minutes</span>' in page
     assert "83%" in page
@@ -164,7 +164,7 @@ def test_by_property_it_shows_values(alice: Client, events: Stage) -> None:
     assert "47 credits" in page
     assert "night &lt;b&gt;" in page
     assert "without this property" in page
-    assert "63%" in page
+    assert "64%" in page
 
 
 def test_of_a_long_range_properties_show_the_end_and_say_so(alice: Client, events: Stage) -> None:

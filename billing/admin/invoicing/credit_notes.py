@@ -171,7 +171,7 @@ def _payload(invoice: Invoice, form: CreditForm) -> dict[str, Any]:
 
 def _facts(invoice: Invoice, left: Decimal) -> list[tuple[str, object]]:
     """How the invoice stands."""
-    return [
+    facts: list[tuple[str, object]] = [
         (_("Account"), invoice.account),
         (_("Invoice"), invoice),
         (_("State"), invoice.get_state_display()),
@@ -179,6 +179,10 @@ def _facts(invoice: Invoice, left: Decimal) -> list[tuple[str, object]]:
         (_("Credited so far"), money_text(invoice.amount_credited, invoice.currency)),
         (_("Can be credited, tax included"), money_text(left, invoice.currency)),
     ]
+    if invoice.state == Invoice.State.PAID and (money := credit_notes.money_left(invoice)) < left:
+        text = _("%(money)s: the rest was paid otherwise, has gone back or is disputed")
+        facts.append((_("Money that can go back"), text % {"money": money_text(money, invoice.currency)}))
+    return facts
 
 
 def _facts_of(plan: CreditPreview, form: CreditForm) -> list[tuple[str, object]]:

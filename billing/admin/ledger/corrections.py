@@ -258,7 +258,8 @@ class RefundPages(RoomAdmin):
                 (_("Credits taken back"), exact_credits_text(plan.credits)),
                 (_("Money given back"), money_text(plan.total, plan.currency)),
             ]
-        warning = _("Nothing of this can be refunded.")
+        # What is wrong with the number that was typed stands beside it.
+        warning = "" if form.errors else _("Nothing of this can be refunded.")
         if plan is not None:
             payload = _refund(row, form) if confirming else {"line_id": row.pk, "credits": None}
             warning = asking.warning(request, "refund", payload, account_id=row.invoice.account_id)

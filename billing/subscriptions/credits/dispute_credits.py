@@ -17,6 +17,7 @@ from billing.catalog import pricing
 from billing.invoicing.models import Invoice
 from billing.ledger import chargebacks
 from billing.ledger.models import LedgerEntry
+from billing.ledger.posting import CHARGEBACK
 from billing.payments import disputes
 from billing.payments.models import Dispute
 from billing.subscriptions import history
@@ -164,7 +165,7 @@ def _lot_of(row: Allocation) -> int:
 
 
 def _reference(dispute: Dispute, row: Allocation) -> str:
-    return f"chargeback:{dispute.pk}:allocation:{row.pk}"
+    return f"{CHARGEBACK}{dispute.pk}:allocation:{row.pk}"
 
 
 def _name(act: str, dispute: Dispute) -> str:
