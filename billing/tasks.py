@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from billing.accounts import clocks, idempotency, throttles
 from billing.clock import advancing
-from billing.invoicing import exchange, stripe_tax, tax_numbers
+from billing.invoicing import exchange, papers, stripe_tax, tax_numbers
 from billing.ledger import expiry, expiry_notices, holds, sealing, verification
 from billing.metering import gauges
 from billing.notifications import delivery, fanout
@@ -128,7 +128,10 @@ def deliver_notifications() -> None:
         pass
     total = delivery.Round()
     # One at a time, so that each claim begins when its mail does.
-    while monotonic() < ends and (done := delivery.deliver_due(now=timezone.now(), limit=1)) != delivery.Round():
+    while monotonic() < ends:
+        done = delivery.deliver_due(now=timezone.now(), limit=1, papers=papers.papers_of)
+        if done == delivery.Round():
+            break
         total += done
     _report("notifications.delivered", **asdict(total))
 

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db.models import Min, QuerySet
 
 from billing.accounts import clocks
+from billing.invoicing import papers
 from billing.ledger import expiry, expiry_notices, holds, sealing
 from billing.ledger.models import CreditGrant, Hold
 from billing.metering import gauges
@@ -214,7 +215,7 @@ def _mail(now: datetime, account_id: int | None) -> int:
 
 
 def _deliver(now: datetime, account_id: int | None) -> int:
-    return delivery.deliver_due(now=now, limit=BATCH, account_id=account_id).sent
+    return delivery.deliver_due(now=now, limit=BATCH, account_id=account_id, papers=papers.papers_of).sent
 
 
 def _next_delivery(after: datetime, account_id: int | None) -> datetime | None:

@@ -50,12 +50,15 @@ class Round:
         return Round(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
 
-def deliver_due(*, now: datetime, limit: int, account_id: int | None = None) -> Round:
+def deliver_due(
+    *, now: datetime, limit: int, account_id: int | None = None, papers: emails.Papers = lambda _notification: ()
+) -> Round:
     """Mail at most `limit` due deliveries. Must run outside a transaction; several at once share the work.
 
     With `account_id` what is about that account only; without, nothing about accounts on a test clock. Each claim
     counts from `now`: a door that means to send many takes the time anew for every few. A failure is noted
-    on its row, which becomes due again after the next gap, or FAILED after the last.
+    on its row, which becomes due again after the next gap, or FAILED after the last. `papers` finds the documents that
+    go with mails to who has no login.
     """
     total = Round()
     for _ in range(limit):
@@ -63,7 +66,7 @@ def deliver_due(*, now: datetime, limit: int, account_id: int | None = None) -> 
         if row is None:
             break
         with on_behalf_of(row.notification.request_id):
-            total += _deliver(row, now)
+            total += _deliver(row, now, papers)
     return total
 
 
@@ -102,12 +105,12 @@ def _claim(now: datetime, account_id: int | None) -> NotificationDelivery | None
     return NotificationDelivery.objects.select_related("notification__account", "user").get(pk=row.pk)
 
 
-def _deliver(row: NotificationDelivery, now: datetime) -> Round:
+def _deliver(row: NotificationDelivery, now: datetime, papers: emails.Papers) -> Round:
     if row.user and not fanout.may_read(row.user, row.notification):
         _finish(row, state=State.DROPPED)
         return Round(dropped=1)
     try:
-        emails.send(row)
+        emails.send(row, papers=papers)
     # Whatever goes wrong with one row, its words or a mail server, must not keep the others from being sent.
     except Exception as error:
         log.warning("notification.failed", delivery_id=row.pk, attempt=row.attempts, exc_info=True)

@@ -1,5 +1,7 @@
 """Notifications as e-mails: one pair of templates, HTML and text, around the message of every kind."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -13,8 +15,21 @@ from billing.notifications.messages import About, Message
 from billing.notifications.models import Notification, NotificationDelivery
 
 
-def send(delivery: NotificationDelivery) -> None:
-    """Write the e-mail of a delivery and hand it to the mail server; raises what goes wrong.
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """A PDF that goes with a mail."""
+
+    name: str
+    content: bytes
+
+
+# The documents that a notification is about.
+Papers = Callable[[Notification], Sequence[Paper]]
+
+
+def send(delivery: NotificationDelivery, *, papers: Papers) -> None:
+    """Write the e-mail of a delivery and hand it to the mail server; raises what goes wrong. A billing address has no
+    login: it gets the documents themselves in place of links to the portal.
 
     Its Message-ID comes from the row, so that a mail box which gets a repeated delivery can tell.
     """
@@ -22,6 +37,10 @@ def send(delivery: NotificationDelivery) -> None:
     kind = get_kind(notification.kind)
     about = About(notification)
     message = kind.write(about)
+    attached: Sequence[Paper] = ()
+    if kind.audience is Audience.MONEY and not delivery.user_id:
+        attached = papers(notification)
+        message = _for_outsiders(message, has_papers=bool(attached))
     preferences_url = _preferences_url(kind, about, delivery)
     context = {
         "message": message,
@@ -40,7 +59,17 @@ def send(delivery: NotificationDelivery) -> None:
         headers=headers,
     )
     mail.attach_alternative(render_to_string("email/message.html", context), "text/html")
+    for paper in attached:
+        mail.attach(paper.name, paper.content, "application/pdf")
     mail.send()
+
+
+def _for_outsiders(message: Message, *, has_papers: bool) -> Message:
+    """A message for somebody who cannot log in to the account."""
+    where = _("Members of the account find it in the portal.")
+    if has_papers:
+        where = _("The document is attached.")
+    return replace(message, action=None, further=(), more=(*message.more, where))
 
 
 def subject_of(message: Message, notification: Notification, kind: Kind) -> str:

@@ -178,6 +178,9 @@ def test_the_billing_address_reads_why_and_is_offered_no_login_pages(acme: Accou
     (mail,) = [mail for mail in mailoutbox if mail.to == ["billing@acme.example"]]
     assert "billing@acme.example is the billing address of Acme" in mail.body
     assert "preferences" not in mail.body
+    assert "/login" not in mail.body
+    assert "/a/acc_" not in mail.body
+    assert "Members of the account find it in the portal." in mail.body
     assert "List-Unsubscribe" not in mail.extra_headers
 
 

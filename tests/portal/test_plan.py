@@ -155,6 +155,17 @@ def test_cancelling_today_ends_it(alice: Client, stage: Stage, url: str) -> None
         assert alice.get(f"{url}/{address}").status_code == 404
 
 
+def test_only_a_plan_with_overage_speaks_of_usage_that_is_charged(alice: Client, stage: Stage, url: str) -> None:
+    told = text_of(alice.get(f"{url}/cancel")) + text_of(alice.get(f"{url}/next-invoice"))
+    assert "Nothing more is charged." in told
+    assert "beyond your credits" not in told
+    overage = [{"up_to": None, "price": "12"}]
+    metered = make_plan("metered", prices={"USD": {"fee": "49", "overage_tiers": overage}}, policy="overage")
+    Subscription.objects.update(plan_version=metered)
+    assert "except usage beyond your credits" in text_of(alice.get(f"{url}/cancel"))
+    assert "What is used beyond your credits until then is added." in text_of(alice.get(f"{url}/next-invoice"))
+
+
 @pytest.mark.parametrize("fields", [{"when": "never"}, {"when": ""}, {"when": "now", "token": "x"}])
 def test_a_cancellation_that_makes_no_sense_does_nothing(
     alice: Client, stage: Stage, url: str, fields: dict[str, str]
