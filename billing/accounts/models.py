@@ -12,7 +12,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Lower
 
 from billing.accounts.fields import LowerEmailField, validate_currency, validate_external_id, validate_time_zone
-from billing.accounts.text import Email, Lines, Name
+from billing.accounts.text import Email, Lines, Name, said_of
 
 
 class UserManager(BaseUserManager["User"]):
@@ -141,7 +141,7 @@ class TestClock(models.Model):
         indexes = (models.Index(fields=("target_at",), name="test_clock_moving", condition=Q(target_at__isnull=False)),)
 
     def __str__(self) -> str:
-        return f"test clock of {self.account_id}"
+        return f"test clock of {said_of(self, 'account')}"
 
 
 class Role(models.TextChoices):
@@ -166,7 +166,7 @@ class Member(models.Model):
         constraints = (models.UniqueConstraint(fields=("account", "user"), name="member_unique"),)
 
     def __str__(self) -> str:
-        return f"{self.user_id} in {self.account_id} ({self.role})"
+        return f"{said_of(self, 'user')} in {said_of(self, 'account')} ({self.role})"
 
 
 class Invitation(models.Model):
@@ -193,7 +193,7 @@ class Invitation(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.email} to {self.account_id}"
+        return f"{self.email} to {said_of(self, 'account')}"
 
 
 class Scope(models.TextChoices):

@@ -123,3 +123,9 @@ def _refuse(value: str, *, lines: bool) -> None:
     if found := find_hidden(value, lines=lines):
         what = "line breaks" if found in "\r\n\u2028\u2029" else f"the invisible character U+{ord(found):04X}"
         raise ValidationError("Remove %(what)s.", params={"what": what}, code="hidden_character")
+
+
+def said_of(row: models.Model, field: str) -> str:
+    """What a row that another one names is called, if it has been read with it, else its id. No query."""
+    known = row._state.fields_cache.get(field)
+    return str(known) if known is not None else f"#{getattr(row, f'{field}_id')}"

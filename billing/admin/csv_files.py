@@ -7,7 +7,8 @@ from decimal import Decimal
 
 from django.http import StreamingHttpResponse
 
-from billing.notifications.wording import inert
+from billing.catalog import pricing
+from billing.notifications import wording
 
 
 class _Echo:
@@ -17,6 +18,10 @@ class _Echo:
         return line
 
 
+# Columns of other numbers than money begin so.
+NO_MONEY = ("credits", "percent")
+
+
 def respond(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> StreamingHttpResponse:
     """A download of `<name>.csv`. Times are ISO 8601 in UTC, numbers plain."""
     headers = {"Content-Disposition": f'attachment; filename="{name}.csv"', "Cache-Control": "private, no-store"}
@@ -24,18 +29,22 @@ def respond(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]])
 
 
 def lines(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """The lines of such a file, for whoever writes it elsewhere."""
+    """The lines of such a file, for whoever writes it elsewhere. Money has at least the decimals of its row's currency,
+    if there is a column of that name."""
     writer = csv.writer(_Echo())
     yield writer.writerow(columns)
+    is_money = [not name.startswith(NO_MONEY) for name in columns]
+    place = list(columns).index("currency") if "currency" in columns else None
     for row in rows:
-        yield writer.writerow([_cell(value) for value in row])
+        least = 0 if place is None or not row[place] else wording.decimals(pricing.minor_unit(str(row[place])))
+        yield writer.writerow([_cell(value, least if money else 0) for value, money in zip(row, is_money, strict=True)])
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, least: int) -> str:
     if value is None:
         return ""
     if isinstance(value, Decimal):
-        return f"{value.normalize():f}"
+        return f"{value:.{max(least, wording.decimals(value))}f}"
     if isinstance(value, datetime):
         return value.isoformat(timespec="seconds")
-    return inert(str(value))
+    return wording.inert(str(value))

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from djmoney.models.fields import CurrencyField
 
 from billing.accounts.models import Account, User
-from billing.accounts.text import Name
+from billing.accounts.text import Name, said_of
 
 # Upper bounds in CHECKs. PostgreSQL holds NaN for greater than every number, so these refuse it too.
 MAX_CREDITS = Decimal(10**18 - 1)
@@ -126,7 +126,7 @@ class RateCardVersion(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.rate_card_id} v{self.number}"
+        return f"{said_of(self, 'rate_card')}, version {self.number}"
 
     @property
     def is_published(self) -> bool:
@@ -178,7 +178,7 @@ class Rate(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.meter_id}: {self.price} per {self.unit_size}"
+        return f"{said_of(self, 'meter')}: {self.price.normalize():f} per {self.unit_size.normalize():f}"
 
 
 class _TstzRange(Func):
@@ -217,7 +217,7 @@ class RateCardAssignment(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.kind} card of {self.account_id}"
+        return f"{self.kind} card of {said_of(self, 'account')}"
 
 
 class CatalogRevision(models.Model):
@@ -452,7 +452,7 @@ class PlanVersion(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.plan_id} v{self.number}"
+        return f"{said_of(self, 'plan')}, version {self.number}"
 
     @property
     def is_published(self) -> bool:

@@ -8,7 +8,7 @@ from djmoney.models.fields import CurrencyField
 
 from billing.accounts.fields import validate_currency
 from billing.accounts.models import Account
-from billing.accounts.text import Name
+from billing.accounts.text import Name, said_of
 from billing.invoicing.models import MAX_MONEY, CreditNote, Invoice, MoneyAmountField
 from billing.notifications import wording
 
@@ -563,4 +563,4 @@ class Collection(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"collection of {self.invoice_id} ({self.state})"
+        return f"collection of {said_of(self, 'invoice')} ({self.state})"

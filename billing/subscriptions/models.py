@@ -12,7 +12,7 @@ from djmoney.models.fields import CurrencyField
 from billing.accounts import ids
 from billing.accounts.fields import validate_currency
 from billing.accounts.models import Account
-from billing.accounts.text import Name
+from billing.accounts.text import Name, said_of
 from billing.catalog.models import MAX_CREDITS, MAX_UNIT_PRICE, Coupon, Plan, PlanVersion
 from billing.invoicing.models import MAX_MONEY, Invoice, MoneyAmountField
 from billing.ledger.models import CreditGrant, CreditsField, GrantKind, Posting
@@ -269,7 +269,7 @@ class CouponRedemption(models.Model):
         constraints = (models.UniqueConstraint(fields=("subscription", "coupon"), name="coupon_once_per_subscription"),)
 
     def __str__(self) -> str:
-        return f"{self.coupon_id} of sub_{self.subscription_id}"
+        return f"{said_of(self, 'coupon')} of sub_{self.subscription_id}"
 
 
 class _TstzRange(Func):
@@ -326,4 +326,4 @@ class ContractTerms(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"terms of {self.account_id}"
+        return f"terms of {said_of(self, 'account')} for {said_of(self, 'plan')}"

@@ -11,6 +11,7 @@ from django.db.models import Prefetch, Q, QuerySet
 
 from billing.accounts.models import Account
 from billing.catalog import periods
+from billing.catalog.pricing import round_money
 from billing.invoicing.models import CreditNote, Invoice, InvoiceLine
 from billing.notifications.wording import inert
 from billing.payments.models import Payment
@@ -107,7 +108,7 @@ def stream_csv(invoices: QuerySet[Invoice], zone: ZoneInfo) -> Iterator[str]:
                 invoice.state,
                 invoice.currency,
                 *(
-                    f"{amount:f}"
+                    f"{round_money(amount, invoice.currency):f}"
                     for amount in (
                         invoice.subtotal,
                         invoice.tax_total,

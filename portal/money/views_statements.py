@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterator
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -13,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
+from billing.catalog.pricing import round_money
 from billing.invoicing import issuing
 from billing.notifications.wording import inert
 from billing.payments import account_statement
@@ -108,9 +110,12 @@ def pdf(request: HttpRequest, visit: Visit) -> HttpResponse:
 
 
 def _lines(found: Statement, visit: Visit) -> Iterator[str]:
+    def money(amount: Decimal) -> str:
+        return f"{round_money(amount, found.currency):f}"
+
     writer = csv.writer(Echo())
     yield writer.writerow(COLUMNS)
-    yield writer.writerow([found.since.isoformat(), "", "opening", "", found.currency, "", f"{found.opening:f}"])
+    yield writer.writerow([found.since.isoformat(), "", "opening", "", found.currency, "", money(found.opening)])
     for entry in found.entries:
         at = entry.at.astimezone(visit.zone)
         yield writer.writerow(
@@ -120,11 +125,11 @@ def _lines(found: Statement, visit: Visit) -> Iterator[str]:
                 entry.kind,
                 inert(entry.number),
                 found.currency,
-                f"{entry.amount:f}",
-                f"{entry.balance:f}",
+                money(entry.amount),
+                money(entry.balance),
             ]
         )
-    yield writer.writerow([found.until.isoformat(), "", "closing", "", found.currency, "", f"{found.closing:f}"])
+    yield writer.writerow([found.until.isoformat(), "", "closing", "", found.currency, "", money(found.closing)])
 
 
 def _name(found: Statement) -> str:

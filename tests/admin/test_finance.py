@@ -5,6 +5,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from billing.accounts.models import User
+from billing.admin import csv_files
 from tests.admin.conftest import Office, text_of
 from tests.factories import make_account, make_issuer
 from tests.finance.makers import at, issue, sell, use
@@ -89,3 +90,10 @@ def test_it_is_for_those_who_may_see_figures(client: Client, office: Office) -> 
     assert client.get(PAGE).status_code == 403
     assert client.get(f"{PAGE}journal.csv").status_code == 403
     assert "Finance" not in text_of(client, "/admin/")
+
+
+def test_money_in_files_has_the_decimals_of_its_currency() -> None:
+    rows = [("EUR", Decimal("1285.200"), Decimal("10.0"), Decimal("19.000")), ("JPY", Decimal(5), Decimal("0.5"), None)]
+    lines = list(csv_files.lines(("currency", "net", "credits_sold", "percent"), rows))
+    assert lines[1:] == ["EUR,1285.20,10,19\r\n", "JPY,5,0.5,\r\n"]
+    assert list(csv_files.lines(("currency", "net"), [("KWD", Decimal(0))]))[1:] == ["KWD,0.000\r\n"]

@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 
 from billing.accounts.ids import encode
+from billing.accounts.models import Account
 from billing.catalog.models import Pack, PackTier
 from billing.invoicing.models import Invoice, Issuer
 from billing.ledger import pools
@@ -15,6 +16,7 @@ from billing.ledger.models import CreditGrant
 from billing.payments.gateways import contract
 from billing.payments.models import Payment, PaymentMethod, SandboxCharge
 from billing.purchases.models import Purchase
+from tests.factories import make_plan
 from tests.portal.conftest import MAX_QUERIES, Stage
 from tests.portal.shop import checkout_form, make_card, sign_in_as, text_of
 
@@ -38,6 +40,17 @@ def test_it_shows_the_whole_price_before_anything_is_paid(alice: Client, url: st
     assert "Net price $1,000.00 VAT 19% $190.00 Total $1,190.00" in page
     assert "Pay $1,190.00" in page
     assert _nothing_was_written()
+
+
+def test_who_has_given_no_address_is_asked_for_it_before_an_invoice_lacks_it(
+    alice: Client, stage: Stage, url: str
+) -> None:
+    make_plan("team")
+    pages = (url, f"{stage.url}/plans/team")
+    asked = "Your invoices show no address yet. Add it in the billing details before you pay"
+    assert [asked in text_of(alice.get(page, follow=True)) for page in pages] == [True, True]
+    Account.objects.filter(pk=stage.account.pk).update(address="Hafen 1")
+    assert [asked in text_of(alice.get(page, follow=True)) for page in pages] == [False, False]
 
 
 def test_it_begins_with_the_smallest_amount(alice: Client, url: str) -> None:

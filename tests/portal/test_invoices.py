@@ -87,8 +87,8 @@ def test_a_filter_that_makes_no_sense_says_so(alice: Client, url: str, query: st
 def test_the_csv_has_every_figure_and_no_formula(alice: Client, url: str) -> None:
     rows = {row["number"]: row for row in _rows(alice, f"{url}.csv")}
     paid = rows["INV-000001"]
-    assert (paid["state"], paid["currency"], paid["subtotal"], paid["tax"]) == ("paid", "USD", "1000.000", "190.000")
-    assert (paid["total"], paid["paid"], paid["credited"]) == ("1190.000", "1190.000", "0.000")
+    assert (paid["state"], paid["currency"], paid["subtotal"], paid["tax"]) == ("paid", "USD", "1000.00", "190.00")
+    assert (paid["total"], paid["paid"], paid["credited"]) == ("1190.00", "1190.00", "0.00")
     assert paid["issued_at"].endswith(("-05:00", "-04:00"))
     assert rows["INV-000004"]["items"] == "'=Support"
 

@@ -67,8 +67,8 @@ def test_days_can_be_chosen(alice: Client, url: str):
 def test_the_csv_has_the_balances_around_its_entries(alice: Client, stage: Stage, url: str):
     found = rows(alice, f"{url}.csv?currency=USD")
     assert [(row["what"], row["number"], row["amount"], row["balance"]) for row in found] == [
-        ("opening", "", "", "119.000"), ("invoice", "INV-000002", "1190.000", "1309.000"),
-        ("payment", "INV-000002", "-1190.000", "119.000"), ("closing", "", "", "119.000"),
+        ("opening", "", "", "119.00"), ("invoice", "INV-000002", "1190.00", "1309.00"),
+        ("payment", "INV-000002", "-1190.00", "119.00"), ("closing", "", "", "119.00"),
     ]  # fmt: skip
 
 
