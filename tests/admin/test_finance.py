@@ -1,5 +1,7 @@
 """The finance report as staff see it."""
 
+from decimal import Decimal
+
 import pytest
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
