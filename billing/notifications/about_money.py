@@ -42,7 +42,7 @@ def payment_failed(about: About) -> Message:
         facts.append(Fact(_("Reason"), names["reason"]))
     return Message(
         title=_("Your payment of %(total)s did not go through") % names,
-        lead=_("Invoice %(number)s over %(total)s is still to be paid. Nothing was charged.") % names,
+        lead=_("Invoice %(number)s for %(total)s is still to be paid. Nothing was charged.") % names,
         tone="bad",
         facts=tuple(facts),
         action=about.link(_("Pay now"), "invoice", about.payload["invoice_id"]),

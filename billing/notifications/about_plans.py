@@ -27,7 +27,7 @@ def invoice_issued(about: About) -> Message:
     if about.payload.get("credits") and about.amount("credits") > 0:
         facts.append(Fact(_("Credits included"), about.credits("credits")))
     return Message(
-        title=_("Invoice %(number)s over %(total)s") % names,
+        title=_("Invoice %(number)s for %(total)s") % names,
         lead=lead,
         facts=(*facts, *_due(about)),
         more=_how_it_is_paid(about),
@@ -49,7 +49,7 @@ def payment_overdue(about: About) -> Message:
                 "day": about.day("due_at")
             }
         return Message(
-            title=_("Invoice %(number)s over %(total)s is unpaid") % names,
+            title=_("Invoice %(number)s for %(total)s is unpaid") % names,
             lead=lead,
             tone="warning",
             facts=(*_owed(about), *_due(about)),
@@ -82,7 +82,7 @@ def payment_reminder(about: About) -> Message:
     more = _("If you have paid in the last few days, you need do nothing.") if by_transfer else _what_helps(about)
     pay = _("See how to pay") if by_transfer else _("Pay now")
     return Message(
-        title=_("Reminder: invoice %(number)s over %(total)s is not paid") % names,
+        title=_("Reminder: invoice %(number)s for %(total)s is not paid") % names,
         lead=leads.get(about.text("final_act"), _("Please pay it before %(day)s.")) % names,
         tone="bad",
         facts=(*_owed(about), *_reason(about), *_next_try(about), Fact(_("To be paid before"), names["day"])),
@@ -159,7 +159,9 @@ def subscription_started(about: About) -> Message:
         if about.payload.get("trial_is_charged"):
             lead += " " + _("The fee is free until then; what you use is charged at the plan's prices.")
         else:
-            lead += " " + _("Nothing is charged until then: when the trial's credits are used up, usage stops.")
+            lead += " " + _(
+                "Nothing is charged until then: when the trial's credits are used up, requests are refused."
+            )
     else:
         title = _("Your plan %(plan)s has begun") % names
         lead = _("Thank you. From now on it renews by itself until you cancel it.")

@@ -98,6 +98,12 @@ class Subscription(models.Model):
         return ids.encode(ids.SUBSCRIPTION, self.pk)
 
     @property
+    def charges_overage(self) -> bool:
+        """Whether usage beyond the credits is invoiced in the period that runs. Needs the plan version."""
+        version = self.plan_version
+        return version.charges_in_trial if self.period_number == 0 else version.policy == PlanVersion.Policy.OVERAGE
+
+    @property
     def is_live(self) -> bool:
         return self.state != self.State.ENDED
 

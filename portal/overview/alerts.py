@@ -72,10 +72,10 @@ def _payments(rows: Sequence[Notification]) -> Iterable[Alert]:
     }
     named = [int(invoice_id) for found in unpaid.values() for invoice_id in found]
     # Paid, void or given up: nothing of those is asked for.
-    still = set(Invoice.objects.filter(pk__in=named, state=Invoice.State.OPEN).values_list("pk", flat=True))
+    still = {each.pk: each for each in Invoice.objects.filter(pk__in=named, state=Invoice.State.OPEN)}
     for invoice_id, row in unpaid["payment_overdue"].items():
         if int(invoice_id) in still:
-            owed = wording.money_text(Decimal(row.payload["total"]), row.payload["currency"])
+            owed = wording.money_text(still[int(invoice_id)].owed, row.payload["currency"])
             facts = {"number": row.payload["number"], "money": owed}
             yield Alert("error", _("Invoice %(number)s of your plan is unpaid: %(money)s.") % facts)
     for invoice_id, row in unpaid["payment_failed"].items():

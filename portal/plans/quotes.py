@@ -129,7 +129,7 @@ def sheet_to_change(preview: ChangePreview, terms: Terms, *, current: Terms, is_
         facts.append((_("Withdrawn by this"), withdrawn_text(preview.withdraws)))
     if total:
         money = {"money": money_text(total, currency)}
-        button = _("Change now, with an invoice over %(money)s") if is_manual else _("Pay %(money)s and change now")
+        button = _("Change now, with an invoice for %(money)s") if is_manual else _("Pay %(money)s and change now")
         button = button % money
     elif is_now:
         button = _("Change now")

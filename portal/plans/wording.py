@@ -215,4 +215,4 @@ def trial_limit_text(version: PlanVersion) -> str:
     """What happens to usage in a trial beyond what is free."""
     if version.charges_in_trial:
         return _("what you use is charged at the plan's prices")
-    return _("nothing is charged: usage stops when its credits are used up")
+    return _("nothing is charged: requests are refused when its credits are used up")

@@ -35,9 +35,9 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "subscription_ended": {"plan_name": "Team", "ends_at": "2025-03-31T22:00:00+00:00"},
 }  # fmt: skip
 SUBJECTS = {
-    "invoice_issued": "Acme: Invoice INV-7 over €119.00",
+    "invoice_issued": "Acme: Invoice INV-7 for €119.00",
     "payment_overdue": "Acme: We could not collect €119.00 for invoice INV-7",
-    "payment_reminder": "Acme: Reminder: invoice INV-7 over €119.00 is not paid",
+    "payment_reminder": "Acme: Reminder: invoice INV-7 for €119.00 is not paid",
     "subscription_lapsed": "Acme: Your plan Team is paused: invoice INV-7 is not paid",
     "trial_ending": "Acme: Your trial of Team ends on 4 March 2025",
     "subscription_started": "Acme: Your plan Team has begun",

@@ -60,7 +60,7 @@ def test_who_has_no_card_is_asked_for_one(acme: Account, mailoutbox: list[Any]) 
 def test_an_overdue_transfer_is_asked_for_without_reproach(acme: Account, mailoutbox: list[Any]) -> None:
     facts = {"is_automatic": "", "reason": "", "next_try_at": "", "due_at": "2025-03-15T12:00:00+00:00"}
     subject, body = mail(acme, mailoutbox, "payment_overdue", **facts)
-    assert subject == "Invoice INV-7 over €119.00 is unpaid"
+    assert subject == "Invoice INV-7 for €119.00 is unpaid"
     assert "Its due date is 15 March 2025" in body
     assert "If you have paid in the last few days" in body
     assert "card" not in body
@@ -113,7 +113,7 @@ def test_a_trial_without_a_payment_method_asks_for_one(acme: Account, mailoutbox
     ("is_charged", "said"),
     [
         ("yes", "what you use is charged at the plan's prices"),
-        ("", "when the trial's credits are used up, usage stops"),
+        ("", "when the trial's credits are used up, requests are refused"),
     ],
 )
 def test_a_trial_begins_with_its_end(acme: Account, mailoutbox: list[Any], is_charged: str, said: str) -> None:

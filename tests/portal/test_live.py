@@ -249,7 +249,7 @@ def test_a_failed_payment_stands_while_its_invoice_is_open(alice: Client, stage:
     _tell(stage, kind, "1", invoice_id=str(invoice.pk), **said)
     words = "Invoice INV-7 could not be paid: Card declined"
     if kind == "payment_overdue":
-        words = "Invoice INV-7 of your plan is unpaid: $1.00."
+        words = "Invoice INV-7 of your plan is unpaid: $1,190.00."
     assert words in _text(alice, stage.url)
     if end == "pay":
         settling.settle(invoice_id=invoice.pk, amount=invoice.owed, now=stage.now)

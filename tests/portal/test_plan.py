@@ -164,6 +164,11 @@ def test_only_a_plan_with_overage_speaks_of_usage_that_is_charged(alice: Client,
     Subscription.objects.update(plan_version=metered)
     assert "except usage beyond your credits" in text_of(alice.get(f"{url}/cancel"))
     assert "What is used beyond your credits until then is added." in text_of(alice.get(f"{url}/next-invoice"))
+    # A trial that has credits charges nothing beyond them.
+    tried = make_plan("tried", prices={"USD": {"fee": "49", "overage_tiers": overage}}, policy="overage",
+        trial_days=14, trial_credits=Decimal(5))  # fmt: skip
+    Subscription.objects.update(plan_version=tried, period_number=0, state="trialing", trial_ends_at=stage.now)
+    assert "except usage beyond" not in text_of(alice.get(f"{url}/cancel"))
 
 
 @pytest.mark.parametrize("fields", [{"when": "never"}, {"when": ""}, {"when": "now", "token": "x"}])

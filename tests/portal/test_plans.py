@@ -191,7 +191,7 @@ def test_a_bank_that_asks_is_waited_for(alice: Client, stage: Stage, url: str) -
 def test_a_trial_begins_without_a_card(alice: Client, stage: Stage, shop: Pack) -> None:
     make_plan("trial", trial_days=14, trial_credits=Decimal(500), included_credits=Decimal(10_000))
     url = f"{stage.url}/plans/trial"
-    told = "Until then nothing is charged: usage stops when its credits are used up"
+    told = "Until then nothing is charged: requests are refused when its credits are used up"
     assert told in text_of(alice.get(url, follow=True))
     page = text_of(alice.get(url, follow=True))
     assert "$0.00 today: nothing is charged" in page

@@ -1,8 +1,9 @@
 """The finance report as pages and files: one page per currency, a file for each part. Addresses: `urls`."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin
@@ -12,6 +13,7 @@ from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
 from billing.admin import csv_files
@@ -24,6 +26,17 @@ from billing.finance.months import day_of, first_moment, index_of
 from billing.finance.reports import Report
 
 MONTHS = 12
+# The columns of both tables by month, in the order of their `values`.
+DEFERRED = tuple(
+    map(
+        gettext_lazy,
+        (
+            *("Opening", "Sold", "Waiting for an invoice", "Credited", "Voided", "Used", "By time", "Breakage"),
+            *("Adjusted", "Rounding", "Closing"),
+        ),
+    )
+)
+OTHER = tuple(map(gettext_lazy, ("Opening", "Granted", "Used", "Breakage", "Revoked", "Rounding", "Closing")))
 # The longest report. From the first day of its first month to that of its last it is shorter than five years.
 MOST_YEARS = 5
 MOST_DAYS = MOST_YEARS * 365 + 1
@@ -117,6 +130,14 @@ def _choices() -> Iterator[str]:
         yield f"{day_of(this - back):%Y-%m}"
 
 
+def _table(names: Sequence[Any], rows: Sequence[tuple[date, Sequence[Decimal]]]) -> dict[str, Any]:
+    """A table by month, the last first, without columns that are nothing in every month: the files have those. Empty
+    where nothing is left."""
+    shown = [place for place in range(len(names)) if any(values[place] for _month, values in rows)]
+    lines = [(month, [values[place] for place in shown]) for month, values in reversed(rows)]
+    return {"names": [names[place] for place in shown], "rows": lines} if shown else {}
+
+
 def _parts(report: Report) -> dict[str, Any]:
     rows = report.sheets[0].rows if report.sheets else []
     sources: dict[str, dict[str, Any]] = {}
@@ -128,7 +149,8 @@ def _parts(report: Report) -> dict[str, Any]:
     return {
         "rows": rows,
         "last": rows[-1] if rows else None,
-        "has_other": any(any(row.other.values) for row in rows),
+        "deferred": _table(DEFERRED, [(row.month, row.deferred.values) for row in rows]),
+        "other": _table(OTHER, [(row.month, row.other.values) for row in rows]),
         "deferred_chart": bar_chart([(f"{row.month:%b %y}", row.deferred.closing) for row in rows]),
         "revenue_chart": bar_chart([(f"{total.month:%b %y}", total.money) for total in report.totals]),
         "earned_total": sum(total.money for total in report.totals),
