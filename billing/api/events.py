@@ -58,7 +58,8 @@ class BatchDocument(Document):
     rejected = serializers.IntegerField(help_text="Kept, and replayed once the cause is fixed.")
     results = EventResultDocument(many=True)
     balances = serializers.DictField(
-        child=Amount(), help_text="Credits available in the account's main pool afterwards, by external_id."
+        child=Amount(),
+        help_text="Credits available in the account's main pool afterwards, by the id that the events named it by.",
     )
 
 

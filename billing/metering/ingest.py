@@ -43,8 +43,8 @@ class EventResult:
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What became of a batch, in its order. `balances`: by external id, the credits that the main pool of
-    each account that was named has afterwards."""
+    """What became of a batch, in its order. `balances`: by the name that the events gave the account, the credits that
+    the main pool of each account that was named has afterwards."""
 
     accepted: int
     duplicates: int
@@ -173,7 +173,8 @@ def _batch_result(works: Sequence[Work]) -> BatchResult:
         counts[work.verdict] += 1
         fault = work.fault
         if work.account:
-            balances[work.account.external_id] = work.available
+            named = work.usage.account if work.usage is not None else ""
+            balances[named or work.account.external_id] = work.available
         conflict = work.verdict == "conflict"
         results.append(
             EventResult(

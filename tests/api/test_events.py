@@ -40,6 +40,11 @@ def test_a_customers_key_may_leave_the_account_out(alice):
     assert alice.post("/events", body).json()["balances"] == {"acme": "98"}
 
 
+def test_the_balance_stands_under_the_id_that_was_asked_by(platform, acme):
+    own = encode("acc", acme.pk)
+    assert platform.post("/events", {**EVENT, "account": own}).json()["balances"] == {own: "98"}
+
+
 def test_a_repeated_event_counts_once(platform):
     platform.post("/events", EVENT)
     answer = platform.post("/events", EVENT).json()
