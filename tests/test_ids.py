@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.accounts import ids
-from billing.ledger.books import _draw_ids
+from billing.ledger.pool_store import _draw_ids
 from billing.migrations import _ids
 
 

@@ -3,9 +3,9 @@
 Nouns: `CreditPool` (a balance, the unit of locking), `CreditGrant` (a lot), `Posting` (one act), `LedgerEntry` (one
 signed line of a posting against one lot), `Hold` and `HoldLine` (credits reserved), `MemberLimit`, `LedgerSeal`.
 
-How it works: an act locks its pools in primary-key order and reads their open lots (`posting.open_books`), changes them
-in memory with pure arithmetic (`burn.py`), and writes postings, entries, lots and pools with one statement each
-(`posting.write_books`). Nothing else writes these tables.
+How it works: an act locks its pools in primary-key order and reads their open lots (`pool_store.open_pools`), changes
+them in memory with pure arithmetic (`burn.py`), and writes postings, entries, lots and pools with one statement each
+(`pool_store.write_pools`). Nothing else writes these tables.
 
 Promises:
 - granted = spent - reversed + expired + revoked + transferred + remaining, for each lot (a CHECK) and pool (`verify`).

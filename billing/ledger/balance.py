@@ -7,12 +7,12 @@ from decimal import ROUND_DOWN, Decimal
 
 from django.db.models import F, Q, Sum
 
-from billing.ledger.book import DEBT_KINDS, ZERO, Book
-from billing.ledger.book import Lot as BookLot
-from billing.ledger.book import available as available_in
 from billing.ledger.burn import settle_overdraft, unreserve
 from billing.ledger.cycles import is_of_cycle, percent_spent, roll_cycle
 from billing.ledger.models import CreditGrant, CreditPool, Hold, HoldLine, LedgerEntry, Posting
+from billing.ledger.pool_state import DEBT_KINDS, ZERO, PoolState
+from billing.ledger.pool_state import Lot as StateLot
+from billing.ledger.pool_state import available as available_in
 from billing.sql import prepared
 
 
@@ -83,14 +83,16 @@ def read(*, pool_id: int, now: datetime) -> Balance:
 def read_many(pool_ids: Collection[int], *, now: datetime) -> dict[int, Balance]:
     """The same for several pools, in one statement. Pools that do not exist are left out."""
     balances = {}
-    for pool_id, (book, keys) in read_books(pool_ids, now=now).items():
-        percent = percent_spent(book).quantize(Decimal("0.01"), rounding=ROUND_DOWN)
+    for pool_id, (state, keys) in read_states(pool_ids, now=now).items():
+        percent = percent_spent(state).quantize(Decimal("0.01"), rounding=ROUND_DOWN)
         cycle = Cycle(
-            book.cycle_starts_at, book.cycle_ends_at, book.cycle_allocation, book.cycle_spent, percent,
-            left=sum((lot.remaining for lot in book.lots if is_of_cycle(book, lot) and not _has_ended(lot, now)), ZERO),
-            beyond=book.cycle_overage + max(book.overdraft - book.cycle_carried, ZERO),
+            state.cycle_starts_at, state.cycle_ends_at, state.cycle_allocation, state.cycle_spent, percent,
+            left=sum(
+                (lot.remaining for lot in state.lots if is_of_cycle(state, lot) and not _has_ended(lot, now)), ZERO
+            ),
+            beyond=state.cycle_overage + max(state.overdraft - state.cycle_carried, ZERO),
         )  # fmt: skip
-        balances[pool_id] = _balance(book, keys, book.held + book.held_uncovered, now, cycle)
+        balances[pool_id] = _balance(state, keys, state.held + state.held_uncovered, now, cycle)
     return balances
 
 
@@ -107,35 +109,35 @@ def read_expired(balance: Balance, *, now: datetime) -> Decimal:
     return ended.aggregate(credits=Sum(F("expired") + F("remaining")))["credits"] or ZERO
 
 
-def read_books(pool_ids: Collection[int], *, now: datetime) -> dict[int, tuple[Book, dict[int, str]]]:
+def read_states(pool_ids: Collection[int], *, now: datetime) -> dict[int, tuple[PoolState, dict[int, str]]]:
     """Pools with their open lots as of `now`, without a lock: for reading and estimating, never to be written.
 
     Each with the keys of the meters that its lots are for, by lot id. All is read in one statement, so that an act
     that commits meanwhile is seen whole or not at all. Pools that do not exist are left out.
     """
     rows = prepared.fetch(_BOOKS, {"pools": list(pool_ids), "now": now})
-    books: dict[int, Book] = {}
+    states: dict[int, PoolState] = {}
     keys: dict[int, dict[int, str]] = {}
     for row in rows:
         of_pool, uncovered, of_lot, key, freed = row[:30], row[30], row[31:49], row[49], row[50]
-        book = books.get(row[0])
-        if book is None:
+        state = states.get(row[0])
+        if state is None:
             # One posting id, so that overdraft can be settled in it as the next act would.
-            book = books[row[0]] = Book(*of_pool)
-            book.posting_ids = [0]
+            state = states[row[0]] = PoolState(*of_pool)
+            state.posting_ids = [0]
             keys[row[0]] = {}
-            unreserve(book, [], uncovered)
+            unreserve(state, [], uncovered)
         if row[31] is not None:
-            lot = BookLot(*of_lot)
-            book.lots.append(lot)
-            unreserve(book, [(lot, freed)] if freed else [], ZERO)
+            lot = StateLot(*of_lot)
+            state.lots.append(lot)
+            unreserve(state, [(lot, freed)] if freed else [], ZERO)
             if key:
                 keys[row[0]][row[31]] = key
-    for book in books.values():
-        book.lots.sort(key=lambda lot: lot.burn_key)
-        roll_cycle(book, now=now)
-        settle_overdraft(book, now=now)
-    return {pool_id: (book, keys[pool_id]) for pool_id, book in books.items()}
+    for state in states.values():
+        state.lots.sort(key=lambda lot: lot.burn_key)
+        roll_cycle(state, now=now)
+        settle_overdraft(state, now=now)
+    return {pool_id: (state, keys[pool_id]) for pool_id, state in states.items()}
 
 
 # A row per open lot; at least one per pool. What open holds past their end reserve is named beside it: it is free (L5).
@@ -178,9 +180,9 @@ def read_at(*, pool_id: int, at: datetime) -> Balance:
         grant.remaining, grant.held = remaining[grant.pk], held_by_lot.get(grant.pk, ZERO)
     last = Posting.objects.filter(pool_id=pool_id, posted_at__lte=at).order_by("-version").first()
     pool.overdraft = last.overdraft_after if last else ZERO
-    book = _book_of(pool, [grant for grant in grants if grant.remaining > 0])
+    state = _state_of(pool, [grant for grant in grants if grant.remaining > 0])
     keys = {grant.pk: grant.meter.key for grant in grants if grant.meter}
-    return _balance(book, keys, sum(held_by_lot.values(), uncovered), at, None)
+    return _balance(state, keys, sum(held_by_lot.values(), uncovered), at, None)
 
 
 def _holds_at(pool_id: int, at: datetime) -> tuple[dict[int, Decimal], Decimal]:
@@ -207,10 +209,10 @@ def _holds_at(pool_id: int, at: datetime) -> tuple[dict[int, Decimal], Decimal]:
     return by_lot, uncovered
 
 
-def _book_of(pool: CreditPool, grants: Iterable[CreditGrant]) -> Book:
-    """A book of rows that were read without a lock: for reading only, never to be written."""
+def _state_of(pool: CreditPool, grants: Iterable[CreditGrant]) -> PoolState:
+    """A pool's state from rows that were read without a lock: for reading only, never to be written."""
     lots = [
-        BookLot(
+        StateLot(
             grant.pk, grant.kind, grant.amount, grant.remaining, grant.held, grant.spent, grant.reversed,
             grant.expired, grant.revoked, grant.transferred, grant.is_open, grant.priority, grant.effective_at,
             grant.expires_at, grant.cost_basis, grant.currency, grant.meter_id, grant.rollovers,
@@ -218,7 +220,7 @@ def _book_of(pool: CreditPool, grants: Iterable[CreditGrant]) -> Book:
         for grant in grants
     ]  # fmt: skip
     lots.sort(key=lambda lot: lot.burn_key)
-    return Book(
+    return PoolState(
         pool.pk, pool.account_id, pool.key, pool.policy, pool.burst_limit, pool.overage_cap, pool.balance, pool.held,
         pool.held_uncovered, pool.overdraft, pool.version, pool.last_posted_at, pool.cycle_number,
         pool.cycle_starts_at, pool.cycle_ends_at, pool.cycle_allocation, pool.cycle_spent, pool.cycle_overage,
@@ -227,12 +229,12 @@ def _book_of(pool: CreditPool, grants: Iterable[CreditGrant]) -> Book:
     )  # fmt: skip
 
 
-def _has_ended(lot: BookLot, at: datetime) -> bool:
+def _has_ended(lot: StateLot, at: datetime) -> bool:
     return lot.expires_at is not None and lot.expires_at <= at
 
 
-def _balance(book: Book, keys: dict[int, str], held: Decimal, at: datetime, cycle: Cycle | None) -> Balance:
-    live = [lot for lot in book.lots if lot.kind not in DEBT_KINDS and lot.remaining > 0 and not _has_ended(lot, at)]
+def _balance(state: PoolState, keys: dict[int, str], held: Decimal, at: datetime, cycle: Cycle | None) -> Balance:
+    live = [lot for lot in state.lots if lot.kind not in DEBT_KINDS and lot.remaining > 0 and not _has_ended(lot, at)]
     ends = sorted({lot.expires_at for lot in live if lot.expires_at and lot.effective_at <= at})
     expiry = None
     if ends:
@@ -245,5 +247,5 @@ def _balance(book: Book, keys: dict[int, str], held: Decimal, at: datetime, cycl
         for lot in live
     ]  # fmt: skip
     return Balance(
-        book.pool_id, book.key, available_in(book, at=at), held, book.overdraft, cycle, lots, expiry
+        state.pool_id, state.key, available_in(state, at=at), held, state.overdraft, cycle, lots, expiry
     )  # fmt: skip

@@ -14,10 +14,10 @@ from django.db import transaction
 from django.db.models import Sum
 
 from billing.ledger import moves, pools, posting
-from billing.ledger.book import ZERO, Lot, draft, new_lot
-from billing.ledger.books import open_books, write_books
 from billing.ledger.burn import owe, settle_overdraft
 from billing.ledger.models import CreditGrant, GrantKind, LedgerEntry, Posting
+from billing.ledger.pool_state import ZERO, Lot, draft, new_lot
+from billing.ledger.pool_store import open_pools, write_pools
 
 # A lot given back is good for this long at least.
 SHORTEST = timedelta(days=1)
@@ -36,27 +36,27 @@ def take_back(
     with transaction.atomic():
         pools.lock([pool_id])
         sources = family(grant_id, pool_id)
-        opened = open_books([pool_id], now=now, postings=3, lot_ids=list(sources))
+        opened = open_pools([pool_id], now=now, postings=3, lot_ids=list(sources))
         known = Posting.objects.filter(pool_id=pool_id, reference__in=(reference, f"{reference}:used"))
         if known.exists():
             return sum(known.values_list("credits", flat=True), ZERO)
-        book = opened.books[pool_id]
-        lots = [lot for lot in book.lots if lot.id in sources]
+        state = opened.states[pool_id]
+        lots = [lot for lot in state.lots if lot.id in sources]
         left = credits
         if any(lot.free > 0 for lot in lots) and left > 0:
-            taken = draft(book, act="revoke", reference=reference, now=now)
+            taken = draft(state, act="revoke", reference=reference, now=now)
             taken.note = note
             for lot in lots:
                 if (part := min(lot.free, left)) > 0:
-                    moves.revoke(book, taken, lot, part)
+                    moves.revoke(state, taken, lot, part)
                     left -= part
         owed = min(left, _used(lots, sources) - _owed(pool_id, others))
         if owed > 0:
-            debt = draft(book, act="spend", reference=f"{reference}:used", now=now)
+            debt = draft(state, act="spend", reference=f"{reference}:used", now=now)
             debt.note = note
-            owe(book, debt, owed)
-            settle_overdraft(book, now=now)
-        write_books(opened, now=now)
+            owe(state, debt, owed)
+            settle_overdraft(state, now=now)
+        write_pools(opened, now=now)
         return credits - left + max(owed, ZERO)
 
 
@@ -76,14 +76,14 @@ def give_back(*, grant_id: int, reference: str, note: str, waited: timedelta, no
         revoked = known.get(reference)
         if revoked is None or f"{reference}:back" in known:
             return came
-        opened = open_books([pool_id], now=now, postings=2)
-        book = opened.books[pool_id]
-        back = draft(book, act="grant", reference=f"{reference}:back", now=now)
+        opened = open_pools([pool_id], now=now, postings=2)
+        state = opened.states[pool_id]
+        back = draft(state, act="grant", reference=f"{reference}:back", now=now)
         back.note = note
         for entry in revoked.entries.select_related("grant").order_by("line"):
-            moves.grant(book, back, _again(entry, note=note, waited=waited, now=now))
-        settle_overdraft(book, now=now)
-        write_books(opened, now=now)
+            moves.grant(state, back, _again(entry, note=note, waited=waited, now=now))
+        settle_overdraft(state, now=now)
+        write_pools(opened, now=now)
         return came + back.credits
 
 

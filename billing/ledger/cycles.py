@@ -9,45 +9,45 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from billing.catalog import periods
-from billing.ledger.book import DEBT_KINDS, ZERO, Book, Crossing, Lot, is_closing
+from billing.ledger.pool_state import DEBT_KINDS, ZERO, Crossing, Lot, PoolState, is_closing
 
 THRESHOLDS = (75, 90, 100)
 
 
-def percent_spent(book: Book) -> Decimal:
-    if not book.cycle_allocation:
+def percent_spent(state: PoolState) -> Decimal:
+    if not state.cycle_allocation:
         return ZERO
-    return book.cycle_spent * 100 / book.cycle_allocation
+    return state.cycle_spent * 100 / state.cycle_allocation
 
 
-def note_crossings(book: Book) -> None:
+def note_crossings(state: PoolState) -> None:
     """Note each threshold that spending has newly reached; a jump over several notes each of them."""
-    percent = percent_spent(book)
+    percent = percent_spent(state)
     for threshold in THRESHOLDS:
-        if book.alert_level < threshold <= percent:
-            book.alert_level = threshold
-            book.crossings.append(
-                Crossing(threshold, book.cycle_number, book.alert_arming, book.cycle_spent, book.cycle_allocation)
+        if state.alert_level < threshold <= percent:
+            state.alert_level = threshold
+            state.crossings.append(
+                Crossing(threshold, state.cycle_number, state.alert_arming, state.cycle_spent, state.cycle_allocation)
             )
 
 
-def lower_allocation(book: Book, amount: Decimal) -> None:
+def lower_allocation(state: PoolState, amount: Decimal) -> None:
     """Credits leave the cycle unspent (transferred, revoked, paid for old debt): what is left may cross a threshold."""
     if amount:
-        book.cycle_allocation = max(book.cycle_allocation - amount, ZERO)
-        note_crossings(book)
+        state.cycle_allocation = max(state.cycle_allocation - amount, ZERO)
+        note_crossings(state)
 
 
-def rearm(book: Book) -> None:
+def rearm(state: PoolState) -> None:
     """After a top-up: thresholds above today's percentage may be crossed, and told of, again."""
-    percent = percent_spent(book)
+    percent = percent_spent(state)
     level = max((threshold for threshold in THRESHOLDS if threshold <= percent), default=0)
-    if level < book.alert_level:
-        book.alert_level = level
-        book.alert_arming += 1
+    if level < state.alert_level:
+        state.alert_level = level
+        state.alert_arming += 1
 
 
-def roll_cycle(book: Book, *, now: datetime) -> None:
+def roll_cycle(state: PoolState, *, now: datetime) -> None:
     """Begin the cycle `now` lies in, as often as cycles have ended: calendar months of the account's time zone, or what
     a subscription's periods are (`cycle_interval`, counted from `cycle_anchor_on`).
 
@@ -55,45 +55,49 @@ def roll_cycle(book: Book, *, now: datetime) -> None:
     becomes effective before it ends; alerts are armed anew; overage counts from zero, on a new lot. Overdraft still
     owed is carried: it lowers the allocation when it is repaid, not before, so that it lowers it once.
     """
-    while now >= book.cycle_ends_at:
-        starts_at, ended = book.cycle_ends_at, book.cycle_starts_at
-        begin_cycle(book, starts_at=starts_at, ends_at=_cycle_end(book, starts_at), last_starts_at=ended)
+    while now >= state.cycle_ends_at:
+        starts_at, ended = state.cycle_ends_at, state.cycle_starts_at
+        begin_cycle(state, starts_at=starts_at, ends_at=_cycle_end(state, starts_at), last_starts_at=ended)
 
 
-def begin_cycle(book: Book, *, starts_at: datetime, ends_at: datetime, last_starts_at: datetime | None = None) -> None:
-    """End the book's cycle and begin the next. One that has run its time began at `last_starts_at`, and has a grace in
+def begin_cycle(
+    state: PoolState, *, starts_at: datetime, ends_at: datetime, last_starts_at: datetime | None = None
+) -> None:
+    """End the pool's cycle and begin the next. One that has run its time began at `last_starts_at`, and has a grace in
     which usage may still come (L6); without, it was cut short and is closed."""
-    book.cycle_number += 1
-    book.last_cycle_starts_at = last_starts_at
-    book.cycle_starts_at, book.cycle_ends_at = starts_at, ends_at
-    of_cycle = (lot.remaining for lot in book.lots if is_of_cycle(book, lot))
-    book.cycle_allocation = sum(of_cycle, ZERO)
+    state.cycle_number += 1
+    state.last_cycle_starts_at = last_starts_at
+    state.cycle_starts_at, state.cycle_ends_at = starts_at, ends_at
+    of_cycle = (lot.remaining for lot in state.lots if is_of_cycle(state, lot))
+    state.cycle_allocation = sum(of_cycle, ZERO)
     # What was used ahead of time, in this cycle, before it began.
-    ahead = sum((lot.outstanding for lot in book.lots if lot.kind == "overage" and lot.effective_at >= starts_at), ZERO)
-    book.cycle_spent = book.cycle_overage = ahead
-    book.cycle_rolled_spent = ZERO
-    book.cycle_carried = book.overdraft
-    book.alert_level = 0
-    book.changed = True
-    for lot in book.lots:
+    ahead = sum(
+        (lot.outstanding for lot in state.lots if lot.kind == "overage" and lot.effective_at >= starts_at), ZERO
+    )
+    state.cycle_spent = state.cycle_overage = ahead
+    state.cycle_rolled_spent = ZERO
+    state.cycle_carried = state.overdraft
+    state.alert_level = 0
+    state.changed = True
+    for lot in state.lots:
         if lot.kind == "overage" and lot.is_open and lot.effective_at < (last_starts_at or starts_at):
             lot.is_open = False
             lot.changed = True
 
 
-def runs_at(book: Book, at: datetime) -> bool:
-    """Whether what is charged as of `at` belongs to the cycle that the book is in."""
-    return at < book.cycle_ends_at and (at >= book.cycle_starts_at or not is_closing(book, at))
+def runs_at(state: PoolState, at: datetime) -> bool:
+    """Whether what is charged as of `at` belongs to the cycle that the pool is in."""
+    return at < state.cycle_ends_at and (at >= state.cycle_starts_at or not is_closing(state, at))
 
 
-def _cycle_end(book: Book, starts_at: datetime) -> datetime:
+def _cycle_end(state: PoolState, starts_at: datetime) -> datetime:
     """When the cycle that begins at `starts_at` ends."""
     return bounds(
         starts_at,
-        interval=book.cycle_interval,
-        count=book.cycle_interval_count,
-        anchor_on=book.cycle_anchor_on,
-        time_zone=book.time_zone,
+        interval=state.cycle_interval,
+        count=state.cycle_interval_count,
+        anchor_on=state.cycle_anchor_on,
+        time_zone=state.time_zone,
     )[1]
 
 
@@ -108,12 +112,12 @@ def bounds(
     return periods.first_moment(first, time_zone), periods.first_moment(last, time_zone)
 
 
-def is_of_cycle(book: Book, lot: Lot) -> bool:
-    """Whether a lot's credits are good at some time of the book's cycle, and so count in its allocation."""
+def is_of_cycle(state: PoolState, lot: Lot) -> bool:
+    """Whether a lot's credits are good at some time of the pool's cycle, and so count in its allocation."""
     return (
         lot.kind not in DEBT_KINDS
-        and lot.effective_at < book.cycle_ends_at
-        and (lot.expires_at is None or lot.expires_at > book.cycle_starts_at)
+        and lot.effective_at < state.cycle_ends_at
+        and (lot.expires_at is None or lot.expires_at > state.cycle_starts_at)
     )
 
 

@@ -6,8 +6,8 @@ import structlog
 from django.db.models import F, Q
 
 from billing.accounts import clocks
-from billing.ledger.book import ROLLING_KINDS
 from billing.ledger.models import CreditGrant, Hold, HoldLine
+from billing.ledger.pool_state import ROLLING_KINDS
 from billing.ledger.posting import expire_lots
 
 POOLS_AT_ONCE = 200

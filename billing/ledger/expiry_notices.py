@@ -11,8 +11,8 @@ from django.db.models import Min
 
 from billing.accounts import clocks
 from billing.catalog.periods import day_of, first_moment
-from billing.ledger.book import DEBT_KINDS
 from billing.ledger.models import CreditGrant
+from billing.ledger.pool_state import DEBT_KINDS
 from billing.notifications import outbox
 
 DISTANCES = (30, 7, 1)

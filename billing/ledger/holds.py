@@ -15,10 +15,10 @@ from django.db import transaction
 
 from billing.accounts import clocks
 from billing.ledger import burn
-from billing.ledger.book import ZERO, Book, Draft, Lot, charged_as_of, draft, free_credits, spendable
-from billing.ledger.books import OpenBooks, open_books, write_books
 from billing.ledger.models import Hold, HoldLine, Posting
 from billing.ledger.pool_acts import count_against, ensure_at_work, ensure_within
+from billing.ledger.pool_state import ZERO, Draft, Lot, PoolState, charged_as_of, draft, free_credits, spendable
+from billing.ledger.pool_store import OpenPools, open_pools, write_pools
 from billing.ledger.posting import ReferenceConflict
 from billing.sql.pipeline import Statement
 
@@ -67,16 +67,16 @@ def place(
         raise ValueError("a hold needs a positive amount")
     _check_length(expires_in_seconds)
     with transaction.atomic():
-        opened = open_books([pool_id], now=now, postings=0, member_ids=[member_id] if member_id else [])
+        opened = open_pools([pool_id], now=now, postings=0, member_ids=[member_id] if member_id else [])
         first = Hold.objects.filter(pool_id=pool_id, reference=reference).first()
         if first is not None:
             if fingerprint and first.fingerprint and bytes(first.fingerprint) != fingerprint:
                 raise HoldConflict(reference)
             return first
-        book = opened.books[pool_id]
-        ensure_at_work(book)
+        state = opened.states[pool_id]
+        ensure_at_work(state)
         ensure_within(opened.limits.get(member_id or 0), amount)
-        parts, uncovered = burn.reserve(book, amount, now=now, meter_id=meter_id)
+        parts, uncovered = burn.reserve(state, amount, now=now, meter_id=meter_id)
         hold = Hold.objects.create(
             pool_id=pool_id,
             reference=reference,
@@ -91,7 +91,7 @@ def place(
             expires_at=now + timedelta(seconds=expires_in_seconds),
             note=note,
         )
-        write_books(opened, now=now)
+        write_pools(opened, now=now)
         HoldLine.objects.bulk_create(
             HoldLine(hold=hold, grant_id=lot.id or 0, position=position, amount=part)
             for position, (lot, part) in enumerate(parts, start=1)
@@ -131,17 +131,17 @@ def capture(
         if first is not None:
             raise ReferenceConflict(first)
         posting = spend(held, amount, reference=reference, final=final, note=note, actor=actor, now=now)
-        write_books(held.opened, now=now)
+        write_pools(held.opened, now=now)
         return hold, Posting.objects.get(pk=posting.id) if posting else None
 
 
 @dataclass(frozen=True, slots=True)
 class OpenHold:
-    """A hold and its pool's book, under the pool's lock."""
+    """A hold and its pool's state, under the pool's lock."""
 
     hold: Hold
-    opened: OpenBooks
-    book: Book
+    opened: OpenPools
+    state: PoolState
 
 
 def open_hold(
@@ -153,12 +153,12 @@ def open_hold(
     extras: Mapping[str, Statement] | None = None,
 ) -> OpenHold:
     """Lock the hold's pool, and others, then read the hold: its row changes only under that lock. `extras` are further
-    reads (`open_books`). Raises Hold.DoesNotExist."""
+    reads (`open_pools`). Raises Hold.DoesNotExist."""
     pool_id, member_id = Hold.objects.values_list("pool_id", "member_id").get(pk=hold_id)
-    opened = open_books(
+    opened = open_pools(
         {pool_id, *pool_ids}, now=now, postings=postings, member_ids=[member_id] if member_id else [], extras=extras
     )
-    return OpenHold(Hold.objects.get(pk=hold_id), opened, opened.books[pool_id])
+    return OpenHold(Hold.objects.get(pk=hold_id), opened, opened.states[pool_id])
 
 
 def ensure_open(held: OpenHold) -> None:
@@ -180,39 +180,39 @@ def spend(
     now: datetime,
     charged_at: datetime | None = None,
 ) -> Draft | None:
-    """Spend `amount` of an open hold on its book, and save the hold; the caller writes the books.
+    """Spend `amount` of an open hold on its pool, and save the hold; the caller writes the pools.
 
     It counts at `charged_at` (default: when the hold was placed, while that cycle runs or is in its grace). The posting
     is None for an amount of zero. Raises as `capture` does for what exceeds the hold.
     """
-    hold, opened, book = held.hold, held.opened, held.book
-    parts, lines = _reserved_parts(hold, book)
+    hold, opened, state = held.hold, held.opened, held.state
+    parts, lines = _reserved_parts(hold, state)
     taken, rest, left = _take(parts, amount)
     uncovered = min(left, hold.uncovered)
     extra = left - uncovered
     if charged_at is None:
         grace = settings.FLORIN_EXPIRY_GRACE_SECONDS
-        charged_at = charged_as_of(book, hold.created_at, now=now, grace_seconds=grace)
-    lots = spendable(book, now=now, charged_at=charged_at, meter_id=hold.meter_id)
+        charged_at = charged_as_of(state, hold.created_at, now=now, grace_seconds=grace)
+    lots = spendable(state, now=now, charged_at=charged_at, meter_id=hold.meter_id)
     limit = opened.limits.get(hold.member_id or 0)
     if extra:
-        ensure_at_work(book)
+        ensure_at_work(state)
         ensure_within(limit, amount - max(hold.amount - hold.captured, ZERO))
-        burn.ensure_covered(book, uncovered + extra, free_credits(lots) + uncovered, at=charged_at)
+        burn.ensure_covered(state, uncovered + extra, free_credits(lots) + uncovered, at=charged_at)
     posting = None
     if amount:
-        posting = draft(book, act="spend", reference=reference, now=now, occurred_at=charged_at)
+        posting = draft(state, act="spend", reference=reference, now=now, occurred_at=charged_at)
         posting.hold_id, posting.meter_id, posting.member_id = hold.pk, hold.meter_id, hold.member_id
         posting.actor, posting.note = actor, note
-        burn.capture(book, posting, taken, uncovered=uncovered, extra=extra, lots=lots)
+        burn.capture(state, posting, taken, uncovered=uncovered, extra=extra, lots=lots)
         count_against(limit, amount)
     hold.captured += amount
     hold.uncovered -= uncovered
     _note_captured(lines, taken)
     if final:
-        burn.unreserve(book, rest, hold.uncovered)
+        burn.unreserve(state, rest, hold.uncovered)
         hold.state, hold.closed_at = Hold.State.CAPTURED, now
-        burn.settle_overdraft(book, now=now)
+        burn.settle_overdraft(state, now=now)
     hold.save()
     return posting
 
@@ -250,25 +250,25 @@ def expire_due(*, now: datetime, limit: int = 1000, account_id: int | None = Non
     return closed
 
 
-def _close(hold_id: int, state: Hold.State, now: datetime) -> Hold:
+def _close(hold_id: int, ending: Hold.State, now: datetime) -> Hold:
     with transaction.atomic():
         held = open_hold(hold_id, now=now, postings=0)
-        hold, opened, book = held.hold, held.opened, held.book
-        if hold.state == state:
+        hold, opened, state = held.hold, held.opened, held.state
+        if hold.state == ending:
             return hold
-        if state == Hold.State.EXPIRED:
-            # A hold past its end is among those that the books close anyway.
+        if ending == Hold.State.EXPIRED:
+            # A hold past its end is among those that the pools close anyway.
             if hold_id in opened.lapsed_holds:
-                write_books(opened, now=now)
+                write_pools(opened, now=now)
                 hold.refresh_from_db()
             return hold
         ensure_open(held)
-        parts, _ = _reserved_parts(hold, book)
-        burn.unreserve(book, parts, hold.uncovered)
-        burn.settle_overdraft(book, now=now)
-        hold.state, hold.closed_at = state, now
+        parts, _ = _reserved_parts(hold, state)
+        burn.unreserve(state, parts, hold.uncovered)
+        burn.settle_overdraft(state, now=now)
+        hold.state, hold.closed_at = ending, now
         hold.save(update_fields=["state", "closed_at"])
-        write_books(opened, now=now)
+        write_pools(opened, now=now)
         return hold
 
 
@@ -277,9 +277,9 @@ def _check_length(seconds: int) -> None:
         raise HoldTooLong
 
 
-def _reserved_parts(hold: Hold, book: Book) -> tuple[list[tuple[Lot, Decimal]], list[HoldLine]]:
+def _reserved_parts(hold: Hold, state: PoolState) -> tuple[list[tuple[Lot, Decimal]], list[HoldLine]]:
     """What the hold still reserves, lot by lot in burn order, and the rows that say so."""
-    lots = {lot.id: lot for lot in book.lots}
+    lots = {lot.id: lot for lot in state.lots}
     lines = list(HoldLine.objects.filter(hold=hold).order_by("position"))
     return [(lots[line.grant_id], line.amount - line.captured) for line in lines if line.amount > line.captured], lines
 

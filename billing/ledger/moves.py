@@ -4,14 +4,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from billing.ledger.book import (
+from billing.ledger.cycles import is_of_cycle, lower_allocation, rearm
+from billing.ledger.pool_state import (
     DEBT_KINDS,
     ROLLING_KINDS,
     ZERO,
-    Book,
     Draft,
     Line,
     Lot,
+    PoolState,
     add_lot,
     is_handed_on,
     move,
@@ -19,37 +20,36 @@ from billing.ledger.book import (
     spendable,
     stays_open,
 )
-from billing.ledger.cycles import is_of_cycle, lower_allocation, rearm
 
 
-def grant(book: Book, posting: Draft, lot: Lot) -> None:
+def grant(state: PoolState, posting: Draft, lot: Lot) -> None:
     """Add a lot; the cycle's allocation grows and thresholds that are ahead again are armed again (L12)."""
-    add_lot(book, posting, lot)
+    add_lot(state, posting, lot)
     posting.credits += lot.amount
-    _count_granted(book, lot)
+    _count_granted(state, lot)
 
 
-def _count_granted(book: Book, lot: Lot) -> None:
-    if is_of_cycle(book, lot):
-        book.cycle_allocation += lot.amount
-        rearm(book)
+def _count_granted(state: PoolState, lot: Lot) -> None:
+    if is_of_cycle(state, lot):
+        state.cycle_allocation += lot.amount
+        rearm(state)
 
 
-def expire(book: Book, posting: Draft, lot: Lot) -> None:
+def expire(state: PoolState, posting: Draft, lot: Lot) -> None:
     """Post what is left of an expired lot as breakage. The caller has checked time, grace and holds."""
     posting.credits += lot.remaining
-    move(book, posting, Line(lot, "expire", -lot.remaining))
+    move(state, posting, Line(lot, "expire", -lot.remaining))
 
 
-def revoke(book: Book, posting: Draft, lot: Lot, amount: Decimal) -> None:
+def revoke(state: PoolState, posting: Draft, lot: Lot, amount: Decimal) -> None:
     """Take back part of a lot, which the caller has checked is free."""
-    move(book, posting, Line(lot, "revoke", -amount))
+    move(state, posting, Line(lot, "revoke", -amount))
     posting.credits += amount
-    if is_of_cycle(book, lot):
-        lower_allocation(book, amount)
+    if is_of_cycle(state, lot):
+        lower_allocation(state, amount)
 
 
-def transfer(source: Book, target: Book, amount: Decimal, *, out: Draft, into: Draft, now: datetime) -> None:
+def transfer(source: PoolState, target: PoolState, amount: Decimal, *, out: Draft, into: Draft, now: datetime) -> None:
     """Move free general credits between pools in burn order; each part keeps its expiry, cost basis and priority.
 
     The caller has checked that `amount` is free. Credits scoped to a meter stay where they are.
@@ -85,7 +85,7 @@ class RolloverRule:
 
 
 def roll_over(
-    book: Book,
+    state: PoolState,
     posting: Draft,
     *,
     ends_at: datetime,
@@ -104,7 +104,7 @@ def roll_over(
     ones as granted. Example: cap 300, cumulative 500; left: 400 allocation, 250 rolled once, 100 rolled twice:
     300 of the allocation roll, then 200 of the 250; 100 + 50 + 100 expire.
     """
-    ending = sorted(ending_lots(book, ends_at), key=lambda lot: (lot.rollovers, lot.burn_key))
+    ending = sorted(ending_lots(state, ends_at), key=lambda lot: (lot.rollovers, lot.burn_key))
     fresh_room, total_room, rolled = rule.cap, rule.cumulative_cap, ZERO
     for lot in ending:
         free = lot.free
@@ -116,33 +116,33 @@ def roll_over(
             share = min(share, total_room)
             total_room -= share
         if share:
-            move(book, posting, Line(lot, "transfer", -share))
+            move(state, posting, Line(lot, "transfer", -share))
             twin = new_lot(
                 kind="rollover", amount=share, effective_at=ends_at, expires_at=new_expires_at, priority=lot.priority,
                 cost_basis=lot.cost_basis, currency=lot.currency, meter_id=lot.meter_id, rollovers=lot.rollovers + 1,
                 source=lot,
             )  # fmt: skip
-            add_lot(book, posting, twin)
-            if not is_of_cycle(book, lot):
-                _count_granted(book, twin)
+            add_lot(state, posting, twin)
+            if not is_of_cycle(state, lot):
+                _count_granted(state, twin)
             rolled += share
         if free > share and not in_grace:
-            move(book, posting, Line(lot, "expire", share - free))
+            move(state, posting, Line(lot, "expire", share - free))
         posting.credits += share if in_grace else free
     return rolled
 
 
-def rolls_any(book: Book, *, ends_at: datetime, rule: RolloverRule) -> bool:
+def rolls_any(state: PoolState, *, ends_at: datetime, rule: RolloverRule) -> bool:
     """Whether anything of the lots that end at `ends_at` would roll over."""
     if rule.cumulative_cap == 0:
         return False
-    rolling = (lot for lot in ending_lots(book, ends_at) if lot.rollovers < rule.max_periods)
+    rolling = (lot for lot in ending_lots(state, ends_at) if lot.rollovers < rule.max_periods)
     return any(lot.rollovers or rule.cap != 0 for lot in rolling)
 
 
-def ending_lots(book: Book, ends_at: datetime) -> list[Lot]:
+def ending_lots(state: PoolState, ends_at: datetime) -> list[Lot]:
     """Allocations and rollovers that end at `ends_at` and have free credits left."""
-    return [lot for lot in book.lots if lot.kind in ROLLING_KINDS and lot.expires_at == ends_at and lot.free > 0]
+    return [lot for lot in state.lots if lot.kind in ROLLING_KINDS and lot.expires_at == ends_at and lot.free > 0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ class Undo:
 
 
 def reverse(
-    book: Book,
+    state: PoolState,
     posting: Draft,
     undos: list[Undo],
     *,
@@ -173,41 +173,41 @@ def reverse(
         lot, left = undo.lot, undo.amount
         posting.credits += left
         if in_cycle:
-            book.cycle_spent = max(book.cycle_spent - left, ZERO)
+            state.cycle_spent = max(state.cycle_spent - left, ZERO)
         if lot.kind not in DEBT_KINDS:
-            _give_back(book, posting, undo, lot, left, in_cycle)
+            _give_back(state, posting, undo, lot, left, in_cycle)
             continue
         owed = min(left, lot.outstanding)
         if owed:
-            _undo_debt(book, posting, undo, owed)
+            _undo_debt(state, posting, undo, owed)
             left -= owed
         payers = repaid_by.get(lot.id or 0, [])
         for index, (payer, paid) in enumerate(payers):
             back = min(paid, left)
             if back > 0:
-                _give_back(book, posting, undo, payer, back, in_cycle, repays=lot)
+                _give_back(state, posting, undo, payer, back, in_cycle, repays=lot)
                 payers[index] = (payer, paid - back)
                 left -= back
 
 
 def _give_back(
-    book: Book, posting: Draft, undo: Undo, lot: Lot, amount: Decimal, in_cycle: bool, repays: Lot | None = None
+    state: PoolState, posting: Draft, undo: Undo, lot: Lot, amount: Decimal, in_cycle: bool, repays: Lot | None = None
 ) -> None:
-    move(book, posting, Line(lot, "reverse", amount, reverses_line=undo.line, repays=repays))
-    if not in_cycle and is_of_cycle(book, lot):
-        book.cycle_allocation += amount
-    elif in_cycle and is_handed_on(book, lot):
-        book.cycle_rolled_spent = max(book.cycle_rolled_spent - amount, ZERO)
+    move(state, posting, Line(lot, "reverse", amount, reverses_line=undo.line, repays=repays))
+    if not in_cycle and is_of_cycle(state, lot):
+        state.cycle_allocation += amount
+    elif in_cycle and is_handed_on(state, lot):
+        state.cycle_rolled_spent = max(state.cycle_rolled_spent - amount, ZERO)
 
 
-def _undo_debt(book: Book, posting: Draft, undo: Undo, owed: Decimal) -> None:
+def _undo_debt(state: PoolState, posting: Draft, undo: Undo, owed: Decimal) -> None:
     """Take back what was spent on an overage or overdraft lot; nobody paid for it, so no allocation changes."""
     lot, was_open = undo.lot, undo.lot.is_open
     if lot.kind == "overdraft":
-        book.overdraft -= owed
-        book.cycle_carried = min(book.cycle_carried, book.overdraft)
-    elif lot.effective_at >= book.cycle_starts_at:
-        book.cycle_overage = max(book.cycle_overage - owed, ZERO)
-    move(book, posting, Line(lot, "reverse", owed, reverses_line=undo.line))
-    move(book, posting, Line(lot, "revoke", -owed))
+        state.overdraft -= owed
+        state.cycle_carried = min(state.cycle_carried, state.overdraft)
+    elif lot.effective_at >= state.cycle_starts_at:
+        state.cycle_overage = max(state.cycle_overage - owed, ZERO)
+    move(state, posting, Line(lot, "reverse", owed, reverses_line=undo.line))
+    move(state, posting, Line(lot, "revoke", -owed))
     lot.is_open = was_open and stays_open(lot)

@@ -1,6 +1,6 @@
 """The acts on opened pools, each written once: grant, spend, roll over. Pure arithmetic, no I/O.
 
-The caller has opened the pools under their locks (`books.open_books`), sees to it that the reference is free, and
+The caller has opened the pools under their locks (`pools.open_pools`), sees to it that the reference is free, and
 writes them. `posting` does all of that for one act; metering and renewals do it for many at a time.
 """
 
@@ -11,12 +11,13 @@ from decimal import Decimal
 from itertools import islice
 
 from billing.ledger import moves
-from billing.ledger.book import (
+from billing.ledger.burn import burn, ensure_covered, settle_overdraft
+from billing.ledger.pool_state import (
     ZERO,
-    Book,
     Draft,
     Line,
     Lot,
+    PoolState,
     draft,
     free_credits,
     is_closing,
@@ -26,8 +27,7 @@ from billing.ledger.book import (
     new_lot,
     spendable,
 )
-from billing.ledger.books import Limit
-from billing.ledger.burn import burn, ensure_covered, settle_overdraft
+from billing.ledger.pool_store import Limit
 
 
 class AccountParked(Exception):
@@ -48,7 +48,7 @@ class SpendLimitReached(Exception):
 
 
 def grant_on(
-    book: Book,
+    state: PoolState,
     *,
     kind: str,
     amount: Decimal,
@@ -69,31 +69,31 @@ def grant_on(
     there, and not invoiced) and overdraft of their time are repaid too, even if the credits have ended meanwhile. It
     would never have come up had they come in time.
     """
-    posting = draft(book, act="grant", reference=reference, now=now)
+    posting = draft(state, act="grant", reference=reference, now=now)
     posting.note, posting.meter_id = note, meter_id
     lot = new_lot(
         kind=kind, amount=amount, effective_at=effective_at, expires_at=expires_at, priority=priority,
-        cost_basis=cost_basis, currency=currency or book.currency, meter_id=meter_id, note=note,
+        cost_basis=cost_basis, currency=currency or state.currency, meter_id=meter_id, note=note,
     )  # fmt: skip
-    moves.grant(book, posting, lot)
+    moves.grant(state, posting, lot)
     if late_debts is not None:
-        _repay_late(book, lot, late_debts, now=now)
-    settle_overdraft(book, now=now)
+        _repay_late(state, lot, late_debts, now=now)
+    settle_overdraft(state, now=now)
     return posting
 
 
-def _repay_late(book: Book, payer: Lot, debt_ids: Collection[int], *, now: datetime) -> None:
+def _repay_late(state: PoolState, payer: Lot, debt_ids: Collection[int], *, now: datetime) -> None:
     """Repay overage made while `payer` should have been there, and overdraft where it has ended already."""
-    debts = [lot for lot in book.lots if lot.outstanding > 0 and _is_late_debt(lot, payer, debt_ids, now)]
-    payers = [lot for lot in book.lots if lot.free > 0 and (lot is payer or _came_with(lot, payer))]
+    debts = [lot for lot in state.lots if lot.outstanding > 0 and _is_late_debt(lot, payer, debt_ids, now)]
+    payers = [lot for lot in state.lots if lot.free > 0 and (lot is payer or _came_with(lot, payer))]
     if not debts or not payers:
         return
-    posting = draft(book, act="repay", reference=f"repay:{book.version + 1}", now=now)
+    posting = draft(state, act="repay", reference=f"repay:{state.version + 1}", now=now)
     for debt in debts:
         for lot in payers:
             paid = min(lot.free, debt.outstanding)
             if paid > 0:
-                _repay(book, posting, lot, debt, paid)
+                _repay(state, posting, lot, debt, paid)
 
 
 def _came_with(lot: Lot, payer: Lot) -> bool:
@@ -110,18 +110,18 @@ def _is_late_debt(lot: Lot, payer: Lot, debt_ids: Collection[int], now: datetime
     return lot.effective_at < payer.expires_at
 
 
-def _repay(book: Book, posting: Draft, payer: Lot, debt: Lot, paid: Decimal) -> None:
+def _repay(state: PoolState, posting: Draft, payer: Lot, debt: Lot, paid: Decimal) -> None:
     if debt.kind == "overdraft":
-        book.overdraft -= paid
-        book.cycle_carried = min(book.cycle_carried, book.overdraft)
-    elif debt.effective_at >= book.cycle_starts_at:
-        book.cycle_overage = max(book.cycle_overage - paid, ZERO)
+        state.overdraft -= paid
+        state.cycle_carried = min(state.cycle_carried, state.overdraft)
+    elif debt.effective_at >= state.cycle_starts_at:
+        state.cycle_overage = max(state.cycle_overage - paid, ZERO)
     was_open = debt.is_open
-    if is_handed_on(book, payer):
-        book.cycle_rolled_spent += paid
-    move(book, posting, Line(payer, "spend", -paid, repays=debt))
-    move(book, posting, Line(debt, "reverse", paid))
-    move(book, posting, Line(debt, "revoke", -paid))
+    if is_handed_on(state, payer):
+        state.cycle_rolled_spent += paid
+    move(state, posting, Line(payer, "spend", -paid, repays=debt))
+    move(state, posting, Line(debt, "reverse", paid))
+    move(state, posting, Line(debt, "revoke", -paid))
     if debt.kind == "overage":
         debt.is_open = was_open
     posting.credits += paid
@@ -131,28 +131,28 @@ def _repay(book: Book, posting: Draft, payer: Lot, debt: Lot, paid: Decimal) -> 
 class FactPosting:
     """The posting that takes all facts of one pool and cycle, walking the lots once, however many facts."""
 
-    book: Book
+    state: PoolState
     posting: Draft | None = None
     lots: list[Lot] = field(default_factory=list)
     first: int = 0
 
     def __post_init__(self) -> None:
-        self.lots = list(self.book.lots)
+        self.lots = list(self.state.lots)
 
     def candidates(self, *, charged_at: datetime, meter_id: int | None, now: datetime) -> Iterator[Lot]:
         """Lots a fact may use, in burn order, found one by one as they are needed."""
-        if is_closing(self.book, charged_at):
-            yield from spendable(self.book, now=now, charged_at=charged_at, meter_id=meter_id)
+        if is_closing(self.state, charged_at):
+            yield from spendable(self.state, now=now, charged_at=charged_at, meter_id=meter_id)
             return
         while self.first < len(self.lots) and self.lots[self.first].free <= 0:
             self.first += 1
         for lot in islice(self.lots, self.first, None):
-            if lot.free > 0 and may_spend(self.book, lot, now=now, charged_at=charged_at, meter_id=meter_id):
+            if lot.free > 0 and may_spend(self.state, lot, now=now, charged_at=charged_at, meter_id=meter_id):
                 yield lot
 
 
 def spend_on(
-    book: Book,
+    state: PoolState,
     credits: Decimal,
     *,
     reference: str,
@@ -176,12 +176,12 @@ def spend_on(
     lots = (
         facts.candidates(charged_at=charged_at, meter_id=meter_id, now=now)
         if facts
-        else iter(admit(book, credits, limit=limit, now=now, charged_at=charged_at, meter_id=meter_id))
+        else iter(admit(state, credits, limit=limit, now=now, charged_at=charged_at, meter_id=meter_id))
     )
     if not credits:
         return posting
     if posting is None:
-        posting = draft(book, act="spend", reference=reference, now=now, occurred_at=charged_at)
+        posting = draft(state, act="spend", reference=reference, now=now, occurred_at=charged_at)
         posting.meter_id, posting.member_id, posting.note, posting.actor = meter_id, member_id, note, actor
         posting.fingerprint = fingerprint
         if facts:
@@ -191,30 +191,36 @@ def spend_on(
         posting.meter_id = None
     if posting.member_id != member_id:
         posting.member_id = None
-    burn(book, posting, credits, lots=lots, charged_at=charged_at)
+    burn(state, posting, credits, lots=lots, charged_at=charged_at)
     count_against(limit, credits)
     return posting
 
 
 def admit(
-    book: Book, credits: Decimal, *, limit: Limit | None, now: datetime, charged_at: datetime, meter_id: int | None
+    state: PoolState,
+    credits: Decimal,
+    *,
+    limit: Limit | None,
+    now: datetime,
+    charged_at: datetime,
+    meter_id: int | None,
 ) -> list[Lot]:
     """The lots a charge may burn, after asking everything that may refuse it; changes nothing.
 
     Raises AccountParked, AccountPaused, SpendLimitReached or InsufficientCredits.
     """
-    ensure_at_work(book)
+    ensure_at_work(state)
     ensure_within(limit, credits)
-    lots = spendable(book, now=now, charged_at=charged_at, meter_id=meter_id)
-    ensure_covered(book, credits, free_credits(lots), at=charged_at)
+    lots = spendable(state, now=now, charged_at=charged_at, meter_id=meter_id)
+    ensure_covered(state, credits, free_credits(lots), at=charged_at)
     return lots
 
 
-def ensure_at_work(book: Book) -> None:
+def ensure_at_work(state: PoolState) -> None:
     """Raise AccountParked or AccountPaused where the pool's account may not charge, hold or transfer."""
-    if book.parked:
+    if state.parked:
         raise AccountParked
-    if book.paused:
+    if state.paused:
         raise AccountPaused
 
 
@@ -232,7 +238,7 @@ def count_against(limit: Limit | None, credits: Decimal) -> None:
 
 
 def roll_over_on(
-    book: Book,
+    state: PoolState,
     *,
     ends_at: datetime,
     new_expires_at: datetime | None,
@@ -247,8 +253,8 @@ def roll_over_on(
     stay in their lots; the expiry job posts what is left of them.
     """
     in_grace = now < ends_at + timedelta(seconds=grace_seconds)
-    if not moves.ending_lots(book, ends_at) or (in_grace and not moves.rolls_any(book, ends_at=ends_at, rule=rule)):
+    if not moves.ending_lots(state, ends_at) or (in_grace and not moves.rolls_any(state, ends_at=ends_at, rule=rule)):
         return None
-    posting = draft(book, act="rollover", reference=reference, now=now, occurred_at=ends_at)
-    moves.roll_over(book, posting, ends_at=ends_at, new_expires_at=new_expires_at, rule=rule, in_grace=in_grace)
+    posting = draft(state, act="rollover", reference=reference, now=now, occurred_at=ends_at)
+    moves.roll_over(state, posting, ends_at=ends_at, new_expires_at=new_expires_at, rule=rule, in_grace=in_grace)
     return posting

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
-from billing.ledger.book import Book
 from billing.ledger.cycles import begin_cycle
+from billing.ledger.pool_state import PoolState
 from billing.sql.pipeline import Statement
 
 
@@ -23,20 +23,22 @@ class PoolTerms:
     renews_at: datetime | None
 
 
-def apply(book: Book, terms: PoolTerms, *, is_main: bool, cycle: tuple[datetime, datetime] | None) -> list[Statement]:
-    """Let a book follow the terms, `cycle` being the one that runs now (None: leave it); the statements that write what
-    `write_books` does not, none where nothing has changed."""
+def apply(
+    state: PoolState, terms: PoolTerms, *, is_main: bool, cycle: tuple[datetime, datetime] | None
+) -> list[Statement]:
+    """Let a pool follow the terms, `cycle` being the one that runs now (None: leave it); the statements that write what
+    `write_pools` does not, none where nothing has changed."""
     if cycle is not None:
-        _align(book, *cycle)
+        _align(state, *cycle)
     wanted = (terms.interval, terms.interval_count, terms.anchor_on, terms.renews_at if is_main else None)
-    found = (book.cycle_interval, book.cycle_interval_count, book.cycle_anchor_on, book.renews_at)
+    found = (state.cycle_interval, state.cycle_interval_count, state.cycle_anchor_on, state.renews_at)
     policy = (terms.policy, terms.burst_limit, terms.overage_cap)
-    if wanted == found and (not is_main or policy == (book.policy, book.burst_limit, book.overage_cap)):
+    if wanted == found and (not is_main or policy == (state.policy, state.burst_limit, state.overage_cap)):
         return []
-    book.cycle_interval, book.cycle_interval_count, book.cycle_anchor_on, book.renews_at = wanted
+    state.cycle_interval, state.cycle_interval_count, state.cycle_anchor_on, state.renews_at = wanted
     if is_main:
-        book.policy, book.burst_limit, book.overage_cap = policy
-    return [(_WRITE, [*wanted, book.policy, book.burst_limit, book.overage_cap, book.pool_id])]
+        state.policy, state.burst_limit, state.overage_cap = policy
+    return [(_WRITE, [*wanted, state.policy, state.burst_limit, state.overage_cap, state.pool_id])]
 
 
 _WRITE = """
@@ -46,9 +48,9 @@ WHERE id = %s
 """
 
 
-def _align(book: Book, starts_at: datetime, ends_at: datetime) -> None:
-    """Make this the book's cycle. One that has begun already goes on with its new bounds."""
-    if starts_at > book.cycle_starts_at:
-        begin_cycle(book, starts_at=starts_at, ends_at=ends_at)
-    elif (starts_at, ends_at) != (book.cycle_starts_at, book.cycle_ends_at):
-        book.cycle_starts_at, book.cycle_ends_at, book.changed = starts_at, ends_at, True
+def _align(state: PoolState, starts_at: datetime, ends_at: datetime) -> None:
+    """Make this the pool's cycle. One that has begun already goes on with its new bounds."""
+    if starts_at > state.cycle_starts_at:
+        begin_cycle(state, starts_at=starts_at, ends_at=ends_at)
+    elif (starts_at, ends_at) != (state.cycle_starts_at, state.cycle_ends_at):
+        state.cycle_starts_at, state.cycle_ends_at, state.changed = starts_at, ends_at, True

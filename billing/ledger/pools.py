@@ -8,10 +8,10 @@ from django.db import IntegrityError, transaction
 
 from billing.accounts import members, tax_ids
 from billing.accounts.models import Account, Member, Role, User
-from billing.ledger.book import left
-from billing.ledger.books import open_books, write_books
 from billing.ledger.cycles import month_after, month_start
 from billing.ledger.models import CreditPool, MemberLimit
+from billing.ledger.pool_state import left
+from billing.ledger.pool_store import open_pools, write_pools
 from billing.ledger.pool_terms import PoolTerms, apply
 from billing.sql import prepared
 from billing.sql.pipeline import Statement
@@ -200,11 +200,11 @@ def set_terms(*, account_id: int, terms: PoolTerms, cycle: tuple[datetime, datet
     """
     with transaction.atomic():
         kinds = dict(CreditPool.objects.filter(account_id=account_id).values_list("pk", "kind"))
-        opened = open_books(list(kinds), now=now, postings=0)
+        opened = open_pools(list(kinds), now=now, postings=0)
         extras: list[Statement] = []
-        for pool_id, book in opened.books.items():
-            extras += apply(book, terms, is_main=kinds[pool_id] == CreditPool.Kind.MAIN, cycle=cycle)
-        write_books(opened, now=now, extras=extras)
+        for pool_id, state in opened.states.items():
+            extras += apply(state, terms, is_main=kinds[pool_id] == CreditPool.Kind.MAIN, cycle=cycle)
+        write_pools(opened, now=now, extras=extras)
 
 
 def clear_terms(*, account_id: int, now: datetime) -> None:
@@ -221,10 +221,10 @@ def set_low_balance(*, pool_id: int, below: Decimal | None, now: datetime) -> Cr
     Setting it tells nobody: a balance that is below already is told of when it falls below the next time.
     """
     with transaction.atomic():
-        book = open_books([pool_id], now=now, postings=0).books[pool_id]
+        state = open_pools([pool_id], now=now, postings=0).states[pool_id]
         pool = CreditPool.objects.get(pk=pool_id)
         pool.low_balance_below = below
-        pool.low_balance_told = below is not None and left(book, at=now) < below
+        pool.low_balance_told = below is not None and left(state, at=now) < below
         pool.save(update_fields=["low_balance_below", "low_balance_told"])
         return pool
 

@@ -15,22 +15,22 @@ from django.db import transaction
 
 from billing.catalog.pricing import CREDIT_QUANTUM
 from billing.ledger import moves
-from billing.ledger.book import (
+from billing.ledger.burn import InsufficientCredits, NotEnoughLeft, ensure_free, settle_overdraft
+from billing.ledger.models import CreditGrant, CreditPool, GrantKind, LedgerEntry, Posting
+from billing.ledger.pool_acts import count_against, ensure_at_work, grant_on, roll_over_on, spend_on
+from billing.ledger.pool_state import (
     DEBT_KINDS,
     ROLLING_KINDS,
     ZERO,
-    Book,
     Draft,
     Lot,
+    PoolState,
     available_for,
     charged_as_of,
     draft,
     is_closing,
 )
-from billing.ledger.books import OpenBooks, open_books, write_books
-from billing.ledger.burn import InsufficientCredits, NotEnoughLeft, ensure_free, settle_overdraft
-from billing.ledger.models import CreditGrant, CreditPool, GrantKind, LedgerEntry, Posting
-from billing.ledger.pool_acts import count_against, ensure_at_work, grant_on, roll_over_on, spend_on
+from billing.ledger.pool_store import OpenPools, open_pools, write_pools
 
 __all__ = ["InsufficientCredits", "NotEnoughLeft"]
 
@@ -103,19 +103,19 @@ def grant(
     if amount <= 0 or kind not in GRANTABLE or (expires_at and expires_at <= (effective_at or now)):
         raise ValueError("a grant needs a positive amount, a kind that can be granted and a validity that lasts")
     with transaction.atomic():
-        opened = open_books([pool_id], now=now, postings=2)
+        opened = open_pools([pool_id], now=now, postings=2)
         if (
             first := find_posting(pool_id=pool_id, reference=reference, act="grant", fingerprint=fingerprint)
         ) is not None:
             return first
-        book = opened.books[pool_id]
+        state = opened.states[pool_id]
         posting = grant_on(
-            book, kind=kind, amount=amount, reference=reference, effective_at=effective_at or now,
+            state, kind=kind, amount=amount, reference=reference, effective_at=effective_at or now,
             expires_at=expires_at, priority=priority, cost_basis=cost_basis, currency=currency or "",
             meter_id=meter_id, note=note, now=now,
         )  # fmt: skip
         posting.fingerprint, posting.actor = fingerprint, actor
-        write_books(opened, now=now)
+        write_pools(opened, now=now)
         return Posting.objects.get(pk=posting.id)
 
 
@@ -140,19 +140,19 @@ def spend(
     if credits <= 0:
         raise ValueError("a spend needs a positive amount")
     with transaction.atomic():
-        opened = open_books([pool_id], now=now, postings=1, member_ids=[member_id] if member_id else [])
+        opened = open_pools([pool_id], now=now, postings=1, member_ids=[member_id] if member_id else [])
         if (
             first := find_posting(pool_id=pool_id, reference=reference, act="spend", fingerprint=fingerprint)
         ) is not None:
             return first
-        book = opened.books[pool_id]
+        state = opened.states[pool_id]
         grace = settings.FLORIN_EXPIRY_GRACE_SECONDS
-        charged_at = charged_as_of(book, min(occurred_at or now, now), now=now, grace_seconds=grace)
+        charged_at = charged_as_of(state, min(occurred_at or now, now), now=now, grace_seconds=grace)
         spend_on(
-            book, credits, reference=reference, charged_at=charged_at, limit=opened.limits.get(member_id or 0),
+            state, credits, reference=reference, charged_at=charged_at, limit=opened.limits.get(member_id or 0),
             meter_id=meter_id, member_id=member_id, note=note, actor=actor, fingerprint=fingerprint, now=now,
         )  # fmt: skip
-        write_books(opened, now=now)
+        write_pools(opened, now=now)
         return Posting.objects.get(pool_id=pool_id, reference=reference)
 
 
@@ -167,19 +167,19 @@ def revoke(
         raise ValueError("a revocation needs a positive amount")
     pool_id, fingerprint = _pool_of(grant_id), _digest("revoke", grant_id, amount)
     with transaction.atomic():
-        opened = open_books([pool_id], now=now, postings=1, lot_ids=[grant_id])
+        opened = open_pools([pool_id], now=now, postings=1, lot_ids=[grant_id])
         if (
             first := find_posting(pool_id=pool_id, reference=reference, act="revoke", fingerprint=fingerprint)
         ) is not None:
             return first
-        book = opened.books[pool_id]
-        lot = next(each for each in book.lots if each.id == grant_id)
+        state = opened.states[pool_id]
+        lot = next(each for each in state.lots if each.id == grant_id)
         asked = lot.free if amount is None else amount
         ensure_free(max(asked, CREDIT_QUANTUM), lot.free)
-        posting = draft(book, act="revoke", reference=reference, now=now)
+        posting = draft(state, act="revoke", reference=reference, now=now)
         posting.actor, posting.note, posting.fingerprint = actor, note, fingerprint
-        moves.revoke(book, posting, lot, asked)
-        write_books(opened, now=now)
+        moves.revoke(state, posting, lot, asked)
+        write_pools(opened, now=now)
         return Posting.objects.get(pk=posting.id)
 
 
@@ -212,10 +212,10 @@ def transfer(
         raise ValueError("a transfer needs a positive amount and two pools")
     fingerprint = fingerprint or _digest("transfer", from_pool_id, to_pool_id, amount.normalize())
     with transaction.atomic():
-        opened = open_books([from_pool_id, to_pool_id], now=now, postings=3)
+        opened = open_pools([from_pool_id, to_pool_id], now=now, postings=3)
         if (first := _find_transfer(from_pool_id, to_pool_id, reference, fingerprint)) is not None:
             return first
-        source, target = opened.books[from_pool_id], opened.books[to_pool_id]
+        source, target = opened.states[from_pool_id], opened.states[to_pool_id]
         if source.account_id != target.account_id:
             raise ValueError("a transfer stays within one account")
         ensure_at_work(source)
@@ -227,7 +227,7 @@ def transfer(
             posting.fingerprint, posting.actor, posting.note = fingerprint, actor, note
         moves.transfer(source, target, amount, out=out, into=into, now=now)
         settle_overdraft(target, now=now)
-        write_books(opened, now=now)
+        write_pools(opened, now=now)
         return Posting.objects.get(pk=out.id)
 
 
@@ -253,7 +253,7 @@ def reverse(*, posting_id: int, now: datetime, note: str = "", actor: str = "") 
     with transaction.atomic():
         opened, posting = reverse_part(original, now=now, reference=f"reverse:{posting_id}", window=None)
         posting.actor, posting.note = actor, note
-        write_books(opened, now=now)
+        write_pools(opened, now=now)
         return Posting.objects.get(pk=posting.id)
 
 
@@ -271,11 +271,11 @@ def reverse_part(
     window: tuple[Decimal, Decimal] | None,
     extra_pool_ids: Sequence[int] = (),
     member_id: int | None = None,
-) -> tuple[OpenBooks, Draft]:
+) -> tuple[OpenPools, Draft]:
     """Open the posting's pool and return to its lots what burned between the `window` offsets (None: all that is left).
 
     The credits no longer count against the spend limit of `member_id` (default: the posting's member), if they counted
-    this month. The caller is in a transaction, finishes the draft and writes the books. Raises AlreadyReversed.
+    this month. The caller is in a transaction, finishes the draft and writes the pools. Raises AlreadyReversed.
     """
     pool_id = original.pool_id
     wanted = sorted({pool_id, *extra_pool_ids})
@@ -283,20 +283,20 @@ def reverse_part(
     entries = list(LedgerEntry.objects.filter(posting=original).order_by("line"))
     lot_ids = {entry.grant_id for entry in entries} | _payers_of(entries)
     member_id = member_id or original.member_id
-    opened = open_books(wanted, now=now, postings=2, lot_ids=lot_ids, member_ids=[member_id] if member_id else [])
-    book = opened.books[pool_id]
-    undos = _undos(book, entries, _returned(original), window)
+    opened = open_pools(wanted, now=now, postings=2, lot_ids=lot_ids, member_ids=[member_id] if member_id else [])
+    state = opened.states[pool_id]
+    undos = _undos(state, entries, _returned(original), window)
     if not undos or Posting.objects.filter(pool_id=pool_id, reference=reference).exists():
         raise AlreadyReversed
-    posting = draft(book, act="reverse", reference=reference, now=now)
+    posting = draft(state, act="reverse", reference=reference, now=now)
     posting.reverses_id, posting.meter_id, posting.member_id = original.pk, original.meter_id, member_id
-    in_cycle = original.posted_at >= book.cycle_starts_at and not is_closing(book, original.occurred_at)
+    in_cycle = original.posted_at >= state.cycle_starts_at and not is_closing(state, original.occurred_at)
     in_cycle = in_cycle and not original.reference.startswith(CHARGEBACK)
-    moves.reverse(book, posting, undos, repaid_by=_repaid_by(book, undos), in_cycle=in_cycle)
+    moves.reverse(state, posting, undos, repaid_by=_repaid_by(state, undos), in_cycle=in_cycle)
     limit = opened.limits.get(member_id or 0)
     if limit is not None and original.posted_at >= limit.period_starts_at:
         count_against(limit, -posting.credits)
-    settle_overdraft(book, now=now)
+    settle_overdraft(state, now=now)
     return opened, posting
 
 
@@ -313,14 +313,14 @@ def _returned(original: Posting) -> dict[int, Decimal]:
 
 
 def _undos(
-    book: Book, entries: list[LedgerEntry], returned: dict[int, Decimal], window: tuple[Decimal, Decimal] | None
+    state: PoolState, entries: list[LedgerEntry], returned: dict[int, Decimal], window: tuple[Decimal, Decimal] | None
 ) -> list[moves.Undo]:
     """Which parts of the spend lines to give back, last burned first.
 
     A posting's spend lines stand in burn order, so the credits between two offsets are a slice of them. Returned
     parts never overlap: an event's slice is its own, and a whole reversal takes what is left of each line.
     """
-    lots = {lot.id: lot for lot in book.lots}
+    lots = {lot.id: lot for lot in state.lots}
     undos, offset = [], ZERO
     for entry in entries:
         if entry.flow != LedgerEntry.Flow.SPEND:
@@ -343,17 +343,17 @@ def _payers_of(entries: list[LedgerEntry]) -> set[int]:
     return set(LedgerEntry.objects.filter(repays_id__in=lot_ids).values_list("grant_id", flat=True))
 
 
-def _repaid_by(book: Book, undos: list[moves.Undo]) -> dict[int, list[tuple[Lot, Decimal]]]:
+def _repaid_by(state: PoolState, undos: list[moves.Undo]) -> dict[int, list[tuple[Lot, Decimal]]]:
     """For debt lots: who repaid them and still has how much of it to get back, latest payer first."""
     debts = [undo.lot.id for undo in undos if undo.lot.kind in DEBT_KINDS]
-    lots = {lot.id: lot for lot in book.lots}
+    lots = {lot.id: lot for lot in state.lots}
     paid: dict[tuple[int, int], Decimal] = {}
     rows = LedgerEntry.objects.filter(repays_id__in=debts).order_by("posting_id", "line")
     for debt_id, payer_id, amount in rows.values_list("repays_id", "grant_id", "amount"):
         key = (debt_id or 0, payer_id)
         paid[key] = paid.pop(key, ZERO) - amount
-    for line in [line for each in book.drafts for line in each.lines if line.repays is not None]:
-        # Repaid a moment ago, when the books were opened: not in the table yet.
+    for line in [line for each in state.drafts for line in each.lines if line.repays is not None]:
+        # Repaid a moment ago, when the pools were opened: not in the table yet.
         debt = line.repays.id if isinstance(line.repays, Lot) else line.repays
         key = (debt or 0, line.lot.id or 0)
         paid[key] = paid.pop(key, ZERO) - line.amount
@@ -373,23 +373,23 @@ def expire_lots(*, pool_ids: Collection[int], now: datetime, grace_seconds: int)
     with transaction.atomic():
         due = CreditGrant.objects.filter(pool_id__in=pool_ids, is_open=True, expires_at__lte=ended_by).count()
         # Under the locks another lot may have become open and due (a reversal): it waits for the next run.
-        opened = open_books(pool_ids, now=now, postings=due)
+        opened = open_pools(pool_ids, now=now, postings=due)
         expired = 0
-        for book in opened.books.values():
-            for lot in book.lots:
-                if expired < due and _is_due(book, lot, ended_by):
+        for state in opened.states.values():
+            for lot in state.lots:
+                if expired < due and _is_due(state, lot, ended_by):
                     reference = f"expire:{lot.id}@{lot.expired.normalize():f}"
-                    posting = draft(book, act="expire", reference=reference, now=now, occurred_at=lot.expires_at)
-                    moves.expire(book, posting, lot)
+                    posting = draft(state, act="expire", reference=reference, now=now, occurred_at=lot.expires_at)
+                    moves.expire(state, posting, lot)
                     expired += 1
-        write_books(opened, now=now)
+        write_pools(opened, now=now)
         return expired
 
 
-def _is_due(book: Book, lot: Lot, ended_by: datetime) -> bool:
+def _is_due(state: PoolState, lot: Lot, ended_by: datetime) -> bool:
     if lot.expires_at is None or lot.expires_at > ended_by or lot.kind in DEBT_KINDS:
         return False
-    if lot.kind in ROLLING_KINDS and book.renews_at is not None and lot.expires_at >= book.renews_at:
+    if lot.kind in ROLLING_KINDS and state.renews_at is not None and lot.expires_at >= state.renews_at:
         return False
     return lot.remaining > 0 and not lot.held
 
@@ -407,15 +407,15 @@ def roll_over(
     """Roll what may live on past a period's end into new lots and, after the grace, expire the rest (L10); None when
     there is nothing to do."""
     with transaction.atomic():
-        opened = open_books([pool_id], now=now, postings=1)
+        opened = open_pools([pool_id], now=now, postings=1)
         if (first := find_posting(pool_id=pool_id, reference=reference, act="rollover")) is not None:
             return first
-        book = opened.books[pool_id]
+        state = opened.states[pool_id]
         posting = roll_over_on(
-            book, ends_at=ends_at, new_expires_at=new_expires_at, rule=rule, grace_seconds=grace_seconds,
+            state, ends_at=ends_at, new_expires_at=new_expires_at, rule=rule, grace_seconds=grace_seconds,
             reference=reference, now=now,
         )  # fmt: skip
         if posting is None:
             return None
-        write_books(opened, now=now)
+        write_pools(opened, now=now)
         return Posting.objects.get(pk=posting.id)

@@ -27,21 +27,21 @@ def told(*, now: datetime) -> Iterator[None]:
 
 def _tell(refusal: InsufficientCredits, *, now: datetime) -> None:
     """Write the notification of a refusal, unless the pool's cycle has one."""
-    book = refusal.book
-    name = f"charge_refused:{book.pool_id}:{book.cycle_number}"
+    state = refusal.state
+    name = f"charge_refused:{state.pool_id}:{state.cycle_number}"
     if caches["process"].get(name):
         return
     outbox.write(
         kind="charge_refused",
         dedupe_key=name,
-        account_id=book.account_id,
+        account_id=state.account_id,
         payload={
-            "pool": book.key,
-            "pool_name": CreditPool.objects.values_list("name", flat=True).get(pk=book.pool_id),
+            "pool": state.key,
+            "pool_name": CreditPool.objects.values_list("name", flat=True).get(pk=state.pool_id),
             "required": str(refusal.required),
             "available": str(refusal.available),
             "refused_at": now.astimezone(UTC).isoformat(),
-            "cycle_ends_at": book.cycle_ends_at.astimezone(UTC).isoformat(),
+            "cycle_ends_at": state.cycle_ends_at.astimezone(UTC).isoformat(),
         },
         now=now,
     )

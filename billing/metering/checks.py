@@ -10,13 +10,13 @@ from django.db.models.functions import Greatest
 
 from billing.catalog.pricing import AmountTooLarge
 from billing.ledger import pools
-from billing.ledger.balance import read_books
-from billing.ledger.book import Book, available_for
-from billing.ledger.books import Limit
+from billing.ledger.balance import read_states
 from billing.ledger.burn import InsufficientCredits
 from billing.ledger.cycles import month_start
 from billing.ledger.models import Hold, MemberLimit
 from billing.ledger.pool_acts import AccountParked, AccountPaused, SpendLimitReached, admit
+from billing.ledger.pool_state import PoolState, available_for
+from billing.ledger.pool_store import Limit
 from billing.metering.events import InvalidEvent
 from billing.metering.known import Known
 from billing.metering.processing import ensure_holdable, rate
@@ -65,10 +65,10 @@ def check(
     works = [work for found in asked.values() for work in found]
     known = read_known_usage(works)
     pool_ids = {work.pool_id for work in works if not work.verdict}
-    books = {pool_id: book for pool_id, (book, _) in read_books(pool_ids, now=now).items()}
+    states = {pool_id: state for pool_id, (state, _) in read_states(pool_ids, now=now).items()}
     limits = _read_limits(works, world, now)
     return [
-        _judge(name, line, work, known, books, limits, now)
+        _judge(name, line, work, known, states, limits, now)
         for name in accounts
         for line, work in enumerate(asked[name])
     ]
@@ -92,23 +92,29 @@ def _read_limits(works: Collection[Work], world: World, now: datetime) -> dict[i
 
 
 def _judge(
-    name: str, line: int, work: Work, known: Known, books: dict[int, Book], limits: dict[int, Limit], now: datetime
+    name: str,
+    line: int,
+    work: Work,
+    known: Known,
+    states: dict[int, PoolState],
+    limits: dict[int, Limit],
+    now: datetime,
 ) -> Verdict:
     if work.fault is not None:
         return Verdict(name, line, False, work.fault.code, work.fault.detail, None, None)
-    book = books[work.pool_id]
+    state = states[work.pool_id]
     meter_id = work.meter.id if work.meter else None
-    available = available_for(book, at=now, meter_id=meter_id)
+    available = available_for(state, at=now, meter_id=meter_id)
     try:
         rate(work, known)
-        ensure_holdable(work, book)
+        ensure_holdable(work, state)
     except InvalidEvent as fault:
         return Verdict(name, line, False, fault.code, fault.detail, None, available)
     except AmountTooLarge:
         return Verdict(name, line, False, "amount_too_large", "This would cost 10^18 credits.", None, available)
     try:
         admit(
-            book,
+            state,
             work.credits,
             limit=limits.get(work.member_id or 0),
             now=now,

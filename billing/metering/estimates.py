@@ -6,8 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 
 from billing.catalog.pricing import AmountTooLarge
-from billing.ledger.balance import read_books
-from billing.ledger.book import available
+from billing.ledger.balance import read_states
+from billing.ledger.pool_state import available
 from billing.metering.events import InvalidEvent
 from billing.metering.processing import ensure_holdable, rate
 from billing.metering.quotes import Asked, check_asked, look_up, read_known_usage, works_of
@@ -48,7 +48,7 @@ def estimate(*, account: str, lines: Sequence[Asked], occurred_at: datetime | No
         [_with_value(line, world) for line in lines], account=account, world=world, occurred_at=occurred_at, now=now
     )
     known = read_known_usage(works)
-    book, _ = read_books([info.main_pool_id], now=now)[info.main_pool_id]
+    state, _ = read_states([info.main_pool_id], now=now)[info.main_pool_id]
     estimated = []
     for index, (line, work) in enumerate(zip(lines, works, strict=True)):
         try:
@@ -56,7 +56,7 @@ def estimate(*, account: str, lines: Sequence[Asked], occurred_at: datetime | No
                 raise work.fault
             work.derived = True  # The quantity counts as it is.
             rate(work, known)
-            ensure_holdable(work, book)
+            ensure_holdable(work, state)
         except InvalidEvent as fault:
             raise InvalidEvent(fault.code, fault.detail, f"lines.{index}.{fault.field}") from fault
         except AmountTooLarge as error:
@@ -64,7 +64,7 @@ def estimate(*, account: str, lines: Sequence[Asked], occurred_at: datetime | No
             raise InvalidEvent("amount_too_large", detail, f"lines.{index}.quantity") from error
         known.count(work)
         estimated.append(LineEstimate(line.meter, line.quantity, work.credits))
-    return Estimate(sum((line.credits for line in estimated), ZERO), available(book, at=now), estimated)
+    return Estimate(sum((line.credits for line in estimated), ZERO), available(state, at=now), estimated)
 
 
 def _with_value(line: Asked, world: World) -> Asked:

@@ -129,7 +129,7 @@ def capture(
         holds.ensure_open(held)
         try:
             rate(work, known)
-            ensure_holdable(work, held.book)
+            ensure_holdable(work, held.state)
         except AmountTooLarge:
             raise InvalidEvent("amount_too_large", "This is more than a pool can hold.", "quantity") from None
         posting = holds.spend(

@@ -14,15 +14,15 @@ from django.db import transaction
 from billing.accounts import ids
 from billing.catalog.pricing import AmountTooLarge, best_price, charge_credits, settle
 from billing.ledger import balance
-from billing.ledger.book import (
+from billing.ledger.burn import InsufficientCredits
+from billing.ledger.pool_acts import AccountParked, AccountPaused, FactPosting, SpendLimitReached, spend_on
+from billing.ledger.pool_state import (
     DEBT_KINDS,
-    Book,
+    PoolState,
     available,
     turn,
 )
-from billing.ledger.books import OpenBooks, open_books
-from billing.ledger.burn import InsufficientCredits
-from billing.ledger.pool_acts import AccountParked, AccountPaused, FactPosting, SpendLimitReached, spend_on
+from billing.ledger.pool_store import OpenPools, open_pools
 from billing.ledger.posting import ReferenceConflict
 from billing.metering.events import InvalidEvent
 from billing.metering.known import Known, known_statements, read_known
@@ -127,11 +127,11 @@ def rate(work: Work, known: Known) -> None:
         work.corrected = left - correction
 
 
-def ensure_holdable(work: Work, book: Book) -> None:
+def ensure_holdable(work: Work, state: PoolState) -> None:
     """Raise AmountTooLarge for what the columns could not hold, before anything is changed, so it sinks no batch."""
     quantity = work.usage.quantity if work.usage and work.bare_credits is None else ZERO
-    debts = sum((lot.amount for lot in book.lots if lot.kind in DEBT_KINDS), ZERO)
-    if quantity >= LARGEST or max(book.cycle_spent, book.overdraft, debts) + work.credits >= LARGEST:
+    debts = sum((lot.amount for lot in state.lots if lot.kind in DEBT_KINDS), ZERO)
+    if quantity >= LARGEST or max(state.cycle_spent, state.overdraft, debts) + work.credits >= LARGEST:
         raise AmountTooLarge
 
 
@@ -142,7 +142,7 @@ def _take(works: list[Work], now: datetime, patience_ms: int | None) -> dict[int
     charges = sum(work.is_charge for work in works)
     # Facts of the cycle before, of this one and of the next stand on postings of their own.
     sides = 3 if any(_is_of_other_cycle(work) for work in works) else 1
-    opened = open_books(
+    opened = open_pools(
         pool_ids,
         now=now,
         postings=len(pool_ids) * sides + charges,
@@ -158,7 +158,7 @@ def _take(works: list[Work], now: datetime, patience_ms: int | None) -> dict[int
             continue
         try:
             rate(work, known)
-            ensure_holdable(work, opened.books[work.pool_id])
+            ensure_holdable(work, opened.states[work.pool_id])
             if work.is_charge or work.credits:
                 _spend(work, opened, None if work.is_charge else _facts_of(work, opened, facts), now)
         except InvalidEvent as fault:
@@ -174,7 +174,7 @@ def _take(works: list[Work], now: datetime, patience_ms: int | None) -> dict[int
         known.count(work)
         tally.add(work)
     write_usage(opened, tally, now=now)
-    balances = {pool_id: available(book, at=now) for pool_id, book in opened.books.items()}
+    balances = {pool_id: available(state, at=now) for pool_id, state in opened.states.items()}
     for work in works:
         work.available = balances[work.pool_id]
     return balances
@@ -185,19 +185,19 @@ def _is_of_other_cycle(work: Work) -> bool:
     return account is not None and not account.cycle_starts_at <= work.charged_at < account.cycle_ends_at
 
 
-def _facts_of(work: Work, opened: OpenBooks, facts: dict[tuple[int, int], FactPosting]) -> FactPosting:
-    book = opened.books[work.pool_id]
-    key = (book.pool_id, turn(book, work.charged_at))
+def _facts_of(work: Work, opened: OpenPools, facts: dict[tuple[int, int], FactPosting]) -> FactPosting:
+    state = opened.states[work.pool_id]
+    key = (state.pool_id, turn(state, work.charged_at))
     if key not in facts:
-        facts[key] = FactPosting(book)
+        facts[key] = FactPosting(state)
     return facts[key]
 
 
-def _ensure_same_cycles(works: Sequence[Work], opened: OpenBooks) -> None:
+def _ensure_same_cycles(works: Sequence[Work], opened: OpenPools) -> None:
     """Raise CycleMoved where an account's main pool, now locked, is in another cycle than its usage was judged by."""
     for account in {work.account.id: work.account for work in works if work.account}.values():
-        book = opened.books[account.main_pool_id]
-        found = (book.last_cycle_starts_at, book.cycle_starts_at, book.cycle_ends_at)
+        state = opened.states[account.main_pool_id]
+        found = (state.last_cycle_starts_at, state.cycle_starts_at, state.cycle_ends_at)
         if found != (account.last_cycle_starts_at, account.cycle_starts_at, account.cycle_ends_at):
             raise CycleMoved
 
@@ -216,12 +216,12 @@ def _is_repeat(work: Work, known: Known) -> bool:
     return True
 
 
-def _spend(work: Work, opened: OpenBooks, facts: FactPosting | None, now: datetime) -> None:
+def _spend(work: Work, opened: OpenPools, facts: FactPosting | None, now: datetime) -> None:
     """Spend for a charge on a posting of its own, or for an event on the one of its pool and cycle in this batch; what
     that burned before is the event's offset. Raises what refuses a charge, before any change."""
     burned = facts.posting.credits if facts and facts.posting else ZERO
     work.draft = spend_on(
-        opened.books[work.pool_id],
+        opened.states[work.pool_id],
         work.credits,
         reference=work.reference("usage" if facts else "charge"),
         charged_at=work.charged_at,

@@ -32,9 +32,9 @@ from billing.catalog.models import Meter
 from billing.catalog.prices import price_of
 from billing.catalog.pricing import credits_by_turns
 from billing.ledger import posting as ledger
-from billing.ledger.book import Draft
-from billing.ledger.books import open_books, write_books
 from billing.ledger.models import CreditPool, Posting
+from billing.ledger.pool_state import Draft
+from billing.ledger.pool_store import open_pools, write_pools
 from billing.ledger.pools import get_main_pool
 from billing.metering.events import reference
 from billing.metering.known import value_digest
@@ -82,7 +82,7 @@ def reverse_event(
             raise EventNotFound(event_id)
         if event.meter.kind == Meter.Kind.GAUGE and event.rate_id is None:
             _drop_reading(event)
-        open_books(_pools_of(event), now=now, postings=0)
+        open_pools(_pools_of(event), now=now, postings=0)
         if _is_reversed(event):
             raise AlreadyReversed
         zone = Account.objects.values_list("time_zone", flat=True).get(pk=account_id)
@@ -181,7 +181,7 @@ def _give_back(charged: UsageEvent, event: UsageEvent, reason: str, actor: str, 
     except ledger.AlreadyReversed as error:
         raise AlreadyReversed from error
     posting.meter_id, posting.actor, posting.note = charged.meter_id, actor, reason
-    write_books(opened, now=now)
+    write_pools(opened, now=now)
     return posting
 
 

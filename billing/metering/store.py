@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 from django.db import connection
 
-from billing.ledger.books import OpenBooks, write_books
+from billing.ledger.pool_store import OpenPools, write_pools
 from billing.metering.known import counter_key, value_key
 from billing.metering.work import NO_TIME, ZERO, Work, names_something
 from billing.sql.pipeline import Statement, columns, pipelined
@@ -74,8 +74,8 @@ def _zone(name: str) -> ZoneInfo:
     return zone
 
 
-def write_usage(opened: OpenBooks, tally: Tally, *, now: datetime) -> None:
-    """Write events, counters, values, readings and daily totals together with the ledger's books."""
+def write_usage(opened: OpenPools, tally: Tally, *, now: datetime) -> None:
+    """Write events, counters, values, readings and daily totals together with the ledger's pools."""
     extras: list[Statement] = []
     if tally.works:
         rows = [_event_row(work, now) for work in tally.works]
@@ -94,7 +94,7 @@ def write_usage(opened: OpenBooks, tally: Tally, *, now: datetime) -> None:
             (_INSERT_SERIES, columns({_series_row(work) for work in tally.readings}, 5)),
             (_INSERT_READINGS, columns((_reading_row(work) for work in tally.readings), 7)),
         ]
-    write_books(opened, now=now, extras=extras)
+    write_pools(opened, now=now, extras=extras)
 
 
 _EVENT_COLUMNS = (

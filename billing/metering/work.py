@@ -7,7 +7,7 @@ from decimal import Decimal
 from billing.accounts import ids
 from billing.catalog.prices import MeterInfo
 from billing.catalog.pricing import Price
-from billing.ledger.book import Draft
+from billing.ledger.pool_state import Draft
 from billing.metering.events import InvalidEvent, Usage, reference
 from billing.metering.resolve import AccountInfo, CountsBy, World
 

@@ -13,8 +13,8 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from billing.ledger import balance, pools
-from billing.ledger.book import left
 from billing.ledger.models import CreditPool
+from billing.ledger.pool_state import left
 from billing.notifications import inbox, preferences, wording
 from billing.notifications.models import Notification
 from portal.access import Visit, account_page, require_manager
@@ -123,8 +123,8 @@ def _save_wishes(form: WishesForm, visit: Visit) -> bool:
 def _pools(visit: Visit) -> list[tuple[CreditPool, str]]:
     """The account's pools with what is left in each. Two queries, however many pools."""
     found, now = list_pools(visit), visit.now
-    books = balance.read_books([pool.pk for pool in found], now=now)
-    return [(pool, wording.credits_text(left(books[pool.pk][0], at=now))) for pool in found]
+    states = balance.read_states([pool.pk for pool in found], now=now)
+    return [(pool, wording.credits_text(left(states[pool.pk][0], at=now))) for pool in found]
 
 
 def _save_low(form: LowBalanceForm, *, now: datetime) -> None:

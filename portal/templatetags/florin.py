@@ -15,8 +15,8 @@ from django.utils.translation import ngettext
 from billing.accounts import ids
 from billing.invoicing import transfers
 from billing.invoicing.models import InvoiceLine
-from billing.ledger.book import DEBT_KINDS
 from billing.ledger.models import CreditGrant, CreditPool, GrantKind, LedgerEntry, Posting
+from billing.ledger.pool_state import DEBT_KINDS
 from billing.notifications import wording
 from portal import charts
 

@@ -1,4 +1,4 @@
-"""Books, lots and acts in memory for tests of the pure arithmetic; and what the ledger's tables hold, for tests that
+"""Pools, lots and acts in memory for tests of the pure arithmetic; and what the ledger's tables hold, for tests that
 assert that nothing was written."""
 
 import itertools
@@ -11,9 +11,9 @@ from typing import Any
 from django.db import connection
 
 from billing.ledger import balance, holds, moves, pools, posting, verification
-from billing.ledger.book import Book, Draft, Line, Lot, draft, free_credits, new_lot, spendable
 from billing.ledger.burn import burn, ensure_covered, settle_overdraft
 from billing.ledger.models import CreditGrant, CreditPool, Hold, Posting
+from billing.ledger.pool_state import Draft, Line, Lot, PoolState, draft, free_credits, new_lot, spendable
 
 Amount = Decimal | int | str
 
@@ -32,7 +32,7 @@ def make_lot(amount: Amount, **fields: Any) -> Lot:
     return lot
 
 
-def make_book(*lots: Lot, **fields: Any) -> Book:
+def make_state(*lots: Lot, **fields: Any) -> PoolState:
     """A pool in March 2026 with these lots; its cycle's allocation is all of them, unless told otherwise."""
     total = sum((lot.remaining for lot in lots), Decimal(0))
     given: dict[str, Any] = {
@@ -44,33 +44,33 @@ def make_book(*lots: Lot, **fields: Any) -> Book:
         "cycle_carried": Decimal(0), "alert_level": 0, "alert_arming": 0, "time_zone": "UTC", "currency": "USD",
         "parked": False, **fields,
     }  # fmt: skip
-    book = Book(**given)
-    book.lots = sorted(lots, key=lambda lot: lot.burn_key)
-    book.posting_ids = [next(_ids) for _ in range(150)]
-    return book
+    state = PoolState(**given)
+    state.lots = sorted(lots, key=lambda lot: lot.burn_key)
+    state.posting_ids = [next(_ids) for _ in range(150)]
+    return state
 
 
-def fact(book: Book, credits: Amount, *, occurred_at: datetime = NOW, meter_id: int | None = None) -> Draft:
+def fact(state: PoolState, credits: Amount, *, occurred_at: datetime = NOW, meter_id: int | None = None) -> Draft:
     """Spend as a usage event does: never refused."""
-    lots = spendable(book, now=NOW, charged_at=occurred_at, meter_id=meter_id)
-    spend = draft(book, act="spend", reference=f"fact:{book.version}", now=NOW, occurred_at=occurred_at)
-    burn(book, spend, Decimal(credits), lots=lots)
+    lots = spendable(state, now=NOW, charged_at=occurred_at, meter_id=meter_id)
+    spend = draft(state, act="spend", reference=f"fact:{state.version}", now=NOW, occurred_at=occurred_at)
+    burn(state, spend, Decimal(credits), lots=lots)
     return spend
 
 
-def charge(book: Book, credits: Amount, **options: Any) -> Draft:
+def charge(state: PoolState, credits: Amount, **options: Any) -> Draft:
     """Spend as a charge does: refused where lots and policy do not reach."""
-    lots = spendable(book, now=NOW, charged_at=options.get("occurred_at", NOW), meter_id=options.get("meter_id"))
-    ensure_covered(book, Decimal(credits), free_credits(lots))
-    return fact(book, credits, **options)
+    lots = spendable(state, now=NOW, charged_at=options.get("occurred_at", NOW), meter_id=options.get("meter_id"))
+    ensure_covered(state, Decimal(credits), free_credits(lots))
+    return fact(state, credits, **options)
 
 
-def grant(book: Book, amount: Amount, **fields: Any) -> Draft:
+def grant(state: PoolState, amount: Amount, **fields: Any) -> Draft:
     """Grant a new lot and repay what is overdrawn, as the act does."""
     given = {"kind": "bonus", "effective_at": NOW, "currency": "USD", **fields}
-    granting = draft(book, act="grant", reference=f"grant:{book.version}", now=NOW)
-    moves.grant(book, granting, new_lot(amount=Decimal(amount), **given))
-    settle_overdraft(book, now=NOW)
+    granting = draft(state, act="grant", reference=f"grant:{state.version}", now=NOW)
+    moves.grant(state, granting, new_lot(amount=Decimal(amount), **given))
+    settle_overdraft(state, now=NOW)
     return granting
 
 
@@ -90,14 +90,14 @@ def undos_of(act: Draft) -> list[moves.Undo]:
     return [moves.Undo(number, line.lot, -line.amount) for number, line in reversed(numbered) if line.flow == "spend"]
 
 
-def assert_identity(book: Book) -> None:
+def assert_identity(state: PoolState) -> None:
     """L4 for each lot and the pool."""
-    for lot in book.lots:
+    for lot in state.lots:
         gone = lot.spent - lot.reversed + lot.expired + lot.revoked + lot.transferred
         assert lot.amount == gone + lot.remaining, lot
         assert 0 <= lot.held <= lot.remaining
-    assert book.balance == sum((lot.remaining for lot in book.lots), Decimal(0))
-    assert book.overdraft == sum((lot.outstanding for lot in book.lots if lot.kind == "overdraft"), Decimal(0))
+    assert state.balance == sum((lot.remaining for lot in state.lots), Decimal(0))
+    assert state.overdraft == sum((lot.outstanding for lot in state.lots if lot.kind == "overdraft"), Decimal(0))
 
 
 TABLES = (

@@ -19,10 +19,10 @@ from hypothesis.stateful import (
 )
 
 from billing.catalog.models import Meter
-from billing.ledger import balance, books, expiry, holds, pools, posting, verification
-from billing.ledger.book import charged_as_of
+from billing.ledger import balance, expiry, holds, pool_store, pools, posting, verification
 from billing.ledger.models import CreditGrant, CreditPool, Hold
 from billing.ledger.pool_acts import FactPosting, spend_on
+from billing.ledger.pool_state import charged_as_of
 from billing.notifications.models import Notification
 from tests.factories import make_account
 from tests.ledger.makers import NOW, nothing_written
@@ -118,14 +118,14 @@ class Ledger(RuleBasedStateMachine):
 
         def record():
             with transaction.atomic():
-                opened = books.open_books([self.pools[pool]], now=self.now, postings=1)
-                book = opened.books[self.pools[pool]]
-                at = charged_as_of(book, occurred, now=self.now, grace_seconds=3600)
+                opened = pool_store.open_pools([self.pools[pool]], now=self.now, postings=1)
+                state = opened.states[self.pools[pool]]
+                at = charged_as_of(state, occurred, now=self.now, grace_seconds=3600)
                 made = spend_on(
-                    book, credits, reference=self.reference(), charged_at=at, meter_id=self.meter(meter),
-                    facts=FactPosting(book), now=self.now,
+                    state, credits, reference=self.reference(), charged_at=at, meter_id=self.meter(meter),
+                    facts=FactPosting(state), now=self.now,
                 )  # fmt: skip
-                books.write_books(opened, now=self.now)
+                pool_store.write_pools(opened, now=self.now)
                 return made.id
 
         self.spends.append(

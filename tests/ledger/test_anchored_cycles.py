@@ -5,20 +5,20 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from billing.ledger.cycles import roll_cycle
-from tests.ledger.makers import make_book
+from tests.ledger.makers import make_state
 
 
-def cycles(book, times):
+def cycles(state, times):
     """The starts of the next cycles, each begun at the moment the one before ends."""
     starts = []
     for _ in range(times):
-        roll_cycle(book, now=book.cycle_ends_at)
-        starts.append(book.cycle_starts_at.isoformat()[:16])
+        roll_cycle(state, now=state.cycle_ends_at)
+        starts.append(state.cycle_starts_at.isoformat()[:16])
     return starts
 
 
 def anchored(zone, on, interval, count, starts_at, ends_at):
-    return make_book(
+    return make_state(
         time_zone=zone, cycle_anchor_on=date.fromisoformat(on), cycle_interval=interval, cycle_interval_count=count,
         cycle_starts_at=datetime.fromisoformat(f"{starts_at}+00:00"),
         cycle_ends_at=datetime.fromisoformat(f"{ends_at}+00:00"),
@@ -52,7 +52,7 @@ def test_cycles_are_counted_from_the_anchor(zone, on, interval, count, first, ex
 
 
 def test_an_act_long_after_begins_the_cycle_that_it_lies_in():
-    book = anchored("UTC", "2026-01-31", "month", 1, "2026-01-31T00:00", "2026-02-28T00:00")
-    roll_cycle(book, now=datetime(2026, 12, 31, tzinfo=UTC) - timedelta(microseconds=1))
-    assert (book.cycle_number, book.cycle_starts_at) == (11, datetime(2026, 11, 30, tzinfo=UTC))
-    assert book.cycle_ends_at == datetime(2026, 12, 31, tzinfo=UTC)
+    state = anchored("UTC", "2026-01-31", "month", 1, "2026-01-31T00:00", "2026-02-28T00:00")
+    roll_cycle(state, now=datetime(2026, 12, 31, tzinfo=UTC) - timedelta(microseconds=1))
+    assert (state.cycle_number, state.cycle_starts_at) == (11, datetime(2026, 11, 30, tzinfo=UTC))
+    assert state.cycle_ends_at == datetime(2026, 12, 31, tzinfo=UTC)

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from django.db import DataError, IntegrityError, connection, transaction
 
-from billing.ledger import books, posting
+from billing.ledger import pool_store, posting
 from billing.ledger.models import CreditGrant, Posting
 from tests.ledger.makers import (
     DAY,
@@ -91,7 +91,7 @@ def test_a_senseless_grant_is_refused(pool):
 
 
 def test_a_grant_to_a_pool_that_is_not_there_is_refused(pool):
-    with nothing_written(), pytest.raises(books.PoolNotFound):
+    with nothing_written(), pytest.raises(pool_store.PoolNotFound):
         posting.grant(pool_id=pool.pk + 999, amount=Decimal(1), kind="bonus", reference="g", now=NOW)
 
 

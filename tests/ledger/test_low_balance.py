@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from django.db import transaction
 
-from billing.ledger import books, expiry, holds, pools, posting
+from billing.ledger import expiry, holds, pool_store, pools, posting
 from billing.ledger.models import CreditPool
 from billing.notifications.models import Notification
 from billing.sql.pipeline import pipelined
@@ -157,7 +157,7 @@ def test_a_spend_that_crosses_nothing_pays_nothing_for_it(pool, monkeypatch, dja
         sent.append(len(statements))
         return pipelined(statements)
 
-    monkeypatch.setattr(books, "pipelined", counted)
+    monkeypatch.setattr(pool_store, "pipelined", counted)
     give(pool, 1000)
     sent.clear()
     with django_assert_num_queries(4):  # Savepoint and its end, the posting before, the posting after.

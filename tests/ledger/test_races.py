@@ -8,7 +8,7 @@ import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, connection
 
-from billing.ledger import books, expiry, holds, pool_acts, pools, posting, verification
+from billing.ledger import expiry, holds, pool_acts, pool_store, pools, posting, verification
 from billing.ledger.models import CreditGrant, CreditPool, Hold, Posting
 from billing.notifications.models import Notification
 from tests.factories import make_account
@@ -57,7 +57,7 @@ def test_fifty_threads_spend_exactly_what_there_is(pool):
 
 def test_without_the_lock_the_same_goes_wrong(pool, monkeypatch):
     """The positive control: two that read the same balance write the same version, and the database says no."""
-    monkeypatch.setattr(books, "_POOLS", books._POOLS.replace("FOR NO KEY UPDATE OF p", ""))
+    monkeypatch.setattr(pool_store, "_POOLS", pool_store._POOLS.replace("FOR NO KEY UPDATE OF p", ""))
     give(pool, 100)
     outcomes = spend_in_threads(pool, 50, 4, IntegrityError)
     assert outcomes["IntegrityError"] > 0
@@ -66,7 +66,7 @@ def test_without_the_lock_the_same_goes_wrong(pool, monkeypatch):
 
 def test_without_lock_and_constraint_more_is_spent_than_there_was(pool, monkeypatch):
     """The positive control in credits: threads that read the same balance each spend it."""
-    monkeypatch.setattr(books, "_POOLS", books._POOLS.replace("FOR NO KEY UPDATE OF p", ""))
+    monkeypatch.setattr(pool_store, "_POOLS", pool_store._POOLS.replace("FOR NO KEY UPDATE OF p", ""))
     give(pool, 100)
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE billing_posting DROP CONSTRAINT posting_version_unique")

@@ -104,9 +104,9 @@ def test_several_pools_read_as_each_alone(django_assert_num_queries):
     later = NOW + HOUR
     ids = [pool.pk for pool in pools]
     with nothing_written():
-        alone = {pool_id: balance.read_books([pool_id], now=later)[pool_id] for pool_id in ids}
+        alone = {pool_id: balance.read_states([pool_id], now=later)[pool_id] for pool_id in ids}
         with django_assert_num_queries(1):
-            together = balance.read_books(ids, now=later)
+            together = balance.read_states(ids, now=later)
     assert together.keys() == alone.keys()
     for pool_id in ids:
         (mine, keys), (other, other_keys) = alone[pool_id], together[pool_id]
@@ -120,6 +120,6 @@ def test_several_pools_read_as_each_alone(django_assert_num_queries):
 
 def test_pools_that_do_not_exist_are_left_out(pool):
     give(pool, 5)
-    assert balance.read_books([pool.pk, 999_999], now=NOW).keys() == {pool.pk}
+    assert balance.read_states([pool.pk, 999_999], now=NOW).keys() == {pool.pk}
     with pytest.raises(CreditPool.DoesNotExist):
         balance.read(pool_id=999_999, now=NOW)

@@ -71,7 +71,7 @@ def test_a_part_is_returned_first_and_the_whole_then_returns_the_rest(pool):
         # The credits from offset 8 to 13: 2 of the first lot, 3 of the second.
         window = (Decimal(8), Decimal(13))
         opened, _ = posting.reverse_part(spent, now=NOW, reference="event:1", window=window)
-        posting.write_books(opened, now=NOW)
+        posting.write_pools(opened, now=NOW)
     assert entries_of(Posting.objects.get(reference="event:1")) == [
         (second.pk, "reverse", 3),
         (first.pk, "reverse", 2),

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from billing.accounts.models import Account
-from billing.ledger import books, pool_acts, pools, posting
+from billing.ledger import pool_acts, pool_store, pools, posting
 from billing.ledger.models import CreditGrant, CreditPool, MemberLimit, Posting
 from billing.notifications.models import Notification
 from tests.factories import make_account
@@ -79,7 +79,7 @@ def test_spending_nothing_or_less_is_refused(pool, credits):
 
 
 def test_spending_from_a_pool_that_is_not_there_is_refused(pool):
-    with nothing_written(), pytest.raises(books.PoolNotFound):
+    with nothing_written(), pytest.raises(pool_store.PoolNotFound):
         posting.spend(pool_id=pool.pk + 999, credits=Decimal(1), reference="x", now=NOW)
 
 

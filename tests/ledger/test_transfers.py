@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from billing.accounts.models import Account
-from billing.ledger import books, pool_acts, posting
+from billing.ledger import pool_acts, pool_store, posting
 from billing.ledger.models import CreditGrant, Posting
 from tests.ledger.makers import (
     DAY,
@@ -97,7 +97,7 @@ def test_a_transfer_to_itself_or_to_nowhere_is_refused(pool, team):
     with nothing_written(), pytest.raises(ValueError, match="two pools"):
         transfer(pool, pool, 1)
     team.pk = 999_999
-    with nothing_written(), pytest.raises(books.PoolNotFound):
+    with nothing_written(), pytest.raises(pool_store.PoolNotFound):
         transfer(pool, team, 1)
 
 

@@ -162,7 +162,7 @@ def test_of_two_hundred_charges_at_once_on_a_hundred_credits_a_hundred_succeed(h
 @pytest.mark.django_db(transaction=True)
 def test_without_the_guard_the_same_charges_overspend(hundred, monkeypatch):
     """Positive control: what refuses the second hundred is the admission, nothing else."""
-    monkeypatch.setattr(pool_acts, "admit", lambda book, credits, **options: list(book.lots))
+    monkeypatch.setattr(pool_acts, "admit", lambda state, credits, **options: list(state.lots))
     outcomes = race(threads=10, each=20)
     assert sum(isinstance(each, ChargeResult) for each in outcomes) == 200
     assert pools.get_main_pool(hundred.pk).overdraft == 100

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from billing.ledger import pool_acts, pools
 from billing.ledger.models import CreditGrant, CreditPool
 from tests.factories import make_account, make_meter
-from tests.ledger.makers import give, make_book, make_lot
+from tests.ledger.makers import give, make_lot, make_state
 from tests.metering.makers import DAY, NOW, START, assert_proven, event, publish, rate, send
 
 D = Decimal
@@ -92,13 +92,13 @@ def test_a_batch_looks_at_each_spent_lot_once(monkeypatch):
     asked = []
     may_spend = pool_acts.may_spend
     monkeypatch.setattr(pool_acts, "may_spend", lambda *of, **at: asked.append(of) or may_spend(*of, **at))
-    facts = pool_acts.FactPosting(make_book(*(make_lot(1) for _ in range(1000))))
+    facts = pool_acts.FactPosting(make_state(*(make_lot(1) for _ in range(1000))))
     for number in range(1000):
-        pool_acts.spend_on(facts.book, D(1), reference=f"usage:{number}", charged_at=NOW, facts=facts, now=NOW)
+        pool_acts.spend_on(facts.state, D(1), reference=f"usage:{number}", charged_at=NOW, facts=facts, now=NOW)
         assert facts.first <= number + 1
     assert len(asked) <= 2000
-    assert facts.book.balance == 0
-    assert len(facts.book.drafts) == 1
+    assert facts.state.balance == 0
+    assert len(facts.state.drafts) == 1
 
 
 def test_a_lot_that_one_fact_may_not_use_is_there_for_the_next(acme, tokens):

@@ -159,7 +159,7 @@ def test_without_the_lock_the_tables_themselves_refuse_a_second_reversal(acme, t
     """Positive control: the race is real, and what is left then is an error, never a second gift."""
     publish(rate(tokens, "0"))
     send_events(event(10, id="a"))
-    monkeypatch.setattr(reversal, "open_books", lambda *args, **options: None)
+    monkeypatch.setattr(reversal, "open_pools", lambda *args, **options: None)
     monkeypatch.setattr(reversal, "_is_reversed", lambda event: False)
     results = in_threads(8, lambda _: reverse(acme, "a"))
     assert sum(isinstance(each, EventReversal) for each in results) == 1

@@ -1,4 +1,4 @@
-"""What is on the books keeps its dates, though the days of a time zone move: its rules change, or it is corrected.
+"""What is on the pools keeps its dates, though the days of a time zone move: its rules change, or it is corrected.
 
 A year from 11 March at noon with 1,000 credits a month; in May the account is moved.
 """

@@ -66,7 +66,7 @@ def test_the_last_invoice_of_a_plan_that_ended_does_not_say_that_it_goes_on(acco
         subscription_id=subscription.pk, when="now", reason="", gives_back=False, reference="e", actor="test",
         now=NOW + 5 * DAY,
     )  # fmt: skip
-    assert last_mail().title == "Invoice INV-000002 over $11.90"
+    assert last_mail().title == "Invoice INV-000002 for $11.90"
     assert last_mail().lead == "This invoice is for your plan Team."
     assert not {"Period", "Credits included"} & names(last_mail())
 

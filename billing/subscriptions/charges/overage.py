@@ -18,7 +18,7 @@ from billing.catalog import periods, plan_pricing
 from billing.invoicing import pending
 from billing.invoicing.lines import LineDraft
 from billing.invoicing.models import Invoice, InvoiceLine
-from billing.ledger.books import OpenBooks
+from billing.ledger.pool_store import OpenPools
 from billing.sql.pipeline import Statement, columns, pipelined
 from billing.subscriptions.agreement.terms import Terms, resolve
 from billing.subscriptions.charges import fee_lines
@@ -77,9 +77,9 @@ def find_lots_of(subscriptions: Iterable[Subscription]) -> dict[int, list[Overag
     return found
 
 
-def as_opened(lots: Iterable[OverageLot], opened: OpenBooks) -> list[OverageLot]:
-    """The lots as the opened books have them, which their pools' locks keep so."""
-    owed = {lot.id: lot.outstanding for book in opened.books.values() for lot in book.lots}
+def as_opened(lots: Iterable[OverageLot], opened: OpenPools) -> list[OverageLot]:
+    """The lots as the opened pools have them, which their pools' locks keep so."""
+    owed = {lot.id: lot.outstanding for state in opened.states.values() for lot in state.lots}
     return [replace(lot, owed=owed[lot.id]) for lot in lots if lot.id in owed]
 
 

@@ -16,9 +16,9 @@ from billing.accounts import clocks
 from billing.catalog import plan_pricing, pricing
 from billing.invoicing.models import Invoice
 from billing.ledger import pool_acts, pools
-from billing.ledger.book import Book
-from billing.ledger.books import open_books, write_books
 from billing.ledger.models import GrantKind
+from billing.ledger.pool_state import PoolState
+from billing.ledger.pool_store import open_pools, write_pools
 from billing.sql.pipeline import Statement, columns, pipelined
 from billing.subscriptions import guards
 from billing.subscriptions.agreement import calendar
@@ -136,22 +136,22 @@ def grant_now(subscription: Subscription, *, now: datetime) -> int:
     pool_id = pools.get_main_pool(subscription.account_id).pk
     lots = overage.find_lots(subscription)
     lot_ids = [lot.id for lot in lots if lot.pool_id == pool_id]
-    opened = open_books([pool_id], now=now, postings=POSTINGS_EACH * len(chosen), lot_ids=lot_ids)
-    grant_on(opened.books[pool_id], chosen, currency=subscription.currency, lots=lots, now=now)
-    write_books(opened, now=now)
+    opened = open_pools([pool_id], now=now, postings=POSTINGS_EACH * len(chosen), lot_ids=lot_ids)
+    grant_on(opened.states[pool_id], chosen, currency=subscription.currency, lots=lots, now=now)
+    write_pools(opened, now=now)
     save(chosen)
     return len(chosen)
 
 
 def grant_on(
-    book: Book, rows: Iterable[Allocation], *, currency: str, lots: Sequence[OverageLot], now: datetime
+    state: PoolState, rows: Iterable[Allocation], *, currency: str, lots: Sequence[OverageLot], now: datetime
 ) -> None:
-    """Grant rows on an opened book; the caller writes it, then saves the rows. What came up on `lots`, overage not yet
+    """Grant rows on an opened pool; the caller writes it, then saves the rows. What came up on `lots`, overage not yet
     invoiced, while a row should have been there is repaid from it."""
     for row in rows:
         debts = {lot.id for lot in lots if not lot.charged and row.starts_at <= lot.effective_at < row.ends_at}
         posting = pool_acts.grant_on(
-            book,
+            state,
             kind=row.kind,
             amount=row.credits,
             effective_at=row.starts_at,
@@ -172,7 +172,7 @@ def save(rows: Sequence[Allocation]) -> None:
 
 
 def granted(rows: Sequence[Allocation]) -> Statement:
-    """What `save` writes, to go with the books."""
+    """What `save` writes, to go with the pools."""
     return _GRANTED, columns([(row.pk, row.posting_id, row.granted_at) for row in rows], 3)
 
 

@@ -18,7 +18,7 @@ from django.conf import settings
 
 from billing.catalog import periods, plans
 from billing.ledger import moves, pool_acts, pool_terms
-from billing.ledger.books import OpenBooks, open_books, write_books
+from billing.ledger.pool_store import OpenPools, open_pools, write_pools
 from billing.sql.pipeline import Statement, columns
 from billing.subscriptions import history
 from billing.subscriptions.agreement import calendar
@@ -89,11 +89,11 @@ def _ensure_consistent(subscription: Subscription, terms: Terms) -> None:
         raise Inconsistent(f"due at {subscription.next_due_at}, after the period's end")
 
 
-def _open(subscriptions: Sequence[Subscription], facts: Facts, *, postings: int, now: datetime) -> OpenBooks:
+def _open(subscriptions: Sequence[Subscription], facts: Facts, *, postings: int, now: datetime) -> OpenPools:
     """The pools of these subscriptions' accounts, locked, with their overage lots; the facts know those as they are."""
     pool_ids = [pool_id for each in subscriptions for pool_id in facts.pools[each.account_id]]
     lot_ids = [lot.id for each in subscriptions for lot in facts.lots[each.pk]]
-    opened = open_books(pool_ids, now=now, postings=postings, lot_ids=lot_ids)
+    opened = open_pools(pool_ids, now=now, postings=postings, lot_ids=lot_ids)
     for each in subscriptions:
         facts.lots[each.pk] = overage.as_opened(facts.lots[each.pk], opened)
     return opened
@@ -135,7 +135,7 @@ def _renew_periods(renewing: Sequence[tuple[Subscription, Terms]], facts: Facts,
     statements.append(_saved([each.subscription for each in renewals]))
     if rows:
         statements.append(allocations.granted(rows))
-    write_books(opened, now=now, extras=statements)
+    write_pools(opened, now=now, extras=statements)
     for each in renewals:
         if each.change is not None:
             scheduled_change.note_made(
@@ -235,7 +235,7 @@ def _renew_cycle(subscription: Subscription, terms: Terms, facts: Facts, *, now:
     subscription.next_due_at = cycle[1]
     rule = _rollover_rule(terms, subscription.seats)
     statements = _post(subscription, opened, facts, terms, boundary, cycle, rule, f"rollover:{name}", due, now=now)
-    write_books(opened, now=now, extras=statements)
+    write_pools(opened, now=now, extras=statements)
     allocations.save(due)
     subscription.save(update_fields=["next_due_at"])
 
@@ -247,7 +247,7 @@ def _rollover_rule(terms: Terms, seats: int) -> moves.RolloverRule:
 
 def _post(
     subscription: Subscription,
-    opened: OpenBooks,
+    opened: OpenPools,
     facts: Facts,
     terms: Terms,
     boundary: datetime,
@@ -259,9 +259,9 @@ def _post(
     now: datetime,
 ) -> list[Statement]:
     """Roll over or expire what ended, grant what is due and let the pools follow the new cycle, all on the opened
-    books; the statements that go with them."""
+    pools; the statements that go with them."""
     main_id = facts.main_pools[subscription.account_id]
-    main = opened.books[main_id]
+    main = opened.states[main_id]
     grace = settings.FLORIN_EXPIRY_GRACE_SECONDS
     pool_acts.roll_over_on(
         main, ends_at=boundary, new_expires_at=cycle[1], rule=rule, grace_seconds=grace, reference=name, now=now
@@ -272,8 +272,8 @@ def _post(
     running = cycle if cycle[0] <= now < cycle[1] else None
     statements: list[Statement] = []
     for pool_id in facts.pools[subscription.account_id]:
-        book = opened.books[pool_id]
-        statements += pool_terms.apply(book, wanted, is_main=pool_id == main_id, cycle=running)
+        state = opened.states[pool_id]
+        statements += pool_terms.apply(state, wanted, is_main=pool_id == main_id, cycle=running)
     return statements
 
 

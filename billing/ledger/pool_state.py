@@ -1,7 +1,7 @@
 """A pool and its lots in memory: the structures that the ledger's pure arithmetic works on. No I/O.
 
-A `Book` is a pool with its open lots, read under the pool's lock by `books.open_books` and written back by
-`books.write_books`. The pure functions of `burn.py` and `moves.py` change a book and note each step as a `Line` of a
+A `PoolState` is a pool with its open lots, read under the pool's lock by `pool_store.open_pools` and written back by
+`pool_store.write_pools`. The pure functions of `burn.py` and `moves.py` change it and note each step as a `Line` of a
 `Draft` posting. What may be refused is asked first (`ensure_covered`, `ensure_free`), before a draft is begun, so a
 refusal has changed nothing.
 
@@ -126,7 +126,7 @@ class Fall:
 
 
 @dataclass(slots=True, eq=False)
-class Book:
+class PoolState:
     """A pool and its open lots in memory, under the pool's lock."""
 
     pool_id: int
@@ -170,26 +170,26 @@ class Book:
     changed: bool = False
 
 
-def draft(book: Book, *, act: str, reference: str, now: datetime, occurred_at: datetime | None = None) -> Draft:
+def draft(state: PoolState, *, act: str, reference: str, now: datetime, occurred_at: datetime | None = None) -> Draft:
     """Begin the pool's next posting. Its time never lies before the pool's last one, so versions are in time order."""
-    book.version += 1
-    book.last_posted_at = max(book.last_posted_at, now)
+    state.version += 1
+    state.last_posted_at = max(state.last_posted_at, now)
     posting = Draft(
-        id=book.posting_ids.pop(),
+        id=state.posting_ids.pop(),
         act=act,
         reference=reference,
-        version=book.version,
-        balance_before=book.balance,
+        version=state.version,
+        balance_before=state.balance,
         occurred_at=occurred_at or now,
-        posted_at=book.last_posted_at,
+        posted_at=state.last_posted_at,
     )
-    posting.balance_after, posting.overdraft_after = book.balance, book.overdraft
-    book.drafts.append(posting)
-    book.changed = True
+    posting.balance_after, posting.overdraft_after = state.balance, state.overdraft
+    state.drafts.append(posting)
+    state.changed = True
     return posting
 
 
-def move(book: Book, posting: Draft, line: Line) -> None:
+def move(state: PoolState, posting: Draft, line: Line) -> None:
     """Apply a line to its lot, pool and posting, joining it to the posting's last line where that is the same."""
     lot, amount = line.lot, line.amount
     size = abs(amount)
@@ -208,9 +208,9 @@ def move(book: Book, posting: Draft, line: Line) -> None:
     lot.remaining += amount
     lot.is_open = stays_open(lot)
     lot.changed = True
-    book.balance += amount
+    state.balance += amount
     posting.amount += amount
-    posting.balance_after, posting.overdraft_after = book.balance, book.overdraft
+    posting.balance_after, posting.overdraft_after = state.balance, state.overdraft
     twin = _line_to_join(posting.lines, line)
     if twin is not None:
         twin.amount += amount
@@ -237,12 +237,12 @@ def stays_open(lot: Lot) -> bool:
     return lot.remaining > 0 or lot.kind == "overage"
 
 
-def add_lot(book: Book, posting: Draft, lot: Lot) -> Lot:
+def add_lot(state: PoolState, posting: Draft, lot: Lot) -> Lot:
     """Put a new lot (with amount zero) in its place in burn order and grant its credits. `lot.amount` is the grant."""
     granted, lot.amount = lot.amount, ZERO
-    book.lots.append(lot)
-    book.lots.sort(key=lambda each: each.burn_key)
-    move(book, posting, Line(lot, "grant", granted))
+    state.lots.append(lot)
+    state.lots.sort(key=lambda each: each.burn_key)
+    move(state, posting, Line(lot, "grant", granted))
     return lot
 
 
@@ -268,29 +268,29 @@ def new_lot(
     )  # fmt: skip
 
 
-def charged_as_of(book: Book, occurred_at: datetime, *, now: datetime, grace_seconds: int) -> datetime:
+def charged_as_of(state: PoolState, occurred_at: datetime, *, now: datetime, grace_seconds: int) -> datetime:
     """The moment that usage counts at, in its pool's cycles: when it happened, while that cycle runs or is in its
     grace; now, once it has closed."""
-    if occurred_at >= book.cycle_starts_at:
+    if occurred_at >= state.cycle_starts_at:
         return occurred_at
-    last = book.last_cycle_starts_at
-    in_grace = now < book.cycle_starts_at + timedelta(seconds=grace_seconds)
+    last = state.last_cycle_starts_at
+    in_grace = now < state.cycle_starts_at + timedelta(seconds=grace_seconds)
     return occurred_at if last is not None and last <= occurred_at and in_grace else now
 
 
-def is_closing(book: Book, at: datetime) -> bool:
+def is_closing(state: PoolState, at: datetime) -> bool:
     """Whether what is charged as of `at` belongs to the cycle before, which has ended and is in its grace."""
-    return at < book.cycle_starts_at and book.last_cycle_starts_at is not None
+    return at < state.cycle_starts_at and state.last_cycle_starts_at is not None
 
 
-def turn(book: Book, at: datetime) -> int:
+def turn(state: PoolState, at: datetime) -> int:
     """Which cycle what is charged as of `at` belongs to: 0 the one before, 1 the one that runs, 2 the one to come."""
-    if at >= book.cycle_starts_at:
-        return 1 if at < book.cycle_ends_at else 2
-    return 0 if is_closing(book, at) else 1
+    if at >= state.cycle_starts_at:
+        return 1 if at < state.cycle_ends_at else 2
+    return 0 if is_closing(state, at) else 1
 
 
-def may_spend(book: Book, lot: Lot, *, now: datetime, charged_at: datetime, meter_id: int | None) -> bool:
+def may_spend(state: PoolState, lot: Lot, *, now: datetime, charged_at: datetime, meter_id: int | None) -> bool:
     """Whether a lot's free credits are good for a spend (L6).
 
     Within the cycle that runs: lots that are valid now, or were when it happened and have not been posted as expired.
@@ -302,57 +302,57 @@ def may_spend(book: Book, lot: Lot, *, now: datetime, charged_at: datetime, mete
         return False
     if lot.is_valid_at(charged_at):
         return True
-    if is_closing(book, charged_at):
-        ended_at = book.cycle_starts_at
-        return is_handed_on(book, lot) or (lot.effective_at < ended_at <= (lot.expires_at or NEVER))
-    return charged_at < book.cycle_ends_at and lot.is_valid_at(now)
+    if is_closing(state, charged_at):
+        ended_at = state.cycle_starts_at
+        return is_handed_on(state, lot) or (lot.effective_at < ended_at <= (lot.expires_at or NEVER))
+    return charged_at < state.cycle_ends_at and lot.is_valid_at(now)
 
 
-def is_handed_on(book: Book, lot: Lot) -> bool:
+def is_handed_on(state: PoolState, lot: Lot) -> bool:
     """Whether a lot holds credits that the cycle before has rolled over into this one."""
-    return lot.kind == "rollover" and lot.effective_at == book.cycle_starts_at
+    return lot.kind == "rollover" and lot.effective_at == state.cycle_starts_at
 
 
-def spendable(book: Book, *, now: datetime, charged_at: datetime, meter_id: int | None) -> list[Lot]:
+def spendable(state: PoolState, *, now: datetime, charged_at: datetime, meter_id: int | None) -> list[Lot]:
     """Lots with free credits that a spend may use, in burn order."""
     lots = [
         lot
-        for lot in book.lots
-        if lot.free > 0 and may_spend(book, lot, now=now, charged_at=charged_at, meter_id=meter_id)
+        for lot in state.lots
+        if lot.free > 0 and may_spend(state, lot, now=now, charged_at=charged_at, meter_id=meter_id)
     ]
-    if is_closing(book, charged_at):
-        lots.sort(key=lambda lot: _as_it_was(book, lot).burn_key)
+    if is_closing(state, charged_at):
+        lots.sort(key=lambda lot: _as_it_was(state, lot).burn_key)
     return lots
 
 
-def _as_it_was(book: Book, lot: Lot) -> Lot:
+def _as_it_was(state: PoolState, lot: Lot) -> Lot:
     """A lot with the end that its credits had in the cycle before."""
-    return replace(lot, expires_at=book.cycle_starts_at) if is_handed_on(book, lot) else lot
+    return replace(lot, expires_at=state.cycle_starts_at) if is_handed_on(state, lot) else lot
 
 
-def available(book: Book, *, at: datetime) -> Decimal:
+def available(state: PoolState, *, at: datetime) -> Decimal:
     """Credits available at a moment (L5): all lots valid then, less what open holds reserve and what is overdrawn."""
     return _beyond_overdraft(
-        book, [lot for lot in book.lots if lot.kind not in DEBT_KINDS and lot.free > 0 and lot.is_valid_at(at)]
+        state, [lot for lot in state.lots if lot.kind not in DEBT_KINDS and lot.free > 0 and lot.is_valid_at(at)]
     )
 
 
-def available_for(book: Book, *, at: datetime, meter_id: int | None) -> Decimal:
+def available_for(state: PoolState, *, at: datetime, meter_id: int | None) -> Decimal:
     """Credits available at a moment to usage of one meter (None: to spends without a meter)."""
-    return _beyond_overdraft(book, spendable(book, now=at, charged_at=at, meter_id=meter_id))
+    return _beyond_overdraft(state, spendable(state, now=at, charged_at=at, meter_id=meter_id))
 
 
-def _beyond_overdraft(book: Book, lots: list[Lot]) -> Decimal:
+def _beyond_overdraft(state: PoolState, lots: list[Lot]) -> Decimal:
     """What overdraft leaves of these lots: it is repaid from general credits only, so those of a meter stay whole."""
     general = free_credits([lot for lot in lots if lot.meter_id is None])
-    return free_credits(lots) - min(general, book.overdraft)
+    return free_credits(lots) - min(general, state.overdraft)
 
 
-def left(book: Book, *, at: datetime) -> Decimal:
+def left(state: PoolState, *, at: datetime) -> Decimal:
     """Credits not yet spent at a moment: as `available`, but what open holds reserve is still there."""
-    valid = [lot for lot in book.lots if lot.kind not in DEBT_KINDS and lot.remaining > 0 and lot.is_valid_at(at)]
+    valid = [lot for lot in state.lots if lot.kind not in DEBT_KINDS and lot.remaining > 0 and lot.is_valid_at(at)]
     general = sum((lot.remaining for lot in valid if lot.meter_id is None), ZERO)
-    return sum((lot.remaining for lot in valid), ZERO) - min(general, book.overdraft)
+    return sum((lot.remaining for lot in valid), ZERO) - min(general, state.overdraft)
 
 
 def free_credits(lots: list[Lot]) -> Decimal:
@@ -360,8 +360,8 @@ def free_credits(lots: list[Lot]) -> Decimal:
     return sum((lot.free for lot in lots), ZERO)
 
 
-def set_held(book: Book, lot: Lot, change: Decimal) -> None:
+def set_held(state: PoolState, lot: Lot, change: Decimal) -> None:
     lot.held += change
     lot.changed = True
-    book.held += change
-    book.changed = True
+    state.held += change
+    state.changed = True

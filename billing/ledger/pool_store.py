@@ -1,7 +1,7 @@
 """Reading pools under their locks and writing them back: the only I/O of ledger acts, a few set-based statements.
 
-`open_books` locks pools in primary-key order (READ COMMITTED; the statements that follow see what the lock waited for)
-and reads their open lots in the same round trip. `write_books` writes lots, postings, entries, pools, limits and alerts
+`open_pools` locks pools in primary-key order (READ COMMITTED; the statements that follow see what the lock waited for)
+and reads their open lots in the same round trip. `write_pools` writes lots, postings, entries, pools, limits and alerts
 in one more. Callers hold one database transaction around both.
 """
 
@@ -11,9 +11,9 @@ from datetime import datetime
 from decimal import Decimal
 
 from billing.ledger.alerts import note_low_balance, write_alerts
-from billing.ledger.book import ZERO, Book, Draft, Lot
 from billing.ledger.burn import settle_overdraft, unreserve
 from billing.ledger.cycles import month_start, roll_cycle
+from billing.ledger.pool_state import ZERO, Draft, Lot, PoolState
 from billing.sql.pipeline import Statement, array, columns, pipelined
 
 
@@ -35,11 +35,11 @@ class Limit:
 
 
 @dataclass(slots=True)
-class OpenBooks:
-    """What `open_books` read. `extras` are the rows of the extra statements, by name. `lapsed_holds` are the ids of
-    open holds found past their end: what they reserved is free again, and `write_books` closes them."""
+class OpenPools:
+    """What `open_pools` read. `extras` are the rows of the extra statements, by name. `lapsed_holds` are the ids of
+    open holds found past their end: what they reserved is free again, and `write_pools` closes them."""
 
-    books: dict[int, Book]
+    states: dict[int, PoolState]
     limits: dict[int, Limit]
     extras: dict[str, list[tuple]]
     lapsed_holds: set[int] = field(default_factory=set)
@@ -89,7 +89,7 @@ FROM generate_series(0, %s) AS ahead, florin_moment(ahead) AS moment, generate_s
 """
 
 
-def open_books(
+def open_pools(
     pool_ids: Collection[int],
     *,
     now: datetime,
@@ -98,7 +98,7 @@ def open_books(
     member_ids: Collection[int] = (),
     extras: Mapping[str, Statement] | None = None,
     patience_ms: int | None = None,
-) -> OpenBooks:
+) -> OpenPools:
     """Lock pools in primary-key order and read them with their open lots, brought up to `now`.
 
     Up to `now` means: what holds past their end reserve is free, cycles that have ended are rolled, and overdraft is
@@ -124,35 +124,35 @@ def open_books(
     reads |= extras or {}
     rows = dict(zip(reads, pipelined(list(reads.values())), strict=True))
     posting_ids = sorted([row[0] for row in rows["ids"]], reverse=True)
-    books = {row[0]: Book(*row) for row in rows["pools"]}
-    if len(books) != len(wanted):
-        raise PoolNotFound(sorted(set(wanted) - set(books)))
+    states = {row[0]: PoolState(*row) for row in rows["pools"]}
+    if len(states) != len(wanted):
+        raise PoolNotFound(sorted(set(wanted) - set(states)))
     for pool_id, *lot in [*rows["lots"], *rows.get("named lots", [])]:
-        books[pool_id].lots.append(Lot(*lot))
-    lapsed = _free_lapsed_holds(books, now)
-    for book in books.values():
-        book.posting_ids = posting_ids
-        book.lots.sort(key=lambda lot: lot.burn_key)
-        roll_cycle(book, now=now)
-        settle_overdraft(book, now=now)
+        states[pool_id].lots.append(Lot(*lot))
+    lapsed = _free_lapsed_holds(states, now)
+    for state in states.values():
+        state.posting_ids = posting_ids
+        state.lots.sort(key=lambda lot: lot.burn_key)
+        roll_cycle(state, now=now)
+        settle_overdraft(state, now=now)
     limits = {row[0]: Limit(*row) for row in rows.get("limits", [])}
     for member_id, held in rows.get("held", []):
         if member_id in limits:
             limits[member_id].held = held
     _begin_limit_periods(limits.values(), now)
-    return OpenBooks(books, limits, rows, lapsed)
+    return OpenPools(states, limits, rows, lapsed)
 
 
-def _free_lapsed_holds(books: dict[int, Book], now: datetime) -> set[int]:
+def _free_lapsed_holds(states: dict[int, PoolState], now: datetime) -> set[int]:
     """Free in memory what open holds past their end reserve, for no job may have run (L5); their ids."""
-    pool_ids = [book.pool_id for book in books.values() if book.held or book.held_uncovered]
+    pool_ids = [state.pool_id for state in states.values() if state.held or state.held_uncovered]
     if not pool_ids:
         return set()
     lapsed: set[int] = set()
-    lots = {lot.id: lot for book in books.values() for lot in book.lots}
+    lots = {lot.id: lot for state in states.values() for lot in state.lots}
     for pool_id, hold_id, uncovered, lot_id, part in pipelined([(_LAPSED_HOLDS, [array(pool_ids), now])])[0]:
         parts = [(lots[lot_id], part)] if lot_id is not None else []
-        unreserve(books[pool_id], parts, uncovered if hold_id not in lapsed else ZERO)
+        unreserve(states[pool_id], parts, uncovered if hold_id not in lapsed else ZERO)
         lapsed.add(hold_id)
     return lapsed
 
@@ -169,19 +169,19 @@ def _begin_limit_periods(limits: Iterable[Limit], now: datetime) -> None:
             limit.period_starts_at, limit.spent, limit.changed = starts_at, ZERO, True
 
 
-def write_books(opened: OpenBooks, *, now: datetime, extras: Sequence[Statement] = ()) -> None:
+def write_pools(opened: OpenPools, *, now: datetime, extras: Sequence[Statement] = ()) -> None:
     """Write what has changed, with `extras` in the same round trip, and the alerts' notification rows."""
-    books = [book for book in opened.books.values() if book.changed]
-    for book in books:
-        note_low_balance(book, now=now)
-    drafts = [posting for book in books for posting in book.drafts]
-    new = [(book, lot) for book in books for lot in book.lots if lot.id is None]
+    states = [state for state in opened.states.values() if state.changed]
+    for state in states:
+        note_low_balance(state, now=now)
+    drafts = [posting for state in states for posting in state.drafts]
+    new = [(state, lot) for state in states for lot in state.lots if lot.id is None]
     if new:
         ids = sorted(pipelined([_draw_ids(len(new))])[0])[: len(new)]
         for (_, lot), (lot_id,) in zip(new, ids, strict=True):
             lot.id = lot_id
     fresh = {id(lot) for _, lot in new}
-    changed = [lot for book in books for lot in book.lots if lot.changed and id(lot) not in fresh]
+    changed = [lot for state in states for lot in state.lots if lot.changed and id(lot) not in fresh]
     limits = [limit for limit in opened.limits.values() if limit.changed]
     statements: list[Statement] = []
     if new:
@@ -189,9 +189,9 @@ def write_books(opened: OpenBooks, *, now: datetime, extras: Sequence[Statement]
     if changed:
         statements.append(_update_lots(changed))
     if drafts:
-        statements += [_insert_postings(books), _insert_entries(drafts)]
-    if books:
-        statements.append(_update_pools(books))
+        statements += [_insert_postings(states), _insert_entries(drafts)]
+    if states:
+        statements.append(_update_pools(states))
     if limits:
         statements.append(_update_limits(limits))
     if opened.lapsed_holds:
@@ -199,10 +199,10 @@ def write_books(opened: OpenBooks, *, now: datetime, extras: Sequence[Statement]
     statements += extras
     if statements:
         pipelined(statements)
-    write_alerts(books, now=now)
+    write_alerts(states, now=now)
 
 
-def _insert_lots(new: list[tuple[Book, Lot]], now: datetime) -> Statement:
+def _insert_lots(new: list[tuple[PoolState, Lot]], now: datetime) -> Statement:
     sql = """
     INSERT INTO billing_creditgrant (id, pool_id, kind, amount, remaining, held, spent, reversed, expired, revoked,
         transferred, is_open, priority, effective_at, expires_at, cost_basis, currency, meter_id, rollovers, source_id,
@@ -214,11 +214,11 @@ def _insert_lots(new: list[tuple[Book, Lot]], now: datetime) -> Statement:
     """
     rows = [
         (
-            lot.id, book.pool_id, lot.kind, lot.amount, lot.remaining, lot.held, lot.spent, lot.reversed, lot.expired,
+            lot.id, state.pool_id, lot.kind, lot.amount, lot.remaining, lot.held, lot.spent, lot.reversed, lot.expired,
             lot.revoked, lot.transferred, lot.is_open, lot.priority, lot.effective_at, lot.expires_at, lot.cost_basis,
             lot.currency, lot.meter_id, lot.rollovers, _id_of(lot.source), lot.note, now,
         )
-        for book, lot in new
+        for state, lot in new
     ]  # fmt: skip
     return sql, columns(rows, 22)
 
@@ -243,7 +243,7 @@ def _update_lots(lots: list[Lot]) -> Statement:
     return sql, columns(rows, 10)
 
 
-def _insert_postings(books: list[Book]) -> Statement:
+def _insert_postings(states: list[PoolState]) -> Statement:
     sql = """
     INSERT INTO billing_posting (id, pool_id, version, act, reference, fingerprint, credits, amount, balance_before,
         balance_after, overdraft_after, posted_at, occurred_at, meter_id, member_id, hold_id, reverses_id,
@@ -254,12 +254,12 @@ def _insert_postings(books: list[Book]) -> Statement:
     """
     rows = [
         (
-            p.id, book.pool_id, p.version, p.act, p.reference, p.fingerprint, p.credits, p.amount, p.balance_before,
+            p.id, state.pool_id, p.version, p.act, p.reference, p.fingerprint, p.credits, p.amount, p.balance_before,
             p.balance_after, p.overdraft_after, p.posted_at, p.occurred_at, p.meter_id, p.member_id, p.hold_id,
             p.reverses_id, p.counterpart_id, p.actor, p.note,
         )
-        for book in books
-        for p in book.drafts
+        for state in states
+        for p in state.drafts
     ]  # fmt: skip
     return sql, columns(rows, 20)
 
@@ -277,7 +277,7 @@ def _insert_entries(drafts: list[Draft]) -> Statement:
     return sql, columns(rows, 7)
 
 
-def _update_pools(books: list[Book]) -> Statement:
+def _update_pools(states: list[PoolState]) -> Statement:
     sql = """
     UPDATE billing_creditpool p SET balance = u.balance, held = u.held, held_uncovered = u.held_uncovered,
         overdraft = u.overdraft, version = u.version, last_posted_at = u.last_posted_at,
@@ -301,7 +301,7 @@ def _update_pools(books: list[Book]) -> Statement:
             b.alert_level, b.alert_arming, b.low_balance_told, b.last_cycle_starts_at,
             b.cycle_rolled_spent,
         )
-        for b in books
+        for b in states
     ]  # fmt: skip
     return sql, columns(rows, 19)
 
