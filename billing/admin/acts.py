@@ -25,13 +25,13 @@ from billing.invoicing import crediting, drafting, issuing, pending, settling, t
 from billing.ledger import posting
 from billing.metering import reversal
 from billing.notifications import outbox
-from billing.notifications.wording import exact_credits_text, money_text
 from billing.payments import by_hand, credit_notes, paying, transfers
 from billing.purchases import refunds
 from billing.subscriptions import guards as plan_acts
 from billing.subscriptions.agreement import contracts, terms
 from billing.subscriptions.charges import coupons
 from billing.subscriptions.lifecycle import changes, subscribing
+from billing.wording.amounts import exact_credits_text, money_text
 
 __all__ = ["CannotBeDone", "Done", "approve", "ask", "finish", "reject", "worth_of"]
 

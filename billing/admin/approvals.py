@@ -25,8 +25,8 @@ from billing.admin.trail import apart
 from billing.invoicing import engines, tax
 from billing.invoicing.models import Invoice
 from billing.ledger.models import CreditPool
-from billing.notifications import wording
 from billing.payments.models import BankTransfer
+from billing.wording import amounts
 
 OWN = gettext_lazy("You asked for it yourself: somebody else must decide.")
 
@@ -222,7 +222,7 @@ def _facts_in(values: Mapping[str, Any], subject: Model | None) -> list[tuple[st
         elif name == "pool_id":
             found.append((_("Pool"), str(CreditPool.objects.filter(pk=value).first() or value)))
         elif name == "change":
-            found.append((_("Change"), f"{'+' if value[0] != '-' else wording.MINUS}{value.lstrip('-')}"))
+            found.append((_("Change"), f"{'+' if value[0] != '-' else amounts.MINUS}{value.lstrip('-')}"))
         elif isinstance(value, list):
             many = {} if subject is None else {each.name: each.related_model for each in subject._meta.many_to_many}
             rows = many[name]._default_manager.filter(pk__in=value) if name in many else value
@@ -239,7 +239,7 @@ def _match_fact(asked: Mapping[str, Any]) -> tuple[str, str]:
     if transfer is None or invoice is None:
         return _("Transfer"), _("It is gone.")
     facts = {
-        "amount": wording.money_text(transfer.amount, transfer.currency), "payer": transfer.payer or "-",
+        "amount": amounts.money_text(transfer.amount, transfer.currency), "payer": transfer.payer or "-",
         "day": f"{transfer.received_on:%Y-%m-%d}", "reference": transfer.reference, "invoice": invoice,
         "account": invoice.account,
     }  # fmt: skip

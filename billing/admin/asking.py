@@ -20,7 +20,7 @@ from billing.accounts.text import PlainText
 from billing.admin import acts, trail
 from billing.admin.acts import CannotBeDone, Done
 from billing.admin.rules import staff_user
-from billing.notifications import wording
+from billing.wording import amounts
 
 SMALLEST = Decimal("0.000001")
 
@@ -163,5 +163,5 @@ def limit_text(currency: str) -> str:
     """What one person may do alone in a day."""
     limit = approvals.limit_of(currency)
     if currency:
-        return wording.money_text(limit, currency)
-    return _("%(limit)s credits") % {"limit": wording.exact_credits_text(limit)}
+        return amounts.money_text(limit, currency)
+    return _("%(limit)s credits") % {"limit": amounts.exact_credits_text(limit)}

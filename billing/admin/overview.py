@@ -9,7 +9,7 @@ from django.urls import reverse
 from billing.accounts.models import Account
 from billing.admin import test_accounts
 from billing.ledger.models import CreditPool
-from billing.notifications import wording
+from billing.wording import amounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,4 +38,4 @@ def _list(name: str, query: str = "") -> str:
 
 
 def _credits(amount: Decimal | None) -> str:
-    return wording.credits_text(amount or Decimal(0))
+    return amounts.credits_text(amount or Decimal(0))

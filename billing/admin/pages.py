@@ -9,10 +9,10 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from billing.admin import csv_files
 from billing.admin.finance import figures
 from billing.admin.rules import staff_user
 from billing.admin.work import list_queues
+from billing.wording import csv_files
 
 
 @require_safe

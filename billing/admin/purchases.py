@@ -15,8 +15,8 @@ from django.utils.translation import gettext_lazy as lazy
 
 from billing.admin.rules import Act, FactsAdmin, FactsInline, credits_column, plain_id
 from billing.invoicing.models import Invoice
-from billing.notifications import wording
 from billing.purchases.models import Purchase, TopUp, TopUpRule
+from billing.wording import amounts
 
 
 @admin.register(Purchase)
@@ -40,7 +40,7 @@ class PurchaseAdmin(FactsAdmin):
         return lookup in ("account", "account__id__exact") or super().lookup_allowed(lookup, value, request)
 
     def name_of(self, row: Purchase) -> str:
-        return f"{wording.exact_credits_text(row.credits)} credits for {row.account}"
+        return f"{amounts.exact_credits_text(row.credits)} credits for {row.account}"
 
     @admin.display(ordering="invoice__total")
     def total(self, purchase: Purchase) -> str:
@@ -153,7 +153,7 @@ class TopUpRuleAdmin(FactsAdmin):
 
     @admin.display(description=lazy("money a month at most"))
     def money_cap(self, rule: TopUpRule) -> str:
-        return wording.money_text(rule.max_money, rule.pack.currency)
+        return amounts.money_text(rule.max_money, rule.pack.currency)
 
 
 @admin.register(TopUp)
@@ -196,7 +196,7 @@ class TopUpAdmin(FactsAdmin):
 
 
 def _money(invoice: Invoice) -> str:
-    return wording.money_text(invoice.total, invoice.currency)
+    return amounts.money_text(invoice.total, invoice.currency)
 
 
 def _link(table: str, row: Any) -> SafeString:

@@ -32,7 +32,7 @@ from billing.accounts.models import User
 from billing.admin import test_accounts, trail
 from billing.catalog.periods import check_range
 from billing.ledger.models import CreditPool
-from billing.notifications import wording
+from billing.wording import amounts
 
 COUNTED = 10_000
 
@@ -331,7 +331,7 @@ def credits_column(field: str, label: str = "") -> Any:
     @admin.display(description=label or field.replace("_", " "), ordering=field)
     def column(row: Any) -> str:
         amount: Decimal | None = getattr(row, field)
-        return "-" if amount is None else wording.exact_credits_text(amount)
+        return "-" if amount is None else amounts.exact_credits_text(amount)
 
     column.__name__ = f"credits_{field}"
     return column
@@ -344,7 +344,7 @@ def cycle_column(field: str) -> Any:
     @admin.display(description=field.replace("_", " "), ordering=field)
     def column(pool: CreditPool) -> str:
         is_over = pool.cycle_ends_at <= clocks.time_of(pool.account, timezone.now())
-        return "-" if is_over else wording.exact_credits_text(getattr(pool, field))
+        return "-" if is_over else amounts.exact_credits_text(getattr(pool, field))
 
     column.__name__ = f"credits_{field}"
     return column
@@ -361,7 +361,7 @@ def money_column(field: str, label: str = "", *, ordering: str | None = "") -> A
         amount: Decimal | None = getattr(row, field)
         document = next((getattr(row, name) for name in ("invoice", "credit_note") if hasattr(row, name)), row)
         currency = getattr(row, "currency", None) or document.currency
-        return "-" if amount is None else wording.money_text(amount, currency)
+        return "-" if amount is None else amounts.money_text(amount, currency)
 
     column.__name__ = f"money_{field}"
     return column

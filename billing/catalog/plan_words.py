@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from billing.catalog.models import PlanPrice, PlanVersion
-from billing.notifications.wording import exact_credits_text, money_text, percent_text, unit_price_text
+from billing.wording.amounts import exact_credits_text, money_text, percent_text, unit_price_text
 
 NOTHING = "\N{EN DASH}"
 ZERO = Decimal(0)

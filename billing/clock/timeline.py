@@ -10,12 +10,12 @@ from django.utils.translation import gettext as _
 from billing.accounts import clocks
 from billing.invoicing.models import CreditNote, Invoice
 from billing.ledger.models import Posting
-from billing.notifications import wording
 from billing.notifications.kinds import KINDS
 from billing.notifications.messages import About
 from billing.notifications.models import Notification
 from billing.payments.models import Collection, Payment, Refund
 from billing.subscriptions.models import SubscriptionChange
+from billing.wording import amounts
 
 AFTER_PAYMENTS, LAST = 1, 2
 Act = SubscriptionChange.Act
@@ -66,22 +66,22 @@ def _changes(after: datetime, until: datetime, account_id: int | None) -> Iterat
 def _invoices(after: datetime, until: datetime, account_id: int | None) -> Iterator[Event]:
     for row in _of(Invoice.objects.all(), "issued_at", after, until, account_id, "account").prefetch_related("lines"):
         lines = ", ".join(
-            f"{line.description} {wording.money_text(line.amount, row.currency)}" for line in row.lines.all()
+            f"{line.description} {amounts.money_text(line.amount, row.currency)}" for line in row.lines.all()
         )
-        total = wording.money_text(row.total, row.currency)
+        total = amounts.money_text(row.total, row.currency)
         assert row.issued_at is not None  # noqa: S101
         yield Event(row.issued_at, row.account_id, row.account.name, _("invoice"), f"{row}: {total} ({lines})")
 
 
 def _credit_notes(after: datetime, until: datetime, account_id: int | None) -> Iterator[Event]:
     for row in _of(CreditNote.objects.all(), "issued_at", after, until, account_id, "invoice__account"):
-        account, total = row.invoice.account, wording.money_text(row.total, row.currency)
+        account, total = row.invoice.account, amounts.money_text(row.total, row.currency)
         yield Event(row.issued_at, account.pk, account.name, _("credit note"), f"{row}: {total}, {row.reason}")
 
 
 def _payments(after: datetime, until: datetime, account_id: int | None) -> Iterator[Event]:
     for row in _of(Payment.objects.all(), "finished_at", after, until, account_id, "invoice__account"):
-        account, total = row.invoice.account, wording.money_text(row.amount, row.currency)
+        account, total = row.invoice.account, amounts.money_text(row.amount, row.currency)
         failed = row.state == Payment.State.FAILED
         details = f"{row.invoice}: {total}" + (f", {row.failure_message}" if failed else "")
         assert row.finished_at is not None  # noqa: S101
@@ -90,7 +90,7 @@ def _payments(after: datetime, until: datetime, account_id: int | None) -> Itera
 
 def _refunds(after: datetime, until: datetime, account_id: int | None) -> Iterator[Event]:
     for row in _of(Refund.objects.all(), "finished_at", after, until, account_id, "payment__invoice__account"):
-        account, total = row.payment.invoice.account, wording.money_text(row.amount, row.currency)
+        account, total = row.payment.invoice.account, amounts.money_text(row.amount, row.currency)
         assert row.finished_at is not None  # noqa: S101
         yield Event(row.finished_at, account.pk, account.name, _("refund"), f"{total} ({row.get_state_display()})")
 
@@ -109,11 +109,11 @@ def _postings(after: datetime, until: datetime, account_id: int | None) -> Itera
     rows = Posting.objects.exclude(act=Posting.Act.SPEND)
     for row in _of(rows, "posted_at", after, until, account_id, "pool__account").prefetch_related("entries__grant"):
         kinds = sorted({str(entry.grant.get_kind_display()) for entry in row.entries.all()})
-        change = wording.exact_credits_text(row.balance_after - row.balance_before)
+        change = amounts.exact_credits_text(row.balance_after - row.balance_before)
         details = _("%(kinds)s: %(change)s credits, %(balance)s in hand") % {
             "kinds": ", ".join(kinds),
             "change": change,
-            "balance": wording.exact_credits_text(row.balance_after),
+            "balance": amounts.exact_credits_text(row.balance_after),
         }
         account = row.pool.account
         yield Event(

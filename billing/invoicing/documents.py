@@ -18,7 +18,7 @@ from billing.accounts.tax_ids import find_prefixed_vat_id
 from billing.invoicing import einvoice, printing, transfers
 from billing.invoicing.lettering import text_lines
 from billing.invoicing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine
-from billing.notifications import wording
+from billing.wording import amounts as wording
 
 
 class NotIssued(Exception):

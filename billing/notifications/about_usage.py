@@ -5,8 +5,8 @@ from decimal import Decimal
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from billing.notifications import wording
 from billing.notifications.messages import MAIN_POOL, About, Fact, Message
+from billing.wording import amounts
 
 ALL = 100
 URGENT = 90
@@ -24,7 +24,7 @@ def threshold(about: About) -> Message:
         Fact(_("Allocation of this cycle"), about.credits("allocation")),
     ]
     if left > 0:
-        facts.append(Fact(_("Left of it"), wording.credits_text(left)))
+        facts.append(Fact(_("Left of it"), amounts.credits_text(left)))
     facts.append(Fact(_("Next cycle begins"), about.day("cycle_ends_at")))
     names = {"percent": reached, "pool": pool}
     if about.payload["pool"] == MAIN_POOL:
@@ -78,7 +78,7 @@ def expiring(about: About) -> Message:
     shares = [(" ".join(str(each["pool_name"]).split()), Decimal(str(each["credits"]))) for each in pools]
     credits = about.amount("credits")
     names = {
-        "credits": wording.credits_text(credits),
+        "credits": amounts.credits_text(credits),
         # A customer with one pool need not read its name in every subject.
         "where": _(" in %(pool)s") % {"pool": shares[0][0]}
         if len(pools) == 1 and pools[0]["pool"] != MAIN_POOL
@@ -86,7 +86,7 @@ def expiring(about: About) -> Message:
         "day": about.day("expires_at"),
         "minute": about.minute("expires_at"),
         "shares": ", ".join(
-            _("%(credits)s in %(pool)s") % {"credits": wording.credits_text(share), "pool": pool}
+            _("%(credits)s in %(pool)s") % {"credits": amounts.credits_text(share), "pool": pool}
             for pool, share in shares
         ),
     }
@@ -100,7 +100,7 @@ def expiring(about: About) -> Message:
         lead=_("Use them by %(minute)s: what is left then is lost (%(shares)s).") % names,
         tone="warning" if int(about.payload["days"]) <= LAST_DAYS else "info",
         facts=(
-            *(Fact(pool, wording.credits_text(share)) for pool, share in shares),
+            *(Fact(pool, amounts.credits_text(share)) for pool, share in shares),
             Fact(_("Good until"), names["minute"]),
         ),
         action=about.link(_("See your credits"), "dashboard"),

@@ -16,8 +16,8 @@ from django.utils.translation import gettext as _
 
 from billing.accounts import ids
 from billing.accounts.models import Account
-from billing.notifications import wording
 from billing.notifications.models import Notification
+from billing.wording import amounts
 
 MAIN_POOL = "main"
 
@@ -76,11 +76,11 @@ class About:
 
     def credits(self, name: str) -> str:
         """`12,345.67`."""
-        return wording.credits_text(self.amount(name))
+        return amounts.credits_text(self.amount(name))
 
     def money(self, name: str) -> str:
         """`€1,200.00`, in the currency that the payload names."""
-        return wording.money_text(self.amount(name), self.text("currency"))
+        return amounts.money_text(self.amount(name), self.text("currency"))
 
     def moment(self, name: str) -> datetime:
         """A time in the account's zone."""

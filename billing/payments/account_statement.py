@@ -23,7 +23,7 @@ from billing.catalog import pricing
 from billing.catalog.periods import first_moment
 from billing.invoicing import documents, issuing, printing
 from billing.invoicing.models import Invoice
-from billing.notifications import wording
+from billing.wording import amounts
 
 ZERO = Decimal(0)
 # Ten years.
@@ -156,7 +156,7 @@ def pdf(statement: Statement, *, now: datetime) -> bytes:
     first, last = (date_format(day, "j F Y") for day in (statement.since, statement.until))
 
     def money(amount: Decimal) -> str:
-        return wording.money_text(pricing.round_money(amount, currency), currency)
+        return amounts.money_text(pricing.round_money(amount, currency), currency)
 
     return printing.render(
         "statement",

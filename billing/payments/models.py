@@ -10,7 +10,7 @@ from billing.accounts.fields import validate_currency
 from billing.accounts.models import Account
 from billing.accounts.text import Name, said_of
 from billing.invoicing.models import MAX_MONEY, CreditNote, Invoice, MoneyAmountField
-from billing.notifications import wording
+from billing.wording import amounts
 
 
 class GatewayName(models.TextChoices):
@@ -145,7 +145,7 @@ class BankTransfer(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{wording.money_text(self.amount, self.currency)} from {self.payer or '?'} on {self.received_on}"
+        return f"{amounts.money_text(self.amount, self.currency)} from {self.payer or '?'} on {self.received_on}"
 
     @property
     def left(self) -> Decimal:
@@ -183,7 +183,7 @@ class InvoiceCredit(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{wording.money_text(self.amount, self.currency)} of {self.credit_note}"
+        return f"{amounts.money_text(self.amount, self.currency)} of {self.credit_note}"
 
     @property
     def left(self) -> Decimal:
@@ -268,7 +268,7 @@ class Payment(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{wording.money_text(self.amount, self.currency)} ({self.state})"
+        return f"{amounts.money_text(self.amount, self.currency)} ({self.state})"
 
     @property
     def refundable(self) -> Decimal:
@@ -324,7 +324,7 @@ class Refund(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{wording.money_text(self.amount, self.currency)} ({self.state})"
+        return f"{amounts.money_text(self.amount, self.currency)} ({self.state})"
 
     @property
     def currency(self) -> str:

@@ -13,12 +13,13 @@ from django.db import transaction
 from billing.catalog import pricing
 from billing.invoicing import settling
 from billing.invoicing.models import Invoice
-from billing.notifications import outbox, wording
+from billing.notifications import outbox
 from billing.payments import failures, methods, waking
 from billing.payments.gateways import contract, registry
 from billing.payments.gateways.contract import Charge, GatewayUnavailable, Outcome
 from billing.payments.methods import MethodNotUsable
 from billing.payments.models import Payment, Refund
+from billing.wording import amounts
 
 __all__ = [
     "InvoiceNotPayable",
@@ -259,7 +260,7 @@ def _succeed(payment: Payment, outcome: Outcome, *, now: datetime) -> None:
         payment.save()
         settling.settle(invoice_id=invoice.pk, amount=payment.amount, now=now)
         return
-    owed = wording.money_text(invoice.owed, invoice.currency)
+    owed = amounts.money_text(invoice.owed, invoice.currency)
     payment.problem = f"{owed} was owed on the invoice when this money came: it goes back."
     payment.amount_refunded = payment.amount
     payment.save()

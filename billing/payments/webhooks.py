@@ -12,13 +12,13 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 
 from billing.accounts import clocks
-from billing.notifications import wording
 from billing.payments import disputes, paying, refunding, setups
 from billing.payments.gateways import contract, registry
 from billing.payments.gateways.contract import Delivery, DisputeReport, Report, SetupReport
 from billing.payments.models import Dispute, GatewayEvent, Payment, Refund
 from billing.tracing.redaction import describe_error
 from billing.tracing.requests import current_id, on_behalf_of
+from billing.wording import amounts
 
 log = structlog.get_logger(__name__)
 
@@ -165,7 +165,7 @@ def _record_dispute(event: GatewayEvent, report: DisputeReport, *, now: datetime
     )  # fmt: skip
     if is_refund and known is None:
         raise RefundedAtGateway(
-            f"{report.reference}: {wording.money_text(dispute.amount, dispute.currency)} for {payment.invoice} was"
+            f"{report.reference}: {amounts.money_text(dispute.amount, dispute.currency)} for {payment.invoice} was"
             " refunded at the gateway itself. The credit note is issued and the credits are taken back; what was spent"
             " of them is overdraft. Check that this is right, then dismiss this report."
         )

@@ -15,7 +15,7 @@ from billing.invoicing import issuing
 from billing.invoicing.lines import LineDraft
 from billing.invoicing.models import InvoiceLine
 from billing.ledger.models import GrantKind
-from billing.notifications import wording
+from billing.wording import amounts
 
 
 class PackNotForSale(LookupError):
@@ -166,7 +166,7 @@ def line_draft(offer: Offer, *, account: Account, credits: Decimal, pool_id: int
     if not account.pools.filter(pk=pool_id).exists():
         raise PoolNotFound(pool_id)
     return LineDraft(
-        description=f"{offer.name}: {wording.exact_credits_text(credits)} credits",
+        description=f"{offer.name}: {amounts.exact_credits_text(credits)} credits",
         quantity=credits,
         unit_price=unit_price,
         amount=amount,

@@ -19,8 +19,8 @@ from billing.accounts.text import PlainText
 from billing.catalog.models import MAX_CREDITS
 from billing.invoicing.models import MAX_MONEY, Invoice
 from billing.ledger.models import CreditPool
-from billing.notifications import wording
 from billing.payments.models import PaymentMethod
+from billing.wording import amounts
 from portal.usage.filters import Days, midnight
 
 NEW_CARD = "new"
@@ -263,9 +263,9 @@ class TopUpForm(forms.Form):
 def amounts_in_words(least: Decimal, most: Decimal, step: Decimal) -> str:
     """In which amounts a pack is sold."""
     parts = {
-        "least": wording.credits_text(least),
-        "most": wording.credits_text(most),
-        "step": wording.credits_text(step),
+        "least": amounts.credits_text(least),
+        "most": amounts.credits_text(most),
+        "step": amounts.credits_text(step),
     }
     return _t("This pack is sold from %(least)s to %(most)s credits, in steps of %(step)s.") % parts
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, QueryDict, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, QueryDict
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.utils import timezone
@@ -16,12 +16,13 @@ from billing.invoicing.models import Invoice
 from billing.payments import invoice_credits, methods, paying
 from billing.payments.gateways import registry
 from billing.payments.models import Payment
+from billing.wording import csv_files
 from portal.access import Visit, account_page, require_manager
 from portal.frame import render_page
 from portal.money.cards import choose_method, test_cards
 from portal.money.dunning import list_steps
 from portal.money.forms import InvoiceFilter, PayForm
-from portal.money.invoices import find_invoice, list_invoices, read_page, stream_csv, sum_taxes
+from portal.money.invoices import COLUMNS, csv_rows, find_invoice, list_invoices, read_page, sum_taxes
 from portal.money.payment_progress import Progress, answer_poll, read_progress, settle
 
 
@@ -54,9 +55,8 @@ def export(request: HttpRequest, visit: Visit) -> HttpResponseBase:
     form = InvoiceFilter(request.GET)
     if not form.is_valid():
         return HttpResponseBadRequest(_("This filter makes no sense."), content_type="text/plain")
-    lines = stream_csv(form.narrow(list_invoices(visit.account), visit.zone), visit.zone)
-    headers = {"Content-Disposition": f'attachment; filename="invoices-{timezone.localdate().isoformat()}.csv"'}
-    return StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8", headers=headers)
+    rows = csv_rows(form.narrow(list_invoices(visit.account), visit.zone), visit.zone)
+    return csv_files.respond(f"invoices-{timezone.localdate().isoformat()}", COLUMNS, rows)
 
 
 @require_safe

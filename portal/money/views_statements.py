@@ -1,28 +1,24 @@
 """The statement of account: the page, the same as CSV, and as a PDF."""
 
-import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
-from decimal import Decimal
 from typing import Any
 
 from django import forms
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, QueryDict, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, QueryDict
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
-from billing.catalog.pricing import round_money
 from billing.invoicing import issuing
-from billing.notifications.wording import inert
 from billing.payments import account_statement
 from billing.payments.account_statement import MOST_DAYS, Statement
+from billing.wording import csv_files
 from portal.access import Visit, account_page
 from portal.frame import render_page
 from portal.usage.filters import Days
-from portal.usage.ledger_pages import Echo
 
 COLUMNS = ("day", "time", "what", "number", "currency", "amount", "balance")
 
@@ -90,8 +86,7 @@ def export(request: HttpRequest, visit: Visit) -> HttpResponseBase:
     found = StatementForm(request.GET, visit=visit).read(visit)
     if found is None:
         return HttpResponseBadRequest(_("This filter makes no sense."), content_type="text/plain")
-    headers = {"Content-Disposition": f'attachment; filename="{_name(found)}.csv"'}
-    return StreamingHttpResponse(_lines(found, visit), content_type="text/csv; charset=utf-8", headers=headers)
+    return csv_files.respond(_name(found), COLUMNS, _rows(found, visit))
 
 
 @require_safe
@@ -109,27 +104,12 @@ def pdf(request: HttpRequest, visit: Visit) -> HttpResponse:
     return HttpResponse(content, content_type="application/pdf", headers=headers)
 
 
-def _lines(found: Statement, visit: Visit) -> Iterator[str]:
-    def money(amount: Decimal) -> str:
-        return f"{round_money(amount, found.currency):f}"
-
-    writer = csv.writer(Echo())
-    yield writer.writerow(COLUMNS)
-    yield writer.writerow([found.since.isoformat(), "", "opening", "", found.currency, "", money(found.opening)])
+def _rows(found: Statement, visit: Visit) -> Iterator[Sequence[object]]:
+    yield found.since, None, "opening", None, found.currency, None, found.opening
     for entry in found.entries:
         at = entry.at.astimezone(visit.zone)
-        yield writer.writerow(
-            [
-                at.date().isoformat(),
-                at.isoformat(timespec="seconds"),
-                entry.kind,
-                inert(entry.number),
-                found.currency,
-                money(entry.amount),
-                money(entry.balance),
-            ]
-        )
-    yield writer.writerow([found.until.isoformat(), "", "closing", "", found.currency, "", money(found.closing)])
+        yield at.date(), at, entry.kind, entry.number, found.currency, entry.amount, entry.balance
+    yield found.until, None, "closing", None, found.currency, None, found.closing
 
 
 def _name(found: Statement) -> str:

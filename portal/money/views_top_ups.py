@@ -15,10 +15,10 @@ from django.views.decorators.http import require_http_methods
 from billing.catalog import pricing
 from billing.invoicing import tax
 from billing.ledger.models import CreditPool
-from billing.notifications import wording
 from billing.payments import methods
 from billing.purchases import offers, topups
 from billing.purchases.models import TopUp, TopUpRule
+from billing.wording import amounts
 from portal.access import Visit, account_page, require_manager
 from portal.frame import choose_pool, pool_links, render_page
 from portal.money.forms import TopUpForm, amounts_in_words, plain
@@ -125,12 +125,12 @@ def _save(form: TopUpForm, visit: Visit, pool: CreditPool, *, now: datetime) -> 
     except tax.TaxUnavailable:
         form.add_error(None, _("The tax on this cannot be worked out at the moment. Nothing was saved."))
     except topups.ThresholdTooHigh as error:
-        credits = wording.credits_text(error.credits)
+        credits = amounts.credits_text(error.credits)
         form.add_error(
             "threshold", _("Choose less than the %(credits)s credits that one top-up brings.") % {"credits": credits}
         )
     except topups.CapTooLow as error:
-        price = wording.money_text(error.total, error.currency)
+        price = amounts.money_text(error.total, error.currency)
         form.add_error(
             "max_money", _("One top-up costs %(price)s, tax included. Choose at least that.") % {"price": price}
         )

@@ -15,8 +15,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from billing.ledger import balance, pools
 from billing.ledger.models import CreditPool
 from billing.ledger.pool_state import left
-from billing.notifications import inbox, preferences, wording
+from billing.notifications import inbox, preferences
 from billing.notifications.models import Notification
+from billing.wording import amounts
 from portal.access import Visit, account_page, require_manager
 from portal.frame import list_pools, render_page
 from portal.notifications.forms import LowBalanceForm, WishesForm
@@ -124,7 +125,7 @@ def _pools(visit: Visit) -> list[tuple[CreditPool, str]]:
     """The account's pools with what is left in each. Two queries, however many pools."""
     found, now = list_pools(visit), visit.now
     states = balance.read_states([pool.pk for pool in found], now=now)
-    return [(pool, wording.credits_text(left(states[pool.pk][0], at=now))) for pool in found]
+    return [(pool, amounts.credits_text(left(states[pool.pk][0], at=now))) for pool in found]
 
 
 def _save_low(form: LowBalanceForm, *, now: datetime) -> None:

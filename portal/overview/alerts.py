@@ -13,8 +13,8 @@ from django.utils.translation import gettext as _
 
 from billing.invoicing.models import Invoice
 from billing.ledger.models import CreditPool
-from billing.notifications import wording
 from billing.notifications.models import Notification
+from billing.wording import amounts
 from portal.access import Visit
 
 LOOKS_BACK = timedelta(days=14)
@@ -61,7 +61,7 @@ def _low_balances(rows: Sequence[Notification], pools: Sequence[CreditPool]) -> 
             yield Alert(
                 "warning",
                 _("%(pool)s: fewer than %(credits)s credits are left.")
-                % {"pool": pool.name, "credits": wording.credits_text(threshold)},
+                % {"pool": pool.name, "credits": amounts.credits_text(threshold)},
             )
 
 
@@ -75,7 +75,7 @@ def _payments(rows: Sequence[Notification]) -> Iterable[Alert]:
     still = {each.pk: each for each in Invoice.objects.filter(pk__in=named, state=Invoice.State.OPEN)}
     for invoice_id, row in unpaid["payment_overdue"].items():
         if int(invoice_id) in still:
-            owed = wording.money_text(still[int(invoice_id)].owed, row.payload["currency"])
+            owed = amounts.money_text(still[int(invoice_id)].owed, row.payload["currency"])
             facts = {"number": row.payload["number"], "money": owed}
             yield Alert("error", _("Invoice %(number)s of your plan is unpaid: %(money)s.") % facts)
     for invoice_id, row in unpaid["payment_failed"].items():

@@ -5,8 +5,8 @@ from decimal import Decimal
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from billing.notifications import wording
 from billing.subscriptions.models import SubscriptionChange
+from billing.wording import amounts
 
 Act = SubscriptionChange.Act
 
@@ -66,4 +66,4 @@ def _disputed(change: SubscriptionChange) -> str:
     if change.act == Act.RESTORE:
         texts = (_("%(credits)s credits given back"), _("%(credits)s still to come go on"))
     parts = zip(texts, (taken, held), strict=True)
-    return ", ".join(text % {"credits": wording.credits_text(amount)} for text, amount in parts if amount)
+    return ", ".join(text % {"credits": amounts.credits_text(amount)} for text, amount in parts if amount)

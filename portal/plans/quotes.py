@@ -12,11 +12,11 @@ from django.utils.translation import ngettext
 
 from billing.catalog.plan_words import NOTHING
 from billing.invoicing.lines import Quote, QuotedLine
-from billing.notifications.wording import credits_text, money_text, percent_text
 from billing.subscriptions.agreement.terms import Terms
 from billing.subscriptions.lifecycle.changes import ChangePreview, When
 from billing.subscriptions.lifecycle.subscribing import SubscribePreview
 from billing.subscriptions.models import ScheduledChange
+from billing.wording.amounts import credits_text, money_text, percent_text
 from portal.plans.forms import seen_text
 from portal.plans.wording import Row, compare, has_seats, per_text, trial_limit_text
 

@@ -13,9 +13,9 @@ from django.utils.translation import ngettext
 
 from billing.accounts.models import Account
 from billing.ledger.models import CreditPool
-from billing.notifications.wording import money_text, percent_text
 from billing.payments.models import Collection, PaymentMethod
 from billing.subscriptions.models import CouponRedemption, ScheduledChange, Subscription, SubscriptionChange
+from billing.wording.amounts import money_text, percent_text
 
 ZERO, HUNDRED = Decimal(0), Decimal(100)
 # From so many percentage points on, credits that go faster than the time are worth a word.

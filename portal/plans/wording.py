@@ -13,8 +13,8 @@ from django.utils.translation import ngettext
 from billing.catalog import periods, plan_words, pricing
 from billing.catalog.models import PlanVersion
 from billing.catalog.plan_words import NOTHING
-from billing.notifications.wording import credits_text, money_text, unit_price_text
 from billing.subscriptions.agreement.terms import Terms
+from billing.wording.amounts import credits_text, money_text, unit_price_text
 
 ONE = Decimal(1)
 

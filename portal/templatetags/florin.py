@@ -17,7 +17,7 @@ from billing.invoicing import transfers
 from billing.invoicing.models import InvoiceLine
 from billing.ledger.models import CreditGrant, CreditPool, GrantKind, LedgerEntry, Posting
 from billing.ledger.pool_state import DEBT_KINDS
-from billing.notifications import wording
+from billing.wording import amounts, times
 from portal import charts
 
 register = template.Library()
@@ -32,7 +32,7 @@ def page_url(context: Context, name: str, **parts: object) -> str:
 @register.filter("credits")
 def credits_filter(amount: Decimal | None) -> str:
     """12,345.67: for headlines and totals."""
-    return "" if amount is None else wording.credits_text(amount)
+    return "" if amount is None else amounts.credits_text(amount)
 
 
 @register.filter
@@ -44,20 +44,20 @@ def iban(number: str) -> str:
 @register.filter
 def exact_credits(amount: Decimal, places: int = 0) -> str:
     """12,345.678901: for ledgers, where every digit counts; with at least `places` decimals."""
-    return wording.exact_credits_text(amount, places)
+    return amounts.exact_credits_text(amount, places)
 
 
 @register.filter
 def signed_credits(amount: Decimal, places: int = 0) -> str:
     """Exact, with its sign in front also when it is a plus."""
-    text = wording.exact_credits_text(amount, places)
+    text = amounts.exact_credits_text(amount, places)
     return f"+{text}" if amount > 0 else text
 
 
 @register.filter
 def signed(amount: Decimal) -> str:
     """+12,345.67: an amount as in headlines, with its sign in front also when it is a plus."""
-    text = wording.credits_text(amount)
+    text = amounts.credits_text(amount)
     return f"+{text}" if amount > 0 else text
 
 
@@ -70,13 +70,13 @@ def number(count: int) -> str:
 @register.filter
 def money(amount: Decimal, currency: str) -> str:
     """€1,200.00"""
-    return wording.money_text(amount, currency)
+    return amounts.money_text(amount, currency)
 
 
 @register.filter
 def unit_price(price: Decimal, currency: str) -> str:
     """$0.0725: the price of one credit, with all its digits."""
-    return wording.unit_price_text(price, currency)
+    return amounts.unit_price_text(price, currency)
 
 
 @register.filter
@@ -95,13 +95,13 @@ def service_time(line: InvoiceLine) -> str:
 @register.filter
 def percent(rate: Decimal) -> str:
     """19%, 7.7%: a rate that was set."""
-    return wording.percent_text(rate)
+    return amounts.percent_text(rate)
 
 
 @register.filter
 def share(percent: Decimal | int) -> str:
     """75%, <1%: a share that was worked out."""
-    return wording.share_text(Decimal(percent))
+    return amounts.share_text(Decimal(percent))
 
 
 @register.inclusion_tag("components/meter.html")
@@ -139,25 +139,25 @@ def plain_number(amount: Decimal) -> str:
 @register.filter
 def validity(days: int | None) -> str:
     """How long credits are good for: `1 year`, `no expiry`."""
-    return wording.validity_text(days)
+    return times.validity_text(days)
 
 
 @register.filter
 def rough(amount: Decimal) -> str:
     """26.3 million: for estimates."""
-    return wording.rough_text(amount)
+    return amounts.rough_text(amount)
 
 
 @register.filter
 def plural(noun: str) -> str:
     """A meter's unit for many."""
-    return wording.plural(noun)
+    return amounts.plural(noun)
 
 
 @register.filter
 def days_off(moment: datetime, now: datetime) -> str:
     """`in 12 days`, by the calendar of the page's time zone."""
-    return wording.days_off(moment, timezone.localtime(now))
+    return times.days_off(moment, timezone.localtime(now))
 
 
 @register.filter
@@ -220,7 +220,7 @@ def lot_facts(lot: CreditGrant, now: datetime) -> list[str]:
     else:
         facts.append(_("never expires"))
     if lot.cost_basis:
-        facts.append(_("%(price)s a credit") % {"price": wording.unit_price_text(lot.cost_basis, lot.currency)})
+        facts.append(_("%(price)s a credit") % {"price": amounts.unit_price_text(lot.cost_basis, lot.currency)})
     else:
         facts.append(_("free of charge"))
     return facts
@@ -257,7 +257,7 @@ def size_of(amount: Decimal) -> Decimal:
 def shared_places(postings: list[Posting]) -> int:
     """How many decimals write all amounts and balances of the postings exactly."""
     return max(
-        (wording.decimals(figure) for posting in postings for figure in (moved(posting), posting.balance_after)),
+        (amounts.decimals(figure) for posting in postings for figure in (moved(posting), posting.balance_after)),
         default=0,
     )
 
@@ -273,12 +273,12 @@ def policy_in_words(pool: CreditPool) -> str:
     """What happens when the pool's credits run out."""
     if pool.policy == CreditPool.Policy.BURST:
         return _("You can go %(credits)s below zero; your next credits cover it") % {
-            "credits": wording.credits_text(pool.burst_limit)
+            "credits": amounts.credits_text(pool.burst_limit)
         }
     if pool.policy == CreditPool.Policy.OVERAGE:
         if pool.overage_cap is None:
             return _("Usage continues and is invoiced afterwards")
         return _("Usage continues and is invoiced afterwards, up to %(credits)s a cycle") % {
-            "credits": wording.credits_text(pool.overage_cap)
+            "credits": amounts.credits_text(pool.overage_cap)
         }
     return _("Requests are blocked")

@@ -19,7 +19,7 @@ from billing.admin.overview import Figure, list_figures
 from billing.admin.rules import Act, RoomAdmin
 from billing.admin.work import Queue, list_queues
 from billing.catalog.pricing import round_money
-from billing.notifications import wording
+from billing.wording import amounts
 
 register = template.Library()
 
@@ -63,7 +63,7 @@ def staff_pages(request: HttpRequest) -> list[Act]:
 @register.filter
 def rounded_money(amount: Decimal, currency: str) -> str:
     """An exact amount, rounded to the currency's minor units: `€1,200.35`."""
-    return wording.money_text(round_money(amount, currency), currency)
+    return amounts.money_text(round_money(amount, currency), currency)
 
 
 @register.filter

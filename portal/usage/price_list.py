@@ -12,7 +12,7 @@ from billing.accounts.models import Account
 from billing.catalog.models import Meter, Rate, RateCardAssignment, RateCardVersion
 from billing.catalog.prices import PRECEDENCE, price_of
 from billing.catalog.pricing import cumulative_credits
-from billing.notifications import wording
+from billing.wording import amounts
 
 ZERO = Decimal(0)
 # An example's quantity is the first of these multiples of the unit size that costs at least so many credits.
@@ -111,13 +111,13 @@ def lines_of(rates: Sequence[Rate], *, period: str) -> list[Line]:
 def _price(rate: Rate, period: str) -> str:
     text = _base_price(rate, period)
     if rate.minimum:
-        names = {"price": text, "minimum": wording.exact_credits_text(rate.minimum), "period": period}
+        names = {"price": text, "minimum": amounts.exact_credits_text(rate.minimum), "period": period}
         return _("%(price)s; at least %(minimum)s in a %(period)s with usage") % names
     return text
 
 
 def _base_price(rate: Rate, period: str) -> str:
-    price, size = wording.exact_credits_text(rate.price), wording.exact_credits_text(rate.unit_size)
+    price, size = amounts.exact_credits_text(rate.price), amounts.exact_credits_text(rate.unit_size)
     one, unit = rate.unit_size == 1, _unit(rate, rate.unit_size)
     names = {"price": price, "size": size, "unit": unit, "period": period}
     if rate.model == Rate.Model.GRADUATED:
@@ -132,19 +132,19 @@ def _base_price(rate: Rate, period: str) -> str:
 def _graduated(rate: Rate, unit: str, period: str) -> str:
     parts = []
     for tier in rate.tiers:
-        price = wording.exact_credits_text(Decimal(tier["price"]))
+        price = amounts.exact_credits_text(Decimal(tier["price"]))
         if tier["up_to"] is None:
             parts.append(_("then %(price)s") % {"price": price})
         else:
-            bound = wording.exact_credits_text(Decimal(tier["up_to"]))
+            bound = amounts.exact_credits_text(Decimal(tier["up_to"]))
             parts.append(_("%(price)s up to %(bound)s") % {"price": price, "bound": bound})
-    size = "" if rate.unit_size == 1 else f"{wording.exact_credits_text(rate.unit_size)} "
+    size = "" if rate.unit_size == 1 else f"{amounts.exact_credits_text(rate.unit_size)} "
     names = {"unit": f"{size}{unit}", "period": period, "tiers": ", ".join(parts)}
     return _("per %(unit)s, counted over a %(period)s: %(tiers)s") % names
 
 
 def _unit(rate: Rate, quantity: Decimal) -> str:
-    return rate.meter.unit if quantity == 1 else wording.plural(rate.meter.unit)
+    return rate.meter.unit if quantity == 1 else amounts.plural(rate.meter.unit)
 
 
 def _credit_buys(rate: Rate) -> Decimal | None:

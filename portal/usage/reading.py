@@ -1,11 +1,9 @@
 """An account's usage in a range of days: by day, meter, member, or the value of a property. Reading only."""
 
-import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
-from io import StringIO
 from zoneinfo import ZoneInfo
 
 from django.db.models import Sum
@@ -15,7 +13,6 @@ from billing.accounts.models import Account
 from billing.catalog.models import Meter
 from billing.metering import properties
 from billing.metering.models import DailyUsage
-from billing.notifications.wording import inert
 from portal.burn import Burn
 from portal.charts import whole_percents
 from portal.usage.filters import midnight
@@ -140,13 +137,12 @@ def burns_of(used: Iterable[Used]) -> list[Burn]:
     return [Burn(each.day, each.name, each.unit, each.quantity or ZERO, each.credits) for each in used if each.credits]
 
 
-def usage_csv(used: Iterable[Used], by: str) -> str:
-    """A line per day and meter, member or value."""
-    file = StringIO()
-    writer = csv.writer(file)
-    writer.writerow(("day", "meter" if by == "day" else by, "quantity", "unit", "events", "credits"))
+def csv_columns(by: str) -> tuple[str, ...]:
+    """The columns of `csv_rows`."""
+    return ("day", "meter" if by == "day" else by, "quantity", "unit", "events", "credits")
+
+
+def csv_rows(used: Iterable[Used]) -> Iterator[Sequence[object]]:
+    """A row per day and meter, member or value."""
     for each in used:
-        quantity = "" if each.quantity is None else f"{each.quantity.normalize():f}"
-        credits = f"{each.credits.normalize():f}"
-        writer.writerow((each.day.isoformat(), inert(each.name), quantity, inert(each.unit), each.events, credits))
-    return file.getvalue()
+        yield each.day, each.name, each.quantity, each.unit, each.events, each.credits

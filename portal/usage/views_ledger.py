@@ -4,17 +4,18 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, QueryDict, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, QueryDict
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from billing.ledger.models import CreditPool
+from billing.wording import csv_files
 from portal.access import Visit, account_page
 from portal.frame import choose_pool, list_pools, pool_links, render_page
 from portal.usage.filters import LedgerFilter
-from portal.usage.ledger_pages import REACH, Page, list_postings, read_page, stream_csv
+from portal.usage.ledger_pages import COLUMNS, REACH, Page, csv_rows, list_postings, read_page
 
 
 @require_safe
@@ -55,10 +56,8 @@ def export(request: HttpRequest, visit: Visit) -> HttpResponseBase:
     form = _filter(request.GET, pools)
     if not form.is_valid():
         return HttpResponseBadRequest(_("This filter makes no sense."), content_type="text/plain; charset=utf-8")
-    lines = stream_csv(list_postings(pool, form.search(visit.zone)), visit.zone)
-    name = _file_name(pool, timezone.localdate())
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8", headers=headers)
+    rows = csv_rows(list_postings(pool, form.search(visit.zone)), visit.zone)
+    return csv_files.respond(_file_name(pool, timezone.localdate()), COLUMNS, rows)
 
 
 def _filter(asked: QueryDict, pools: list[CreditPool]) -> LedgerFilter:
@@ -81,4 +80,4 @@ def _address(url: str, wanted: Mapping[str, Any], **position: int | None) -> str
 
 def _file_name(pool: CreditPool, today: date) -> str:
     # A pool's key has letters, digits and . _ - only, so it is safe in a header.
-    return f"ledger-{pool.key}-{today.isoformat()}.csv"
+    return f"ledger-{pool.key}-{today.isoformat()}"

@@ -5,6 +5,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, QueryDict
+from django.http.response import HttpResponseBase
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
@@ -12,6 +13,7 @@ from django.views.decorators.http import require_safe
 from billing.catalog.models import Meter
 from billing.metering import properties
 from billing.metering.models import DailyUsage
+from billing.wording import csv_files
 from portal.access import Visit, account_page
 from portal.charts import burn_chart
 from portal.frame import Link, render_page
@@ -22,10 +24,11 @@ from portal.usage.reading import (
     MAX_PROPERTY_DAYS,
     Used,
     burns_of,
+    csv_columns,
+    csv_rows,
     read_property_usage,
     read_usage,
     rows_of,
-    usage_csv,
 )
 
 
@@ -82,16 +85,15 @@ def usage(request: HttpRequest, visit: Visit) -> HttpResponse:
 
 @require_safe
 @account_page
-def export(request: HttpRequest, visit: Visit) -> HttpResponse:
+def export(request: HttpRequest, visit: Visit) -> HttpResponseBase:
     """The same as a CSV file, a line per day and meter, member or value."""
     asked = _ask(request.GET, visit)
     if not asked.form.is_valid():
         return HttpResponseBadRequest(_("This filter makes no sense."), content_type="text/plain; charset=utf-8")
     if asked.is_too_much:
         return HttpResponse(asked.notice, content_type="text/plain; charset=utf-8", status=503)
-    name = f"usage-by-{asked.by}-{asked.first.isoformat()}-{asked.last.isoformat()}.csv"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return HttpResponse(usage_csv(asked.used, asked.by), content_type="text/csv; charset=utf-8", headers=headers)
+    name = f"usage-by-{asked.by}-{asked.first.isoformat()}-{asked.last.isoformat()}"
+    return csv_files.respond(name, csv_columns(asked.by), csv_rows(asked.used))
 
 
 def _ask(query: QueryDict, visit: Visit) -> Asked:

@@ -7,7 +7,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from billing.accounts.models import User
-from billing.admin import csv_files
+from billing.wording import csv_files
 from tests.admin.conftest import Office, text_of
 from tests.factories import make_account, make_issuer
 from tests.finance.makers import at, issue, sell, use

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from billing.notifications.wording import share_text
+from billing.wording.amounts import share_text
 from portal.burn import Burn, what_it_buys
 from portal.charts import burn_chart, meter_of, whole_percents
 

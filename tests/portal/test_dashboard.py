@@ -11,7 +11,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from billing.accounts.ids import encode
 from billing.ledger import holds, pools, posting
-from billing.notifications.wording import MINUS
+from billing.wording.amounts import MINUS
 from tests.factories import give_credits, make_account, make_member
 from tests.portal.conftest import MAX_QUERIES, Stage
 

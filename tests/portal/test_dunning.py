@@ -10,8 +10,8 @@ from django.test import Client
 
 from billing.accounts.ids import encode
 from billing.invoicing.models import Invoice
-from billing.notifications.wording import MINUS
 from billing.payments.models import Collection, Payment
+from billing.wording.amounts import MINUS
 from portal.money.dunning import list_steps
 from tests.factories import make_issuer
 from tests.invoicing.makers import issue, plain_line

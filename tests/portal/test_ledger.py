@@ -14,7 +14,8 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from billing.ledger import pools, posting
-from portal.usage.ledger_pages import PAGE, inert
+from billing.wording.csv_files import inert
+from portal.usage.ledger_pages import PAGE
 from tests.factories import give_credits
 from tests.portal.conftest import MAX_QUERIES, Stage
 

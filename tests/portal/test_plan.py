@@ -16,13 +16,13 @@ from billing.accounts.ids import encode
 from billing.accounts.models import Account, Role
 from billing.catalog.models import Coupon
 from billing.invoicing.models import Issuer
-from billing.notifications.wording import MINUS
 from billing.payments import collecting, credit_notes, disputes
 from billing.payments.gateways.contract import DisputeReport
 from billing.payments.models import Payment
 from billing.subscriptions.followup import payment_news
 from billing.subscriptions.lifecycle import changes, pause_cancel, subscribing
 from billing.subscriptions.models import Subscription, SubscriptionChange
+from billing.wording.amounts import MINUS
 from tests.factories import make_account, make_issuer, make_member, make_pack, make_plan
 from tests.payments import makers as cards
 from tests.portal.conftest import MAX_QUERIES, BuildOnce, Stage

@@ -188,7 +188,7 @@ def test_too_many_events_are_said_to_be_too_many(alice: Client, events: Stage, m
 def _csv(client: Client, address: str) -> list[dict[str, str]]:
     response = client.get(address)
     assert response["Content-Type"] == "text/csv; charset=utf-8"
-    return list(csv.DictReader(io.StringIO(response.content.decode())))
+    return list(csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode())))
 
 
 def test_the_csv_has_a_line_per_day_and_group(alice: Client, used: Stage) -> None:

@@ -26,9 +26,9 @@ from billing.invoicing.models import Invoice
 from billing.ledger import balance
 from billing.ledger.models import CreditGrant, CreditPool, Hold
 from billing.metering.models import DailyUsage
-from billing.notifications.wording import credits_text, exact_credits_text, money_text
 from billing.payments.models import InvoiceCredit, Payment
 from billing.subscriptions.models import Subscription
+from billing.wording.amounts import credits_text, exact_credits_text, money_text
 
 LOTS, HOLDS, INVOICES, NOTES, MOMENTS = 20, 10, 6, 5, 20
 USAGE_DAYS = 30

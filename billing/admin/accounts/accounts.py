@@ -33,9 +33,10 @@ from billing.admin.guarding import GuardedPages
 from billing.admin.rules import Act, FactsInline, PickOne, RoomAdmin, credits_column, cycle_column
 from billing.ledger import balance, pools
 from billing.ledger.models import CreditPool
-from billing.notifications import logins, wording
+from billing.notifications import logins
 from billing.payments.models import GatewayName
 from billing.subscriptions.models import Subscription
+from billing.wording import amounts, times
 
 ISSUES_KEYS = "billing.add_apikey"
 
@@ -323,11 +324,11 @@ class AccountAdmin(GuardedPages, AccountPages):
             return "-"
         now = timezone.now()
         reading = balance.read(pool_id=row.main_pool_id, now=now)  # type: ignore[attr-defined]
-        text = f"{wording.exact_credits_text(reading.available)} credits in the main pool"
+        text = f"{amounts.exact_credits_text(reading.available)} credits in the main pool"
         if reading.next_expiry is None:
             return text
-        amount = wording.exact_credits_text(reading.next_expiry.credits)
-        return f"{text}; {amount} expire {wording.days_off(reading.next_expiry.at, now)}"
+        amount = amounts.exact_credits_text(reading.next_expiry.credits)
+        return f"{text}; {amount} expire {times.days_off(reading.next_expiry.at, now)}"
 
 
 class InviteForm(OnceForm):

@@ -15,8 +15,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from billing.accounts.models import StaffAct
-from billing.admin import csv_files
 from billing.admin.rules import Act, FactsAdmin
+from billing.wording import csv_files
 
 CSV_COLUMNS = (
     "acted_at", "user", "act", "model", "row_id", "label", "account", "reason", "before", "after", "request_id",

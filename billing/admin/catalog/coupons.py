@@ -13,7 +13,7 @@ from billing.accounts.fields import validate_currency
 from billing.admin.rules import KeptAdmin
 from billing.catalog.models import Coupon
 from billing.catalog.pricing import round_money
-from billing.notifications.wording import money_text, percent_text
+from billing.wording.amounts import money_text, percent_text
 
 TERMS = ("code", "percent", "amount", "currency", "duration_periods")
 

@@ -16,8 +16,9 @@ from billing.admin.rules import Act, FactsInline, RoomAdmin, credits_column
 from billing.admin.trail import settle
 from billing.catalog import packs
 from billing.catalog.models import KEY_VALIDATOR, Pack, PackTier
-from billing.notifications import wording
 from billing.purchases.models import TopUpRule
+from billing.wording import amounts as wording
+from billing.wording import times
 
 SOLD_AMOUNTS = (credits_column("min_credits"), credits_column("max_credits"), credits_column("step_credits"))
 
@@ -252,7 +253,7 @@ class PackAdmin(RoomAdmin):
         return [
             (gettext("Credits"), self.amounts(pack)),
             (gettext("Price per credit"), f"{self.prices(pack)} ({pack.currency}, {_tax_words(pack)})"),
-            (gettext("Valid for"), wording.validity_text(pack.validity_days)),
+            (gettext("Valid for"), times.validity_text(pack.validity_days)),
             (gettext("For"), self.segments(pack)),
         ]
 

@@ -22,7 +22,7 @@ from billing.admin.rules import Act, FactsInline, KeptAdmin, staff_user
 from billing.admin.trail import settle
 from billing.catalog import plan_words, plans
 from billing.catalog.models import Plan, PlanVersion
-from billing.notifications.wording import money_text
+from billing.wording.amounts import money_text
 
 # So many stand beside each other on a wide screen.
 COMPARED = 6

@@ -21,7 +21,7 @@ from billing.admin.rules import Act, FactsInline, KeptAdmin, MomentWidget, RoomA
 from billing.catalog import rate_cards
 from billing.catalog.models import Rate, RateCard, RateCardAssignment, RateCardVersion
 from billing.catalog.pricing import Tier, check_tiers
-from billing.notifications import wording
+from billing.wording import amounts
 
 
 class RateForm(forms.ModelForm):
@@ -243,7 +243,7 @@ class RateCardVersionAdmin(PreviewPages):
 
 def rate_in_words(rate: Rate) -> str:
     """What a rate charges, in one line."""
-    unit = wording.exact_credits_text(rate.unit_size)
+    unit = amounts.exact_credits_text(rate.unit_size)
     if rate.model == Rate.Model.GRADUATED:
         words = "; ".join(
             f"{tier['price']} up to {tier['up_to']}" if tier["up_to"] is not None else f"{tier['price']} beyond"
@@ -252,9 +252,9 @@ def rate_in_words(rate: Rate) -> str:
         words = f"{words}, per {unit} {rate.meter.unit}"
     else:
         begun = " begun" if rate.model == Rate.Model.PER_PACKAGE else ""
-        words = f"{wording.exact_credits_text(rate.price)} per {unit} {rate.meter.unit}{begun}"
+        words = f"{amounts.exact_credits_text(rate.price)} per {unit} {rate.meter.unit}{begun}"
     if rate.minimum:
-        words += f", at least {wording.exact_credits_text(rate.minimum)} a period"
+        words += f", at least {amounts.exact_credits_text(rate.minimum)} a period"
     if rate.match:
         words += " where " + ", ".join(f"{name} is {value}" for name, value in sorted(rate.match.items()))
     return f"{words} (credits, {rate.get_rounding_display()} to {rate.decimals} decimals)"

@@ -13,11 +13,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from billing.accounts.models import Account
-from billing.admin import csv_files
 from billing.admin.catalog.versions import VersionAdmin
 from billing.admin.rules import PickOne
 from billing.catalog.models import RateCardAssignment, RateCardVersion
 from billing.metering import rerating
+from billing.wording import csv_files
 
 SHOWN = 200
 CSV_COLUMNS = (

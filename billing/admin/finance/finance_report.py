@@ -16,7 +16,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
-from billing.admin import csv_files
 from billing.admin.charts import bar_chart
 from billing.admin.finance.figures import SEES_FIGURES
 from billing.admin.rules import staff_user
@@ -24,6 +23,7 @@ from billing.catalog.periods import EARLIEST, RangeRefused, check_range
 from billing.finance import reports, revenue
 from billing.finance.months import day_of, first_moment, index_of
 from billing.finance.reports import Report
+from billing.wording import csv_files
 
 MONTHS = 12
 # The columns of both tables by month, in the order of their `values`.

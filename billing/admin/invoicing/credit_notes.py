@@ -23,9 +23,9 @@ from billing.admin.powers import POWERS
 from billing.admin.rules import Act, RoomAdmin
 from billing.admin.trail import apart
 from billing.invoicing.models import Invoice, InvoiceLine
-from billing.notifications.wording import money_text
 from billing.payments import credit_notes
 from billing.payments.credit_notes import CreditPreview, RefundTo
+from billing.wording.amounts import money_text
 
 LINE = "line-"
 

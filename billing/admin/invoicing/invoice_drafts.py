@@ -28,7 +28,7 @@ from billing.invoicing import drafting, engines, issuing, tax
 from billing.invoicing.lines import LineDraft
 from billing.invoicing.models import Invoice, InvoiceLine
 from billing.ledger.models import CreditPool
-from billing.notifications import wording
+from billing.wording import amounts
 
 WRITES = "billing.add_invoice"
 MAX_LINES = 100
@@ -221,7 +221,7 @@ class DraftPages(RoomAdmin):
                     acts.finish(done.approval, now=timezone.now())
                     draft.refresh_from_db()
                     if draft.amount_paid:
-                        paid = wording.money_text(draft.amount_paid, draft.currency)
+                        paid = amounts.money_text(draft.amount_paid, draft.currency)
                         said += " " + _("The invoice balance paid %(amount)s of it.") % {"amount": paid}
                 return asking.answer(request, done, said=said, to=self.page_url("change", draft))
         title, button = _("Issue this invoice?"), _("Issue")
@@ -301,7 +301,7 @@ def facts_of(invoice: Invoice) -> list[tuple[str, object]]:
         (_("Account"), invoice.account),
         (_("Invoice"), invoice),
         (_("What for"), invoice.reference),
-        (_("Total"), wording.money_text(invoice.total, invoice.currency)),
-        (_("Still owed"), wording.money_text(invoice.owed, invoice.currency)),
+        (_("Total"), amounts.money_text(invoice.total, invoice.currency)),
+        (_("Still owed"), amounts.money_text(invoice.owed, invoice.currency)),
         (_("State"), invoice.get_state_display()),
     ]

@@ -31,8 +31,8 @@ from billing.invoicing.models import (
     InvoiceLine,
     Issuer,
 )
-from billing.notifications import wording
 from billing.payments.models import Payment
+from billing.wording import amounts
 
 
 @admin.register(Issuer)
@@ -146,14 +146,14 @@ class InvoiceLineInline(FactsInline):
     @admin.display
     def tax(self, line: InvoiceLine) -> str:
         if line.tax_treatment == InvoiceLine.Treatment.TAXED:
-            return f"{line.tax_name} {wording.percent_text(line.tax_percent)}"
+            return f"{line.tax_name} {amounts.percent_text(line.tax_percent)}"
         return str(line.get_tax_treatment_display())
 
     @admin.display(description="credits")
     def grants(self, line: InvoiceLine) -> str | SafeString:
         if line.credits is None:
             return "-"
-        text = f"{wording.exact_credits_text(line.credits)} {line.grant_kind} to {line.pool}"
+        text = f"{amounts.exact_credits_text(line.credits)} {line.grant_kind} to {line.pool}"
         if line.posting_id is None:
             return text
         return format_html('<a href="{}">{}</a>', reverse("admin:billing_posting_change", args=[line.posting_id]), text)
@@ -267,7 +267,7 @@ class InvoiceAdmin(CreditPages, RefundPages, InvoicePages, _DocumentAdmin):
 
     @admin.display(description="tax in it")
     def tax_in_base_text(self, invoice: Invoice) -> str:
-        return "-" if invoice.tax_in_base is None else wording.money_text(invoice.tax_in_base, invoice.base_currency)
+        return "-" if invoice.tax_in_base is None else amounts.money_text(invoice.tax_in_base, invoice.base_currency)
 
     @admin.display(description="account")
     def account_link(self, invoice: Invoice) -> SafeString:

@@ -12,7 +12,7 @@ from billing.admin import asking
 from billing.admin.invoicing.invoice_acts import ReasonForm
 from billing.admin.rules import Act, FactsAdmin, credits_column, money_column, plain_id
 from billing.invoicing.models import Invoice, PendingItem
-from billing.notifications import wording
+from billing.wording import amounts
 
 
 @admin.register(PendingItem)
@@ -57,7 +57,7 @@ class PendingItemAdmin(FactsAdmin):
             done = asking.ask(request, form, act="cancel_item", account_id=item.account_id, payload=payload)
             if done is not None:
                 return asking.answer(request, done, said=_("It is cancelled."), to=self.page_url("change", item))
-        facts = [(_("Account"), item.account), (_("Amount"), wording.money_text(item.amount, item.currency))]
+        facts = [(_("Account"), item.account), (_("Amount"), amounts.money_text(item.amount, item.currency))]
         return self.render_act(
             request, item, title=_("Cancel this item?"), button=_("Cancel it"), form=form, facts=facts,
             warning=asking.warning(request, "cancel_item", payload, account_id=item.account_id),

@@ -15,7 +15,7 @@ from billing.admin.rules import Act, FactsAdmin, KeptAdmin, RoomAdmin
 from billing.admin.trail import apart, settle
 from billing.invoicing import tax_numbers
 from billing.invoicing.models import TaxCalculation, TaxExemption, TaxNumberCheck, TaxRate
-from billing.notifications import wording
+from billing.wording import amounts
 
 
 class DatedForm(forms.ModelForm):
@@ -66,7 +66,7 @@ class TaxRateAdmin(RoomAdmin):
 
     @admin.display(description="percent", ordering="percent")
     def percent_text(self, rate: TaxRate) -> str:
-        return wording.percent_text(rate.percent)
+        return amounts.percent_text(rate.percent)
 
 
 class TaxExemptionForm(DatedForm):

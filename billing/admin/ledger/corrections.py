@@ -25,8 +25,8 @@ from billing.invoicing.models import InvoiceLine
 from billing.ledger.models import CreditPool, Posting
 from billing.ledger.posting import NotEnoughLeft
 from billing.metering.models import EventReversal, UsageEvent
-from billing.notifications.wording import exact_credits_text, money_text
 from billing.purchases import refunds
+from billing.wording.amounts import exact_credits_text, money_text
 
 
 class AdjustForm(OnceForm):

@@ -26,7 +26,7 @@ from billing.admin.rules import Act, FactsAdmin, MomentWidget, PickOne, credits_
 from billing.catalog.models import Meter
 from billing.ledger import pools
 from billing.ledger.models import CreditGrant, CreditPool, GrantKind, Posting
-from billing.notifications import wording
+from billing.wording import amounts
 
 # What those may grant who may not grant every kind: given, never sold, and not for good.
 GIVEN = (GrantKind.GOODWILL, GrantKind.BONUS)
@@ -209,7 +209,7 @@ class CreditGrantAdmin(FactsAdmin):
             return self.render_act(request, None, title="Grant credits", button="Go on", form=form)
         asked = form.cleaned_data
         if "_confirmed" in request.POST and (done := self._ask(request, form)) is not None:
-            said = f"{wording.exact_credits_text(asked['amount'])} credits granted to {asked['pool'].account}."
+            said = f"{amounts.exact_credits_text(asked['amount'])} credits granted to {asked['pool'].account}."
             made = Posting.objects.filter(pool=asked["pool"], reference=form.reference).first()
             lot = made.entries.select_related("grant").order_by("line")[0].grant if made else None
             return asking.answer(request, done, said=said, to=self.page_url("change" if lot else "changelist", lot))
@@ -219,7 +219,7 @@ class CreditGrantAdmin(FactsAdmin):
             request,
             None,
             title="Grant these credits?",
-            button=f"Grant {wording.exact_credits_text(asked['amount'])} credits",
+            button=f"Grant {amounts.exact_credits_text(asked['amount'])} credits",
             form=form,
             facts=_facts(form),
             warning=asking.warning(request, "grant", form.payload(), account_id=asked["account"].pk),
@@ -239,14 +239,14 @@ class CreditGrantAdmin(FactsAdmin):
         if request.method == "POST" and form.is_valid():
             done = self._ask_to_revoke(request, lot, form)
             if done is not None:
-                taken = wording.exact_credits_text(done.approval.credits)
+                taken = amounts.exact_credits_text(done.approval.credits)
                 said = f"{taken} credits taken back from {lot.pool.account}."
                 return asking.answer(request, done, said=said, to=self.page_url("change", lot))
         facts = [
             ("Account", lot.pool.account),
             ("Pool", lot.pool),
-            ("Left", wording.exact_credits_text(lot.remaining)),
-            ("Held for work under way", wording.exact_credits_text(lot.held)),
+            ("Left", amounts.exact_credits_text(lot.remaining)),
+            ("Held for work under way", amounts.exact_credits_text(lot.held)),
         ]
         return self.render_act(request, lot, title=f"Revoke {lot}", button="Take back", form=form, facts=facts)
 
@@ -280,7 +280,7 @@ def _facts(form: GrantForm) -> list[tuple[str, object]]:
     return [
         ("Account", f"{pool.account} ({pool.account.external_id})"),
         ("Pool", pool),
-        ("Credits", wording.exact_credits_text(asked["amount"])),
+        ("Credits", amounts.exact_credits_text(asked["amount"])),
         ("Kind", GrantKind(asked["kind"]).label),
         ("Valid from", asked["effective_at"] or "now"),
         ("Expires", asked["expires_at"] or "never"),

@@ -15,7 +15,7 @@ from billing.admin.powers import POWERS
 from billing.admin.rules import Act, credits_column, cycle_column
 from billing.ledger import balance, pools
 from billing.ledger.models import CreditPool
-from billing.notifications import wording
+from billing.wording import amounts
 
 POLICY = ("policy", "burst_limit", "overage_cap")
 FIGURES = (
@@ -126,4 +126,4 @@ class CreditPoolAdmin(AdjustPages):
 
     @admin.display(description="available now")
     def available(self, pool: CreditPool) -> str:
-        return f"{wording.exact_credits_text(balance.read(pool_id=pool.pk, now=timezone.now()).available)} credits"
+        return f"{amounts.exact_credits_text(balance.read(pool_id=pool.pk, now=timezone.now()).available)} credits"

@@ -25,11 +25,11 @@ from billing.admin import asking, trail
 from billing.admin.asking import OnceForm
 from billing.admin.rules import Act, FactsAdmin, plain_id
 from billing.catalog.models import DunningPolicy
-from billing.notifications import wording
 from billing.payments import by_hand, paying
 from billing.payments.dunning import schedule
 from billing.payments.gateways import contract
 from billing.payments.models import Collection, Payment
+from billing.wording import amounts
 
 LIVE = (Collection.State.OPEN, Collection.State.OVERDUE)
 
@@ -127,7 +127,7 @@ class CollectionAdmin(FactsAdmin):
 
     @admin.display(description=lazy("owed"))
     def owed(self, row: Collection) -> str:
-        return wording.money_text(row.invoice.owed, row.invoice.currency)
+        return amounts.money_text(row.invoice.owed, row.invoice.currency)
 
     @admin.display(description=lazy("fault"))
     def fault(self, row: Collection) -> str:
@@ -233,7 +233,7 @@ def _facts(row: Collection) -> list[tuple[str, object]]:
     return [
         (_("Account"), row.invoice.account),
         (_("Invoice"), row.invoice),
-        (_("Owed"), wording.money_text(row.invoice.owed, row.invoice.currency)),
+        (_("Owed"), amounts.money_text(row.invoice.owed, row.invoice.currency)),
         (_("State"), row.get_state_display()),
         (_("Payment method"), row.method or _("the account's default")),
     ]

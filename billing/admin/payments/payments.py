@@ -25,10 +25,10 @@ from billing.accounts.text import PlainText
 from billing.admin import trail
 from billing.admin.payments.payment_queue import list_needing_staff
 from billing.admin.rules import Act, FactsAdmin, FactsInline, money_column, plain_id
-from billing.notifications import wording
 from billing.payments import checking, methods, paying, refunding, webhooks
 from billing.payments.gateways import contract
 from billing.payments.models import Dispute, GatewayEvent, InvoiceCredit, Payment, PaymentMethod, Refund
+from billing.wording import amounts
 
 MAX_ASKED = 50
 
@@ -117,7 +117,7 @@ class PaymentAdmin(QueueAdmin):
 
     def name_of(self, row: Payment) -> str:
         return _("%(amount)s for %(invoice)s") % {
-            "amount": wording.money_text(row.amount, row.currency),
+            "amount": amounts.money_text(row.amount, row.currency),
             "invoice": row.invoice,
         }
 
@@ -230,7 +230,7 @@ def _facts(payment: Payment) -> list[tuple[str, object]]:
     return [
         (_("Account"), payment.invoice.account),
         (_("Invoice"), payment.invoice),
-        (_("Amount"), wording.money_text(payment.amount, payment.currency)),
+        (_("Amount"), amounts.money_text(payment.amount, payment.currency)),
         (_("State"), payment.get_state_display()),
         (_("Why it failed"), payment.failure_message or "-"),
     ]

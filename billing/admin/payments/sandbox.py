@@ -15,9 +15,9 @@ from django.utils.translation import gettext as _
 from billing.accounts import clocks
 from billing.admin import trail
 from billing.admin.rules import Act, FactsAdmin, money_column, plain_id
-from billing.notifications import wording
 from billing.payments.gateways import registry, sandbox
 from billing.payments.models import GatewayName, Payment, SandboxCard, SandboxCharge, SandboxEvent, SandboxRefund
+from billing.wording import amounts
 
 # Who may play the other side.
 PLAYS = "billing.change_payment"
@@ -124,7 +124,7 @@ class SandboxChargeAdmin(SandboxAdmin):
         facts: list[tuple[str, object]] = [
             (_("Charge"), row.reference),
             (_("For"), row.description),
-            (_("Amount"), wording.money_text(row.amount, row.currency)),
+            (_("Amount"), amounts.money_text(row.amount, row.currency)),
         ]
         return self.render_act(request, row, title=title, button=button, facts=facts, warning=warning)
 
@@ -155,7 +155,7 @@ class SandboxRefundAdmin(SandboxAdmin):
 
     @admin.display(description="amount", ordering="amount")
     def money(self, row: SandboxRefund) -> str:
-        return wording.money_text(row.amount, row.charge.currency)
+        return amounts.money_text(row.amount, row.charge.currency)
 
 
 @admin.register(SandboxEvent)

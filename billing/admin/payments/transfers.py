@@ -22,10 +22,10 @@ from billing.admin.payments.transfer_forms import ImportForm, MatchForm, RecordF
 from billing.admin.powers import money
 from billing.admin.rules import Act, FactsInline, money_column, plain_id, staff_user
 from billing.invoicing.models import Invoice
-from billing.notifications import wording
 from billing.payments import transfer_files, transfers
 from billing.payments.models import BankTransfer, Payment
 from billing.payments.transfer_files import Imported, UnusableFile
+from billing.wording import amounts
 
 MAX_SHOWN = 5
 
@@ -199,7 +199,7 @@ class BankTransferAdmin(QueueAdmin):
             payload = money.match_payload([(row, invoice, form.cleaned_data["amount"])])
             done = asking.ask(request, form, act="match", account_id=invoice.account_id, payload=payload)
             if done is not None:
-                amount = wording.money_text(done.approval.amount, row.currency)
+                amount = amounts.money_text(done.approval.amount, row.currency)
                 said = _("%(amount)s paid on %(invoice)s.") % {"amount": amount, "invoice": invoice}
                 return asking.answer(request, done, said=said, to=self.page_url("change", row))
         facts = [*_facts(row), *((_("It may be for"), _suggestion_text(each)) for each in suggested)]
@@ -240,8 +240,8 @@ def _only(ids: Sequence[int]) -> int | None:
 def _facts(row: BankTransfer) -> list[tuple[str, object]]:
     return [
         (_("Received on"), row.received_on),
-        (_("Amount"), wording.money_text(row.amount, row.currency)),
-        (_("Left of it"), wording.money_text(row.left, row.currency)),
+        (_("Amount"), amounts.money_text(row.amount, row.currency)),
+        (_("Left of it"), amounts.money_text(row.left, row.currency)),
         (_("Payer"), f"{row.payer} {row.payer_account}".strip() or "-"),
         (_("The payer wrote"), row.remittance or "-"),
     ]
@@ -264,7 +264,7 @@ def _settled_text(row: BankTransfer) -> str:
 
 def _suggestion_text(suggestion: transfers.Suggestion) -> str:
     invoice = suggestion.invoice
-    owed = wording.money_text(invoice.owed, invoice.currency)
+    owed = amounts.money_text(invoice.owed, invoice.currency)
     facts = {"number": invoice.number, "account": invoice.account.name, "owed": owed}
     if suggestion.is_named:
         return _("%(number)s of %(account)s, which owes %(owed)s: the payer wrote its number") % facts

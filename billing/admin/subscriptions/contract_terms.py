@@ -24,10 +24,10 @@ from billing.admin.powers import POWERS, plans
 from billing.admin.rules import Act, FactsAdmin, MomentWidget, PickOne, plain_id
 from billing.admin.subscriptions.subscriptions import link
 from billing.catalog.models import Plan
-from billing.notifications import wording
 from billing.subscriptions.agreement import contracts
 from billing.subscriptions.agreement.contracts import Agreed, TermsInvalid
 from billing.subscriptions.models import ContractTerms, Subscription
+from billing.wording import amounts
 
 MAY_AGREE = POWERS["agree_terms"].permission
 AS_THE_PLANS = gettext_lazy("Before tax, or with tax included where the plan's own prices include it.")
@@ -208,13 +208,13 @@ class ContractTermsAdmin(FactsAdmin):
             (_("extra seat %(value)s"), row.seat_price),
             (_("at least %(value)s"), row.minimum),
         )
-        parts = [text % {"value": wording.money_text(sum_, row.currency)} for text, sum_ in money if sum_ is not None]
+        parts = [text % {"value": amounts.money_text(sum_, row.currency)} for text, sum_ in money if sum_ is not None]
         if row.included_credits is not None:
-            parts.append(_("%(value)s credits") % {"value": wording.exact_credits_text(row.included_credits)})
+            parts.append(_("%(value)s credits") % {"value": amounts.exact_credits_text(row.included_credits)})
         if row.seats_included is not None:
             parts.append(_("%(value)s seats included") % {"value": row.seats_included})
         if row.discount_percent is not None:
-            parts.append(_("%(value)s off") % {"value": wording.percent_text(row.discount_percent)})
+            parts.append(_("%(value)s off") % {"value": amounts.percent_text(row.discount_percent)})
         if row.overage_tiers is not None:
             parts.append(_("own overage prices"))
         return ", ".join(parts)

@@ -24,12 +24,12 @@ from billing.admin.rules import Act, FactsAdmin, staff_user
 from billing.admin.subscriptions.subscription_forms import ActForm, CancelForm, ChangeForm, CouponForm
 from billing.catalog.models import PlanVersion
 from billing.invoicing import engines, issuing, tax
-from billing.notifications.wording import exact_credits_text, money_text
 from billing.subscriptions import guards
 from billing.subscriptions.agreement.terms import NoPrice
 from billing.subscriptions.lifecycle import changes, pause_cancel, scheduled_change, subscribing
 from billing.subscriptions.models import ScheduledChange, Subscription
 from billing.subscriptions.renewal import renewals
+from billing.wording.amounts import exact_credits_text, money_text
 
 State = Subscription.State
 PERMISSION = "billing.change_subscription"

@@ -27,12 +27,12 @@ from billing.admin.trail import apart, settle
 from billing.catalog import periods
 from billing.catalog.models import PlanPrice, PlanVersion
 from billing.invoicing import engines
-from billing.notifications.wording import exact_credits_text, money_text
 from billing.payments.models import PaymentMethod
 from billing.subscriptions.agreement import plans_on_offer
 from billing.subscriptions.lifecycle import subscribing
 from billing.subscriptions.lifecycle.subscribing import SubscribePreview
 from billing.subscriptions.models import Subscription
+from billing.wording.amounts import exact_credits_text, money_text
 
 MANUAL = Subscription.Collection.MANUAL
 MOST_TERMS_DAYS = 365

@@ -18,7 +18,6 @@ from django.utils.translation import gettext_lazy
 from billing.admin.rules import FactsInline, credits_column, plain_id
 from billing.admin.subscriptions.subscription_acts import SubscriptionPages
 from billing.admin.subscriptions.subscription_start import StartPages
-from billing.notifications import wording
 from billing.subscriptions.models import (
     Allocation,
     CouponRedemption,
@@ -28,6 +27,7 @@ from billing.subscriptions.models import (
     SubscriptionChange,
     SubscriptionPeriod,
 )
+from billing.wording import amounts
 
 
 class _PartInline(FactsInline):
@@ -93,19 +93,19 @@ class PeriodInline(_PartInline):
 
     @admin.display(description=gettext_lazy("fee"))
     def fee_text(self, row: SubscriptionPeriod) -> str:
-        return wording.money_text(row.fee, row.subscription.currency)
+        return amounts.money_text(row.fee, row.subscription.currency)
 
     @admin.display(description=gettext_lazy("extra seats"))
     def seats_text(self, row: SubscriptionPeriod) -> str:
-        return wording.money_text(row.seats_fee, row.subscription.currency)
+        return amounts.money_text(row.seats_fee, row.subscription.currency)
 
     @admin.display(description=gettext_lazy("overage"))
     def overage_text(self, row: SubscriptionPeriod) -> str:
-        return wording.money_text(row.overage_amount, row.subscription.currency)
+        return amounts.money_text(row.overage_amount, row.subscription.currency)
 
     @admin.display(description=gettext_lazy("true-up"))
     def true_up_text(self, row: SubscriptionPeriod) -> str:
-        return wording.money_text(row.true_up_amount, row.subscription.currency)
+        return amounts.money_text(row.true_up_amount, row.subscription.currency)
 
 
 class AllocationInline(_PartInline):
@@ -144,7 +144,7 @@ class OverageInline(_PartInline):
 
     @admin.display(description=gettext_lazy("amount"))
     def amount_text(self, row: OverageCharge) -> str:
-        return wording.money_text(row.amount, row.subscription.currency)
+        return amounts.money_text(row.amount, row.subscription.currency)
 
 
 class ChangeInline(_PartInline):
@@ -169,7 +169,7 @@ class ChangeInline(_PartInline):
             parts.append(str(reason))
         if dispute := row.details.get("dispute"):
             credits = {
-                name: wording.exact_credits_text(Decimal(row.details.get(name, "0"))) for name in ("taken", "held")
+                name: amounts.exact_credits_text(Decimal(row.details.get(name, "0"))) for name in ("taken", "held")
             }
             text = _("dispute %(dispute)s: %(taken)s credits that were granted, %(held)s still to come")
             parts.append(text % {"dispute": dispute, **credits})

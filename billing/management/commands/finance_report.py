@@ -12,14 +12,14 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from billing.admin import csv_files
 from billing.finance import gateway_proof, reports, revenue
 from billing.finance.months import day_of, first_moment, index_of
 from billing.finance.proof import Check
 from billing.finance.reports import Report
-from billing.notifications.wording import money_text
 from billing.payments.gateways import contract, registry
 from billing.payments.models import GatewayName
+from billing.wording import csv_files
+from billing.wording.amounts import money_text
 
 DIFFERENCES = 1
 COULD_NOT_RUN = 2

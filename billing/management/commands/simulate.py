@@ -21,9 +21,9 @@ from billing.clock import advancing, moving, scenes, timeline
 from billing.ledger import balance, pools
 from billing.ledger.models import Posting
 from billing.management.progress import ProgressBar
-from billing.notifications import wording
 from billing.payments.gateways.contract import InvalidCard
 from billing.payments.models import GatewayName
+from billing.wording import amounts
 
 INSTANT = timedelta(microseconds=1)
 MIDNIGHT = datetime.min.time()
@@ -199,12 +199,12 @@ class _Watch:
         plan = (
             f"{subscription.plan_version.plan.name}, {subscription.get_state_display()}" if subscription else "no plan"
         )
-        left = wording.exact_credits_text(balance.read(pool_id=pool.pk, now=self.at).available)
+        left = amounts.exact_credits_text(balance.read(pool_id=pool.pk, now=self.at).available)
         owed: Counter[str] = Counter()
         for invoice in account.invoices.all():
             owed[invoice.currency] += invoice.owed  # type: ignore[assignment]
         debts = (
-            ", ".join(wording.money_text(Decimal(amount), code) for code, amount in owed.items() if amount) or "nothing"
+            ", ".join(amounts.money_text(Decimal(amount), code) for code, amount in owed.items() if amount) or "nothing"
         )
         return f"{plan}; {left} credits left; owed: {debts}."
 

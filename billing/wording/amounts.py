@@ -1,18 +1,13 @@
-"""Facts in words, the same in portal, admin and e-mail: amounts of credits, and how far off a moment is. Pure."""
+"""Amounts of credits and money in words, the same in portal, admin and e-mail. Pure."""
 
-import unicodedata
-from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
 
 from babel.numbers import format_currency, get_currency_symbol
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 from moneyed import get_currency
 
 MINUS = "\N{MINUS SIGN}"
 CENT = Decimal("0.01")
-# A spreadsheet may take a cell that begins with one of these for a formula.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def credits_text(amount: Decimal) -> str:
@@ -65,20 +60,6 @@ def share_text(percent: Decimal) -> str:
     return f"{exact_credits_text(percent.quantize(Decimal(1), rounding=ROUND_DOWN))}%"
 
 
-def validity_text(days: int | None) -> str:
-    """How long credits are good for, from the moment they are granted: `1 year`, `6 months`, `45 days`, `no expiry`.
-
-    None is no expiry. Only what is a year or a month to the day is called so: 365 days and multiples, 30 and multiples.
-    """
-    if days is None:
-        return _("no expiry")
-    if days and days % 365 == 0:
-        return ngettext("%(count)s year", "%(count)s years", days // 365) % {"count": days // 365}
-    if days and days % 30 == 0:
-        return ngettext("%(count)s month", "%(count)s months", days // 30) % {"count": days // 30}
-    return ngettext("%(count)s day", "%(count)s days", days) % {"count": days}
-
-
 def rough_text(amount: Decimal) -> str:
     """A large number as people say it, with three significant digits: `26.3 million`, `1.25 billion`, `10,500`."""
     sizes = ((12, _("%(amount)s trillion")), (9, _("%(amount)s billion")), (6, _("%(amount)s million")))
@@ -116,29 +97,5 @@ def _signed(amount: Decimal, size: Decimal, places: int = 0) -> str:
     return f"{MINUS}{text}" if amount < 0 else text
 
 
-def days_off(moment: datetime, now: datetime) -> str:
-    """How far a coming moment is off, by the calendar of `now`'s time zone: `in 5 hours`, `tomorrow`, `in 12 days`."""
-    if moment <= now:
-        return _("now")
-    days = (moment.astimezone(now.tzinfo).date() - now.date()).days
-    if days == 0:
-        hours = int((moment - now).total_seconds() // 3600)
-        if not hours:
-            return _("within the hour")
-        return ngettext("in %(count)s hour", "in %(count)s hours", hours) % {"count": hours}
-    if days == 1:
-        return _("tomorrow")
-    if days < 90:
-        return ngettext("in %(count)s day", "in %(count)s days", days) % {"count": days}
-    return ngettext("in %(count)s month", "in %(count)s months", days // 30) % {"count": days // 30}
-
-
 def _minus(text: str) -> str:
     return text.replace("-", MINUS)
-
-
-def inert(cell: str) -> str:
-    """The text of a CSV cell, with an apostrophe in front if a spreadsheet would run it as a formula."""
-    # NFKC, because spreadsheets take the full-width forms of these characters for the plain ones.
-    plain = unicodedata.normalize("NFKC", cell.lstrip(" "))
-    return f"'{cell}" if plain.startswith(FORMULA_STARTS) else cell

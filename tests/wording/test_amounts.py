@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from billing.notifications import wording
+from billing.wording import amounts, times
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -29,7 +29,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
     ],
 )
 def test_credits_show_at_most_the_digits_that_matter(amount: str, text: str) -> None:
-    assert wording.credits_text(Decimal(amount)) == text
+    assert amounts.credits_text(Decimal(amount)) == text
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_credits_show_at_most_the_digits_that_matter(amount: str, text: str) -> 
     ],
 )
 def test_a_ledger_shows_every_digit(amount: str, places: int, text: str) -> None:
-    assert wording.exact_credits_text(Decimal(amount), places) == text
+    assert amounts.exact_credits_text(Decimal(amount), places) == text
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_ledger_shows_every_digit(amount: str, places: int, text: str) -> None
     ],
 )
 def test_estimates_are_rough(amount: str, text: str) -> None:
-    assert wording.rough_text(Decimal(amount)) == text
+    assert amounts.rough_text(Decimal(amount)) == text
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_estimates_are_rough(amount: str, text: str) -> None:
     [("token", "tokens"), ("query", "queries"), ("day", "days"), ("batch", "batches"), ("GB-hour", "GB-hours")],
 )
 def test_units_have_a_plural(noun: str, many: str) -> None:
-    assert wording.plural(noun) == many
+    assert amounts.plural(noun) == many
 
 
 @pytest.mark.parametrize(
@@ -84,14 +84,14 @@ def test_units_have_a_plural(noun: str, many: str) -> None:
     ],
 )
 def test_a_moment_is_told_by_how_far_off_it_is(off: timedelta, text: str) -> None:
-    assert wording.days_off(NOON + off, NOON) == text
+    assert times.days_off(NOON + off, NOON) == text
 
 
 def test_days_are_counted_in_the_readers_time_zone() -> None:
     late_in_auckland = NOON.astimezone(ZoneInfo("Pacific/Auckland"))
-    assert wording.days_off(NOON + timedelta(hours=10), NOON) == "in 10 hours"
-    assert wording.days_off(NOON + timedelta(hours=24), late_in_auckland) == "tomorrow"
-    assert wording.days_off(NOON + timedelta(hours=-1, days=1), late_in_auckland.replace(hour=1)) == "tomorrow"
+    assert times.days_off(NOON + timedelta(hours=10), NOON) == "in 10 hours"
+    assert times.days_off(NOON + timedelta(hours=24), late_in_auckland) == "tomorrow"
+    assert times.days_off(NOON + timedelta(hours=-1, days=1), late_in_auckland.replace(hour=1)) == "tomorrow"
 
 
 @pytest.mark.parametrize(
@@ -108,19 +108,19 @@ def test_days_are_counted_in_the_readers_time_zone() -> None:
     ],
 )
 def test_money_has_its_sign_and_minor_units(amount: str, currency: str, text: str) -> None:
-    assert wording.money_text(Decimal(amount), currency) == text
+    assert amounts.money_text(Decimal(amount), currency) == text
 
 
 @pytest.mark.parametrize(
     ("price", "text"), [("0.120000000", "$0.12"), ("0.0725", "$0.0725"), ("5", "$5.00"), ("0", "$0.00")]
 )
 def test_a_unit_price_keeps_all_its_digits(price: str, text: str) -> None:
-    assert wording.unit_price_text(Decimal(price), "USD") == text
+    assert amounts.unit_price_text(Decimal(price), "USD") == text
 
 
 def test_a_unit_price_may_be_less_than_the_smallest_coin() -> None:
-    assert wording.unit_price_text(Decimal("0.07"), "JPY") == "¥0.07"
-    assert wording.unit_price_text(Decimal("1000"), "JPY") == "¥1,000"
+    assert amounts.unit_price_text(Decimal("0.07"), "JPY") == "¥0.07"
+    assert amounts.unit_price_text(Decimal("1000"), "JPY") == "¥1,000"
 
 
 @pytest.mark.parametrize(
@@ -128,4 +128,4 @@ def test_a_unit_price_may_be_less_than_the_smallest_coin() -> None:
     [(None, "no expiry"), (1, "1 day"), (45, "45 days"), (180, "6 months"), (365, "1 year"), (730, "2 years")],
 )
 def test_validity_is_said_in_the_largest_unit_that_is_exact(days: int | None, text: str) -> None:
-    assert wording.validity_text(days) == text
+    assert times.validity_text(days) == text

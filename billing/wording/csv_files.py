@@ -1,14 +1,20 @@
-"""Lists as CSV files, streamed line by line; cells that a spreadsheet would run as a formula are made inert."""
+"""Tables as CSV files, streamed line by line; cells that a spreadsheet would run as a formula are made inert."""
 
 import csv
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 
 from django.http import StreamingHttpResponse
+from moneyed import get_currency
 
-from billing.catalog import pricing
-from billing.notifications import wording
+from billing.wording.amounts import decimals
+
+# A spreadsheet may take a cell that begins with one of these for a formula.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+# Columns of other numbers than money begin so.
+NO_MONEY = ("credits", "percent")
 
 
 class _Echo:
@@ -18,33 +24,36 @@ class _Echo:
         return line
 
 
-# Columns of other numbers than money begin so.
-NO_MONEY = ("credits", "percent")
-
-
 def respond(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> StreamingHttpResponse:
-    """A download of `<name>.csv`. Times are ISO 8601 in UTC, numbers plain."""
+    """A download of `<name>.csv` with these `lines`."""
     headers = {"Content-Disposition": f'attachment; filename="{name}.csv"', "Cache-Control": "private, no-store"}
     return StreamingHttpResponse(lines(columns, rows), content_type="text/csv; charset=utf-8", headers=headers)
 
 
 def lines(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """The lines of such a file, for whoever writes it elsewhere. Money has at least the decimals of its row's currency,
-    if there is a column of that name."""
+    """The lines of a file. Times are ISO 8601 in the zone that they come in, numbers plain; money has at least the
+    decimals of its row's currency, if there is a column of that name."""
     writer = csv.writer(_Echo())
     yield writer.writerow(columns)
     is_money = [not name.startswith(NO_MONEY) for name in columns]
     place = list(columns).index("currency") if "currency" in columns else None
     for row in rows:
-        least = 0 if place is None or not row[place] else wording.decimals(pricing.minor_unit(str(row[place])))
+        least = 0 if place is None or not row[place] else decimals(1 / Decimal(get_currency(str(row[place])).sub_unit))
         yield writer.writerow([_cell(value, least if money else 0) for value, money in zip(row, is_money, strict=True)])
+
+
+def inert(cell: str) -> str:
+    """The text of a CSV cell, with an apostrophe in front if a spreadsheet would run it as a formula."""
+    # NFKC, because spreadsheets take the full-width forms of these characters for the plain ones.
+    plain = unicodedata.normalize("NFKC", cell.lstrip(" "))
+    return f"'{cell}" if plain.startswith(FORMULA_STARTS) else cell
 
 
 def _cell(value: object, least: int) -> str:
     if value is None:
         return ""
     if isinstance(value, Decimal):
-        return f"{value:.{max(least, wording.decimals(value))}f}"
+        return f"{value:.{max(least, decimals(value))}f}"
     if isinstance(value, datetime):
         return value.isoformat(timespec="seconds")
-    return wording.inert(str(value))
+    return inert(str(value))
