@@ -17,8 +17,8 @@ from django.utils import timezone
 from billing.accounts import clocks, idempotency, throttles
 from billing.clock import advancing
 from billing.invoicing import exchange, papers, stripe_tax, tax_numbers
-from billing.ledger import expiry, expiry_notices, holds, sealing, verification
-from billing.metering import gauges
+from billing.ledger import expiry, expiry_notices, holds, sealing
+from billing.metering import gauges, verification
 from billing.notifications import delivery, fanout
 from billing.payments import checking, collecting, refunding, webhooks
 from billing.payments.gateways import sandbox_webhooks

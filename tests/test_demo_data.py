@@ -20,10 +20,10 @@ from billing.accounts.models import Account, ApiKey, Member
 from billing.clock import moving, scenes
 from billing.demo import cast, story
 from billing.invoicing.models import CreditNote, Invoice
-from billing.ledger import balance, pools, verification
+from billing.ledger import balance, pools
 from billing.ledger.models import CreditGrant, Hold, Posting
 from billing.management.commands import seed_demo
-from billing.metering import ingest
+from billing.metering import ingest, verification
 from billing.metering.models import EventReversal, RejectedEvent, UsageEvent
 from billing.payments import credit_notes
 from billing.payments.models import InvoiceCredit, Payment

@@ -17,7 +17,7 @@ from billing.finance.proof import Check
 from billing.finance.receivables import Ageing
 from billing.finance.revenue import Earned, Total
 from billing.finance.tax_report import TaxLine
-from billing.ledger.verification import snapshot
+from billing.metering.verification import snapshot
 
 ZERO = Decimal(0)
 

@@ -9,7 +9,7 @@ from django.db.models import Count
 from billing.catalog import pricing
 from billing.invoicing import as_charged, contents, spreading
 from billing.invoicing.models import CreditNote, Invoice, InvoiceLine, Issuer
-from billing.ledger.verification import snapshot
+from billing.metering.verification import snapshot
 
 CHUNK = 500
 

@@ -8,7 +8,7 @@ from billing.accounts import clocks
 from billing.clock import jobs, moving, timeline
 from billing.invoicing.models import Invoice
 from billing.ledger.models import CreditGrant
-from billing.ledger.verification import verify
+from billing.metering.verification import verify
 from billing.notifications.models import Notification, NotificationDelivery
 from billing.payments.models import Collection, GatewayEvent, Payment, SandboxEvent
 from billing.subscriptions.models import Subscription

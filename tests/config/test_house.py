@@ -9,6 +9,7 @@ from tests import house
 # Lower a ceiling when you have lowered the figure.
 CEILINGS = {
     house.circles: 0,
+    house.upward_reads: 0,
     house.long_functions: 1,
     house.long_modules: 3,
     house.crowded_functions: 23,
@@ -35,6 +36,9 @@ def test_each_measure_sees_what_it_measures(monkeypatch):
     texts = {
         "billing.one": "from billing import two  # Stands on the other.\n",
         "billing.two": f"from billing import one\ndef f({crowd}):\n{lines}",
+        "billing.metering.models": "class UsageEvent(models.Model): pass",
+        "billing.ledger.burn": "SQL = 'SELECT 1 FROM billing_usageevent'",
+        "billing.finance.proof": "SQL = 'SELECT 1 FROM billing_usageevent'",
     }
     found = tuple(house.Module(name, text, ast.parse(text)) for name, text in texts.items())
     monkeypatch.setattr(house, "modules", lambda *folders: found)

@@ -122,8 +122,8 @@ def finish(now: datetime) -> None:
 def found() -> dict[str, Any]:
     """What the tables say."""
     from billing.invoicing.models import Invoice
-    from billing.ledger import verification
     from billing.ledger.models import CreditPool, Posting
+    from billing.metering import verification
     from billing.notifications.models import Notification
     from billing.payments.models import Payment, SandboxCharge
     from billing.subscriptions.models import Subscription

@@ -10,10 +10,11 @@ from typing import Any
 
 from django.db import connection
 
-from billing.ledger import balance, holds, moves, pools, posting, verification
+from billing.ledger import balance, holds, moves, pools, posting
 from billing.ledger.burn import burn, ensure_covered, settle_overdraft
 from billing.ledger.models import CreditGrant, CreditPool, Hold, Posting
 from billing.ledger.pool_state import Draft, Line, Lot, PoolState, draft, free_credits, new_lot, spendable
+from billing.metering import verification
 
 Amount = Decimal | int | str
 

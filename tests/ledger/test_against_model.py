@@ -19,10 +19,11 @@ from hypothesis.stateful import (
 )
 
 from billing.catalog.models import Meter
-from billing.ledger import balance, expiry, holds, pool_store, pools, posting, verification
+from billing.ledger import balance, expiry, holds, pool_store, pools, posting
 from billing.ledger.models import CreditGrant, CreditPool, Hold
 from billing.ledger.pool_acts import FactPosting, spend_on
 from billing.ledger.pool_state import charged_as_of
+from billing.metering import verification
 from billing.notifications.models import Notification
 from tests.factories import make_account
 from tests.ledger.makers import NOW, nothing_written

@@ -8,8 +8,9 @@ import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, connection
 
-from billing.ledger import expiry, holds, pool_acts, pool_store, pools, posting, verification
+from billing.ledger import expiry, holds, pool_acts, pool_store, pools, posting
 from billing.ledger.models import CreditGrant, CreditPool, Hold, Posting
+from billing.metering import verification
 from billing.notifications.models import Notification
 from tests.factories import make_account
 from tests.ledger.makers import DAY, HOUR, NOW, assert_proven, available_in, give, hold, take

@@ -7,10 +7,10 @@ import pytest
 from django.db import connection
 
 from billing.catalog.models import Meter, Rate, RateCard, RateCardVersion
-from billing.ledger import expiry, holds, posting, sealing, verification
+from billing.ledger import expiry, holds, posting, sealing
 from billing.ledger.models import CreditGrant, Posting
 from billing.ledger.moves import RolloverRule
-from billing.metering import ingest, reversal
+from billing.metering import ingest, reversal, verification
 from tests.ledger.makers import DAY, HOUR, NOW, give, hold, nothing_written, set_policy, take
 from tests.undoing import undone
 

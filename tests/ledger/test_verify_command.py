@@ -12,9 +12,10 @@ import pytest
 from django.db import DatabaseError, connection
 
 from billing.accounts.ids import encode
-from billing.ledger import pool_acts, posting, sealing, verification
+from billing.ledger import pool_acts, posting, sealing
 from billing.ledger.models import LedgerSeal
 from billing.ledger.pools import get_main_pool, open_pool
+from billing.metering import verification
 from billing.notifications.models import Notification
 from tests.commands import exit_code
 from tests.factories import make_account, make_user

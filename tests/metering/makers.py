@@ -13,9 +13,9 @@ from django.db import connection, connections
 from billing.accounts.models import Account
 from billing.catalog import rate_cards
 from billing.catalog.models import Meter, Rate, RateCard, RateCardVersion
-from billing.ledger import balance, pools, verification
+from billing.ledger import balance, pools
 from billing.ledger.models import Posting
-from billing.metering import ingest
+from billing.metering import ingest, verification
 from billing.metering.ingest import BatchResult, ChargeRequest, ChargeResult, EventResult
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)

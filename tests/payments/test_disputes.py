@@ -8,9 +8,10 @@ import pytest
 
 from billing.invoicing import crediting
 from billing.invoicing.models import CreditNote, Invoice
-from billing.ledger import chargebacks, expiry, pools, posting, verification
+from billing.ledger import chargebacks, expiry, pools, posting
 from billing.ledger.models import CreditGrant
 from billing.ledger.moves import RolloverRule
+from billing.metering import verification
 from billing.notifications.models import Notification
 from billing.payments import disputes, refunding, transfers
 from billing.payments.gateways.contract import DisputeReport

@@ -7,8 +7,9 @@ import pytest
 from django.db import IntegrityError
 
 from billing.invoicing.models import Invoice
-from billing.ledger import pools, verification
+from billing.ledger import pools
 from billing.ledger.models import CreditGrant
+from billing.metering import verification
 from billing.notifications.models import Notification
 from billing.payments import paying
 from billing.payments.gateways import sandbox_cards

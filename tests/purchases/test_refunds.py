@@ -4,8 +4,9 @@ import pytest
 
 from billing.invoicing import crediting, settling
 from billing.invoicing.models import CreditNote, Invoice, InvoiceLine
-from billing.ledger import holds, posting, verification
+from billing.ledger import holds, posting
 from billing.ledger.models import CreditGrant, CreditPool, Posting
+from billing.metering import verification
 from billing.notifications.models import Notification
 from billing.payments import checking
 from billing.payments.models import Payment, Refund, SandboxRefund

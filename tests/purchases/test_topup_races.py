@@ -9,8 +9,9 @@ from django.db import IntegrityError, connection
 from django.db.models import Q
 
 from billing.invoicing.models import Invoice
-from billing.ledger import pools, posting, verification
+from billing.ledger import pools, posting
 from billing.ledger.models import CreditGrant
+from billing.metering import verification
 from billing.notifications.models import Notification
 from billing.payments.models import Payment, SandboxCharge
 from billing.purchases import topups

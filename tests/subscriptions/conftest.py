@@ -8,7 +8,7 @@ import pytest
 
 from billing.accounts.models import Account
 from billing.catalog.models import PlanVersion
-from billing.ledger import verification
+from billing.metering import verification
 from tests.factories import NOW, make_account, make_issuer, make_plan
 from tests.subscriptions.makers import START
 

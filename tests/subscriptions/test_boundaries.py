@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from billing.catalog.periods import boundary, first_moment
 from billing.invoicing.models import InvoiceLine
-from billing.ledger import expiry, pools, posting, verification
+from billing.ledger import expiry, pools, posting
 from billing.ledger.cycles import month_start
 from billing.ledger.models import CreditGrant, LedgerEntry
+from billing.metering import verification
 from billing.metering.models import DailyUsage, UsageCounter, UsageEvent
 from billing.subscriptions.models import SubscriptionPeriod
 from billing.subscriptions.renewal import renewals

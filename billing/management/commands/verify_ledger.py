@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from billing.accounts import ids
 from billing.accounts.models import Account
-from billing.ledger import verification
+from billing.metering import verification
 
 DIFFERENCES = 1
 COULD_NOT_RUN = 2

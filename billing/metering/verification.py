@@ -1,4 +1,7 @@
-"""Proving the ledger: every identity, the seal chain and exported heads, in one consistent snapshot. Never repairs."""
+"""Proving the ledger and the usage it was spent on: every identity, the seal chain and exported heads, in one snapshot.
+
+Never repairs.
+"""
 
 import json
 from collections.abc import Callable, Collection, Iterator
@@ -14,8 +17,13 @@ from billing.accounts.models import Account, User
 from billing.ledger.invariants import IDENTITIES, SCOPE
 from billing.ledger.models import CreditPool, LedgerSeal, Posting, SealedRange
 from billing.ledger.sealing import Range, link_digest, range_digests
+from billing.metering.usage_invariants import USAGE_IDENTITIES, USAGE_SCOPE
 from billing.notifications import outbox
 
+STATEMENTS = (
+    *((name, SCOPE + statement) for name, statement in IDENTITIES),
+    *((name, USAGE_SCOPE + statement) for name, statement in USAGE_IDENTITIES),
+)
 # How many findings a staff notification spells out.
 EXAMPLES = 20
 
@@ -71,10 +79,10 @@ def verify(
     accounts = None if account_ids is None else sorted(account_ids)
     with snapshot():
         report = _examined(accounts, now)
-        for name, statement in IDENTITIES:
+        for name, statement in STATEMENTS:
             progress(name)
             with connection.cursor() as cursor:
-                cursor.execute(SCOPE + statement, {"accounts": accounts})
+                cursor.execute(statement, {"accounts": accounts})
                 report.findings += [_finding(*row) for row in cursor.fetchall()]
         progress("sealed postings")
         if accounts is None:
