@@ -13,6 +13,7 @@ from billing.ledger.models import CreditGrant, CreditPool, Hold, HoldLine, Ledge
 from billing.ledger.pool_state import DEBT_KINDS, ZERO, PoolState
 from billing.ledger.pool_state import Lot as StateLot
 from billing.ledger.pool_state import available as available_in
+from billing.ledger.pool_store import LOT_SQL, POOL_FIELDS, POOL_SQL, lot_of, state_of
 from billing.sql import prepared
 
 
@@ -115,24 +116,24 @@ def read_states(pool_ids: Collection[int], *, now: datetime) -> dict[int, tuple[
     Each with the keys of the meters that its lots are for, by lot id. All is read in one statement, so that an act
     that commits meanwhile is seen whole or not at all. Pools that do not exist are left out.
     """
-    rows = prepared.fetch(_BOOKS, {"pools": list(pool_ids), "now": now})
+    rows = prepared.fetch(_STATES, {"pools": list(pool_ids), "now": now})
     states: dict[int, PoolState] = {}
     keys: dict[int, dict[int, str]] = {}
     for row in rows:
-        of_pool, uncovered, of_lot, key, freed = row[:30], row[30], row[31:49], row[49], row[50]
-        state = states.get(row[0])
+        pool_id, of_pool, of_lot, (uncovered, key, freed) = row[0], row[:POOLS], row[POOLS:-3], row[-3:]
+        state = states.get(pool_id)
         if state is None:
             # One posting id, so that overdraft can be settled in it as the next act would.
-            state = states[row[0]] = PoolState(*of_pool)
+            state = states[pool_id] = state_of(of_pool)
             state.posting_ids = [0]
-            keys[row[0]] = {}
+            keys[pool_id] = {}
             unreserve(state, [], uncovered)
-        if row[31] is not None:
-            lot = StateLot(*of_lot)
+        if of_lot[0] is not None:
+            lot = lot_of(of_lot)
             state.lots.append(lot)
             unreserve(state, [(lot, freed)] if freed else [], ZERO)
             if key:
-                keys[row[0]][row[31]] = key
+                keys[pool_id][of_lot[0]] = key
     for state in states.values():
         state.lots.sort(key=lambda lot: lot.burn_key)
         roll_cycle(state, now=now)
@@ -140,8 +141,9 @@ def read_states(pool_ids: Collection[int], *, now: datetime) -> dict[int, tuple[
     return {pool_id: (state, keys[pool_id]) for pool_id, state in states.items()}
 
 
+POOLS = len(POOL_FIELDS)
 # A row per open lot; at least one per pool. What open holds past their end reserve is named beside it: it is free (L5).
-_BOOKS = """
+_STATES = f"""
 WITH lapsed AS (
     SELECT id, pool_id, uncovered FROM billing_hold
     WHERE state = 'open' AND expires_at <= %(now)s AND pool_id = ANY(%(pools)s)
@@ -149,20 +151,13 @@ WITH lapsed AS (
     SELECT l.grant_id, sum(l.amount - l.captured) AS credits
     FROM lapsed JOIN billing_holdline l ON l.hold_id = lapsed.id GROUP BY l.grant_id
 )
-SELECT p.id, p.account_id, p.key, p.policy, p.burst_limit, p.overage_cap, p.balance, p.held, p.held_uncovered,
-       p.overdraft, p.version, p.last_posted_at, p.cycle_number, p.cycle_starts_at, p.cycle_ends_at,
-       p.cycle_allocation, p.cycle_spent, p.cycle_overage, p.cycle_carried, p.alert_level, p.alert_arming,
-       a.time_zone, a.currency, a.parked_at IS NOT NULL, p.low_balance_below, p.low_balance_told,
-       p.cycle_interval, p.cycle_interval_count, p.cycle_anchor_on, a.paused_at IS NOT NULL,
-       coalesce((SELECT sum(uncovered) FROM lapsed WHERE lapsed.pool_id = p.id), 0),
-       g.id, g.kind, g.amount, g.remaining, g.held, g.spent, g.reversed, g.expired, g.revoked, g.transferred,
-       g.is_open, g.priority, g.effective_at, g.expires_at, g.cost_basis, g.currency, g.meter_id, g.rollovers,
-       m.key, freed.credits
+SELECT {POOL_SQL}, {LOT_SQL},
+       coalesce((SELECT sum(uncovered) FROM lapsed WHERE lapsed.pool_id = p.id), 0), m.key, freed.credits
 FROM billing_creditpool p JOIN billing_account a ON a.id = p.account_id
 LEFT JOIN billing_creditgrant g ON g.pool_id = p.id AND g.is_open
 LEFT JOIN freed ON freed.grant_id = g.id LEFT JOIN billing_meter m ON m.id = g.meter_id
 WHERE p.id = ANY(%(pools)s)
-"""
+"""  # noqa: S608  (only constants)
 
 
 def read_at(*, pool_id: int, at: datetime) -> Balance:

@@ -130,7 +130,7 @@ def capture(
         ensure_open(held)
         if first is not None:
             raise ReferenceConflict(first)
-        posting = spend(held, amount, reference=reference, final=final, note=note, actor=actor, now=now)
+        posting = capture_on(held, amount, reference=reference, final=final, note=note, actor=actor, now=now)
         write_pools(held.opened, now=now)
         return hold, Posting.objects.get(pk=posting.id) if posting else None
 
@@ -169,7 +169,7 @@ def ensure_open(held: OpenHold) -> None:
         raise HoldClosed(held.hold)
 
 
-def spend(
+def capture_on(
     held: OpenHold,
     amount: Decimal,
     *,

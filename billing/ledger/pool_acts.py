@@ -1,6 +1,6 @@
-"""The acts on opened pools, each written once: grant, spend, roll over. Pure arithmetic, no I/O.
+"""The acts on opened pools, each written once: grant, spend, roll over (`holds.capture_on` captures). No I/O.
 
-The caller has opened the pools under their locks (`pools.open_pools`), sees to it that the reference is free, and
+The caller has opened the pools under their locks (`pool_store.open_pools`), sees to it that the reference is free, and
 writes them. `posting` does all of that for one act; metering and renewals do it for many at a time.
 """
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from billing.ledger.alerts import note_low_balance, write_alerts
 from billing.ledger.burn import settle_overdraft, unreserve
@@ -45,26 +46,52 @@ class OpenPools:
     lapsed_holds: set[int] = field(default_factory=set)
 
 
-_POOLS = """
-SELECT p.id, p.account_id, p.key, p.policy, p.burst_limit, p.overage_cap, p.balance, p.held, p.held_uncovered,
-       p.overdraft, p.version, p.last_posted_at, p.cycle_number, p.cycle_starts_at, p.cycle_ends_at,
-       p.cycle_allocation, p.cycle_spent, p.cycle_overage, p.cycle_carried, p.alert_level, p.alert_arming,
-       a.time_zone, a.currency, a.parked_at IS NOT NULL, p.low_balance_below, p.low_balance_told,
-       p.cycle_interval, p.cycle_interval_count, p.cycle_anchor_on, a.paused_at IS NOT NULL,
-       p.renews_at, p.last_cycle_starts_at, p.cycle_rolled_spent
-FROM billing_creditpool p JOIN billing_account a ON a.id = p.account_id
+# What the fields of a pool and of a lot in memory are in SQL: of billing_creditpool p, billing_account a and
+# billing_creditgrant g.
+POOL_FIELDS = {
+    "pool_id": "p.id",
+    **{
+        name: f"p.{name}"
+        for name in (
+            *("account_id", "key", "policy", "burst_limit", "overage_cap", "balance", "held", "held_uncovered"),
+            *("overdraft", "version", "last_posted_at", "cycle_number", "cycle_starts_at", "cycle_ends_at"),
+            *("cycle_allocation", "cycle_spent", "cycle_overage", "cycle_carried", "alert_level", "alert_arming"),
+            *("low_balance_below", "low_balance_told", "cycle_interval", "cycle_interval_count", "cycle_anchor_on"),
+            *("renews_at", "last_cycle_starts_at", "cycle_rolled_spent"),
+        )
+    },
+    "time_zone": "a.time_zone",
+    "currency": "a.currency",
+    "parked": "a.parked_at IS NOT NULL",
+    "paused": "a.paused_at IS NOT NULL",
+}
+LOT_FIELDS = {
+    name: f"g.{name}"
+    for name in (
+        *("id", "kind", "amount", "remaining", "held", "spent", "reversed", "expired", "revoked", "transferred"),
+        *("is_open", "priority", "effective_at", "expires_at", "cost_basis", "currency", "meter_id", "rollovers"),
+    )
+}
+POOL_SQL, LOT_SQL = (", ".join(fields.values()) for fields in (POOL_FIELDS, LOT_FIELDS))
+
+
+def state_of(row: Sequence[Any]) -> PoolState:
+    """A pool of the values of POOL_SQL."""
+    return PoolState(**dict(zip(POOL_FIELDS, row, strict=True)))
+
+
+def lot_of(row: Sequence[Any]) -> Lot:
+    """A lot of the values of LOT_SQL."""
+    return Lot(**dict(zip(LOT_FIELDS, row, strict=True)))
+
+
+_POOLS = f"""
+SELECT {POOL_SQL} FROM billing_creditpool p JOIN billing_account a ON a.id = p.account_id
 WHERE p.id = ANY(%s::bigint[]) ORDER BY p.id FOR NO KEY UPDATE OF p
-"""
-_OPEN_LOTS = """
-SELECT pool_id, id, kind, amount, remaining, held, spent, reversed, expired, revoked, transferred, is_open, priority,
-       effective_at, expires_at, cost_basis, currency, meter_id, rollovers
-FROM billing_creditgrant WHERE is_open AND pool_id = ANY(%s::bigint[])
-"""
-_NAMED_LOTS = """
-SELECT pool_id, id, kind, amount, remaining, held, spent, reversed, expired, revoked, transferred, is_open, priority,
-       effective_at, expires_at, cost_basis, currency, meter_id, rollovers
-FROM billing_creditgrant WHERE NOT is_open AND id = ANY(%s::bigint[])
-"""
+"""  # noqa: S608  (only constants)
+_LOTS = f"SELECT g.pool_id, {LOT_SQL} FROM billing_creditgrant g WHERE "  # noqa: S608  (only constants)
+_OPEN_LOTS = f"{_LOTS} g.is_open AND g.pool_id = ANY(%s::bigint[])"
+_NAMED_LOTS = f"{_LOTS} NOT g.is_open AND g.id = ANY(%s::bigint[])"
 _LIMITS = """
 SELECT l.member_id, l.amount, l.spent, l.period_starts_at, a.time_zone
 FROM billing_memberlimit l JOIN billing_member m ON m.id = l.member_id JOIN billing_account a ON a.id = m.account_id
@@ -124,11 +151,11 @@ def open_pools(
     reads |= extras or {}
     rows = dict(zip(reads, pipelined(list(reads.values())), strict=True))
     posting_ids = sorted([row[0] for row in rows["ids"]], reverse=True)
-    states = {row[0]: PoolState(*row) for row in rows["pools"]}
+    states = {state.pool_id: state for state in map(state_of, rows["pools"])}
     if len(states) != len(wanted):
         raise PoolNotFound(sorted(set(wanted) - set(states)))
     for pool_id, *lot in [*rows["lots"], *rows.get("named lots", [])]:
-        states[pool_id].lots.append(Lot(*lot))
+        states[pool_id].lots.append(lot_of(lot))
     lapsed = _free_lapsed_holds(states, now)
     for state in states.values():
         state.posting_ids = posting_ids

@@ -132,7 +132,7 @@ def capture(
             ensure_holdable(work, held.state)
         except AmountTooLarge:
             raise InvalidEvent("amount_too_large", "This is more than a pool can hold.", "quantity") from None
-        posting = holds.spend(
+        posting = holds.capture_on(
             held, work.credits, reference=reference("usage", "", event_id), final=final, note=note, actor=actor,
             charged_at=work.charged_at, now=now,
         )  # fmt: skip
