@@ -87,7 +87,10 @@ def list_queues(*, user: User, now: datetime) -> list[Queue]:
 
 
 def _sources(now: datetime) -> list[_Source]:
-    delivery = NotificationDelivery.State
+    return [*_of_money(), *_of_operation(now)]
+
+
+def _of_money() -> list[_Source]:
     return [
         _Source(
             _("Acts to approve"), _("A second person must say yes or no."),
@@ -123,6 +126,12 @@ def _sources(now: datetime) -> list[_Source]:
             GatewayEvent.objects.filter(processed_at=None).exclude(last_error=""), "received_at",
             "queue=open",
         ),
+    ]  # fmt: skip
+
+
+def _of_operation(now: datetime) -> list[_Source]:
+    delivery = NotificationDelivery.State
+    return [
         _Source(
             _("Parked subscriptions"), _("They failed to renew: fix the problem shown, then release them."),
             Subscription.objects.filter(parked_at__isnull=False), "parked_at", "parked_at__isempty=0",
