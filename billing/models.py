@@ -18,8 +18,6 @@ from billing.catalog.models import (
     Coupon,
     DunningPolicy,
     Meter,
-    Pack,
-    PackTier,
     Plan,
     PlanPrice,
     PlanVersion,
@@ -28,19 +26,9 @@ from billing.catalog.models import (
     RateCardAssignment,
     RateCardVersion,
 )
-from billing.invoicing.models import (
-    CreditNote,
-    CreditNoteLine,
-    ExchangeRate,
-    Invoice,
-    InvoiceLine,
-    Issuer,
-    PendingItem,
-    TaxCalculation,
-    TaxExemption,
-    TaxNumberCheck,
-    TaxRate,
-)
+from billing.catalog.pack_models import Pack, PackTier
+from billing.invoicing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine, Issuer, PendingItem
+from billing.invoicing.tax_models import ExchangeRate, TaxCalculation, TaxExemption, TaxNumberCheck, TaxRate
 from billing.ledger.models import (
     CreditGrant,
     CreditPool,
@@ -80,11 +68,8 @@ from billing.payments.models import (
     Payment,
     PaymentMethod,
     Refund,
-    SandboxCard,
-    SandboxCharge,
-    SandboxEvent,
-    SandboxRefund,
 )
+from billing.payments.sandbox_models import SandboxCard, SandboxCharge, SandboxEvent, SandboxRefund
 from billing.purchases.models import Purchase, TopUp, TopUpRule
 from billing.subscriptions.models import (
     Allocation,

@@ -9,8 +9,10 @@ from decimal import Decimal
 from billing.accounts import keys, members
 from billing.accounts.models import Account, ApiKey, Member, Role, Scope, User
 from billing.catalog import plans, rate_cards
-from billing.catalog.models import Meter, Pack, PackTier, Plan, PlanPrice, PlanVersion, Rate, RateCard
-from billing.invoicing.models import Issuer, TaxRate
+from billing.catalog.models import Meter, Plan, PlanPrice, PlanVersion, Rate, RateCard
+from billing.catalog.pack_models import Pack, PackTier
+from billing.invoicing.models import Issuer
+from billing.invoicing.tax_models import TaxRate
 from billing.ledger import pools, posting
 from billing.ledger.models import Posting
 

@@ -117,7 +117,7 @@ def upward_reads() -> list[str]:
         f"billing_{node.name.lower()}": room
         for room in height
         for module in modules(*PRODUCT)
-        if module.name == f"billing.{room}.models"
+        if module.name.startswith(f"billing.{room}.") and module.name.endswith("models")
         for node in module.tree.body
         if isinstance(node, ast.ClassDef)
     }

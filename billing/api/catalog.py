@@ -16,7 +16,8 @@ from billing.api.fields import Amount, Document, Instant, PublicId, Text
 from billing.api.pagination import PageQuery, newest_first, page_of
 from billing.api.schema import refusals
 from billing.catalog import plans
-from billing.catalog.models import Meter, Pack, PlanPrice, PlanVersion, Rate, RateCard, RateCardVersion
+from billing.catalog.models import Meter, PlanPrice, PlanVersion, Rate, RateCard, RateCardVersion
+from billing.catalog.pack_models import Pack
 from billing.catalog.pricing import pack_price
 from billing.purchases import offers
 from billing.subscriptions.agreement import plans_on_offer as plan_offers

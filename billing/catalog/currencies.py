@@ -1,7 +1,7 @@
 """Which currencies anything is sold in. Reads only."""
 
 from billing.catalog import plans
-from billing.catalog.models import Pack
+from billing.catalog.pack_models import Pack
 
 
 def list_sold() -> list[str]:

@@ -4,7 +4,8 @@ from datetime import datetime
 
 from django.db import transaction
 
-from billing.catalog.models import KEY_VALIDATOR, Pack, PackTier
+from billing.catalog.models import KEY_VALIDATOR
+from billing.catalog.pack_models import Pack, PackTier
 
 
 class NotPublishable(Exception):

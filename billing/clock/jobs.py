@@ -18,7 +18,8 @@ from billing.notifications.models import NotificationDelivery
 from billing.payments import checking, collecting, refunding, webhooks
 from billing.payments.gateways import sandbox_webhooks
 from billing.payments.gateways.contract import Delivery
-from billing.payments.models import Collection, GatewayEvent, GatewayName, Payment, Refund, SandboxEvent
+from billing.payments.models import Collection, GatewayEvent, GatewayName, Payment, Refund
+from billing.payments.sandbox_models import SandboxEvent
 from billing.purchases import abandoned, topups
 from billing.subscriptions.credits import allocations
 from billing.subscriptions.followup import payment_news, unbilled_items

@@ -17,7 +17,8 @@ from billing.payments import failures, paying, refunding
 from billing.payments.gateways import sandbox_cards
 from billing.payments.gateways.contract import Outcome
 from billing.payments.gateways.sandbox import ACTION_LASTS, BANK_PATH
-from billing.payments.models import Payment, PaymentMethod, SandboxCard, SandboxCharge, SandboxRefund
+from billing.payments.models import Payment, PaymentMethod
+from billing.payments.sandbox_models import SandboxCard, SandboxCharge, SandboxRefund
 from billing.purchases import checkout, offers, refunds, topups
 from billing.purchases.models import Purchase, TopUpRule
 

@@ -5,7 +5,8 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from billing.catalog import rate_cards
-from billing.catalog.models import Meter, Pack, PackTier, Rate, RateCard
+from billing.catalog.models import Meter, Rate, RateCard
+from billing.catalog.pack_models import Pack, PackTier
 from billing.invoicing import starter_rates
 from billing.invoicing.models import Issuer
 

@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 
 from billing.catalog import pricing
-from billing.invoicing.models import ExchangeRate
+from billing.invoicing.tax_models import ExchangeRate
 
 EURO = "EUR"
 LONGEST_AGE = timedelta(days=10)

@@ -19,7 +19,8 @@ from billing.accounts.models import Account
 from billing.catalog import pricing
 from billing.invoicing import as_charged, contents, engines, exchange, issuers, numbering, pending, settling, tax
 from billing.invoicing.lines import LineDraft, Quote, check, choose_pending, draft_of, rows_of, sale_lines, sum_up
-from billing.invoicing.models import Invoice, InvoiceLine, Issuer, PendingItem, TaxExemption
+from billing.invoicing.models import Invoice, InvoiceLine, Issuer, PendingItem
+from billing.invoicing.tax_models import TaxExemption
 from billing.ledger import pools
 
 log = structlog.get_logger(__name__)

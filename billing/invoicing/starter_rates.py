@@ -17,8 +17,8 @@ from pathlib import Path
 import eu_vat_rates_data
 from django.db import transaction
 
-from billing.invoicing.models import TaxRate
 from billing.invoicing.tax import STANDARD
+from billing.invoicing.tax_models import TaxRate
 
 _FILE = Path(__file__).with_name("starter_rates.csv")
 # Northern Ireland is no country: its sales to businesses abroad are the United Kingdom's.

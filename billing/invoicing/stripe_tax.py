@@ -16,8 +16,8 @@ from django.utils.translation import gettext as _
 
 from billing.catalog import pricing
 from billing.invoicing import stripe_units, tax
-from billing.invoicing.models import TaxCalculation
 from billing.invoicing.tax import LineTax, Sale, Tax, TaxNotPrepared, TaxUnavailable, Treatment, line_tax
+from billing.invoicing.tax_models import TaxCalculation
 
 log = structlog.get_logger(__name__)
 

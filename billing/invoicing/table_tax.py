@@ -8,8 +8,8 @@ from django.db.models import Q
 
 from billing.catalog import pricing
 from billing.invoicing import tax
-from billing.invoicing.models import TaxRate
 from billing.invoicing.tax import STANDARD, LineTax, Sale, Tax, Treatment, line_tax
+from billing.invoicing.tax_models import TaxRate
 
 
 def work_out(sale: Sale) -> tuple[LineTax, ...]:

@@ -21,7 +21,8 @@ from django.utils.translation import gettext as _
 from billing.accounts.models import Account
 from billing.accounts.tax_ids import EU_COUNTRIES, vat_area
 from billing.invoicing import tax_numbers
-from billing.invoicing.models import InvoiceLine, Issuer, TaxExemption
+from billing.invoicing.models import InvoiceLine, Issuer
+from billing.invoicing.tax_models import TaxExemption
 
 STANDARD = "standard"
 Treatment = InvoiceLine.Treatment

@@ -16,7 +16,8 @@ from django.db.models import Exists, OuterRef, QuerySet
 from billing.accounts.models import Account
 from billing.accounts.tax_ids import EU_COUNTRIES, find_vat_id, looks_right, vat_area
 from billing.invoicing import vies
-from billing.invoicing.models import Issuer, TaxNumberCheck
+from billing.invoicing.models import Issuer
+from billing.invoicing.tax_models import TaxNumberCheck
 
 VALID_FOR = timedelta(days=30)
 # A business that has registered just now takes days to appear.

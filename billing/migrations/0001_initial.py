@@ -19,6 +19,7 @@ from django.db import migrations, models
 import billing.accounts.fields
 import billing.catalog.models
 import billing.invoicing.models
+import billing.invoicing.tax_models
 import billing.invoicing.transfers
 import billing.ledger.models
 import billing.subscriptions.models
@@ -4585,7 +4586,7 @@ class Migration(migrations.Migration):
                     django.contrib.postgres.constraints.ExclusionConstraint(
                         expressions=[
                             (
-                                billing.invoicing.models._DateRange(
+                                billing.invoicing.tax_models._DateRange(
                                     "valid_from", "valid_to", django.contrib.postgres.fields.ranges.RangeBoundary()
                                 ),
                                 "&&",

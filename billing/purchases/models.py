@@ -4,7 +4,8 @@ from django.db import models
 from django.db.models import Q
 
 from billing.accounts.models import Account, User
-from billing.catalog.models import MAX_CREDITS, Pack
+from billing.catalog.models import MAX_CREDITS
+from billing.catalog.pack_models import Pack
 from billing.invoicing.models import MAX_MONEY, Invoice, MoneyAmountField
 from billing.ledger.models import CreditPool, CreditsField
 from billing.payments.models import PaymentMethod

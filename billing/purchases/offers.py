@@ -9,7 +9,7 @@ from itertools import groupby
 from django.db.models import Q, QuerySet
 
 from billing.accounts.models import Account
-from billing.catalog.models import Pack, PackTier
+from billing.catalog.pack_models import Pack, PackTier
 from billing.catalog.pricing import pack_price, percent_saved
 from billing.invoicing import issuing
 from billing.invoicing.lines import LineDraft

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods
 from billing.accounts import details
 from billing.catalog import currencies
 from billing.invoicing import issuing, tax_numbers
-from billing.invoicing.models import TaxExemption
+from billing.invoicing.tax_models import TaxExemption
 from billing.subscriptions.agreement import account_currency
 from portal.access import Visit, account_page, require_manager
 from portal.frame import render_page

@@ -4,7 +4,8 @@ from decimal import Decimal
 
 from django.test import Client
 
-from billing.catalog.models import Meter, Pack, PackTier
+from billing.catalog.models import Meter
+from billing.catalog.pack_models import Pack, PackTier
 from tests.admin.conftest import Office, find_unrefused, inlines, post, text_of
 
 METER = {

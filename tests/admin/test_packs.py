@@ -8,7 +8,7 @@ from django.test import Client
 
 from billing.accounts.models import StaffAct
 from billing.catalog import packs
-from billing.catalog.models import Pack, PackTier
+from billing.catalog.pack_models import Pack, PackTier
 from tests.admin.conftest import Office, inlines, post, text_of
 from tests.admin.test_approvals import _staff
 from tests.admin.test_catalog import PACK, _tiers

@@ -14,7 +14,8 @@ from billing.invoicing import settling
 from billing.invoicing.models import Invoice
 from billing.payments import disputes, methods, refunding, voiding
 from billing.payments.gateways.contract import DisputeReport
-from billing.payments.models import Collection, GatewayEvent, Payment, Refund, SandboxCharge
+from billing.payments.models import Collection, GatewayEvent, Payment, Refund
+from billing.payments.sandbox_models import SandboxCharge
 from billing.subscriptions.models import Subscription
 from tests.admin.conftest import Office, post, text_of
 from tests.factories import make_account, make_issuer

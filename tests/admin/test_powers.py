@@ -19,7 +19,8 @@ from billing.admin.powers import HARMLESS, POWERS
 from billing.admin.urls import urlpatterns
 from billing.catalog.models import Coupon
 from billing.invoicing import drafting, pending
-from billing.invoicing.models import CreditNote, Invoice, Issuer, PendingItem, TaxRate
+from billing.invoicing.models import CreditNote, Invoice, Issuer, PendingItem
+from billing.invoicing.tax_models import TaxRate
 from billing.ledger import posting
 from billing.ledger.models import CreditGrant, CreditPool, Posting
 from billing.metering.models import EventReversal

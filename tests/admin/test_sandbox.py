@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 
 from billing.accounts.models import StaffAct
-from billing.payments.models import SandboxCharge, SandboxEvent
+from billing.payments.sandbox_models import SandboxCharge, SandboxEvent
 from tests.admin.conftest import Office, post, text_of
 from tests.admin.test_approvals import _staff
 from tests.factories import make_issuer

@@ -8,7 +8,8 @@ from django.utils import timezone
 
 from billing.accounts.models import StaffAct, User
 from billing.invoicing import issuing, tax_numbers
-from billing.invoicing.models import Issuer, TaxCalculation, TaxExemption, TaxNumberCheck, TaxRate
+from billing.invoicing.models import Issuer
+from billing.invoicing.tax_models import TaxCalculation, TaxExemption, TaxNumberCheck, TaxRate
 from tests.admin.conftest import MAX_QUERIES, Office, find_unrefused, post, text_of
 from tests.factories import make_account, make_issuer
 from tests.invoicing.makers import plain_line

@@ -12,7 +12,8 @@ from billing.invoicing import pending
 from billing.invoicing.models import Invoice
 from billing.payments import refunding, webhooks
 from billing.payments.gateways.contract import Delivery
-from billing.payments.models import BankTransfer, GatewayName, Payment, SandboxCharge, SandboxEvent
+from billing.payments.models import BankTransfer, GatewayName, Payment
+from billing.payments.sandbox_models import SandboxCharge, SandboxEvent
 from tests.admin.conftest import Office, post, text_of
 from tests.factories import make_account, make_issuer
 from tests.invoicing.makers import issue

@@ -12,7 +12,8 @@ from billing.accounts.models import Account, Scope
 from billing.invoicing.models import CreditNote, Invoice
 from billing.ledger.models import CreditGrant, CreditPool, Hold, LedgerEntry, Posting
 from billing.metering.models import DailyUsage, RejectedEvent, UsageEvent
-from billing.payments.models import Payment, Refund, SandboxCharge
+from billing.payments.models import Payment, Refund
+from billing.payments.sandbox_models import SandboxCharge
 from billing.purchases.models import Purchase, TopUpRule
 
 

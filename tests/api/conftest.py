@@ -9,7 +9,8 @@ from django.utils import timezone
 
 from billing.accounts import ids
 from billing.accounts.models import Account
-from billing.catalog.models import Coupon, Pack
+from billing.catalog.models import Coupon
+from billing.catalog.pack_models import Pack
 from billing.invoicing import crediting
 from billing.ledger import holds, pools, posting
 from billing.metering import ingest

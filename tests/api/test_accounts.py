@@ -2,7 +2,7 @@ from datetime import date
 
 from billing.accounts.ids import encode
 from billing.accounts.models import Account, IdempotencyKey
-from billing.invoicing.models import TaxExemption
+from billing.invoicing.tax_models import TaxExemption
 from billing.ledger.models import CreditPool
 from tests.api.asking import Api, assert_problem, not_refused, written
 from tests.factories import make_account, make_key

@@ -4,7 +4,7 @@ import pytest
 
 from billing.accounts.ids import encode
 from billing.catalog import plans, rate_cards
-from billing.catalog.models import Pack, PackTier
+from billing.catalog.pack_models import Pack, PackTier
 from tests.api.asking import not_refused
 from tests.factories import NOW, make_meter, make_pack, make_plan, make_rate_card
 

@@ -3,7 +3,7 @@ from django.utils import timezone
 
 from billing.accounts.ids import encode
 from billing.invoicing.models import CreditNote, Invoice, Issuer
-from billing.payments.models import SandboxCharge
+from billing.payments.sandbox_models import SandboxCharge
 from tests.api.asking import assert_problem, not_refused, written
 from tests.payments import makers
 from tests.payments.makers import make_card

@@ -2,7 +2,8 @@ import pytest
 from django.utils import timezone
 
 from billing.accounts.ids import encode
-from billing.payments.models import PaymentMethod, SandboxCard
+from billing.payments.models import PaymentMethod
+from billing.payments.sandbox_models import SandboxCard
 from tests.api.asking import assert_problem, not_refused
 from tests.factories import make_account
 from tests.payments.makers import make_card

@@ -6,7 +6,7 @@ from billing.accounts.models import Account
 from billing.invoicing.models import CreditNote
 from billing.ledger import pools, posting
 from billing.ledger.models import CreditGrant
-from billing.payments.models import SandboxCharge
+from billing.payments.sandbox_models import SandboxCharge
 from billing.purchases.models import Purchase
 from tests.api.asking import assert_problem, not_refused, written
 from tests.factories import NOW, make_account, make_pack

@@ -58,7 +58,7 @@ def make_due_subscriptions(number: int, *, with_cards: bool = False) -> None:
     from billing.invoicing.models import Issuer
     from billing.ledger import pools
     from billing.payments import methods
-    from billing.payments.models import SandboxCard
+    from billing.payments.sandbox_models import SandboxCard
     from billing.subscriptions.lifecycle import subscribing
     from billing.subscriptions.models import SubscriptionPeriod
 

@@ -10,7 +10,8 @@ from billing.invoicing.models import Invoice
 from billing.ledger.models import CreditGrant
 from billing.metering.verification import verify
 from billing.notifications.models import Notification, NotificationDelivery
-from billing.payments.models import Collection, GatewayEvent, Payment, SandboxEvent
+from billing.payments.models import Collection, GatewayEvent, Payment
+from billing.payments.sandbox_models import SandboxEvent
 from billing.subscriptions.models import Subscription
 from tests.clock.conftest import REAL, START
 from tests.factories import give_credits, make_account

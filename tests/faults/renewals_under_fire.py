@@ -125,7 +125,8 @@ def found() -> dict[str, Any]:
     from billing.ledger.models import CreditPool, Posting
     from billing.metering import verification
     from billing.notifications.models import Notification
-    from billing.payments.models import Payment, SandboxCharge
+    from billing.payments.models import Payment
+    from billing.payments.sandbox_models import SandboxCharge
     from billing.subscriptions.models import Subscription
 
     invoices = Invoice.objects.filter(reference__startswith="renewal:")

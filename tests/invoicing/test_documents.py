@@ -13,7 +13,8 @@ from billing.accounts import details
 from billing.accounts.models import Account
 from billing.invoicing import crediting, documents, drafting, settling
 from billing.invoicing.crediting import CreditItem
-from billing.invoicing.models import ExchangeRate, Invoice, Issuer
+from billing.invoicing.models import Invoice, Issuer
+from billing.invoicing.tax_models import ExchangeRate
 from tests.factories import NOW, make_account
 from tests.invoicing.makers import credits_line, issue, plain_line
 

@@ -7,7 +7,8 @@ import pytest
 
 from billing.accounts import details
 from billing.invoicing import drafting, issuing, settling, verification
-from billing.invoicing.models import ExchangeRate, Invoice, InvoiceLine, Issuer, TaxRate
+from billing.invoicing.models import Invoice, InvoiceLine, Issuer
+from billing.invoicing.tax_models import ExchangeRate, TaxRate
 from billing.ledger.models import CreditGrant
 from tests.factories import NOW, make_account
 from tests.invoicing.makers import credits_line, issue, plain_line

@@ -13,7 +13,8 @@ from billing.accounts import details
 from billing.accounts.models import Account
 from billing.invoicing import crediting, documents, einvoice, settling
 from billing.invoicing.crediting import CreditItem
-from billing.invoicing.models import ExchangeRate, Invoice, InvoiceLine, Issuer, TaxRate
+from billing.invoicing.models import Invoice, InvoiceLine, Issuer
+from billing.invoicing.tax_models import ExchangeRate, TaxRate
 from tests.factories import NOW, make_account, make_issuer
 from tests.invoicing.makers import credits_line, issue, plain_line
 from tests.invoicing.schematron import broken_rules

@@ -11,7 +11,8 @@ from django.core.management import CommandError, call_command
 from billing import tasks
 from billing.invoicing import crediting, exchange
 from billing.invoicing.crediting import CreditItem
-from billing.invoicing.models import ExchangeRate, Issuer
+from billing.invoicing.models import Issuer
+from billing.invoicing.tax_models import ExchangeRate
 from tests.factories import NOW
 from tests.invoicing.makers import issue, plain_line
 

@@ -10,7 +10,8 @@ from django.db import IntegrityError, ProgrammingError, connection, transaction
 
 from billing.invoicing import crediting, settling
 from billing.invoicing.crediting import CreditItem
-from billing.invoicing.models import ExchangeRate, Invoice, InvoiceLine, Issuer
+from billing.invoicing.models import Invoice, InvoiceLine, Issuer
+from billing.invoicing.tax_models import ExchangeRate
 from tests.factories import NOW
 from tests.invoicing.makers import credits_line, issue, plain_line
 

@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 
 from billing.accounts.tax_ids import EU_COUNTRIES
 from billing.invoicing import starter_rates
-from billing.invoicing.models import TaxRate
+from billing.invoicing.tax_models import TaxRate
 from billing.management.commands import migrate
 from tests.factories import make_issuer
 

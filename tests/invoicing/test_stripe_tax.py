@@ -8,7 +8,8 @@ from django.db import transaction
 
 from billing.accounts import details
 from billing.invoicing import engines, issuing, stripe_tax, tax
-from billing.invoicing.models import Invoice, TaxCalculation, TaxExemption
+from billing.invoicing.models import Invoice
+from billing.invoicing.tax_models import TaxCalculation, TaxExemption
 from tests.factories import NOW, make_account
 from tests.invoicing.makers import credits_line, issue, plain_line
 

@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 
 from billing.accounts import details
 from billing.invoicing import issuing, tax
-from billing.invoicing.models import TaxExemption, TaxRate
+from billing.invoicing.tax_models import TaxExemption, TaxRate
 from tests.factories import NOW, make_account, make_issuer
 from tests.invoicing.makers import issue, plain_line
 

@@ -8,7 +8,7 @@ from billing.accounts import details, tax_ids
 from billing.accounts.models import Account
 from billing.accounts.tax_ids import find_vat_id, looks_right
 from billing.invoicing import tax_numbers
-from billing.invoicing.models import TaxNumberCheck
+from billing.invoicing.tax_models import TaxNumberCheck
 from billing.invoicing.tax_numbers import Round, Standing
 from tests.factories import NOW, make_account
 from tests.invoicing.makers import issue, plain_line

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from billing.catalog.pricing import cost_per_credit, net_unit_price, part_of_money, round_money, share_money, share_tax
 from billing.invoicing import issuing
-from billing.invoicing.models import TaxRate
+from billing.invoicing.tax_models import TaxRate
 from tests.invoicing.makers import credits_line, issue, plain_line
 
 DAY = date(2025, 3, 1)

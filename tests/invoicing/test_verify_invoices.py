@@ -8,7 +8,8 @@ from django.db import DatabaseError, connection
 
 from billing.invoicing import contents, crediting, settling, verification
 from billing.invoicing.crediting import CreditItem
-from billing.invoicing.models import CreditNote, ExchangeRate, Invoice, Issuer
+from billing.invoicing.models import CreditNote, Invoice, Issuer
+from billing.invoicing.tax_models import ExchangeRate
 from tests.commands import exit_code
 from tests.factories import NOW
 from tests.invoicing.makers import credits_line, issue, plain_line

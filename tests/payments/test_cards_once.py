@@ -5,7 +5,8 @@ from functools import partial
 import pytest
 
 from billing.payments import methods
-from billing.payments.models import PaymentMethod, SandboxCard
+from billing.payments.models import PaymentMethod
+from billing.payments.sandbox_models import SandboxCard
 from tests.factories import make_account
 from tests.ledger.racing import race
 from tests.payments.makers import make_card

@@ -11,7 +11,8 @@ from billing.notifications.models import Notification
 from billing.payments import checking, paying
 from billing.payments.gateways import sandbox
 from billing.payments.gateways.contract import GatewayUnavailable
-from billing.payments.models import Payment, SandboxCharge
+from billing.payments.models import Payment
+from billing.payments.sandbox_models import SandboxCharge
 from tests.factories import NOW
 from tests.payments import makers
 from tests.payments.makers import make_card, pay

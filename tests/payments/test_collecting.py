@@ -8,7 +8,8 @@ import pytest
 from billing.invoicing import crediting
 from billing.invoicing.models import Invoice
 from billing.payments import checking, collecting, paying
-from billing.payments.models import Collection, Payment, SandboxCharge
+from billing.payments.models import Collection, Payment
+from billing.payments.sandbox_models import SandboxCharge
 from tests.factories import NOW
 from tests.invoicing.makers import issue, plain_line
 from tests.payments import makers

@@ -10,7 +10,8 @@ from billing.invoicing.models import Invoice
 from billing.notifications.models import Notification
 from billing.payments import by_hand, collecting, methods, paying
 from billing.payments.gateways import sandbox
-from billing.payments.models import Collection, Payment, SandboxCharge
+from billing.payments.models import Collection, Payment
+from billing.payments.sandbox_models import SandboxCharge
 from tests.factories import NOW, make_account
 from tests.ledger.racing import race
 from tests.payments import makers

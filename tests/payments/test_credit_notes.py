@@ -12,7 +12,8 @@ from billing.invoicing.models import CreditNote, Invoice
 from billing.ledger.models import CreditGrant
 from billing.notifications.models import Notification
 from billing.payments import collecting, credit_notes, invoice_credits, paying, refunding, transfers
-from billing.payments.models import InvoiceCredit, Payment, Refund, SandboxCharge, SandboxRefund
+from billing.payments.models import InvoiceCredit, Payment, Refund
+from billing.payments.sandbox_models import SandboxCharge, SandboxRefund
 from tests.factories import NOW
 from tests.invoicing.makers import credits_line, issue, plain_line
 from tests.ledger.makers import assert_proven

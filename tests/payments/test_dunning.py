@@ -132,7 +132,7 @@ def test_a_card_that_expires_during_dunning_is_told_of_once(account):
     card = make_card(account, makers.DECLINE)
     make_collection(account)
     run(NOW)
-    from billing.payments.models import SandboxCard
+    from billing.payments.sandbox_models import SandboxCard
 
     SandboxCard.objects.filter(reference=card.gateway_reference).update(behaviour="expired")
     run_days(20)
@@ -184,7 +184,7 @@ def test_a_card_that_the_customer_tried_in_vain_is_the_reason_where_there_is_no_
 
 def test_a_reminder_waits_while_the_outcome_of_a_try_is_unknown(account):
     """The card goes silent on the third day for longer than until the reminder of the fifth."""
-    from billing.payments.models import SandboxCard
+    from billing.payments.sandbox_models import SandboxCard
 
     card = make_card(account, makers.DECLINE)
     make_collection(account)

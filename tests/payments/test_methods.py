@@ -4,7 +4,8 @@ import pytest
 
 from billing.payments import methods, paying
 from billing.payments.gateways import contract, registry
-from billing.payments.models import PaymentMethod, SandboxCard
+from billing.payments.models import PaymentMethod
+from billing.payments.sandbox_models import SandboxCard
 from tests.factories import NOW, make_account
 from tests.invoicing.makers import issue
 from tests.ledger.racing import race

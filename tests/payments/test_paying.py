@@ -7,7 +7,8 @@ from billing.invoicing.models import Invoice
 from billing.ledger import pools
 from billing.notifications.models import Notification
 from billing.payments import methods, paying
-from billing.payments.models import Payment, SandboxCharge
+from billing.payments.models import Payment
+from billing.payments.sandbox_models import SandboxCharge
 from tests.factories import NOW, make_account
 from tests.invoicing.makers import issue
 from tests.payments import makers

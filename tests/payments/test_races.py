@@ -12,7 +12,8 @@ from billing.ledger.models import Posting
 from billing.notifications.models import Notification
 from billing.payments import checking, paying
 from billing.payments.gateways import sandbox
-from billing.payments.models import Payment, SandboxCharge
+from billing.payments.models import Payment
+from billing.payments.sandbox_models import SandboxCharge
 from tests.factories import NOW
 from tests.ledger.racing import race
 from tests.payments import makers

@@ -11,7 +11,8 @@ from billing.invoicing import crediting
 from billing.payments import checking, refunding
 from billing.payments.gateways import sandbox, sandbox_webhooks
 from billing.payments.gateways.contract import GatewayUnavailable, Outcome
-from billing.payments.models import Payment, Refund, SandboxCharge, SandboxRefund
+from billing.payments.models import Payment, Refund
+from billing.payments.sandbox_models import SandboxCharge, SandboxRefund
 from tests.api.asking import Api
 from tests.factories import NOW
 from tests.ledger.racing import race

@@ -10,7 +10,8 @@ from billing.ledger.models import Posting
 from billing.notifications.models import Notification
 from billing.payments import checking, paying, refunding
 from billing.payments.gateways.contract import Outcome
-from billing.payments.models import Payment, Refund, SandboxCharge
+from billing.payments.models import Payment, Refund
+from billing.payments.sandbox_models import SandboxCharge
 from tests.factories import NOW
 from tests.invoicing.makers import issue
 from tests.payments import makers

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from billing.payments.gateways import sandbox, sandbox_cards
 from billing.payments.gateways.contract import Charge, GatewayUnavailable, InvalidCard, Return
-from billing.payments.models import SandboxCard, SandboxCharge, SandboxRefund
+from billing.payments.sandbox_models import SandboxCard, SandboxCharge, SandboxRefund
 from tests.factories import NOW
 from tests.ledger.racing import race
 from tests.payments import makers

@@ -9,7 +9,8 @@ from billing.ledger.models import CreditPool
 from billing.payments import webhooks
 from billing.payments.gateways import sandbox, sandbox_webhooks
 from billing.payments.gateways.contract import Delivery, DisputeReport, Return
-from billing.payments.models import Dispute, GatewayEvent, SandboxCharge, SandboxRefund
+from billing.payments.models import Dispute, GatewayEvent
+from billing.payments.sandbox_models import SandboxCharge, SandboxRefund
 from tests.factories import NOW
 from tests.payments.makers import pay
 

@@ -8,7 +8,8 @@ from billing.ledger import pools
 from billing.notifications.models import Notification
 from billing.payments import paying, webhooks
 from billing.payments.gateways import sandbox_webhooks
-from billing.payments.models import GatewayEvent, Payment, SandboxEvent
+from billing.payments.models import GatewayEvent, Payment
+from billing.payments.sandbox_models import SandboxEvent
 from tests.api.asking import Api, assert_problem
 from tests.invoicing.makers import issue
 from tests.payments import makers

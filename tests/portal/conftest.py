@@ -16,7 +16,8 @@ from pytest_django import DjangoDbBlocker
 
 from billing.accounts.ids import encode
 from billing.accounts.models import Account, Role, User
-from billing.catalog.models import Meter, Pack
+from billing.catalog.models import Meter
+from billing.catalog.pack_models import Pack
 from billing.clock import advancing
 from billing.ledger import pools, posting
 from billing.ledger.models import CreditPool

@@ -6,7 +6,8 @@ import pytest
 from django.test import Client
 
 from billing.payments import checking
-from billing.payments.models import Payment, SandboxCharge
+from billing.payments.models import Payment
+from billing.payments.sandbox_models import SandboxCharge
 from tests.factories import make_issuer, make_pack
 from tests.payments.makers import ACTION, SUCCESS
 from tests.portal.conftest import BuildOnce, Stage

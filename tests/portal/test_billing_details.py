@@ -8,10 +8,11 @@ import pytest
 from django.test import Client
 
 from billing.accounts.models import Account
-from billing.catalog.models import Pack
+from billing.catalog.pack_models import Pack
 from billing.invoicing import issuing, vies
 from billing.invoicing.lines import LineDraft
-from billing.invoicing.models import PendingItem, TaxExemption
+from billing.invoicing.models import PendingItem
+from billing.invoicing.tax_models import TaxExemption
 from tests.factories import give_credits, make_account, make_issuer, make_pack
 from tests.payments.makers import make_card
 from tests.portal.conftest import Stage

@@ -7,7 +7,7 @@ from django.test import Client, override_settings
 from django.urls import include, path
 
 from billing.accounts.ids import encode
-from billing.catalog.models import Pack
+from billing.catalog.pack_models import Pack
 from billing.ledger import balance
 from billing.payments.models import Payment
 from tests.portal.conftest import Stage

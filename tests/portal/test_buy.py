@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from billing.accounts.ids import encode
-from billing.catalog.models import Pack
+from billing.catalog.pack_models import Pack
 from tests.factories import make_issuer, make_meter, make_pack, make_rate_card
 from tests.portal.conftest import MAX_QUERIES, Stage
 from tests.portal.shop import sign_in_as, text_of

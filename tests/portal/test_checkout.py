@@ -9,12 +9,13 @@ from django.test import Client
 
 from billing.accounts.ids import encode
 from billing.accounts.models import Account
-from billing.catalog.models import Pack, PackTier
+from billing.catalog.pack_models import Pack, PackTier
 from billing.invoicing.models import Invoice, Issuer
 from billing.ledger import pools
 from billing.ledger.models import CreditGrant
 from billing.payments.gateways import contract
-from billing.payments.models import Payment, PaymentMethod, SandboxCharge
+from billing.payments.models import Payment, PaymentMethod
+from billing.payments.sandbox_models import SandboxCharge
 from billing.purchases.models import Purchase
 from tests.factories import make_plan
 from tests.portal.conftest import MAX_QUERIES, Stage

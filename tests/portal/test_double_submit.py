@@ -10,11 +10,12 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from billing.catalog.models import Pack
+from billing.catalog.pack_models import Pack
 from billing.invoicing.models import Invoice
 from billing.ledger.models import CreditGrant, GrantKind
 from billing.payments import checking
-from billing.payments.models import Payment, PaymentMethod, SandboxCharge
+from billing.payments.models import Payment, PaymentMethod
+from billing.payments.sandbox_models import SandboxCharge
 from billing.purchases.models import Purchase
 from tests.payments import makers as cards
 from tests.portal.conftest import Stage, make_stage

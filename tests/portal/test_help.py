@@ -10,7 +10,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from billing.accounts.ids import encode
 from billing.accounts.models import Role
-from billing.catalog.models import Pack, PackTier
+from billing.catalog.pack_models import Pack, PackTier
 from billing.invoicing.models import Issuer
 from billing.ledger import pools, posting
 from billing.ledger.models import CreditGrant

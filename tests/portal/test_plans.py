@@ -10,7 +10,8 @@ from django.test import Client
 from django.utils import timezone
 
 from billing.accounts.ids import encode
-from billing.catalog.models import Coupon, Pack, Plan, PlanVersion
+from billing.catalog.models import Coupon, Plan, PlanVersion
+from billing.catalog.pack_models import Pack
 from billing.invoicing.models import Invoice, Issuer
 from billing.ledger import balance
 from billing.payments.models import Payment, PaymentMethod

@@ -9,10 +9,11 @@ from django.test import Client
 from django.utils import timezone
 
 from billing.accounts.ids import encode
-from billing.catalog.models import Pack
+from billing.catalog.pack_models import Pack
 from billing.invoicing.models import Invoice
 from billing.payments import checking
-from billing.payments.models import Payment, SandboxCharge
+from billing.payments.models import Payment
+from billing.payments.sandbox_models import SandboxCharge
 from billing.purchases import checkout
 from billing.purchases.models import Purchase
 from tests.payments import makers as cards

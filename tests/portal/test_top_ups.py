@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from billing.accounts.ids import encode
-from billing.catalog.models import Pack
+from billing.catalog.pack_models import Pack
 from billing.ledger import pools, posting
 from billing.payments.models import PaymentMethod
 from billing.purchases import topups

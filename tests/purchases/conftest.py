@@ -3,7 +3,7 @@
 import pytest
 
 from billing.accounts.models import Account
-from billing.catalog.models import Pack
+from billing.catalog.pack_models import Pack
 from billing.ledger import pools
 from billing.ledger.models import CreditPool
 from tests.factories import make_account, make_issuer, make_pack

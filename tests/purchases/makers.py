@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from billing.catalog.models import Pack
+from billing.catalog.pack_models import Pack
 from billing.ledger.models import CreditPool
 from billing.purchases import checkout, topups
 from billing.purchases.models import Purchase, TopUpRule

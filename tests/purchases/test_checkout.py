@@ -9,7 +9,8 @@ from billing.invoicing.models import Invoice, Issuer
 from billing.ledger import pools
 from billing.ledger.models import CreditGrant
 from billing.payments import methods, paying
-from billing.payments.models import Payment, SandboxCharge
+from billing.payments.models import Payment
+from billing.payments.sandbox_models import SandboxCharge
 from billing.purchases import abandoned, checkout, offers
 from billing.purchases.models import Purchase
 from tests.factories import NOW, make_account, make_pack, make_user

@@ -14,7 +14,8 @@ from billing.notifications.models import Notification
 from billing.payments import paying
 from billing.payments.gateways import sandbox_cards
 from billing.payments.gateways.contract import Outcome
-from billing.payments.models import Payment, SandboxCharge
+from billing.payments.models import Payment
+from billing.payments.sandbox_models import SandboxCharge
 from billing.purchases import checkout
 from billing.purchases.models import Purchase
 from tests.factories import NOW, make_account, make_issuer, make_pack

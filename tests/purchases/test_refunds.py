@@ -9,7 +9,8 @@ from billing.ledger.models import CreditGrant, CreditPool, Posting
 from billing.metering import verification
 from billing.notifications.models import Notification
 from billing.payments import checking
-from billing.payments.models import Payment, Refund, SandboxRefund
+from billing.payments.models import Payment, Refund
+from billing.payments.sandbox_models import SandboxRefund
 from billing.purchases import refunds
 from tests.factories import NOW, make_pack
 from tests.invoicing.makers import issue

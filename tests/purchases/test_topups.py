@@ -8,7 +8,8 @@ from billing.ledger import pools, posting
 from billing.ledger.models import CreditGrant
 from billing.notifications.models import Notification
 from billing.payments import checking, methods, paying
-from billing.payments.models import Payment, SandboxCharge
+from billing.payments.models import Payment
+from billing.payments.sandbox_models import SandboxCharge
 from billing.purchases import topups
 from billing.purchases.models import TopUp, TopUpRule
 from tests.factories import NOW, give_credits, make_issuer, make_pack

@@ -8,7 +8,8 @@ import pytest
 from billing.accounts.models import Account
 from billing.catalog.models import Coupon, PlanVersion, RateCardAssignment
 from billing.invoicing import settling
-from billing.invoicing.models import Invoice, InvoiceLine, PendingItem, TaxRate
+from billing.invoicing.models import Invoice, InvoiceLine, PendingItem
+from billing.invoicing.tax_models import TaxRate
 from billing.ledger import pools, posting
 from billing.ledger.models import CreditPool
 from billing.notifications.models import Notification

@@ -13,7 +13,8 @@ from billing.invoicing.models import CreditNote, Invoice, PendingItem
 from billing.ledger import pools, posting
 from billing.ledger.models import CreditPool
 from billing.notifications.models import Notification
-from billing.payments.models import Collection, Payment, Refund, SandboxCard
+from billing.payments.models import Collection, Payment, Refund
+from billing.payments.sandbox_models import SandboxCard
 from billing.subscriptions import guards
 from billing.subscriptions.lifecycle import changes, pause_cancel
 from billing.subscriptions.lifecycle.pause_cancel import CouponRefused, NotAllowed, NothingScheduled

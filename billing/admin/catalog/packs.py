@@ -15,7 +15,8 @@ from billing.accounts.text import PlainText
 from billing.admin.rules import Act, FactsInline, RoomAdmin, credits_column
 from billing.admin.trail import settle
 from billing.catalog import packs
-from billing.catalog.models import KEY_VALIDATOR, Pack, PackTier
+from billing.catalog.models import KEY_VALIDATOR
+from billing.catalog.pack_models import Pack, PackTier
 from billing.purchases.models import TopUpRule
 from billing.wording import amounts as wording
 from billing.wording import times

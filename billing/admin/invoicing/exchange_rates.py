@@ -3,7 +3,7 @@
 from django.contrib import admin
 
 from billing.admin.rules import FactsAdmin
-from billing.invoicing.models import ExchangeRate
+from billing.invoicing.tax_models import ExchangeRate
 
 
 @admin.register(ExchangeRate)

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy
 from billing.admin.rules import Act, FactsAdmin, KeptAdmin, RoomAdmin
 from billing.admin.trail import apart, settle
 from billing.invoicing import tax_numbers
-from billing.invoicing.models import TaxCalculation, TaxExemption, TaxNumberCheck, TaxRate
+from billing.invoicing.tax_models import TaxCalculation, TaxExemption, TaxNumberCheck, TaxRate
 from billing.wording import amounts
 
 

@@ -16,7 +16,8 @@ from billing.accounts import clocks
 from billing.admin import trail
 from billing.admin.rules import Act, FactsAdmin, money_column, plain_id
 from billing.payments.gateways import registry, sandbox
-from billing.payments.models import GatewayName, Payment, SandboxCard, SandboxCharge, SandboxEvent, SandboxRefund
+from billing.payments.models import GatewayName, Payment
+from billing.payments.sandbox_models import SandboxCard, SandboxCharge, SandboxEvent, SandboxRefund
 from billing.wording import amounts
 
 # Who may play the other side.

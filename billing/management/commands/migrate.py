@@ -17,7 +17,8 @@ from billing import checks
 from billing.accounts import roles
 from billing.checks import APPEND_ONLY_TABLES
 from billing.invoicing import starter_rates
-from billing.invoicing.models import Issuer, TaxRate
+from billing.invoicing.models import Issuer
+from billing.invoicing.tax_models import TaxRate
 from billing.management.turns import one_at_a_time
 
 # Any number will do, as long as nothing else in this database takes the same advisory lock.

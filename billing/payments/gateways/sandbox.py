@@ -51,7 +51,7 @@ from billing.payments.gateways.contract import (
     State,
     StoredCard,
 )
-from billing.payments.models import SandboxCard, SandboxCharge, SandboxRefund
+from billing.payments.sandbox_models import SandboxCard, SandboxCharge, SandboxRefund
 
 # Where the customer confirms; the page is the portal's.
 BANK_PATH = "/sandbox/bank/"

@@ -11,7 +11,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as lazy
 
-from billing.payments.models import SandboxCard
+from billing.payments.sandbox_models import SandboxCard
 
 Behaviour = SandboxCard.Behaviour
 

@@ -21,7 +21,8 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from billing.payments import failures
 from billing.payments.gateways.contract import Delivery, DisputeReport, InvalidWebhook, Outcome, Report, State
-from billing.payments.models import Dispute, Payment, SandboxCharge, SandboxEvent, SandboxRefund
+from billing.payments.models import Dispute, Payment
+from billing.payments.sandbox_models import SandboxCharge, SandboxEvent, SandboxRefund
 from billing.tracing.redaction import describe_error
 
 log = structlog.get_logger(__name__)
