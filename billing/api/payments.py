@@ -148,6 +148,7 @@ class PaymentDocument(Document):
     amount = Amount()
     currency = serializers.CharField()
     amount_refunded = Amount(help_text="What has gone back, or is on its way.")
+    amount_disputed = Amount(help_text="What the payer's bank has taken back while a dispute goes on.")
     off_session = serializers.BooleanField(help_text="Charged without the customer being there.")
     from_balance = serializers.SerializerMethodField(help_text="Paid by the invoice balance: nothing was charged.")
     failure_code = serializers.CharField(help_text="Empty unless it failed.")

@@ -29,6 +29,7 @@ def test_a_payment_says_how_it_stands_and_where_to_confirm(alice, platform, acme
         "amount": "1190",
         "currency": "EUR",
         "amount_refunded": "0",
+        "amount_disputed": "0",
         "off_session": False,
         "from_balance": False,
         "failure_code": "",

@@ -3,6 +3,7 @@
 import itertools
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 
 import pytest
 
@@ -14,7 +15,7 @@ from billing.ledger.moves import RolloverRule
 from billing.metering import verification
 from billing.notifications.models import Notification
 from billing.payments import disputes, refunding, transfers
-from billing.payments.gateways.contract import DisputeReport
+from billing.payments.gateways.contract import DisputeReport, Outcome
 from billing.payments.models import Dispute, Payment, Refund
 from billing.purchases import refunds
 from tests.factories import NOW, give_credits
@@ -284,6 +285,24 @@ def test_parts_that_are_disputed_one_after_the_other_owe_what_was_used_once(invo
     for number, amount in enumerate(("595.00", "476.00", "119.00"), start=1):
         disputes.record(payment_id=paid.pk, report=told("open", amount, f"du_{number}"), now=later)
     assert (pool_of(invoice), money_of(paid)) == ((0, 3000), (0, 1190, 0, 0))
+
+
+@pytest.mark.parametrize("end", ["lost", "won"])
+def test_a_refund_that_failed_for_a_dispute_is_sent_only_if_that_is_won(invoice, paid, end):
+    row = refunding.start(payment_id=paid.pk, credit_note_id=None, amount=Decimal("10.71"), key="r:1", now=NOW)
+    failed = Outcome(state="failed", reference="", failure_message="There is not so much left of the charge.")
+    refunding.record(refund_id=row.pk, attempt=row.attempt, outcome=failed, now=NOW)
+    tell(paid, "open")
+    for send in (partial(refunding.retry), partial(refunding.pay_out, reference="by hand")):
+        with pytest.raises(refunding.TooMuch):
+            send(refund_id=row.pk, now=NOW)
+    tell(paid, end)
+    if end == "won":
+        assert refunding.retry(refund_id=row.pk, now=NOW).state == "created"
+    else:
+        with pytest.raises(refunding.TooMuch):
+            refunding.retry(refund_id=row.pk, now=NOW)
+    assert money_of(paid)[0] == (Decimal("10.71") if end == "won" else 1190)
 
 
 def test_what_was_used_before_is_not_used_again_by_a_dispute(invoice, paid):
