@@ -80,7 +80,7 @@ def write(
         act=act[:40],
         model=model or (str(row._meta.model_name) if row is not None else ""),
         row_id=row_id or (str(row.pk)[:60] if row is not None else ""),
-        label=_without_nul(str(row))[:200] if row is not None else "",
+        label=_label(row) if row is not None else "",
         before=was,
         after=became,
         reason=reason[:300],
@@ -100,6 +100,15 @@ def account_of(row: Model) -> int | None:
         if getattr(row, f"{road}_id", None) is not None:
             return account_of(getattr(row, road))
     return None
+
+
+def _label(row: Model) -> str:
+    """What the row is called. Reads the rows it points to first: one whose name mentions another's has only its key
+    otherwise."""
+    for field in row._meta.concrete_fields:
+        if field.is_relation and getattr(row, field.attname) is not None:
+            getattr(row, field.name)
+    return _without_nul(str(row))[:200]
 
 
 def _as_json(value: Any) -> Any:

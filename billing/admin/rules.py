@@ -312,6 +312,15 @@ class FactsInline(admin.TabularInline):
     extra = 0
     can_delete = False
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """The rows with the one whose page it is: many are named after it."""
+        parents = [
+            field.name
+            for field in self.model._meta.concrete_fields
+            if field.many_to_one and issubclass(self.parent_model, field.related_model)
+        ]
+        return super().get_queryset(request).select_related(*parents)
+
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 

@@ -71,6 +71,9 @@ class PlaceInline(FactsInline):
     verbose_name_plural = "accounts"
     show_change_link = True
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Member]:
+        return super().get_queryset(request).select_related("account")
+
 
 @admin.register(User)
 class UserAdmin(SessionPages, GuardedPages, StockUserAdmin):

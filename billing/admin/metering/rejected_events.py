@@ -78,7 +78,7 @@ class DailyUsageAdmin(UnusePages, FactsAdmin):
         credits_column("quantity"),
         credits_column("credits"),
     )
-    list_select_related = ("account", "meter", "member__user")
+    list_select_related = ("account", "meter", "member__user", "member__account")
     list_filter = ("meter",)
     search_fields = ("account__name", "account__external_id")
     ordering = ("-day", "account", "pk")
