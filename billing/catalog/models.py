@@ -426,7 +426,7 @@ class PlanPrice(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.fee} {self.currency}"
+        return f"{self.fee.normalize():f} {self.currency}"
 
 
 class Coupon(models.Model):

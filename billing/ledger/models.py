@@ -280,7 +280,7 @@ class LedgerEntry(models.Model):
         indexes = (models.Index(fields=("repays_id",), name="entry_repays", condition=Q(repays_id__isnull=False)),)
 
     def __str__(self) -> str:
-        return f"{self.flow} {self.amount}"
+        return f"{self.flow} {self.amount.normalize():f}"
 
 
 class Hold(models.Model):
@@ -339,7 +339,7 @@ class Hold(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"hold of {self.amount} ({self.state})"
+        return f"hold of {self.amount.normalize():f} ({self.state})"
 
 
 class HoldLine(models.Model):
