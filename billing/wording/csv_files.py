@@ -32,14 +32,25 @@ def respond(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]])
 
 def lines(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
     """The lines of a file. Times are ISO 8601 in the zone that they come in, numbers plain; money has at least the
-    decimals of its row's currency, if there is a column of that name."""
+    decimals of its currency, if a column says it: `currency`, or `base_currency` for money in the base currency."""
     writer = csv.writer(_Echo())
     yield writer.writerow(columns)
-    is_money = [not name.startswith(NO_MONEY) for name in columns]
-    place = list(columns).index("currency") if "currency" in columns else None
+    places = [_currency_place(name, columns) for name in columns]
     for row in rows:
-        least = 0 if place is None or not row[place] else decimals(1 / Decimal(get_currency(str(row[place])).sub_unit))
-        yield writer.writerow([_cell(value, least if money else 0) for value, money in zip(row, is_money, strict=True)])
+        cells = zip(row, places, strict=True)
+        yield writer.writerow(
+            [_cell(value, 0 if place is None else _least_decimals(str(row[place] or ""))) for value, place in cells]
+        )
+
+
+def _currency_place(name: str, columns: Sequence[str]) -> int | None:
+    """Where the row says in which currency a column is; None if it is no money, or none is said."""
+    wanted = "base_currency" if name.endswith("_in_base_currency") else "currency"
+    return None if name.startswith(NO_MONEY) or wanted not in columns else list(columns).index(wanted)
+
+
+def _least_decimals(currency: str) -> int:
+    return decimals(1 / Decimal(get_currency(currency).sub_unit)) if currency else 0
 
 
 def inert(cell: str) -> str:

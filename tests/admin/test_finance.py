@@ -7,6 +7,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from billing.accounts.models import User
+from billing.finance import tax_report
 from billing.wording import csv_files
 from tests.admin.conftest import Office, text_of
 from tests.factories import make_account, make_issuer
@@ -99,3 +100,15 @@ def test_money_in_files_has_the_decimals_of_its_currency() -> None:
     lines = list(csv_files.lines(("currency", "net", "credits_sold", "percent"), rows))
     assert lines[1:] == ["EUR,1285.20,10,19\r\n", "JPY,5,0.5,\r\n"]
     assert list(csv_files.lines(("currency", "net"), [("KWD", Decimal(0))]))[1:] == ["KWD,0.000\r\n"]
+
+
+def test_tax_in_another_currency_has_the_decimals_of_that_one() -> None:
+    assert tax_report.COLUMNS[-2:] == ("base_currency", "tax_in_base_currency")
+    columns = ("currency", "net", *tax_report.COLUMNS[-2:])
+    rows = [
+        ("EUR", Decimal(5), "JPY", Decimal(800)),
+        ("JPY", Decimal(5), "KWD", Decimal("0.1")),
+        ("EUR", None, "", None),
+    ]
+    lines = list(csv_files.lines(columns, rows))[1:]
+    assert lines == ["EUR,5.00,JPY,800\r\n", "JPY,5,KWD,0.100\r\n", "EUR,,,\r\n"]
