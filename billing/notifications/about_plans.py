@@ -151,7 +151,9 @@ def subscription_started(about: About) -> Message:
     """A plan has begun: plan_name. Also credits, seats, period_ends_at, trial_ends_at; trial_is_charged: usage in the
     trial is invoiced."""
     names = {"plan": about.text("plan_name")}
+    credits = ""
     if about.payload.get("trial_ends_at"):
+        credits = _("Credits in the trial")
         title = _("Your trial of %(plan)s has begun") % names
         lead = _("It runs until %(day)s. Then the plan begins, unless you cancel it before.") % {
             "day": _last_day(about, "trial_ends_at")
@@ -166,7 +168,12 @@ def subscription_started(about: About) -> Message:
         title = _("Your plan %(plan)s has begun") % names
         lead = _("Thank you. From now on it renews by itself until you cancel it.")
     return Message(
-        title=title, lead=lead, tone="good", facts=_terms(about), action=_plan(about), further=(_dashboard(about),)
+        title=title,
+        lead=lead,
+        tone="good",
+        facts=_terms(about, credits=credits),
+        action=_plan(about),
+        further=(_dashboard(about),),
     )
 
 
@@ -283,11 +290,12 @@ def _how_it_is_paid(about: About) -> tuple[str, ...]:
     return (_("Please transfer the amount in time; the invoice says where to."),)
 
 
-def _terms(about: About) -> tuple[Fact, ...]:
-    """What the plan is about, as far as the payload says."""
+def _terms(about: About, *, credits: str = "") -> tuple[Fact, ...]:
+    """What the plan is about, as far as the payload says. `credits` is what its credits are called, unless they are
+    what the plan includes."""
     facts = [Fact(_("Plan"), about.text("plan_name"))]
     if about.payload.get("credits") and about.amount("credits") > 0:
-        facts.append(Fact(_("Credits included"), about.credits("credits")))
+        facts.append(Fact(credits or _("Credits included"), about.credits("credits")))
     if seats := int(about.payload.get("seats") or 0):
         facts.append(Fact(_("Seats"), str(seats)))
     if about.payload.get("trial_ends_at"):

@@ -122,6 +122,7 @@ def test_a_trial_begins_with_its_end(acme: Account, mailoutbox: list[Any], is_ch
     assert subject == "Your trial of Team has begun"
     assert "until 14 March 2025" in body
     assert "Renews on" not in body
+    assert "Credits in the trial: 10,000" in body
     assert said in body
 
 
