@@ -166,7 +166,7 @@ class PackDocument(Document):
     step_credits = Amount(help_text="Amounts go from `min_credits` up in steps of this.")
     validity_days = serializers.IntegerField(allow_null=True, help_text="null: the credits never expire.")
     prices_include_tax = serializers.BooleanField(help_text="Whether prices are with tax; else tax is added.")
-    target_segments = serializers.ListField(child=serializers.CharField(), help_text="Empty: no endyone.")
+    target_segments = serializers.ListField(child=serializers.CharField(), help_text="Empty: everyone.")
     tiers = PackTierDocument(many=True)
     quote = serializers.SerializerMethodField(help_text="With `?credits=`: its price, null if not sold in this pack.")
 
@@ -256,7 +256,7 @@ class PlanDocument(Document):
     overage_cap = Amount(allow_null=True, help_text="Credits of overage per period.")
     overage_model = serializers.ChoiceField(PlanVersion.OverageModel.choices)
     overage_unit = Amount(help_text="Credits that an overage price is for.")
-    target_segments = serializers.ListField(child=serializers.CharField(), help_text="Empty: no endyone.")
+    target_segments = serializers.ListField(child=serializers.CharField(), help_text="Empty: everyone.")
     prices_include_tax = serializers.BooleanField()
     prices = PlanPriceDocument(many=True)
 

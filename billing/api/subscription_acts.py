@@ -86,7 +86,9 @@ class ChangePreviewDocument(Document):
     )
     credits_delta = Amount(help_text="Credits more or fewer; at the end of the period, of each grant from then on.")
     due_now = SubscriptionQuoteDocument(source="quote", allow_null=True, help_text="Today's invoice; null: none.")
-    renewal = SubscriptionQuoteDocument(allow_null=True, help_text="The next whole period; null: it is free.")
+    renewal = SubscriptionQuoteDocument(
+        allow_null=True, help_text="The next whole period in advance; null: nothing is billed in advance."
+    )
     after_coupons = SubscriptionQuoteDocument(
         allow_null=True,
         help_text="A whole period once every coupon that ends has ended; null: that is the same as `renewal`.",

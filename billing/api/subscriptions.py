@@ -89,9 +89,11 @@ class SubscribePreviewDocument(Document):
     trial_ends_at = Instant(allow_null=True)
     credits = Amount(help_text="Of the first grant.")
     due_now = SubscriptionQuoteDocument(source="quote", allow_null=True, help_text="null: nothing is to be paid now.")
-    price = SubscriptionQuoteDocument(allow_null=True, help_text="The first paid period; null: it is free.")
+    price = SubscriptionQuoteDocument(
+        allow_null=True, help_text="The first paid period in advance; null: nothing is billed in advance."
+    )
     after_coupons = SubscriptionQuoteDocument(
-        allow_null=True, help_text="A period once the coupon has ended; null: that is the same as `price`."
+        allow_null=True, help_text="A period once the coupon has ended; null: the same as `price`."
     )
 
 
